@@ -1,0 +1,35 @@
+"""Errors a user can act on: every message says what was wrong, what was found, what is allowed and how to fix it."""
+
+
+class ReskillError(Exception):
+    """Base of all errors raised on purpose; the command line prints its message without a traceback."""
+
+
+class ConfigError(ReskillError):
+    """A configuration file or override is invalid."""
+
+
+class SpecError(ReskillError):
+    """An array or a name does not fit the observation, action or task specification."""
+
+
+class DataError(ReskillError):
+    """A demonstration data set or one of its shards is missing, damaged or does not match."""
+
+
+class CheckpointError(ReskillError):
+    """A checkpoint is missing, damaged, or made for something else."""
+
+
+class SimulationError(ReskillError):
+    """The simulator cannot be built, was used wrongly, or diverged."""
+
+
+class GraphError(ReskillError):
+    """The node graph or one of its nodes is configured wrongly."""
+
+
+def require_choice(what: str, got: str, allowed: "list[str] | tuple[str, ...]") -> None:
+    """Raise a :class:`ConfigError` naming the alternatives unless ``got`` is one of ``allowed``."""
+    if got not in allowed:
+        raise ConfigError(f"unknown {what} {got!r}; allowed: {', '.join(sorted(allowed))}")

@@ -1,0 +1,1 @@
+"""MuJoCo Fetch scenes, tasks, demonstrators and simulators; imported as `reskill_sim`."""

@@ -1,0 +1,89 @@
+"""Message types by name: their classes and their definitions as text."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from reskill_core.errors import GraphError
+
+_SEPARATOR = "=" * 80
+_FIELD = re.compile(r"^\s*(?P<type>[A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+")
+_PRIMITIVES = frozenset(
+    "bool byte char float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 string wstring".split()
+)
+
+
+def split_type_name(type_name: str) -> tuple[str, str]:
+    """``("std_msgs", "Header")`` of ``std_msgs/msg/Header``.
+
+    Raises:
+        GraphError: the name does not have that form.
+    """
+    parts = type_name.split("/")
+    if len(parts) != 3 or parts[1] != "msg":
+        raise GraphError(f"message type {type_name!r} is not of the form package/msg/Name")
+    return parts[0], parts[2]
+
+
+@cache
+def message_class(type_name: str) -> type[Any]:
+    """The Python class of a message type, for example of ``std_msgs/msg/Header``.
+
+    Raises:
+        GraphError: its package or the type itself is not installed.
+    """
+    package, name = split_type_name(type_name)
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError) as error:
+        raise GraphError(f"message type {type_name} is not installed here; install the package {package}") from error
+
+
+@cache
+def message_definition(type_name: str) -> str:
+    """The definition of a message type with those of all types it contains, in the form that bags embed.
+
+    Raises:
+        GraphError: a definition is not installed.
+    """
+    texts: dict[str, str] = {}
+    pending = [type_name]
+    while pending:
+        current = pending.pop(0)
+        if current not in texts:
+            texts[current] = _definition_text(current)
+            pending += _field_types(current, texts[current])
+    root = texts.pop(type_name)
+    return "\n".join([root, *(f"{_SEPARATOR}\nMSG: {_short(name)}\n{text}" for name, text in texts.items())])
+
+
+def _definition_text(type_name: str) -> str:
+    package, name = split_type_name(type_name)
+    # Not through the ament index: a pip-installed ROS 2 stands in it only while it is the underlay of a build.
+    module = Path(str(importlib.import_module(message_class(type_name).__module__).__file__))
+    for folder in module.parents:
+        file = folder / "share" / package / "msg" / f"{name}.msg"
+        if file.is_file():
+            return file.read_text()
+    raise GraphError(f"the definition of {type_name} is not installed: no share/{package}/msg/{name}.msg near {module}")
+
+
+def _field_types(type_name: str, text: str) -> list[str]:
+    """Full names of the message types that a definition's fields have."""
+    package = split_type_name(type_name)[0]
+    found = []
+    for line in text.splitlines():
+        field = _FIELD.match(line)
+        if field and field["type"] not in _PRIMITIVES:
+            parts = field["type"].split("/")
+            owner = package if len(parts) == 1 else parts[0]
+            found.append(f"{owner}/msg/{parts[-1]}")
+    return found
+
+
+def _short(type_name: str) -> str:
+    return "/".join(split_type_name(type_name))

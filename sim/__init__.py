@@ -1,1 +1,1 @@
-"""MuJoCo Fetch scenes, tasks, demonstrators and simulators; imported as `reskill_sim`."""
+"""The Fetch robot in MuJoCo: scenes, tasks, demonstrators, a batched simulator and rendering. No ROS."""

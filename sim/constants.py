@@ -1,0 +1,48 @@
+"""Facts about the simulated Fetch, in one place; compared with the compiled model by a test.
+
+Sources: the Fetch model of gymnasium-robotics (``envs/assets/fetch``) and its environment code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CONTROL_PERIOD_S = 0.04
+TIMESTEP_S = 0.002
+
+MODEL_PREFIX = "robot0:"
+GRIPPER_BODY = "robot0:gripper_link"
+GRIP_SITE = "robot0:grip"
+MOCAP_BODY = "robot0:mocap"
+# Joints that place the robot in the world; no real Fetch has them.
+BASE_JOINTS_START = {"robot0:slide0": 0.405, "robot0:slide1": 0.48, "robot0:slide2": 0.0}
+# As the real Fetch's driver names them, in the model's order.
+JOINT_NAMES = (
+    "torso_lift_joint",
+    "head_pan_joint",
+    "head_tilt_joint",
+    "shoulder_pan_joint",
+    "shoulder_lift_joint",
+    "upperarm_roll_joint",
+    "elbow_flex_joint",
+    "forearm_roll_joint",
+    "wrist_flex_joint",
+    "wrist_roll_joint",
+    "r_gripper_finger_joint",
+    "l_gripper_finger_joint",
+)
+# In the order of the classic observation, and of the model's actuators.
+FINGER_JOINTS = ("r_gripper_finger_joint", "l_gripper_finger_joint")
+FINGER_ACTUATORS = ("l_gripper_finger_joint", "r_gripper_finger_joint")
+FINGER_OPEN_M = 0.05
+
+# From the model's folded-out arm to the start pose above the table [m], and the orientation it is asked for there.
+START_OFFSET_M = np.array([-0.498, 0.005, -0.431 + 0.2])
+# Not normalised: this is what the Fetch environments add to the gripper's own quaternion at every step, which
+# pulls the orientation back to pointing down.
+GRIPPER_DOWN_WXYZ = np.array([1.0, 0.0, 1.0, 0.0])
+START_SETTLE_STEPS = 10
+# Where the grip site comes to rest above the table [m]; measured, compared with the model by a test.
+START_GRIP_POS_W = np.array([1.3419, 0.7491, 0.5347])
+
+TABLE_TOP_M = 0.4

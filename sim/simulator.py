@@ -1,0 +1,344 @@
+"""The batched simulator: N environments of one task, stepped together over MuJoCo's threaded rollout.
+
+Every environment is one row of a float64 array that holds all there is to know about it, so that saving, restoring
+and resetting an environment is copying a row. A single environment is a batch of one. Results do not depend on the
+number of threads, on the size of the batch or on the place of an environment in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from mujoco.rollout import Rollout
+from numpy.typing import NDArray
+
+from reskill_core.errors import SimulationError
+from reskill_core.observation import ObservationBuilder, SensorFrame
+from reskill_core.rotations import matrix_from_quat
+from reskill_core.seeding import episode_rng
+from reskill_sim import constants
+from reskill_sim.scene import build_model, start_state
+from reskill_sim.tasks.base import BoolArray, EpisodeStart, FloatArray, Task
+
+IntArray = NDArray[np.int64]
+
+_PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
+_CONTROL = (
+    mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS | mujoco.mjtState.mjSTATE_MOCAP_QUAT
+)
+_HUGE = 1e6
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one control step led to, for each of the environments stepped.
+
+    Attributes:
+        observation: (N, O) float64.
+        reward: (N,) float64.
+        success: (N,) whether the task is solved right now.
+        terminated: (N,) whether the episode is over because success has held long enough.
+        truncated: (N,) whether the horizon is reached without that.
+        diverged: (N,) whether the physics broke down; the environment is left where it was and must be reset.
+    """
+
+    observation: FloatArray
+    reward: FloatArray
+    success: BoolArray
+    terminated: BoolArray
+    truncated: BoolArray
+    diverged: BoolArray
+
+    @property
+    def done(self) -> BoolArray:
+        """(N,) whether the episode is over for any reason."""
+        return self.terminated | self.truncated | self.diverged
+
+
+class _RowLayout:
+    """Where things stand in an environment's row."""
+
+    def __init__(self, model: mujoco.MjModel, num_frames: int) -> None:
+        sizes = {
+            "physics": mujoco.mj_stateSize(model, _PHYSICS),
+            "sensors": model.nsensordata,
+            # Fingers and sensors one control step ago, for displacements.
+            "previous": 2 + model.nsensordata,
+            "goal": 3,
+            "step": 1,
+            "held": 1,
+        }
+        self.width = 0
+        for name, size in sizes.items():
+            setattr(self, name, slice(self.width, self.width + size))
+            self.width += size
+        self.time = 0
+        self.qpos = slice(1, 1 + model.nq)
+        self.qvel = slice(1 + model.nq, 1 + model.nq + model.nv)
+        self.num_frames = num_frames
+
+    physics: slice
+    sensors: slice
+    previous: slice
+    goal: slice
+    step: slice
+    held: slice
+
+
+class Simulator:
+    """N environments of one task.
+
+    Args:
+        task: what to simulate.
+        num_envs: number of environments N.
+        profile: name of the fidelity profile.
+        threads: threads that share the environments; 0 steps them in the calling thread.
+    """
+
+    def __init__(self, task: Task, num_envs: int = 1, profile: str = "exact", threads: int = 0) -> None:
+        if num_envs < 1 or threads < 0:
+            raise SimulationError(f"need num_envs >= 1 and threads >= 0, got {num_envs} and {threads}")
+        self.task, self.num_envs, self.profile = task, num_envs, profile
+        self.model = build_model(task.scene, profile)
+        start = start_state(self.model)
+        self._substeps = round(task.spec.control_period_s / self.model.opt.timestep)
+        self._layout = _RowLayout(self.model, len(task.spec.obs.frames))
+        self._builder = ObservationBuilder(task.spec.obs)
+        self._rollout = Rollout(nthread=threads)
+        self._datas = [mujoco.MjData(self.model) for _ in range(max(1, threads))]
+        self._rows = np.zeros((num_envs, self._layout.width))
+        self._start_row = self._row_of(start)
+        self._finger_qpos = np.array(self._joint_addresses(constants.FINGER_JOINTS)) + 1
+        self._actuated_qpos = np.array(self._joint_addresses(constants.FINGER_ACTUATORS)) + 1
+        self._joint_qpos = np.array(self._joint_addresses(constants.JOINT_NAMES))
+        self._joint_qvel = np.array(
+            [self.model.jnt_dofadr[self.model.joint(constants.MODEL_PREFIX + n).id] for n in constants.JOINT_NAMES]
+        )
+        self._object_qpos = [
+            1 + int(self.model.jnt_qposadr[self.model.joint(f"{item.name}:joint").id]) for item in task.scene.objects
+        ]
+        self._frame_pos, self._frame_quat = self._sensor_columns()
+        self._displacement = np.array(task.spec.action.velocity_scale) * task.spec.control_period_s
+        self.reset(range(num_envs))
+
+    # ------------------------------------------------------------------ episodes
+
+    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> FloatArray:
+        """Start new episodes.
+
+        Args:
+            seeds: one seed for each environment to reset; everything random in an episode follows from it.
+            indices: which environments; all by default.
+
+        Returns:
+            (N, O) observations of all environments.
+
+        Raises:
+            SimulationError: the numbers of seeds and environments differ.
+        """
+        chosen = range(self.num_envs) if indices is None else indices
+        if len(seeds) != len(chosen):
+            raise SimulationError(f"{len(seeds)} seeds for {len(chosen)} environments")
+        for index, seed in zip(chosen, seeds, strict=True):
+            self._rows[index] = self.initial_row(self.task.sample_start(episode_rng(int(seed), "reset")))
+        return self.observation()
+
+    def initial_row(self, start: EpisodeStart) -> FloatArray:
+        """(S,) complete state of an environment at the start of an episode."""
+        layout = self._layout
+        row = self._start_row.copy()
+        sensors = row[layout.sensors]
+        columns = zip(self.task.scene.objects, start.object_poses, self._object_qpos, strict=True)
+        for number, (item, pose, address) in enumerate(columns):
+            row[address : address + 7] = pose
+            at = 10 + 7 * number
+            sensors[at : at + 3] = pose[:3] + matrix_from_quat(pose[3:]) @ np.array(item.frame_offset)
+            sensors[at + 3 : at + 7] = pose[3:]
+        row[layout.goal] = start.goal_pos_w
+        row[layout.previous] = self._readings(row[None])[0]
+        return row
+
+    def step(self, actions: FloatArray | NDArray[np.float32], indices: IntArray | None = None) -> StepResult:
+        """Advance environments by one control period.
+
+        Args:
+            actions: (n, A) one action for each environment stepped, clipped to [-1, 1].
+            indices: (n,) which environments; all by default. The others stay as they are.
+
+        Raises:
+            SpecError: the actions have the wrong size.
+        """
+        layout = self._layout
+        rows = self._rows if indices is None else self._rows[indices]
+        clipped = self.task.spec.action.clip(actions).astype(np.float64)
+        finite = np.isfinite(clipped).all(axis=1)
+        moved = rows.copy()
+        moved[:, layout.previous] = self._readings(rows)
+        physics, sensors = self._advance(rows, np.where(finite[:, None], clipped, 0.0))
+        moved[:, layout.physics], moved[:, layout.sensors] = physics, sensors
+        moved[:, layout.step] += 1
+        diverged = ~finite | self._broken(rows, moved)
+        moved[diverged] = rows[diverged]
+
+        frame = self._frame_of(moved)
+        success = self.task.success(frame)
+        held = np.where(success, moved[:, layout.held][:, 0] + 1, 0)
+        moved[:, layout.held] = held[:, None]
+        terminated = (held >= self.task.hold_steps) & ~diverged
+        truncated = (moved[:, layout.step][:, 0] >= self.task.spec.horizon) & ~terminated & ~diverged
+        if indices is None:
+            self._rows = moved
+        else:
+            self._rows[indices] = moved
+        return StepResult(
+            self._builder.build(frame, self._previous_frame(moved)),
+            self.task.reward(frame),
+            success,
+            terminated,
+            truncated,
+            diverged,
+        )
+
+    def observation(self) -> FloatArray:
+        """(N, O) current observations."""
+        return self._builder.build(self.frame, self._previous_frame(self._rows))
+
+    # ------------------------------------------------------------------ what can be read
+
+    @property
+    def frame(self) -> SensorFrame:
+        """Current sensor values of all environments."""
+        return self._frame_of(self._rows)
+
+    @property
+    def time_s(self) -> FloatArray:
+        """(N,) simulated time since the start of each episode [s]."""
+        return self._rows[:, self._layout.time].copy()
+
+    @property
+    def step_count(self) -> IntArray:
+        """(N,) control steps since the start of each episode."""
+        return self._rows[:, self._layout.step][:, 0].astype(np.int64)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the robot's joints, as the real robot's driver names them."""
+        return constants.JOINT_NAMES
+
+    def joint_positions(self, index: int = 0) -> FloatArray:
+        """(J,) positions of the joints :attr:`joint_names` [m or rad]."""
+        return self._rows[index, self._layout.qpos][self._joint_qpos]
+
+    def joint_velocities(self, index: int = 0) -> FloatArray:
+        """(J,) velocities of the joints :attr:`joint_names` [m/s or rad/s]."""
+        return self._rows[index, self._layout.qvel][self._joint_qvel]
+
+    # ------------------------------------------------------------------ saving and restoring
+
+    @property
+    def state_dim(self) -> int:
+        """Length S of an environment's state."""
+        return self._layout.width
+
+    def state(self) -> FloatArray:
+        """(N, S) complete state of every environment."""
+        return self._rows.copy()
+
+    def set_state(self, rows: FloatArray, indices: Sequence[int] | None = None) -> None:
+        """Put environments into states that :meth:`state` or a data set recorded, exactly.
+
+        Raises:
+            SimulationError: the rows have another shape, so they come from another task or version.
+        """
+        chosen = list(range(self.num_envs)) if indices is None else list(indices)
+        if rows.shape != (len(chosen), self.state_dim):
+            raise SimulationError(f"state has shape {rows.shape}, expected {(len(chosen), self.state_dim)}")
+        self._rows[chosen] = rows
+
+    def qpos_of(self, row: FloatArray) -> FloatArray:
+        """(nq,) MuJoCo coordinates in a state row, for rendering."""
+        return row[self._layout.qpos]
+
+    def goal_of(self, row: FloatArray) -> FloatArray:
+        """(3,) goal position in a state row [m], for rendering."""
+        return row[self._layout.goal]
+
+    # ------------------------------------------------------------------ internals
+
+    def _advance(self, rows: FloatArray, actions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Physics and sensors after one control period, as the Fetch environments command it.
+
+        The mocap target is the gripper link's pose as of the last substep's start, plus the commanded displacement;
+        fingers are sent to their position plus the commanded displacement.
+        """
+        sensors = rows[:, self._layout.sensors]
+        command = actions * self._displacement
+        control = np.empty((len(rows), self._substeps, 9))
+        control[:, :, :2] = (rows[:, self._actuated_qpos] + command[:, 3:4])[:, None]
+        control[:, :, 2:5] = (sensors[:, 0:3] + command[:, :3])[:, None]
+        control[:, :, 5:9] = (sensors[:, 3:7] + constants.GRIPPER_DOWN_WXYZ)[:, None]
+        physics = np.empty((len(rows), self._substeps, self._layout.physics.stop))
+        readings = np.empty((len(rows), self._substeps, self.model.nsensordata))
+        self._rollout.rollout(
+            [self.model] * len(rows),
+            self._datas,
+            np.ascontiguousarray(rows[:, self._layout.physics]),
+            control,
+            control_spec=int(_CONTROL),
+            skip_checks=True,
+            nstep=self._substeps,
+            state=physics,
+            sensordata=readings,
+        )
+        return physics[:, -1], readings[:, -1]
+
+    def _broken(self, before: FloatArray, after: FloatArray) -> BoolArray:
+        """(n,) where MuJoCo gave up; it then silently starts over, which shows in the time."""
+        elapsed = after[:, self._layout.time] - before[:, self._layout.time]
+        restarted = np.abs(elapsed - self.task.spec.control_period_s) > 1e-6
+        state = after[:, self._layout.physics]
+        return restarted | ~np.isfinite(state).all(axis=1) | (np.abs(state) > _HUGE).any(axis=1)
+
+    def _readings(self, rows: FloatArray) -> FloatArray:
+        """(n, 2 + sensors) finger positions and sensor values."""
+        return np.concatenate([rows[:, self._finger_qpos], rows[:, self._layout.sensors]], axis=1)
+
+    def _frame_of(self, rows: FloatArray) -> SensorFrame:
+        return self._to_frame(self._readings(rows), rows[:, self._layout.goal])
+
+    def _previous_frame(self, rows: FloatArray) -> SensorFrame:
+        return self._to_frame(rows[:, self._layout.previous], rows[:, self._layout.goal])
+
+    def _to_frame(self, readings: FloatArray, goal: FloatArray) -> SensorFrame:
+        count = self._layout.num_frames
+        pos = np.empty((len(readings), count, 3))
+        quat = np.empty((len(readings), count, 4))
+        pos[:, :-1] = readings[:, self._frame_pos]
+        quat[:, :-1] = readings[:, self._frame_quat]
+        pos[:, -1] = goal
+        quat[:, -1] = [1.0, 0.0, 0.0, 0.0]
+        return SensorFrame(readings[:, :2], pos, quat)
+
+    def _sensor_columns(self) -> tuple[IntArray, IntArray]:
+        """Columns of readings that hold position (F-1, 3) and quaternion (F-1, 4) of each frame but the goal."""
+        objects = [item.name for item in self.task.scene.objects]
+        first_pos, first_quat = [2 + 7], [2 + 3]
+        for name in self.task.spec.obs.objects:
+            at = 2 + 10 + 7 * objects.index(name)
+            first_pos.append(at)
+            first_quat.append(at + 3)
+        return np.array(first_pos)[:, None] + np.arange(3), np.array(first_quat)[:, None] + np.arange(4)
+
+    def _row_of(self, data: mujoco.MjData) -> FloatArray:
+        row = np.zeros(self._layout.width)
+        physics = np.empty(self._layout.physics.stop)
+        mujoco.mj_getState(self.model, data, physics, _PHYSICS)
+        row[self._layout.physics] = physics
+        row[self._layout.sensors] = data.sensordata
+        return row
+
+    def _joint_addresses(self, names: Sequence[str]) -> list[int]:
+        return [int(self.model.jnt_qposadr[self.model.joint(constants.MODEL_PREFIX + n).id]) for n in names]

@@ -1,0 +1,29 @@
+"""Tasks by name. A new task is one file in this folder and one line here."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from reskill_core.errors import require_choice
+from reskill_sim.tasks.base import EpisodeStart, Task
+from reskill_sim.tasks.block import BlockTask
+from reskill_sim.tasks.hook import HookTask
+
+TASKS: dict[str, type[Task]] = {
+    "block": BlockTask,
+    "hook": HookTask,
+}
+
+
+@cache
+def get_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        ConfigError: there is none; the message lists those there are.
+    """
+    require_choice("task", name, tuple(TASKS))
+    return TASKS[name]()
+
+
+__all__ = ["TASKS", "EpisodeStart", "Task", "get_task"]

@@ -1,0 +1,86 @@
+"""Bring an object that is out of reach to a goal by means of a hook."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reskill_core.observation import SensorFrame
+from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term
+from reskill_sim import constants
+from reskill_sim.scene import BoxGeom, Scene, SceneObject
+from reskill_sim.tasks.base import BoolArray, EpisodeStart, Task, position_of, resample
+
+OBJECT_HALF_SIZE_M = 0.025
+HOOK_HALF_THICKNESS_M = 0.015
+# From the hook's body to where it is held, near the end of the handle [m].
+HOOK_HOLD_OFFSET_M = (-0.25, 0.0, 0.0)
+HOOK_START_POS_W = (1.35, 0.35, constants.TABLE_TOP_M + HOOK_HALF_THICKNESS_M)
+GOAL_POS_W = np.array([1.65, 0.75, 0.42])
+
+HOOK_OBS = ObsSpec(
+    frames=("gripper", "object", "hook", "goal"),
+    joints=constants.FINGER_JOINTS,
+    terms=(
+        frame_term("gripper_position", "position", "gripper"),
+        frame_term("object_position", "position", "object"),
+        frame_term("object_relative_position", "relative_position", "object", "gripper"),
+        joint_term("finger_position", "joint_position", constants.FINGER_JOINTS),
+        frame_term("object_euler", "euler", "object"),
+        frame_term("object_relative_displacement", "relative_displacement", "object", "gripper"),
+        frame_term("object_rotation_displacement", "rotation_displacement", "object"),
+        frame_term("gripper_displacement", "displacement", "gripper"),
+        joint_term("finger_displacement", "joint_displacement", constants.FINGER_JOINTS),
+        frame_term("hook_position", "position", "hook"),
+        frame_term("hook_euler", "euler", "hook"),
+        frame_term("hook_relative_displacement", "relative_displacement", "hook", "gripper"),
+        frame_term("hook_rotation_displacement", "rotation_displacement", "hook"),
+        frame_term("hook_relative_position", "relative_position", "hook", "gripper"),
+        frame_term("goal_position", "position", "goal"),
+    ),
+)
+
+
+class HookTask(Task):
+    """A cube beyond the arm's reach and a hook beside the robot; success is the cube within 5 cm of the goal."""
+
+    success_distance_m = 0.05
+
+    def __init__(self) -> None:
+        self.spec = TaskSpec(
+            "hook", HOOK_OBS, horizon=100, description="pull an object to the goal with a hook; 43-D observation"
+        )
+        thickness = HOOK_HALF_THICKNESS_M
+        hook = SceneObject(
+            "hook",
+            (
+                BoxGeom((0.4, thickness, thickness), mass=2.0),
+                BoxGeom((thickness, 0.1, thickness), mass=2.0, pos=(0.4, 0.085, 0.0)),
+            ),
+            frame_offset=HOOK_HOLD_OFFSET_M,
+            rgba=(0.85, 0.55, 0.15, 1.0),
+        )
+        self.scene = Scene(
+            table_pos=(1.65, 0.75, constants.TABLE_TOP_M / 2),
+            table_half_size=(0.5, 0.45, constants.TABLE_TOP_M / 2),
+            objects=(SceneObject("object", (BoxGeom((OBJECT_HALF_SIZE_M,) * 3, mass=2.0),)), hook),
+        )
+
+    def sample_start(self, rng: np.random.Generator) -> EpisodeStart:
+        """Object beyond the goal, at least 10 cm from it; hook and goal always at the same place."""
+        xy = resample(
+            lambda rng: np.array([1.8 + rng.uniform(-0.05, 0.10), 0.75 + rng.uniform(-0.05, 0.05)]),
+            lambda xy: np.linalg.norm(xy - GOAL_POS_W[:2]) >= 0.10,
+            rng,
+        )
+        poses = np.array(
+            [
+                [*xy, constants.TABLE_TOP_M + OBJECT_HALF_SIZE_M, 1.0, 0.0, 0.0, 0.0],
+                [*HOOK_START_POS_W, 1.0, 0.0, 0.0, 0.0],
+            ]
+        )
+        return EpisodeStart(poses, GOAL_POS_W.copy())
+
+    def success(self, frame: SensorFrame) -> BoolArray:
+        """(N,) whether the object is within 5 cm of the goal."""
+        gap = position_of(self, frame, "object") - position_of(self, frame, "goal")
+        return np.linalg.norm(gap, axis=-1) < self.success_distance_m

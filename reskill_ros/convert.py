@@ -1,0 +1,203 @@
+"""Messages to core types and back; the only place that knows both.
+
+Quaternions are scalar first (w, x, y, z) in the core and scalar last in messages. Stamps are integer nanoseconds
+in the core. Positions are in metres in the frame that the message's header names.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from reskill_core.errors import ReskillError
+from reskill_core.runtime import SkillAction as CoreSkillAction
+from reskill_ros.msg import Observation, SkillAction
+
+_NS = 1_000_000_000
+# How far a quaternion's norm may be from 1: drivers publish float32 and rounded values.
+_QUATERNION_TOLERANCE = 1e-3
+
+
+class BadMessage(ReskillError):
+    """A message must not be used.
+
+    Attributes:
+        reason: short name of the fault, the key under which it is counted.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """A stamp as nanoseconds."""
+    return stamp.sec * _NS + stamp.nanosec
+
+
+def ns_to_stamp(time_ns: int) -> Time:
+    """Nanoseconds as a stamp."""
+    sec, nanosec = divmod(time_ns, _NS)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def joint_state_message(
+    stamp: Time, names: Sequence[str], positions: Iterable[float], velocities: Iterable[float] = ()
+) -> JointState:
+    """Joint positions [m or rad] and, if known, velocities as a message."""
+    message = JointState(name=list(names), position=array("d", positions), velocity=array("d", velocities))
+    message.header.stamp = stamp
+    return message
+
+
+def joint_positions(message: JointState) -> dict[str, float]:
+    """Joint positions by name [m or rad].
+
+    Raises:
+        BadMessage: ``length_mismatch``, ``duplicate_names`` or ``non_finite``; the message is refused whole.
+    """
+    if len(message.name) != len(message.position):
+        raise BadMessage(
+            "length_mismatch", f"joint state has {len(message.name)} names, {len(message.position)} positions"
+        )
+    positions = dict(zip(message.name, message.position))
+    if len(positions) != len(message.name):
+        twice = sorted({name for name in message.name if message.name.count(name) > 1})
+        raise BadMessage("duplicate_names", f"joint state names {', '.join(twice)} more than once")
+    if not all(map(math.isfinite, message.position)):
+        wrong = [name for name, value in positions.items() if not math.isfinite(value)]
+        raise BadMessage("non_finite", f"joint state has no finite position of {', '.join(wrong)}")
+    return positions
+
+
+def pose_message(
+    stamp: Time, frame_id: str, position: Sequence[float], quat_wxyz: Sequence[float]
+) -> PoseStamped:
+    """A pose [m, unit quaternion] in ``frame_id`` as a message."""
+    message = PoseStamped()
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    point, turn = message.pose.position, message.pose.orientation
+    point.x, point.y, point.z = map(float, position)
+    turn.w, turn.x, turn.y, turn.z = map(float, quat_wxyz)
+    return message
+
+
+def pose(message: PoseStamped) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
+    """Position [m] and unit quaternion (w, x, y, z), in the frame of the header.
+
+    Raises:
+        BadMessage: ``non_finite`` or ``bad_quaternion``.
+    """
+    point, turn = message.pose.position, message.pose.orientation
+    position, quat_wxyz = (point.x, point.y, point.z), (turn.w, turn.x, turn.y, turn.z)
+    if not all(map(math.isfinite, position + quat_wxyz)):
+        raise BadMessage("non_finite", f"pose is not finite: position {position}, orientation {quat_wxyz}")
+    if abs(math.hypot(*quat_wxyz) - 1.0) > _QUATERNION_TOLERANCE:
+        raise BadMessage("bad_quaternion", f"orientation (w, x, y, z) {quat_wxyz} is not a unit quaternion")
+    return position, quat_wxyz
+
+
+def float64_array(values: NDArray[np.float64]) -> array[float]:
+    """A message field float64[] with these values."""
+    return array("d", np.ascontiguousarray(values, dtype=np.float64).tobytes())
+
+
+def float32_array(values: NDArray[np.float32]) -> array[float]:
+    """A message field float32[] with these values."""
+    return array("f", np.ascontiguousarray(values, dtype=np.float32).tobytes())
+
+
+def observation_values(message: Observation) -> NDArray[np.float64]:
+    """The observation as a batch of one, (1, O) float64."""
+    return np.frombuffer(message.values, dtype=np.float64)[None]
+
+
+def skill_action_message(action: CoreSkillAction, source: str, noise_scale: float) -> SkillAction:
+    """The first row of a batch of skill actions as a message; header and episode are left to fill in."""
+    return SkillAction(
+        source=source,
+        action=float32_array(action.action[0]),
+        decoded_action=float32_array(action.decoded_action[0]),
+        residual=float32_array(action.residual[0]),
+        residual_weight=float(action.residual_weight[0]),
+        latent=float32_array(action.latent[0]),
+        skill_step=int(action.skill_step[0]),
+        noise_scale=noise_scale,
+    )
+
+
+def skill_action(message: SkillAction) -> CoreSkillAction:
+    """A message as a batch of one."""
+    return CoreSkillAction(
+        action=np.array(message.action, dtype=np.float32)[None],
+        decoded_action=np.array(message.decoded_action, dtype=np.float32)[None],
+        residual=np.array(message.residual, dtype=np.float32)[None],
+        residual_weight=np.array([message.residual_weight], dtype=np.float32),
+        latent=np.array(message.latent, dtype=np.float32)[None],
+        skill_step=np.array([message.skill_step]),
+    )
+
+
+def set_twist(message: TwistStamped, velocity: Sequence[float]) -> None:
+    """Write a linear velocity [m/s] into a message."""
+    linear = message.twist.linear
+    linear.x, linear.y, linear.z = velocity
+
+
+def twist_velocity(message: TwistStamped) -> tuple[float, float, float]:
+    """Linear velocity [m/s] of a command, in the frame of its header.
+
+    Raises:
+        BadMessage: ``non_finite``.
+    """
+    linear = message.twist.linear
+    velocity = (linear.x, linear.y, linear.z)
+    if not all(map(math.isfinite, velocity)):
+        raise BadMessage("non_finite", f"commanded velocity {velocity} is not finite")
+    return velocity
+
+
+def trajectory_message(joints: Sequence[str], period_s: float) -> JointTrajectory:
+    """A trajectory of one point that is to be reached after ``period_s``; positions or velocities go into it."""
+    sec, nanosec = divmod(round(period_s * _NS), _NS)
+    point = JointTrajectoryPoint()
+    point.time_from_start.sec, point.time_from_start.nanosec = sec, nanosec
+    return JointTrajectory(joint_names=list(joints), points=[point])
+
+
+def trajectory_point(message: JointTrajectory) -> tuple[dict[str, float], dict[str, float]]:
+    """Positions and velocities by joint name that the last point of a trajectory commands; either may be empty.
+
+    Raises:
+        BadMessage: ``length_mismatch`` or ``non_finite``.
+    """
+    if not message.points:
+        raise BadMessage("length_mismatch", "joint trajectory has no point")
+    names, point = message.joint_names, message.points[-1]
+    for field, values in (("positions", point.positions), ("velocities", point.velocities)):
+        if len(values) not in (0, len(names)):
+            raise BadMessage(
+                "length_mismatch", f"joint trajectory names {len(names)} joints, has {len(values)} {field}"
+            )
+        if not all(map(math.isfinite, values)):
+            raise BadMessage("non_finite", f"joint trajectory has {field} {list(values)}")
+    return dict(zip(names, point.positions)), dict(zip(names, point.velocities))
+
+
+def labelled_array(labels: Sequence[str]) -> Float64MultiArray:
+    """An array of zeros whose layout names each entry, so that viewers can show it."""
+    message = Float64MultiArray(data=array("d", [0.0] * len(labels)))
+    message.layout.dim = [
+        MultiArrayDimension(label=label, size=1, stride=len(labels)) for label in labels
+    ]
+    return message

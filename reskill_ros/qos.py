@@ -1,0 +1,32 @@
+"""Named quality-of-service profiles: the only place with queue depths and reliability."""
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+
+def _profile(reliability: ReliabilityPolicy, depth: int, durability: DurabilityPolicy) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability
+    )
+
+
+# Subscriptions to a driver: a best-effort reader matches reliable and best-effort publishers alike, and a late
+# sensor message is worthless anyway.
+SENSOR = _profile(ReliabilityPolicy.BEST_EFFORT, 5, DurabilityPolicy.VOLATILE)
+
+# Publishers of states and results, and readers that need each of them in order: nothing is lost on the way.
+STATE = _profile(ReliabilityPolicy.RELIABLE, 10, DurabilityPolicy.VOLATILE)
+
+# Readers that act on the newest message only: after a stall there is no backlog to rush through.
+NEWEST = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
+
+# Commands to a driver: each must arrive, but an old one must not queue behind a new one.
+COMMAND = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
+
+# Status that a late joiner needs at once: the last message is kept for it.
+LATCHED = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.TRANSIENT_LOCAL)
+
+# Readers that write everything down: deep enough to ride out a slow disk.
+RECORD = _profile(ReliabilityPolicy.RELIABLE, 1000, DurabilityPolicy.VOLATILE)
+
+# Simulated time: only the newest matters; rclpy itself subscribes to it with best effort.
+CLOCK = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)

@@ -1,0 +1,103 @@
+"""The main function of every node: parse, run in a single-threaded executor, end cleanly on SIGINT and SIGTERM."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+
+from reskill_core.errors import ReskillError
+from reskill_ros.params import report_unknown_parameters
+
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+# A callback that does not return within this time after a signal is given up on, and the process with it.
+_GRACE_S = 1.5
+
+
+def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Build a node and run it until a signal arrives or the node has finished.
+
+    A node that ends by itself has an attribute ``done``, a Future whose result is the exit code. A node may have a
+    method ``on_callback_error(error)``: then an exception in a callback is given to it and the node goes on, so
+    that it can make its robot safe and stay diagnosable; without it the process ends.
+
+    Args:
+        make_node: builds the node, after ROS has been initialised.
+        args: command line without the program name, by default that of the process.
+
+    Returns:
+        The exit code: 0 after a signal, 1 after an error.
+    """
+    # Signals are taken by a thread of our own: it works while a callback hangs, and no exception can be thrown
+    # into the middle of a callback. Threads of the middleware inherit the mask, so it is set before they start.
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    rclpy.init(
+        args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO
+    )
+    stop: Future = Future()
+    ended = threading.Event()
+    threading.Thread(target=_stop_on_signal, args=(stop, ended), name="signals", daemon=True).start()
+    try:
+        return _run(make_node, stop)
+    finally:
+        rclpy.try_shutdown()
+        ended.set()
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+
+
+def _run(make_node: Callable[[], Node], stop: Future) -> int:
+    try:
+        node = make_node()
+    except ReskillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    report_unknown_parameters(node)
+    if hasattr(node, "done"):
+        node.done.add_done_callback(lambda done: stop.done() or stop.set_result(done.result()))
+    # What exists now lives as long as the process: the collector need not look at it again in the control loop.
+    gc.collect()
+    gc.freeze()
+    try:
+        while not stop.done() and rclpy.ok():
+            _spin(executor, node, stop)
+    except ExternalShutdownException:
+        return 0
+    except ReskillError as error:
+        node.get_logger().fatal(str(error))
+        return 1
+    finally:
+        node.destroy_node()
+        executor.shutdown()
+    return int(stop.result() or 0)
+
+
+def _spin(executor: SingleThreadedExecutor, node: Node, stop: Future) -> None:
+    try:
+        executor.spin_until_future_complete(stop)
+    except ExternalShutdownException:
+        raise
+    except Exception as error:
+        handle = getattr(node, "on_callback_error", None)
+        if handle is None:
+            raise
+        handle(error)
+
+
+def _stop_on_signal(stop: Future, ended: threading.Event) -> None:
+    signal.sigwait(_SIGNALS)
+    if not stop.done():
+        stop.set_result(0)
+    if not ended.wait(_GRACE_S):
+        print("error: a callback does not return; the process is ended", file=sys.stderr, flush=True)
+        os._exit(1)

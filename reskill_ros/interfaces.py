@@ -40,7 +40,9 @@ def message_class(type_name: str) -> type[Any]:
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError) as error:
-        raise GraphError(f"message type {type_name} is not installed here; install the package {package}") from error
+        raise GraphError(
+            f"message type {type_name} is not installed here; install the package {package}"
+        ) from error
 
 
 @cache
@@ -69,7 +71,9 @@ def _definition_text(type_name: str) -> str:
         file = folder / "share" / package / "msg" / f"{name}.msg"
         if file.is_file():
             return file.read_text()
-    raise GraphError(f"the definition of {type_name} is not installed: no share/{package}/msg/{name}.msg near {module}")
+    raise GraphError(
+        f"the definition of {type_name} is not installed: no share/{package}/msg/{name}.msg near {module}"
+    )
 
 
 def _field_types(type_name: str, text: str) -> list[str]:

@@ -1,0 +1,374 @@
+"""The node table: which nodes, with which parameters, make up the graphs ``collect``, ``policy`` and ``replay``.
+
+``launch/*.launch.py`` and ``reskill-up`` both start what :func:`build_graph` returns, from the same arguments, so
+that they cannot drift apart::
+
+    for argument in argument_table("collect"):  # name, default, description, choices: declare them
+        ...
+    arguments = parse_arguments("collect", {"task": "hook", "episodes": "5"})
+    for entry in build_graph(arguments):
+        ...  # entry.executable or entry.module, .name, .parameters, .remappings, .primary, .required
+    # and of the arguments themselves: .namespace, .params_file (after the parameters, so that it wins), .log_level
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from reskill_core.config import config_from_dict
+from reskill_core.errors import ConfigError, GraphError, require_choice
+from reskill_core.parameters import parameter, range_violations
+
+ParameterValue = bool | int | float | str | list[str]
+
+SIMULATOR = "sim"
+# Who must not miss a frame in lockstep confirms each one here; the simulator waits for it.
+RECORDER_ACKNOWLEDGE = "recorder/acknowledge"
+BAG_ACKNOWLEDGE = "bag_recorder/acknowledge"
+# In lockstep simulated time waits for the action, so how long the wall clock runs meanwhile says nothing.
+LOCKSTEP_TIMEOUT_S = 10.0
+
+_PACING = (
+    "Simulator: lockstep waits for the action to each observation, exactly and as fast as the machine allows; "
+    "realtime follows the wall clock."
+)
+
+
+@dataclass(frozen=True)
+class NodeEntry:
+    """One process of a graph.
+
+    Attributes:
+        name: name of the node.
+        module: Python module with its ``main``.
+        parameters: ROS parameters that differ from the node's defaults.
+        remappings: pairs (from, to) of topic or service names.
+        primary: the graph ends, in order and with success, when this node has finished.
+        required: the graph ends when this node fails; otherwise the others go on, and the failure still shows in
+            the exit code.
+        lifecycle: it is a managed node.
+    """
+
+    name: str
+    module: str
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    primary: bool = False
+    required: bool = True
+    lifecycle: bool = False
+
+    @property
+    def executable(self) -> str:
+        """The installed executable that ``ros2 run`` and launch files know it by."""
+        return self.module.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a graph, as people write it: ``name:=value``."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GraphArguments:
+    """What every graph takes."""
+
+    namespace: str = parameter("", "Namespace of all nodes, topics and services; empty for none.")
+    params_file: str = parameter("", "YAML file of ROS parameters; they win over the arguments given here.")
+    log_level: str = parameter(
+        "info", "Severity from which on nodes log.", choices=("debug", "info", "warn", "error", "fatal")
+    )
+    use_sim_time: str = parameter(
+        "auto",
+        "Whether nodes take the time from /clock; auto: in the graphs that publish it.",
+        choices=("auto", "true", "false"),
+    )
+    autostart: bool = parameter(True, "Lifecycle nodes configure and activate themselves.")
+
+    def violations(self) -> list[str]:
+        """Arguments out of range, and files that are not there."""
+        found = range_violations(self)
+        if self.params_file and not Path(self.params_file).is_file():
+            found.append(f"params_file: there is no file {self.params_file}")
+        return found
+
+    def nodes(self) -> list[NodeEntry]:
+        """The graph's nodes, without what all nodes get alike."""
+        raise NotImplementedError
+
+    @property
+    def publishes_clock(self) -> bool:
+        """Whether a node of the graph publishes ``/clock``."""
+        return True
+
+
+@dataclass(frozen=True)
+class RobotArguments(GraphArguments):
+    """What the graphs that move a robot take."""
+
+    task: str = parameter("block", "Task to run.", choices=("block", "hook"))
+    driver: str = parameter(
+        SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file."
+    )
+    seed: int = parameter(
+        0, "Simulator: seed of the first episode; the following ones count up from it.", low=0
+    )
+    pacing: str = parameter("lockstep", _PACING, choices=("lockstep", "realtime"))
+    real_time_factor: float = parameter(
+        1.0, "Simulator, realtime pacing: simulated seconds per second.", low=1e-3, high=1e3
+    )
+    headless: bool = parameter(True, "Simulator: without a window.")
+    camera: bool = parameter(False, "Simulator: publish camera images, rendered off-screen.")
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the robot is our simulator."""
+        return self.driver == SIMULATOR
+
+    @property
+    def publishes_clock(self) -> bool:
+        """The simulator does; a robot runs on the system's clock."""
+        return self.simulated
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether simulated time waits for the actions."""
+        return self.simulated and self.pacing == "lockstep"
+
+    def robot_nodes(self, source: str, acknowledge: list[str], **sim: ParameterValue) -> list[NodeEntry]:
+        """Simulator, observation and command node: everything around ``source``, the node that decides.
+
+        Args:
+            source: name of the node whose actions the command node passes on.
+            acknowledge: topics on which the simulator awaits a confirmation of each frame.
+            sim: further parameters of the simulator.
+        """
+        waiting: dict[str, ParameterValue] = (
+            {"action_timeout_s": LOCKSTEP_TIMEOUT_S, "stamp_timeout_s": LOCKSTEP_TIMEOUT_S}
+            if self.lockstep
+            else {}
+        )
+        sim_node = NodeEntry(
+            "sim_node",
+            "reskill_ros.sim_node",
+            {
+                "task": self.task,
+                "seed": self.seed,
+                "pacing": self.pacing,
+                "real_time_factor": self.real_time_factor,
+                "headless": self.headless,
+                "camera": self.camera,
+                "hold_until_ready": True,
+                # An empty list has no type that ROS could tell.
+                **({"acknowledge_topics": acknowledge} if acknowledge else {}),
+                **sim,
+            },
+            primary="episodes" in sim and sim["episodes"] != 0,
+        )
+        observation_node = NodeEntry(
+            "observation_node", "reskill_ros.observation_node", {"task": self.task, "driver": self.driver}
+        )
+        command_node = NodeEntry(
+            "command_node",
+            "reskill_ros.command_node",
+            {"driver": self.driver, "auto_arm": self.simulated, **waiting},
+            lifecycle=True,
+        )
+        return [*([sim_node] if self.simulated else []), observation_node, command_node]
+
+
+@dataclass(frozen=True)
+class CollectArguments(RobotArguments):
+    """Arguments of the graph that records demonstrations."""
+
+    episodes: int = parameter(
+        10, "Episodes to add to the data set in this run; 0 records until stopped.", low=0
+    )
+    dataset: str = parameter("runs/demonstrations", "Folder of the data set; an existing one is continued.")
+    demonstrator: str = parameter(
+        "mixed", "Controller that demonstrates.", choices=("mixed", "pick_and_place", "push", "hook")
+    )
+    noise_scale: float = parameter(
+        -1.0, "Noise on the demonstrator's actions; negative: drawn anew for each episode."
+    )
+    keep_failures: bool = parameter(False, "Also record episodes that do not reach the goal.")
+
+    def nodes(self) -> list[NodeEntry]:
+        """Robot, demonstrator, and the recorder, which decides when it is enough."""
+        demonstrator = NodeEntry(
+            "demonstrator_node",
+            "reskill_ros.demonstrator_node",
+            {"task": self.task, "kind": self.demonstrator, "noise_scale": self.noise_scale},
+        )
+        recorder = NodeEntry(
+            "recorder_node",
+            "reskill_ros.recorder_node",
+            {
+                "task": self.task,
+                "dataset": self.dataset,
+                "episodes": self.episodes,
+                "keep_failures": self.keep_failures,
+                "driver_episodes": self.simulated,
+                "auto_start": self.simulated,
+            },
+            primary=self.episodes > 0,
+        )
+        return [*self.robot_nodes("demonstrator_node", [RECORDER_ACKNOWLEDGE]), demonstrator, recorder]
+
+
+@dataclass(frozen=True)
+class PolicyArguments(RobotArguments):
+    """Arguments of the graph that lets a skill policy drive the robot."""
+
+    skills: str = parameter("", "Checkpoint folder of the skill module.")
+    agent: str = parameter(
+        "", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills."
+    )
+    mode: str = parameter(
+        "sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode")
+    )
+    pacing: str = parameter("realtime", _PACING, choices=("lockstep", "realtime"))
+    episodes: int = parameter(
+        0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0
+    )
+    dataset: str = parameter("", "Folder of a data set to record all episodes into; empty for none.")
+    bag: str = parameter("", "Folder of a new bag to record the graph's topics into; empty for none.")
+
+    def violations(self) -> list[str]:
+        """As of all robots, and what a policy is made of."""
+        found = super().violations() + _missing(self, "skills")
+        if self.episodes and not self.simulated:
+            found.append(f"episodes: only the simulator has episodes, driver is {self.driver}")
+        return found
+
+    def nodes(self) -> list[NodeEntry]:
+        """Robot, policy, and the recorders that were asked for."""
+        acknowledge = [
+            topic
+            for topic, path in ((RECORDER_ACKNOWLEDGE, self.dataset), (BAG_ACKNOWLEDGE, self.bag))
+            if path
+        ]
+        entries = self.robot_nodes("policy_node", acknowledge, episodes=self.episodes)
+        entries.append(_policy_node(self.skills, self.agent, self.mode))
+        if self.dataset:
+            parameters = {"task": self.task, "dataset": self.dataset, "keep_failures": True}
+            entries.append(NodeEntry("recorder_node", "reskill_ros.recorder_node", parameters))
+        if self.bag:
+            # A full disk must not stop the robot for the sake of a bag.
+            bag = NodeEntry(
+                "bag_recorder_node", "reskill_ros.bag_recorder_node", {"path": self.bag}, required=False
+            )
+            entries.append(bag)
+        return entries
+
+
+@dataclass(frozen=True)
+class ReplayArguments(GraphArguments):
+    """Arguments of the graph that feeds recorded observations to a policy and compares its actions."""
+
+    bag: str = parameter("", "Bag with observations and the actions that answered them.")
+    skills: str = parameter("", "Checkpoint folder of the skill module.")
+    agent: str = parameter(
+        "", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills."
+    )
+    mode: str = parameter(
+        "sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode")
+    )
+    tolerance: float = parameter(0.0, "Largest difference of an action that counts as equal.", low=0.0)
+    report: str = parameter("", "JSON file to write the comparison to; empty: only print it.")
+
+    def violations(self) -> list[str]:
+        """As of all graphs, and what is compared with what."""
+        return super().violations() + _missing(self, "bag", "skills")
+
+    def nodes(self) -> list[NodeEntry]:
+        """The bag's player and the policy."""
+        replay = NodeEntry(
+            "replay_node",
+            "reskill_ros.replay_node",
+            {"bag": self.bag, "tolerance": self.tolerance, "report": self.report},
+            primary=True,
+        )
+        return [replay, _policy_node(self.skills, self.agent, self.mode)]
+
+
+GRAPHS: dict[str, type[GraphArguments]] = {
+    "collect": CollectArguments,
+    "policy": PolicyArguments,
+    "replay": ReplayArguments,
+}
+
+
+def argument_table(graph: str) -> list[Argument]:
+    """The arguments of a graph, those of its own first.
+
+    Raises:
+        ConfigError: there is no such graph.
+    """
+    require_choice("graph", graph, tuple(GRAPHS))
+    common = [item.name for item in fields(GraphArguments)]
+    ordered = sorted(fields(GRAPHS[graph]), key=lambda item: item.name in common)
+    return [
+        Argument(item.name, _text(item.default), item.metadata["description"], item.metadata["choices"])
+        for item in ordered
+    ]
+
+
+def parse_arguments(graph: str, values: Mapping[str, str]) -> GraphArguments:
+    """Arguments of a graph from text.
+
+    Args:
+        graph: ``collect``, ``policy`` or ``replay``.
+        values: text by name; the others keep their defaults.
+
+    Raises:
+        ConfigError: there is no such graph.
+        GraphError: lists every unknown name and every invalid value.
+    """
+    require_choice("graph", graph, tuple(GRAPHS))
+    hints = get_type_hints(GRAPHS[graph])
+    # What is a string stays as it was written; YAML would read a folder called 2026-01-31 as a date.
+    document = {
+        name: text if hints.get(name, str) is str else yaml.safe_load(text) for name, text in values.items()
+    }
+    try:
+        return config_from_dict(GRAPHS[graph], document, source=f"arguments of {graph}")
+    except ConfigError as error:
+        raise GraphError(f"{error}\n`reskill-up {graph} --help` describes the arguments") from error
+
+
+def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
+    """The nodes that make up a graph, in the order in which they are started."""
+    use_sim_time = {"auto": arguments.publishes_clock, "true": True, "false": False}[arguments.use_sim_time]
+    entries = []
+    for entry in arguments.nodes():
+        # Whoever publishes the clock must not live by it.
+        owns_clock = entry.executable in ("sim_node", "replay_node")
+        common: dict[str, Any] = {} if owns_clock else {"use_sim_time": use_sim_time}
+        if entry.lifecycle:
+            common["autostart"] = arguments.autostart
+        entries.append(replace(entry, parameters={**common, **entry.parameters}))
+    return entries
+
+
+def _policy_node(skills: str, agent: str, mode: str) -> NodeEntry:
+    parameters = {"skills": skills, "agent": agent, "mode": mode}
+    return NodeEntry("policy_node", "reskill_ros.policy_node", parameters, lifecycle=True)
+
+
+def _missing(arguments: GraphArguments, *names: str) -> list[str]:
+    return [f"{name}: is required, give {name}:=<path>" for name in names if not getattr(arguments, name)]
+
+
+def _text(value: bool | float | str) -> str:
+    """As it is written on a command line and in a launch file."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

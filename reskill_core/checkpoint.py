@@ -1,0 +1,287 @@
+"""Checkpoint folders: safetensors and JSON under a SHA-256 manifest, written atomically, never unpickled.
+
+::
+
+    <folder>/
+      checkpoint.json              format version, kind and what the kind stores (config, task, normaliser, provenance)
+      weights.safetensors          tensors by name
+      training_state.json          } only where training can resume from it
+      training_state.safetensors   }
+      manifest.json                size and SHA-256 of each of the above, and of itself
+
+A run keeps its checkpoints in ``checkpoints/<step>/`` with links ``last`` and ``best`` beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from reskill_core.errors import CheckpointError, SpecError
+from reskill_core.files import PART_PREFIX, atomic_write_bytes, atomic_write_json, commit, part_path, read_json
+from reskill_core.provenance import provenance
+from reskill_core.spec import TaskSpec
+
+FORMAT_VERSION = 1
+
+MANIFEST = "manifest.json"
+DOCUMENT = "checkpoint.json"
+WEIGHTS = "weights.safetensors"
+STATE_VALUES = "training_state.json"
+STATE_ARRAYS = "training_state.safetensors"
+_REQUIRED = (DOCUMENT, WEIGHTS)
+_FILES = (*_REQUIRED, STATE_VALUES, STATE_ARRAYS)
+
+CHECKPOINTS_FOLDER = "checkpoints"
+LAST_LINK = "last"
+BEST_LINK = "best"
+
+_MAX_MANIFEST_BYTES = 64 * 2**10
+_MAX_DOCUMENT_BYTES = 16 * 2**20
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint.
+
+    Attributes:
+        weights: tensors by name.
+        document: contents of ``checkpoint.json``.
+        folder: where it was read from.
+    """
+
+    weights: dict[str, NDArray[Any]]
+    document: dict[str, Any]
+    folder: Path
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task it was made for.
+
+        Raises:
+            CheckpointError: the document holds none.
+        """
+        try:
+            return TaskSpec.from_dict(self.document["task"])
+        except (KeyError, TypeError, SpecError) as error:
+            raise CheckpointError(f"{self.folder / DOCUMENT} holds no valid task specification: {error}") from error
+
+    def require_task(self, task: TaskSpec, interface_only: bool = False) -> None:
+        """Refuse to serve another task, robot or control rate than it was made for.
+
+        Args:
+            task: what the consumer runs.
+            interface_only: compare layouts and rate alone, not the task's name and horizon: what an agent on a new
+                task shares with the skills it reuses.
+
+        Raises:
+            CheckpointError: lists every difference.
+        """
+        mine = self.task
+        differences = mine.interface_differences(task) if interface_only else mine.differences(task)
+        if differences:
+            raise CheckpointError(
+                f"checkpoint {self.folder} was made for task {mine.name!r} and does not fit {task.name!r}; "
+                "checkpoint != task in:\n" + "\n".join(f"  - {difference}" for difference in differences)
+            )
+
+
+def save_checkpoint(
+    folder: Path,
+    kind: str,
+    weights: Arrays,
+    document: Mapping[str, Any],
+    training_state: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a checkpoint folder that appears whole or not at all.
+
+    Args:
+        folder: its place; must not exist.
+        kind: what it is, checked again when loading.
+        weights: tensors by name, finite.
+        document: what else a consumer needs, ready for JSON, such as ``task`` and ``config``.
+        training_state: arrays and JSON values by name, for exact resume.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: the folder exists or a weight is not finite.
+    """
+    if folder.exists():
+        raise CheckpointError(f"checkpoint {folder} exists; checkpoints are never overwritten")
+    _require_finite(weights, "refusing to save")
+    files = {
+        DOCUMENT: _json_bytes(
+            {"format_version": FORMAT_VERSION, "kind": kind, "provenance": provenance(), **document}
+        ),
+        WEIGHTS: safetensors.numpy.save(_contiguous(weights)),
+    }
+    if training_state is not None:
+        arrays = {name: value for name, value in training_state.items() if isinstance(value, np.ndarray)}
+        files[STATE_VALUES] = _json_bytes({name: v for name, v in training_state.items() if name not in arrays})
+        files[STATE_ARRAYS] = safetensors.numpy.save(_contiguous(arrays))
+    part = part_path(folder)
+    shutil.rmtree(part, ignore_errors=True)
+    for name, content in files.items():
+        atomic_write_bytes(part / name, content)
+    entries = {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()}
+    atomic_write_json(part / MANIFEST, {"files": entries, "sha256": _sha256(_json_bytes(entries))})
+    commit(part, folder)
+    return folder
+
+
+def load_checkpoint(folder: Path | str, kind: str) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Args:
+        folder: the checkpoint, or a run folder, of which the best checkpoint is taken, else the last.
+        kind: what it has to be.
+
+    Raises:
+        CheckpointError: it is missing, incomplete, damaged (naming the file), of another kind or a newer format.
+    """
+    folder = resolve_checkpoint(Path(folder))
+    entries = _read_manifest(folder)
+    document = _parse_json(folder / DOCUMENT, _verified(folder, DOCUMENT, entries))
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{folder} has checkpoint format {version!r}; this version reads {FORMAT_VERSION}")
+    if document.get("kind") != kind:
+        raise CheckpointError(f"{folder} is a checkpoint of kind {document.get('kind')!r}, expected {kind!r}")
+    weights = _parse_tensors(folder / WEIGHTS, _verified(folder, WEIGHTS, entries))
+    _require_finite(weights, f"{folder / WEIGHTS} is unusable")
+    return Checkpoint(weights, document, folder)
+
+
+def load_training_state(folder: Path | str) -> dict[str, Any]:
+    """Read and verify the arrays and values that ``save_checkpoint`` got as training state.
+
+    Raises:
+        CheckpointError: they are damaged, or the checkpoint was saved without.
+    """
+    folder = resolve_checkpoint(Path(folder))
+    entries = _read_manifest(folder)
+    if STATE_VALUES not in entries or STATE_ARRAYS not in entries:
+        raise CheckpointError(f"{folder} has no training state: training cannot resume from it")
+    values = _parse_json(folder / STATE_VALUES, _verified(folder, STATE_VALUES, entries))
+    return {**values, **_parse_tensors(folder / STATE_ARRAYS, _verified(folder, STATE_ARRAYS, entries))}
+
+
+def resolve_checkpoint(path: Path) -> Path:
+    """The checkpoint folder meant by ``path``: itself, or the best, else the last one of a run folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if path.is_file():
+        raise CheckpointError(
+            f"{path} is a file; a checkpoint is a folder with {MANIFEST}. Pickled checkpoints are never loaded"
+        )
+    runs = (path, path / CHECKPOINTS_FOLDER)
+    candidates = [path, *(run / link for link in (BEST_LINK, LAST_LINK) for run in runs)]
+    for candidate in candidates:
+        if (candidate / MANIFEST).is_file():
+            return candidate.resolve()
+    raise CheckpointError(f"no checkpoint at {path}: neither {MANIFEST} nor a {BEST_LINK} or {LAST_LINK} link in it")
+
+
+def prune_checkpoints(checkpoints: Path, keep: int) -> None:
+    """Delete all but the newest ``keep`` numbered checkpoints and the linked ones, and what killed runs left."""
+    numbered = sorted((path for path in checkpoints.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    linked = {(checkpoints / link).resolve() for link in (LAST_LINK, BEST_LINK)}
+    for path in numbered[: max(len(numbered) - keep, 0)]:
+        if path.resolve() not in linked:
+            discard_checkpoint(path)
+    for path in checkpoints.glob(f"{PART_PREFIX}*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+
+
+def discard_checkpoint(folder: Path) -> None:
+    """Delete a checkpoint; killed half-way, it leaves a ``.part-`` folder and no damaged checkpoint."""
+    part = part_path(folder)
+    shutil.rmtree(part, ignore_errors=True)
+    folder.rename(part)
+    shutil.rmtree(part)
+
+
+def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / MANIFEST
+    manifest = read_json(path, CheckpointError, _MAX_MANIFEST_BYTES)
+    entries = manifest.get("files") if isinstance(manifest, dict) else None
+    well_formed = isinstance(entries, dict) and all(
+        isinstance(entry, dict) and entry.keys() == {"size", "sha256"} for entry in entries.values()
+    )
+    if not well_formed or manifest.get("sha256") != _sha256(_json_bytes(entries)):
+        raise CheckpointError(f"{path} is damaged: its contents do not match its own SHA-256")
+    foreign = [name for name in entries if name not in _FILES]
+    if foreign:
+        raise CheckpointError(f"{path} lists {foreign}, which are no checkpoint files; allowed: {', '.join(_FILES)}")
+    missing = [name for name in _REQUIRED if name not in entries]
+    if missing:
+        raise CheckpointError(f"{path} lacks an entry for {', '.join(missing)}")
+    return entries
+
+
+def _verified(folder: Path, name: str, entries: dict[str, dict[str, Any]]) -> bytes:
+    path, entry = folder / name, entries[name]
+    try:
+        size = path.stat().st_size
+        if size != entry["size"]:
+            raise CheckpointError(f"{path} has {size} bytes, the manifest says {entry['size']}: truncated or replaced")
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    if _sha256(content) != entry["sha256"]:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the manifest's")
+    return content
+
+
+def _parse_json(path: Path, content: bytes) -> dict[str, Any]:
+    if len(content) > _MAX_DOCUMENT_BYTES:
+        raise CheckpointError(f"{path} has {len(content)} bytes; more than {_MAX_DOCUMENT_BYTES} are not accepted")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{path} must hold an object, found {type(document).__name__}")
+    return document
+
+
+def _parse_tensors(path: Path, content: bytes) -> dict[str, NDArray[Any]]:
+    try:
+        return safetensors.numpy.load(content)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _require_finite(weights: Arrays, message: str) -> None:
+    bad = [name for name, array in weights.items() if not np.isfinite(array).all()]
+    if bad:
+        raise CheckpointError(f"{message}: not finite in {', '.join(bad)}")
+
+
+def _contiguous(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _json_bytes(document: Any) -> bytes:
+    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,81 @@
+"""Networks of a checkpoint in numpy: what :mod:`reskill_core.models.networks` trains, for inference.
+
+Inputs are (N, K), or (N, 1, K) where each row must come out as if it were alone: numpy then multiplies row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.models.config import LEAKY_SLOPE
+
+FloatArray = NDArray[np.float32]
+Weights = Mapping[str, NDArray[np.float32]]
+
+_BATCH_NORM_EPSILON = 1e-5  # torch's default
+_SLOPE = np.float32(LEAKY_SLOPE)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``inputs @ weight + bias`` with weight (in, out), bias (out,)."""
+
+    weight: FloatArray
+    bias: FloatArray
+
+    @classmethod
+    def from_weights(cls, weights: Weights, name: str) -> Linear:
+        """Take a layer from a checkpoint, which stores its weight as (out, in)."""
+        return cls(np.ascontiguousarray(weights[f"{name}.weight"].T), weights[f"{name}.bias"].copy())
+
+    def with_batch_norm(self, weights: Weights, name: str) -> Linear:
+        """This layer and the batch normalisation behind it, folded into one layer."""
+        scale = weights[f"{name}.weight"] / np.sqrt(weights[f"{name}.running_var"] + _BATCH_NORM_EPSILON)
+        bias = (self.bias - weights[f"{name}.running_mean"]) * scale + weights[f"{name}.bias"]
+        return Linear((self.weight * scale).astype(np.float32), bias.astype(np.float32))
+
+    def __call__(self, inputs: FloatArray) -> FloatArray:
+        """(..., in) to (..., out)."""
+        outputs = np.matmul(inputs, self.weight)
+        outputs += self.bias
+        return outputs
+
+
+def leaky_relu(values: FloatArray) -> FloatArray:
+    """LeakyReLU."""
+    return np.maximum(values, values * _SLOPE)
+
+
+def soft_limit(values: FloatArray, limit: float) -> FloatArray:
+    """Bound values smoothly to (-limit, limit)."""
+    return np.tanh(values / np.float32(limit)) * np.float32(limit)
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """Linear layers with LeakyReLU between them."""
+
+    layers: tuple[Linear, ...]
+
+    @classmethod
+    def from_weights(cls, weights: Weights, name: str) -> Mlp:
+        """Take a network from a checkpoint, batch normalisation folded in."""
+        layers: list[Linear] = []
+        while f"{name}.linear.{len(layers)}.weight" in weights:
+            index = len(layers)
+            layer = Linear.from_weights(weights, f"{name}.linear.{index}")
+            if f"{name}.norm.{index}.weight" in weights:
+                layer = layer.with_batch_norm(weights, f"{name}.norm.{index}")
+            layers.append(layer)
+        return cls(tuple(layers))
+
+    def __call__(self, inputs: FloatArray) -> FloatArray:
+        """(..., in) to (..., out)."""
+        hidden = inputs
+        for layer in self.layers[:-1]:
+            hidden = leaky_relu(layer(hidden))
+        return self.layers[-1](hidden)

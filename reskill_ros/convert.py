@@ -27,7 +27,7 @@ _NS = 1_000_000_000
 _QUATERNION_TOLERANCE = 1e-3
 
 
-class BadMessage(ReskillError):
+class MessageError(ReskillError):
     """A message must not be used.
 
     Attributes:
@@ -63,25 +63,23 @@ def joint_positions(message: JointState) -> dict[str, float]:
     """Joint positions by name [m or rad].
 
     Raises:
-        BadMessage: ``length_mismatch``, ``duplicate_names`` or ``non_finite``; the message is refused whole.
+        MessageError: ``length_mismatch``, ``duplicate_names`` or ``non_finite``; the message is refused whole.
     """
     if len(message.name) != len(message.position):
-        raise BadMessage(
+        raise MessageError(
             "length_mismatch", f"joint state has {len(message.name)} names, {len(message.position)} positions"
         )
-    positions = dict(zip(message.name, message.position))
+    positions = dict(zip(message.name, message.position, strict=True))
     if len(positions) != len(message.name):
         twice = sorted({name for name in message.name if message.name.count(name) > 1})
-        raise BadMessage("duplicate_names", f"joint state names {', '.join(twice)} more than once")
+        raise MessageError("duplicate_names", f"joint state names {', '.join(twice)} more than once")
     if not all(map(math.isfinite, message.position)):
         wrong = [name for name, value in positions.items() if not math.isfinite(value)]
-        raise BadMessage("non_finite", f"joint state has no finite position of {', '.join(wrong)}")
+        raise MessageError("non_finite", f"joint state has no finite position of {', '.join(wrong)}")
     return positions
 
 
-def pose_message(
-    stamp: Time, frame_id: str, position: Sequence[float], quat_wxyz: Sequence[float]
-) -> PoseStamped:
+def pose_message(stamp: Time, frame_id: str, position: Sequence[float], quat_wxyz: Sequence[float]) -> PoseStamped:
     """A pose [m, unit quaternion] in ``frame_id`` as a message."""
     message = PoseStamped()
     message.header.stamp = stamp
@@ -96,14 +94,14 @@ def pose(message: PoseStamped) -> tuple[tuple[float, float, float], tuple[float,
     """Position [m] and unit quaternion (w, x, y, z), in the frame of the header.
 
     Raises:
-        BadMessage: ``non_finite`` or ``bad_quaternion``.
+        MessageError: ``non_finite`` or ``bad_quaternion``.
     """
     point, turn = message.pose.position, message.pose.orientation
     position, quat_wxyz = (point.x, point.y, point.z), (turn.w, turn.x, turn.y, turn.z)
     if not all(map(math.isfinite, position + quat_wxyz)):
-        raise BadMessage("non_finite", f"pose is not finite: position {position}, orientation {quat_wxyz}")
+        raise MessageError("non_finite", f"pose is not finite: position {position}, orientation {quat_wxyz}")
     if abs(math.hypot(*quat_wxyz) - 1.0) > _QUATERNION_TOLERANCE:
-        raise BadMessage("bad_quaternion", f"orientation (w, x, y, z) {quat_wxyz} is not a unit quaternion")
+        raise MessageError("bad_quaternion", f"orientation (w, x, y, z) {quat_wxyz} is not a unit quaternion")
     return position, quat_wxyz
 
 
@@ -158,12 +156,12 @@ def twist_velocity(message: TwistStamped) -> tuple[float, float, float]:
     """Linear velocity [m/s] of a command, in the frame of its header.
 
     Raises:
-        BadMessage: ``non_finite``.
+        MessageError: ``non_finite``.
     """
     linear = message.twist.linear
     velocity = (linear.x, linear.y, linear.z)
     if not all(map(math.isfinite, velocity)):
-        raise BadMessage("non_finite", f"commanded velocity {velocity} is not finite")
+        raise MessageError("non_finite", f"commanded velocity {velocity} is not finite")
     return velocity
 
 
@@ -179,25 +177,27 @@ def trajectory_point(message: JointTrajectory) -> tuple[dict[str, float], dict[s
     """Positions and velocities by joint name that the last point of a trajectory commands; either may be empty.
 
     Raises:
-        BadMessage: ``length_mismatch`` or ``non_finite``.
+        MessageError: ``length_mismatch`` or ``non_finite``.
     """
     if not message.points:
-        raise BadMessage("length_mismatch", "joint trajectory has no point")
+        raise MessageError("length_mismatch", "joint trajectory has no point")
     names, point = message.joint_names, message.points[-1]
     for field, values in (("positions", point.positions), ("velocities", point.velocities)):
         if len(values) not in (0, len(names)):
-            raise BadMessage(
+            raise MessageError(
                 "length_mismatch", f"joint trajectory names {len(names)} joints, has {len(values)} {field}"
             )
         if not all(map(math.isfinite, values)):
-            raise BadMessage("non_finite", f"joint trajectory has {field} {list(values)}")
-    return dict(zip(names, point.positions)), dict(zip(names, point.velocities))
+            raise MessageError("non_finite", f"joint trajectory has {field} {list(values)}")
+    # Either list may be empty, which gives an empty dictionary.
+    return (
+        dict(zip(names, point.positions, strict=False)),
+        dict(zip(names, point.velocities, strict=False)),
+    )
 
 
 def labelled_array(labels: Sequence[str]) -> Float64MultiArray:
     """An array of zeros whose layout names each entry, so that viewers can show it."""
     message = Float64MultiArray(data=array("d", [0.0] * len(labels)))
-    message.layout.dim = [
-        MultiArrayDimension(label=label, size=1, stride=len(labels)) for label in labels
-    ]
+    message.layout.dim = [MultiArrayDimension(label=label, size=1, stride=len(labels)) for label in labels]
     return message

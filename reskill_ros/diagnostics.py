@@ -47,7 +47,6 @@ class Report:
         """Add a message that something does not work."""
         self._add(Level.ERROR, message)
 
-
     def _add(self, level: Level, message: str) -> None:
         self.level = max(self.level, level)
         self.messages.append(message)
@@ -69,7 +68,11 @@ class Latency:
         if not ordered:
             return {}
         last = len(ordered) - 1
-        quantiles = {"p50": ordered[round(0.5 * last)], "p99": ordered[round(0.99 * last)], "max": ordered[last]}
+        quantiles = {
+            "p50": ordered[round(0.5 * last)],
+            "p99": ordered[round(0.99 * last)],
+            "max": ordered[last],
+        }
         return {f"{name}_{key}_ms": round(1e3 * value, 3) for key, value in quantiles.items()}
 
 
@@ -96,7 +99,11 @@ class Diagnostics:
     """Publishes a node's report at a steady 1 Hz, whatever simulated time does, and at once when asked to."""
 
     def __init__(
-        self, node: Node, report: Callable[[Report], None], status_topic: str | None = None, period_s: float = 1.0
+        self,
+        node: Node,
+        report: Callable[[Report], None],
+        status_topic: str | None = None,
+        period_s: float = 1.0,
     ) -> None:
         """Start reporting.
 
@@ -115,9 +122,7 @@ class Diagnostics:
         self._status_publisher = (
             node.create_publisher(DiagnosticStatus, status_topic, qos.LATCHED) if status_topic else None
         )
-        self._timer = node.create_timer(
-            period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self._timer = node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def growth(self, counter: str) -> int:
         """By how much a counter has grown since the last report."""

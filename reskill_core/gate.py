@@ -1,0 +1,361 @@
+"""The gate: the last code before a driver. It decides which commands reach a robot, and when it must stop.
+
+Pure logic without clocks: every time is handed in, both the steady receive time [s], which no clock change
+can touch, and stamps on the ROS clock [ns]. What it decides, the command node carries out.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from reskill_core.errors import ReskillError, SpecError
+from reskill_core.parameters import parameter, range_violations
+from reskill_core.spec import ActionSpec
+
+_NS = 1e9
+_AXES = ("x", "y", "z")
+
+
+class GateError(ReskillError):
+    """A request that the gate's state does not allow."""
+
+
+class GateState(str, Enum):
+    """Whether commands pass.
+
+    DISARMED: nothing passes until somebody arms. HOLDING: armed, the robot stands still until enough fresh
+    commands have come. ACTIVE: commands pass. ESTOPPED and ABORTED: latched; a reset leads back to DISARMED.
+    """
+
+    DISARMED = "disarmed"
+    HOLDING = "holding"
+    ACTIVE = "active"
+    ESTOPPED = "estopped"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Limits of the gate. Actions are in [-1, 1]; the action specification says what velocity that is."""
+
+    command_timeout_s: float = parameter(
+        0.12,
+        "age of the newest command, by receive time or stamp, at which the robot holds still [s]",
+        low=0.001,
+    )
+    future_tolerance_s: float = parameter(
+        0.1, "a command stamped further than this in the future is refused [s]", low=0.0
+    )
+    resume_after: int = parameter(3, "fresh commands needed before motion starts or resumes [-]", low=1)
+    abort_after_bad: int = parameter(10, "non-finite or malformed commands in a row that abort [-]", low=1)
+    abort_after_clamped: int = parameter(
+        50, "commands in a row beyond [-1, 1] that abort the run; 0 never does [-]", low=0
+    )
+    max_step: tuple[float, ...] = parameter(
+        (2.0,),
+        "largest change of an action per command; one value, or one per component [-]",
+        low=0.0,
+    )
+    speed_scale: float = parameter(1.0, "factor on the velocity of the gripper frame [-]", low=0.0, high=1.0)
+    workspace_low: tuple[float, ...] = parameter(
+        (), "lower corner of the box the gripper frame stays in, base frame; empty: no box [m]"
+    )
+    workspace_high: tuple[float, ...] = parameter((), "upper corner of the box [m]")
+    estop_timeout_s: float = parameter(
+        0.0, "silence of the e-stop topic that counts as a stop; 0 needs no such topic [s]", low=0.0
+    )
+
+    def violations(self) -> list[str]:
+        """Values out of range, and a box that is not one."""
+        faults = range_violations(self)
+        low, high = self.workspace_low, self.workspace_high
+        if not self.max_step:
+            faults.append("max_step: needs one value, or one per action component")
+        if len(low) != len(high) or len(low) not in (0, 3):
+            faults.append(f"workspace_low, workspace_high: both empty or three numbers, got {low}, {high}")
+        elif any(a >= b for a, b in zip(low, high, strict=True)):
+            faults.append(f"workspace_low {low} must be below workspace_high {high}")
+        return faults
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about a command.
+
+    Attributes:
+        action: the action to execute now, float32; None to send nothing.
+        stop: send the safe command now.
+        reason: why nothing is executed; empty if something is.
+    """
+
+    action: array[float] | None = None
+    stop: bool = False
+    reason: str = ""
+
+
+class Gate:
+    """Checks, limits and watches the commands to one robot.
+
+    Attributes:
+        state: whether commands pass.
+        explanation: why it is in that state, for people.
+        counters: how many commands were offered, passed, changed, and refused for which reason.
+        last_refusal: the last reason for which a command was refused.
+    """
+
+    def __init__(self, config: GateConfig, action_spec: ActionSpec, control_period_s: float) -> None:
+        self._scale = action_spec.velocity_scale
+        self._period_s = control_period_s
+        self._dim = action_spec.dim
+        self._moves = [name in _AXES for name in action_spec.names]
+        self._axes = [action_spec.names.index(name) for name in _AXES if name in action_spec.names]
+        self.configure(config)
+        self.state = GateState.DISARMED
+        self.explanation = "waiting to be armed"
+        self.counters: Counter[str] = Counter()
+        self.last_refusal = ""
+        self._estop_pressed = False
+        self._estop_heard_s: float | None = None
+        self._executed = array("f", [0.0] * self._dim)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._newest_stamp_ns: int | None = None
+        self._executed_stamp_ns: int | None = None
+        self._counted_stamp_ns: int | None = None
+        self._newest_executed_ns = 0
+        self._received_s = -math.inf
+        self._position: tuple[float, ...] | None = None
+        self._position_stamp_ns = 0
+        self._fresh = self._bad_in_a_row = self._clamped_in_a_row = 0
+
+    def configure(self, config: GateConfig) -> None:
+        """Use other limits from now on.
+
+        Raises:
+            SpecError: the limits do not fit the action.
+        """
+        if len(config.max_step) not in (1, self._dim):
+            raise SpecError(f"max_step has {len(config.max_step)} values, needs 1 or {self._dim}")
+        if config.workspace_low and len(self._axes) != 3:
+            raise SpecError("a workspace box needs an action with components x, y and z")
+        self.config = config
+        self._max_step = config.max_step * (self._dim if len(config.max_step) == 1 else 1)
+
+    @property
+    def clamp_ratio(self) -> float:
+        """Share of the executed commands that had to be clamped to [-1, 1]."""
+        return self.counters["clamped"] / max(self.counters["passed"], 1)
+
+    def arm(self, steady_s: float) -> None:
+        """Let commands pass once enough fresh ones have come.
+
+        Raises:
+            GateError: a latched stop has not been reset, or the e-stop source is silent.
+        """
+        if self.state in (GateState.ESTOPPED, GateState.ABORTED):
+            raise GateError(f"cannot arm while {self.state.value} ({self.explanation}); call reset first")
+        if self._estop_silent(steady_s):
+            raise GateError("cannot arm: the e-stop topic is silent; start its source or set estop_timeout_s to 0")
+        if self.state is GateState.DISARMED:
+            self._hold(f"armed, waiting for {self.config.resume_after} fresh commands")
+
+    def disarm(self) -> None:
+        """Let nothing pass; a latched stop stays latched. The safe command has to follow."""
+        if self.state in (GateState.ACTIVE, GateState.HOLDING):
+            self._enter(GateState.DISARMED, "stopped on request")
+
+    def estop(self, pressed: bool, steady_s: float) -> bool:
+        """Take note of the e-stop button or of a heartbeat of its topic.
+
+        Returns:
+            True if the safe command must be sent now.
+        """
+        self._estop_pressed = pressed
+        self._estop_heard_s = steady_s
+        if pressed and self.state is not GateState.ESTOPPED:
+            self._enter(GateState.ESTOPPED, "emergency stop pressed")
+        return pressed
+
+    def reset(self) -> None:
+        """Release a latched stop; the gate is disarmed afterwards.
+
+        Raises:
+            GateError: the e-stop is still pressed.
+        """
+        if self._estop_pressed:
+            raise GateError("cannot reset: the emergency stop is still pressed")
+        self._enter(GateState.DISARMED, "reset, waiting to be armed")
+
+    def forget(self) -> bool:
+        """Forget all stamps because the clock jumped; an active gate holds until fresh commands come.
+
+        Returns:
+            True if the safe command must be sent now.
+        """
+        moving = self.state is GateState.ACTIVE
+        if moving:
+            self._hold("the clock jumped")
+        self._forget()
+        return moving
+
+    def observe_position(self, position_w: Sequence[float], stamp_ns: int) -> None:
+        """Take note of where the gripper frame is [m], for the workspace box."""
+        self._position = tuple(position_w) if all(map(math.isfinite, position_w)) else None
+        self._position_stamp_ns = stamp_ns
+
+    def offer(self, action: Sequence[float], stamp_ns: int, steady_s: float, now_ns: int) -> Decision:
+        """Decide about a command.
+
+        Args:
+            action: the action, one number per component.
+            stamp_ns: stamp of the observation it answers, on the ROS clock.
+            steady_s: when it was received, on a steady clock.
+            now_ns: the ROS clock now.
+        """
+        # Finite comes first: comparisons with NaN are false, so no later check or clamp would catch it.
+        if not all(map(math.isfinite, action)):
+            return self._refuse_bad("non_finite")
+        if len(action) != self._dim:
+            return self._refuse_bad("wrong_size")
+        reason = self._untimely(stamp_ns, now_ns)
+        if reason:
+            return self._refuse(reason)
+        self._newest_stamp_ns = stamp_ns
+        self._bad_in_a_row = 0
+        if self.state not in (GateState.ACTIVE, GateState.HOLDING):
+            return self._refuse(self.state.value)
+        if stamp_ns == self._executed_stamp_ns:
+            # The same answer again, because a driver in lockstep asked again: no sign of life.
+            self.counters["repeated"] += 1
+            return Decision(action=self._executed)
+        if self.state is GateState.HOLDING and not self._warm(stamp_ns, steady_s):
+            return self._refuse("warming_up")
+        return self._execute(action, stamp_ns, steady_s)
+
+    def watch(self, steady_s: float, now_ns: int) -> bool:
+        """Notice silence; call at least once per control period.
+
+        Returns:
+            True if the safe command must be sent now.
+        """
+        if self.state in (GateState.ACTIVE, GateState.HOLDING) and self._estop_silent(steady_s):
+            self._enter(GateState.ESTOPPED, f"no e-stop heartbeat for {self.config.estop_timeout_s:g} s")
+            return True
+        timeout_s = self.config.command_timeout_s
+        silence_s = steady_s - self._received_s
+        if self.state is GateState.HOLDING and silence_s > timeout_s:
+            self._fresh = 0
+        if self.state is not GateState.ACTIVE:
+            return False
+        age_s = max(silence_s, (now_ns - self._newest_executed_ns) / _NS)
+        if age_s <= timeout_s:
+            return False
+        self.counters["timeouts"] += 1
+        self._hold(f"no fresh command for {timeout_s:g} s")
+        return True
+
+    def _untimely(self, stamp_ns: int, now_ns: int) -> str:
+        age_s = (now_ns - stamp_ns) / _NS
+        if -age_s > self.config.future_tolerance_s:
+            return "future"
+        if age_s > self.config.command_timeout_s:
+            return "stale"
+        if self._newest_stamp_ns is not None and stamp_ns < self._newest_stamp_ns:
+            return "reordered"
+        return ""
+
+    def _warm(self, stamp_ns: int, steady_s: float) -> bool:
+        if stamp_ns != self._counted_stamp_ns:
+            self._fresh += 1
+            self._counted_stamp_ns = stamp_ns
+        self._received_s = steady_s
+        return self._fresh >= self.config.resume_after
+
+    def _execute(self, action: Sequence[float], stamp_ns: int, steady_s: float) -> Decision:
+        wanted = [min(max(value, -1.0), 1.0) for value in action]
+        clamped = any(abs(value) > 1.0 for value in action)
+        if self.config.speed_scale != 1.0:
+            scale = self.config.speed_scale
+            wanted = [value * scale if moves else value for value, moves in zip(wanted, self._moves, strict=True)]
+        wanted = self._limit_step(wanted)
+        if self.config.workspace_low:
+            if self._position is None or abs(stamp_ns - self._position_stamp_ns) / _NS > self.config.command_timeout_s:
+                return self._refuse("position_unknown")
+            wanted = self._limit_workspace(wanted, self._position)
+        self.counters["clamped"] += clamped
+        self._clamped_in_a_row = self._clamped_in_a_row + 1 if clamped else 0
+        if 0 < self.config.abort_after_clamped <= self._clamped_in_a_row:
+            return self._abort(f"{self._clamped_in_a_row} commands in a row beyond [-1, 1]")
+        self.counters["passed"] += 1
+        self._executed = array("f", wanted)
+        self._executed_stamp_ns = self._newest_executed_ns = stamp_ns
+        self._received_s = steady_s
+        if self.state is GateState.HOLDING:
+            self._enter(GateState.ACTIVE, "commands pass")
+        return Decision(action=self._executed)
+
+    def _limit_step(self, wanted: list[float]) -> list[float]:
+        # Values within the limit are not touched, so that they pass bit for bit. Motion starts from standstill.
+        previous: Sequence[float] = self._executed
+        if self.state is not GateState.ACTIVE:
+            previous = (0.0,) * self._dim
+        limited = [
+            value if abs(value - last) <= step else last + math.copysign(step, value - last)
+            for value, last, step in zip(wanted, previous, self._max_step, strict=True)
+        ]
+        self.counters["step_limited"] += limited != wanted
+        return limited
+
+    def _position_at(self, stamp_ns: int) -> tuple[float, ...] | None:
+        fresh = abs(stamp_ns - self._position_stamp_ns) / _NS <= self.config.command_timeout_s
+        return self._position if fresh else None
+
+    def _limit_workspace(self, wanted: list[float], position: Sequence[float]) -> list[float]:
+        limited = list(wanted)
+        for axis, place, low, high in zip(
+            self._axes, position, self.config.workspace_low, self.config.workspace_high, strict=True
+        ):
+            reach = self._scale[axis] * self._period_s
+            # Outside the box only motion back towards it remains.
+            upper = max((high - place) / reach, 0.0)
+            lower = min((low - place) / reach, 0.0)
+            limited[axis] = min(max(wanted[axis], lower), upper)
+        self.counters["workspace_limited"] += limited != wanted
+        return limited
+
+    def _refuse(self, reason: str) -> Decision:
+        self.counters[f"refused_{reason}"] += 1
+        self.last_refusal = reason
+        return Decision(reason=reason)
+
+    def _refuse_bad(self, reason: str) -> Decision:
+        self._bad_in_a_row += 1
+        decision = self._refuse(reason)
+        armed = self.state in (GateState.ACTIVE, GateState.HOLDING)
+        if armed and self._bad_in_a_row >= self.config.abort_after_bad:
+            return self._abort(f"{self._bad_in_a_row} bad commands in a row, the last one {reason}")
+        return decision
+
+    def _abort(self, explanation: str) -> Decision:
+        self.counters["aborts"] += 1
+        self._enter(GateState.ABORTED, explanation)
+        return Decision(stop=True, reason="aborted")
+
+    def _estop_silent(self, steady_s: float) -> bool:
+        timeout_s = self.config.estop_timeout_s
+        return timeout_s > 0 and (self._estop_heard_s is None or steady_s - self._estop_heard_s > timeout_s)
+
+    def _hold(self, explanation: str) -> None:
+        self._enter(GateState.HOLDING, explanation)
+        self._fresh = 0
+        self._counted_stamp_ns = self._executed_stamp_ns = None
+
+    def _enter(self, state: GateState, explanation: str) -> None:
+        self.state, self.explanation = state, explanation
+        self._bad_in_a_row = self._clamped_in_a_row = 0

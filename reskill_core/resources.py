@@ -24,7 +24,9 @@ def config_folder() -> Path:
     for prefix in Path(__file__).absolute().parents:
         if (prefix / SHARE / "config").is_dir():
             return prefix / SHARE / "config"
-    raise ConfigError(f"no {SHARE}/config above {Path(__file__).parent}: the installation is incomplete, install it again")
+    raise ConfigError(
+        f"no {SHARE}/config above {Path(__file__).parent}: the installation is incomplete, install it again"
+    )
 
 
 def find_config(path: Path | str) -> Path:

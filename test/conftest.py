@@ -1,0 +1,58 @@
+"""What all tests share: an isolated ROS graph, one thread for maths, and markers and time limits by folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+TEST_FOLDER = Path(__file__).parent
+TIME_LIMITS_S = {"core": 60, "sim": 120, "node": 120, "launch": 180, "e2e": 600}
+
+# Low numbers are what people use by hand; above 101, ports collide with those that the system hands out itself.
+ROS_DOMAINS = range(20, 102)
+
+
+def claim_ros_domain() -> tuple[int, TextIO]:
+    """Finds a ROS domain that no other test process on this machine uses.
+
+    Returns:
+        The domain, and its locked file: the domain is taken for as long as that is open.
+    """
+    count = len(ROS_DOMAINS)
+    for offset in range(count):
+        domain = ROS_DOMAINS[(os.getpid() + offset) % count]
+        try:
+            lock = open(Path(tempfile.gettempdir()) / f"reskill-ros-domain-{domain}.lock", "w")  # noqa: SIM115 - stays open
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # taken by another process, or the file is another user's
+            continue
+        return domain, lock
+    raise RuntimeError(f"all {count} ROS domains are in use by other test processes")
+
+
+# Before anything imports numpy, torch or rclpy; the processes that tests start inherit it.
+ros_domain, domain_lock = claim_ros_domain()
+os.environ["ROS_DOMAIN_ID"] = str(ros_domain)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def pytest_report_header() -> str:
+    """Names the ROS domain, for looking at a hanging test from outside."""
+    return f"ROS_DOMAIN_ID: {ros_domain}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks every test with its layer, the folder it is in, and gives it that layer's time limit if it has none."""
+    for item in items:
+        layer = item.path.relative_to(TEST_FOLDER).parts[0]
+        item.add_marker(layer)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIME_LIMITS_S[layer]))

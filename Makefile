@@ -16,6 +16,7 @@ ifndef ROS_DISTRO
 unexport PYTHONPATH
 endif
 
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check lint types format bench smoke clean distclean
 

@@ -63,7 +63,7 @@ class GateConfig:
     )
     speed_scale: float = parameter(1.0, "factor on the velocity of the gripper frame [-]", low=0.0, high=1.0)
     workspace_low: tuple[float, ...] = parameter(
-        (), "lower corner of the box the gripper frame stays in, base frame; empty: no box [m]"
+        (), "lower corner of the box the gripper frame stays in, as observed; empty: no box [m]"
     )
     workspace_high: tuple[float, ...] = parameter((), "upper corner of the box [m]")
     estop_timeout_s: float = parameter(

@@ -18,25 +18,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from reskill_core.errors import ReskillError
 from reskill_core.runtime import SkillAction as CoreSkillAction
-from reskill_ros.msg import Observation, SkillAction
+from reskill_core.sensing import EpisodeStep, MessageError, Tick
+from reskill_ros.msg import EpisodeState, Observation, SkillAction
 
 _NS = 1_000_000_000
 # How far a quaternion's norm may be from 1: drivers publish float32 and rounded values.
 _QUATERNION_TOLERANCE = 1e-3
-
-
-class MessageError(ReskillError):
-    """A message must not be used.
-
-    Attributes:
-        reason: short name of the fault, the key under which it is counted.
-    """
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
 
 
 def stamp_to_ns(stamp: Time) -> int:
@@ -113,6 +101,25 @@ def float64_array(values: NDArray[np.float64]) -> array[float]:
 def float32_array(values: NDArray[np.float32]) -> array[float]:
     """A message field float32[] with these values."""
     return array("f", np.ascontiguousarray(values, dtype=np.float32).tobytes())
+
+
+def episode_step(message: EpisodeState) -> EpisodeStep:
+    """Which step of which episode a message is about."""
+    return EpisodeStep(message.episode_id, message.seed, message.step)
+
+
+def observation_message(tick: Tick, task: str, frame_id: str) -> Observation:
+    """An observation as a message."""
+    message = Observation(
+        task=task,
+        episode_id=tick.episode.episode_id,
+        episode_seed=tick.episode.seed,
+        episode_step=tick.episode.step,
+        values=float64_array(tick.values[0]),
+    )
+    message.header.stamp = ns_to_stamp(tick.stamp_ns)
+    message.header.frame_id = frame_id
+    return message
 
 
 def observation_values(message: Observation) -> NDArray[np.float64]:
@@ -201,3 +208,17 @@ def labelled_array(labels: Sequence[str]) -> Float64MultiArray:
     message = Float64MultiArray(data=array("d", [0.0] * len(labels)))
     message.layout.dim = [MultiArrayDimension(label=label, size=1, stride=len(labels)) for label in labels]
     return message
+
+
+def array_values(message: Float64MultiArray, size: int) -> list[float]:
+    """The numbers in an array.
+
+    Raises:
+        MessageError: ``length_mismatch`` or ``non_finite``.
+    """
+    values = list(message.data)
+    if len(values) != size:
+        raise MessageError("length_mismatch", f"array has {len(values)} values, expected {size}")
+    if not all(map(math.isfinite, values)):
+        raise MessageError("non_finite", f"array has values {values}")
+    return values

@@ -1,0 +1,1 @@
+"""Measurements of the parts, as functions that return numbers."""

@@ -1,0 +1,189 @@
+"""One demonstration, and the arrays that hold many of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.data.schema import (
+    ACTION_LIMIT,
+    ARRAYS,
+    DIGEST,
+    DIGEST_BYTES,
+    ENDS,
+    EPISODE_FIELDS,
+    FIELDS,
+    MAX_SOURCE_BYTES,
+    ArrayField,
+    DatasetSpec,
+)
+from reskill_core.errors import DataError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One demonstration of T steps. Row t of each array belongs to the step from time t to t + 1.
+
+    Setting ``sim_state[0]`` in the simulator and executing ``executed_action`` reproduces the episode.
+
+    Attributes:
+        observation: (T, O) observations before each step.
+        action: (T, A) the demonstrator's own noise-free actions, in [-1, 1]: the label.
+        executed_action: (T, A) the actions executed, in [-1, 1].
+        reward: (T,) reward of each step.
+        sim_state: (T, S) complete simulator state before each step; S is 0 where there is none.
+        final_observation: (O,) observation after the last step.
+        seed: seed of the episode; -1 if it has none.
+        success: the task was solved.
+        terminated: it ended in a terminal state.
+        truncated: it was cut off, by the horizon or from outside.
+        noise_scale: noise scale of the demonstrator.
+        source: name of the demonstrator or policy, at most 64 bytes.
+    """
+
+    observation: NDArray[np.float32]
+    action: NDArray[np.float32]
+    executed_action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    sim_state: NDArray[np.float64]
+    final_observation: NDArray[np.float32]
+    seed: int
+    success: bool
+    terminated: bool
+    truncated: bool
+    noise_scale: float
+    source: str
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps T."""
+        return len(self.observation)
+
+
+def pack(episodes: Sequence[Episode], spec: DatasetSpec) -> Arrays:
+    """Stack episodes into the arrays of a shard, in the stored types.
+
+    Raises:
+        DataError: there are none, or one does not fit the specification or has impossible values; lists all faults.
+    """
+    if not episodes:
+        raise DataError("a shard needs at least one episode, got none")
+    faults = [f"episode {i}: {fault}" for i, episode in enumerate(episodes) for fault in _misfits(episode, spec)]
+    if not faults:
+        arrays = {field.name: _stack(episodes, field) for field in EPISODE_FIELDS}
+        arrays[ENDS] = np.cumsum([episode.num_steps for episode in episodes], dtype=FIELDS[ENDS].dtype)
+        faults = [f"episode {i}: {fault}" for i, found in faulty_episodes(arrays).items() for fault in found]
+        if not faults:
+            return arrays | {DIGEST: digests(arrays)}
+    raise DataError("episodes cannot be stored:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
+def unpack(arrays: Mapping[str, NDArray[Any]], index: int) -> Episode:
+    """Episode ``index`` of arrays as :func:`pack` makes them; its arrays are views."""
+    rows = episode_rows(arrays, index)
+    values: dict[str, Any] = {
+        field.name: arrays[field.name][rows if field.rows == "step" else index] for field in EPISODE_FIELDS
+    }
+    for name in ("seed", "success", "terminated", "truncated", "noise_scale"):
+        values[name] = values[name].item()
+    return Episode(**{**values, "source": values["source"].decode()})
+
+
+def episode_rows(arrays: Mapping[str, NDArray[Any]], index: int) -> slice:
+    """Step rows of episode ``index``."""
+    ends = arrays[ENDS]
+    return slice(int(ends[index - 1]) if index else 0, int(ends[index]))
+
+
+def select(arrays: Arrays, keep: NDArray[np.bool_]) -> Arrays:
+    """The arrays without the episodes that ``keep`` (E,) leaves out."""
+    if keep.all():
+        return arrays
+    lengths = np.diff(arrays[ENDS], prepend=0)
+    step_mask = np.repeat(keep, lengths)
+    kept = {name: array[step_mask if FIELDS[name].rows == "step" else keep] for name, array in arrays.items()}
+    return kept | {ENDS: np.cumsum(lengths[keep])}
+
+
+def faulty_episodes(arrays: Mapping[str, NDArray[Any]]) -> dict[int, list[str]]:
+    """Faults in the values, by episode: not finite, or an action out of range. Absent arrays are not checked."""
+    faults: dict[int, list[str]] = {}
+    for field in ARRAYS:
+        array = arrays.get(field.name)
+        if array is None or array.dtype.kind != "f":
+            continue
+        checks = {"has a value that is not finite": ~np.isfinite(array)}
+        if field.width == "action":
+            checks[f"has a value beyond {ACTION_LIMIT:g}"] = np.abs(array) > ACTION_LIMIT
+        for text, bad in checks.items():
+            rows = np.flatnonzero(bad.reshape(len(array), -1).any(axis=1))
+            for episode, place in _places(field, rows, arrays[ENDS]).items():
+                faults.setdefault(episode, []).append(f"{field.name} {text}{place}")
+    return dict(sorted(faults.items()))
+
+
+def _places(field: ArrayField, rows: NDArray[np.int64], ends: NDArray[np.int64]) -> dict[int, str]:
+    """The episodes that rows of an array belong to, each with the step of its first."""
+    if field.rows == "episode":
+        return {int(row): "" for row in rows}
+    episodes, first = np.unique(np.searchsorted(ends, rows, side="right"), return_index=True)
+    steps = rows[first] - np.concatenate([[0], ends])[episodes]
+    return {int(episode): f" at step {step}" for episode, step in zip(episodes, steps, strict=True)}
+
+
+def digests(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """SHA-256 (E, 32) of each episode: of name, type, shape and bytes of its rows of every array, in schema order.
+
+    It does not depend on where the episode stands or on the shard it is in.
+    """
+    result = np.empty((len(arrays[ENDS]), DIGEST_BYTES), np.uint8)
+    for i in range(len(result)):
+        rows = {"step": episode_rows(arrays, i), "episode": slice(i, i + 1)}
+        sha = hashlib.sha256()
+        for field in EPISODE_FIELDS:
+            values = arrays[field.name][rows[field.rows]]
+            sha.update(f"{field.name} {field.dtype} {values.shape}\n".encode())
+            sha.update(values.tobytes())
+        result[i] = np.frombuffer(sha.digest(), np.uint8)
+    return result
+
+
+def _misfits(episode: Episode, spec: DatasetSpec) -> list[str]:
+    """What keeps an episode from being stacked: lengths, widths, and the types of its scalars."""
+    faults = [] if episode.num_steps else ["has no steps"]
+    for field in EPISODE_FIELDS:
+        value = getattr(episode, field.name)
+        shape = spec.row_shape(field)
+        if field.rows == "step":
+            shape = (episode.num_steps, *shape)
+        if np.shape(value) != shape:
+            faults.append(f"{field.name} has shape {np.shape(value)}, expected {shape}")
+        elif field.dtype[1] == "f" and not np.can_cast(np.asarray(value).dtype, np.float64, "same_kind"):
+            faults.append(f"{field.name} has type {np.asarray(value).dtype}, expected numbers")
+    if not isinstance(episode.seed, (int, np.integer)) or not -(2**63) <= episode.seed < 2**63:
+        faults.append(f"seed must be an integer of 64 bits, got {episode.seed!r}")
+    if not _is_name(episode.source):
+        faults.append(f"source must be a printable name of 1 to {MAX_SOURCE_BYTES} bytes, got {episode.source!r}")
+    return faults
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value.encode()) <= MAX_SOURCE_BYTES
+
+
+def _stack(episodes: Sequence[Episode], field: ArrayField) -> NDArray[Any]:
+    values = [getattr(episode, field.name) for episode in episodes]
+    if field.dtype[1] == "S":
+        values = [value.encode() for value in values]
+    # Too large for float32 becomes infinite here, which the finite check then reports.
+    with np.errstate(over="ignore"):
+        if field.rows == "episode":
+            return np.array(values, dtype=field.dtype)
+        return np.concatenate([np.asarray(value, dtype=field.dtype) for value in values])

@@ -1,0 +1,270 @@
+"""What one does with whole data sets: summarise, check, merge."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reskill_core.data.dataset import DemoDataset
+from reskill_core.data.episode import Episode, digests
+from reskill_core.data.loading import OnBadShard
+from reskill_core.data.manifest import MANIFEST, find_parts, find_shards, read_manifest, shard_name
+from reskill_core.data.schema import DIGEST, MERGED_FROM, DatasetSpec, require_match
+from reskill_core.data.shard import Shard, ShardEntry, read_shard
+from reskill_core.data.writer import LOCK, DatasetWriter
+from reskill_core.errors import DataError
+from reskill_core.files import sha256_of
+
+Progress = Callable[[int, int], None]  # Called with what is done and what there is to do.
+_BLOCK_EPISODES = 256  # Episodes whose simulator states are read together.
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass
+class Validation:
+    """Outcome of checking a data set.
+
+    Attributes:
+        problems: what is wrong, each with file and place; a data set is valid if there are none.
+        notes: what is worth knowing but costs nothing, such as an index that is behind.
+        num_episodes: episodes seen.
+        num_steps: steps seen.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    num_episodes: int = 0
+    num_steps: int = 0
+
+
+def validate(folder: Path | str, progress: Progress = _no_progress) -> Validation:
+    """Check everything that can be checked about a data set, one shard in memory at a time.
+
+    Layout against the specification, values (finite, actions in range), the digest of every episode, the specification
+    against that of the first shard, files against the index, and episodes or seeds that occur twice.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    folder = Path(folder)
+    result = Validation()
+    paths = find_shards(folder)
+    manifest = read_manifest(folder)
+    if not paths:
+        result.problems.append(f"{folder} has no shards such as {shard_name(0)}")
+    _check_index(folder, paths, manifest, result)
+    seen = _Seen()
+    spec: DatasetSpec | None = None
+    for done, (index, path) in enumerate(paths.items()):
+        progress(done, len(paths))
+        try:
+            shard = read_shard(path)
+            spec = spec or shard.header.spec
+            require_match(spec, shard.header.spec, f"{path} does not match the shards before it")
+        except DataError as error:
+            result.problems.append(str(error))
+            continue
+        _check_contents(shard, result, seen)
+        _check_fingerprint(path, (manifest or {}).get(index), result)
+    progress(len(paths), len(paths))
+    return result
+
+
+def summarise(folder: Path | str, on_bad_shard: OnBadShard = "skip") -> dict[str, Any]:
+    """Facts about a data set, ready for JSON.
+
+    Raises:
+        DataError: there is no data set, or something is damaged and is to be refused.
+    """
+    dataset = DemoDataset.open(folder, on_bad_shard)
+    lengths = dataset.episode_lengths
+    task = dataset.spec.task
+    paths = find_shards(dataset.folder)
+    return {
+        "folder": str(folder),
+        "task": task.name,
+        "profile": dataset.spec.profile,
+        "control_rate_hz": task.control_rate_hz,
+        "observation_dim": task.obs.dim,
+        "observation_terms": {term.name: term.size for term in task.obs.terms},
+        "action_dim": task.action.dim,
+        "sim_state_dim": dataset.spec.sim_state_dim,
+        "num_shards": len(paths),
+        "size_bytes": sum(path.stat().st_size for path in paths.values()),
+        "num_episodes": dataset.num_episodes,
+        "num_steps": dataset.num_steps,
+        "episode_length": {"min": int(lengths.min()), "mean": float(lengths.mean()), "max": int(lengths.max())},
+        "success_rate": float(dataset.success.mean()),
+        "noise_scale": {"min": float(dataset.noise_scale.min()), "max": float(dataset.noise_scale.max())},
+        "sources": {str(name): _source_summary(dataset, dataset.source == name) for name in np.unique(dataset.source)},
+        "content_hash": dataset.content_hash(),
+        "provenance": list(dataset.provenance),
+        "merged_from": list(dataset.merged_from),
+        "skipped": list(dataset.skipped),
+    }
+
+
+def merge(
+    sources: Sequence[Path | str],
+    target: Path | str,
+    episodes_per_shard: int = 1000,
+    on_bad_shard: OnBadShard = "refuse",
+    skip_duplicates: bool = False,
+    progress: Progress = _no_progress,
+) -> Path:
+    """Join data sets into a new one with large shards. The sources stay as they are.
+
+    Each new shard says where its episodes come from: name, content hash and provenance of the source data sets.
+
+    Args:
+        sources: data sets of the same kind, in order.
+        target: a folder that does not exist yet; it appears when it is complete.
+        episodes_per_shard: size of the new shards.
+        on_bad_shard: what to do about damaged shards of the sources.
+        skip_duplicates: keep the first of episodes that are equal bit for bit, instead of refusing them.
+        progress: told the number of episodes done and to do.
+
+    Raises:
+        DataError: the sources do not match (every difference is listed), share episodes, cannot be read, or the
+            target exists or cannot be written.
+    """
+    target = Path(target)
+    if target.exists():
+        raise DataError(f"{target} exists; choose a new folder to merge into")
+    if episodes_per_shard < 1:
+        raise DataError(f"episodes_per_shard must be at least 1, got {episodes_per_shard}")
+    datasets = [DemoDataset.open(source, on_bad_shard) for source in sources]
+    if not datasets:
+        raise DataError("nothing to merge: no data sets given")
+    for dataset in datasets[1:]:
+        require_match(datasets[0].spec, dataset.spec, f"{dataset.folder} does not match {datasets[0].folder}")
+    kept = _first_occurrences(datasets, skip_duplicates)
+    total = sum(map(len, kept))
+    part = _fresh_part(target)
+    stream = _episodes(datasets, kept)
+    done = 0
+    with DatasetWriter(part, datasets[0].spec, resume=False) as writer:
+        while batch := list(islice(stream, episodes_per_shard)):
+            origins = [
+                origin for which in sorted({which for which, _ in batch}) for origin in _origins(datasets[which])
+            ]
+            writer.add_shard([episode for _, episode in batch], extra={MERGED_FROM: origins})
+            done += len(batch)
+            progress(done, total)
+    (part / LOCK).unlink()
+    part.rename(target)
+    return target
+
+
+class _Seen:
+    """Where each episode and each seed was seen first."""
+
+    def __init__(self) -> None:
+        self.digest: dict[bytes, str] = {}
+        self.seed: dict[tuple[bytes, int], str] = {}
+
+
+def _check_index(
+    folder: Path, paths: dict[int, Path], manifest: dict[int, ShardEntry] | None, result: Validation
+) -> None:
+    known = manifest or {}
+    missing = sorted(known.keys() - paths.keys())
+    result.problems += [f"{folder / shard_name(index)} was written but is missing now" for index in missing]
+    if behind := len(paths.keys() - known.keys()):
+        result.notes.append(
+            f"{MANIFEST} does not list {behind} of {len(paths)} shards; the next writer brings it up to date"
+        )
+    gaps = [index for index in range(max(paths, default=-1)) if index not in paths and index not in known]
+    if gaps:
+        result.notes.append(
+            f"{len(gaps)} shards were not written yet, first {shard_name(gaps[0])}; the next writer fills them"
+        )
+    result.notes += [f"{part} is unfinished; the next writer removes it" for part in find_parts(folder)]
+
+
+def _check_contents(shard: Shard, result: Validation, seen: _Seen) -> None:
+    faults = shard.faults()
+    actual = digests(shard.arrays)
+    for episode in range(len(shard)):
+        place = f"{shard.path}: episode {episode}"
+        result.problems += [f"{place}: {fault}" for fault in faults.get(episode, [])]
+        if not np.array_equal(actual[episode], shard.arrays[DIGEST][episode]):
+            result.problems.append(f"{place}: contents do not match their digest, they were changed")
+        first = seen.digest.setdefault(actual[episode].tobytes(), place)
+        seed = int(shard.arrays["seed"][episode])
+        if first != place:
+            result.problems.append(f"{place}: is equal to {first}")
+        elif seed >= 0 and (first := seen.seed.setdefault((shard.arrays["source"][episode], seed), place)) != place:
+            result.problems.append(f"{place}: has the seed {seed} and the source of {first}")
+    result.num_episodes += len(shard)
+    result.num_steps += shard.header.num_steps
+
+
+def _check_fingerprint(path: Path, entry: ShardEntry | None, result: Validation) -> None:
+    if entry is None:
+        return
+    if path.stat().st_size != entry.size_bytes:
+        result.problems.append(f"{path}: has {path.stat().st_size} bytes, {entry.size_bytes} were written")
+    elif sha256_of(path) != entry.sha256:
+        result.problems.append(f"{path}: its SHA-256 is not that of the file written")
+
+
+def _source_summary(dataset: DemoDataset, mask: np.ndarray) -> dict[str, Any]:
+    return {
+        "num_episodes": int(mask.sum()),
+        "success_rate": float(dataset.success[mask].mean()),
+        "mean_length": float(dataset.episode_lengths[mask].mean()),
+    }
+
+
+def _first_occurrences(datasets: Sequence[DemoDataset], skip_duplicates: bool) -> list[list[int]]:
+    """Indices of the episodes of each data set that did not occur before."""
+    seen: dict[bytes, str] = {}
+    kept: list[list[int]] = []
+    for dataset in datasets:
+        kept.append([])
+        for episode, digest in enumerate(dataset.digest):
+            place = f"episode {episode} of {dataset.folder}"
+            first = seen.setdefault(digest.tobytes(), place)
+            if first == place:
+                kept[-1].append(episode)
+            elif not skip_duplicates:
+                raise DataError(f"{place} is equal to {first}; keep only the first with --skip-duplicates")
+    return kept
+
+
+def _episodes(datasets: Sequence[DemoDataset], kept: Sequence[Sequence[int]]) -> Iterator[tuple[int, Episode]]:
+    """The kept episodes in order, each with the position of its data set."""
+    for which, dataset in enumerate(datasets):
+        wanted = set(kept[which])
+        for start in range(0, dataset.num_episodes, _BLOCK_EPISODES):
+            stop = min(start + _BLOCK_EPISODES, dataset.num_episodes)
+            for index, episode in enumerate(dataset.episodes(start, stop), start):
+                if index in wanted:
+                    yield which, episode
+
+
+def _origins(dataset: DemoDataset) -> list[dict[str, Any]]:
+    """Where a data set's episodes come from: itself, unless they were merged before."""
+    origins = [dict(origin) for origin in dataset.merged_from]
+    if dataset.provenance:
+        name, provenance = dataset.folder.resolve().name, list(dataset.provenance)
+        origins.append({"name": name, "content_hash": dataset.content_hash(), "provenance": provenance})
+    return origins
+
+
+def _fresh_part(target: Path) -> Path:
+    """Folder to write into until the merge is complete; what a killed merge left there is removed."""
+    part = target.with_name(f".part-{target.name}")
+    if part.exists():
+        shutil.rmtree(part)
+    return part

@@ -1,0 +1,144 @@
+"""Training windows: H consecutive steps of one episode, drawn without a Python loop over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reskill_core.data.dataset import DemoDataset
+from reskill_core.errors import DataError
+
+
+class WindowSampler:
+    """Every window of ``horizon`` steps in some episodes, as a list that can be indexed and drawn from.
+
+    Attributes:
+        horizon: steps H of a window.
+        starts: (W,) int64, data set row at which each window starts, in order.
+    """
+
+    def __init__(self, dataset: DemoDataset, episode_ids: ArrayLike | None = None, horizon: int = 10) -> None:
+        """List the windows.
+
+        Args:
+            dataset: the data.
+            episode_ids: the episodes to take windows from; all by default.
+            horizon: steps of a window; shorter episodes have none.
+
+        Raises:
+            DataError: there is no window.
+        """
+        ids = np.arange(dataset.num_episodes) if episode_ids is None else np.asarray(episode_ids, dtype=np.int64)
+        if horizon < 1:
+            raise DataError(f"a window needs at least one step, got horizon {horizon}")
+        lengths = dataset.episode_lengths[ids]
+        counts = np.maximum(lengths - horizon + 1, 0)
+        if not counts.sum():
+            longest = lengths.max(initial=0)
+            raise DataError(f"no window of {horizon} steps: the longest of {len(ids)} episodes has {longest}")
+        self.horizon = horizon
+        first_window = np.cumsum(counts) - counts
+        self.starts = np.arange(counts.sum()) + np.repeat(dataset.episode_starts[ids] - first_window, counts)
+        self._observation_dim = dataset.observation.shape[1]
+        self._action_dim = dataset.action.shape[1]
+        self._observation = _overlapping(dataset.observation, horizon)
+        self._action = _overlapping(dataset.action, horizon)
+
+    @property
+    def num_windows(self) -> int:
+        """Number of windows W."""
+        return len(self.starts)
+
+    def gather(self, indices: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Windows by index (B,).
+
+        Returns:
+            observations (B, H, O) and labels (B, H, A), float32, copies.
+        """
+        starts = self.starts[indices]
+        observation = self._observation[starts].view(np.float32)
+        action = self._action[starts].view(np.float32)
+        return (
+            observation.reshape(-1, self.horizon, self._observation_dim),
+            action.reshape(-1, self.horizon, self._action_dim),
+        )
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Windows drawn uniformly with replacement, as :meth:`gather` returns them."""
+        return self.gather(rng.integers(self.num_windows, size=batch_size))
+
+
+class EpochOrder:
+    """An endless stream of indices: all of them once per epoch, in a new order each epoch.
+
+    The order follows from the seed and the epoch alone, so that three numbers are enough to go on after a restart
+    with exactly the indices that would have come. Batches are always full; one may reach into the next epoch.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        """Start at the first epoch.
+
+        Args:
+            size: number of indices.
+            seed: seed of the orders.
+
+        Raises:
+            DataError: there is nothing to order.
+        """
+        if size < 1:
+            raise DataError(f"cannot order {size} indices")
+        self._size = size
+        self._seed = seed
+        self._start(epoch=0, position=0)
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs completed."""
+        return self._epoch
+
+    def next(self, batch_size: int) -> NDArray[np.int64]:
+        """The next ``batch_size`` indices."""
+        pieces = []
+        while batch_size > 0:
+            piece = self._order[self._position : self._position + batch_size]
+            pieces.append(piece)
+            batch_size -= len(piece)
+            self._position += len(piece)
+            if self._position == self._size:
+                self._start(self._epoch + 1, position=0)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def state(self) -> dict[str, int]:
+        """Where the stream stands, ready for JSON."""
+        return {"size": self._size, "seed": self._seed, "epoch": self._epoch, "position": self._position}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], size: int) -> EpochOrder:
+        """Continue a stream where :meth:`state` was taken.
+
+        Raises:
+            DataError: it was taken over another number of indices, so that the data are not the same.
+        """
+        if state["size"] != size:
+            raise DataError(f"the order was over {state['size']} windows, the data now give {size}: not the same data")
+        order = cls(size, state["seed"])
+        order._start(state["epoch"], state["position"])
+        return order
+
+    def _start(self, epoch: int, position: int) -> None:
+        self._epoch = epoch
+        self._position = position
+        self._order = np.random.default_rng([self._seed, epoch]).permutation(self._size)
+
+
+def _overlapping(array: NDArray[np.float32], horizon: int) -> NDArray[np.void]:
+    """View of ``array`` (N, D) as N - H + 1 overlapping items, each the bytes of H rows.
+
+    Rows of a window are adjacent in memory: indexing this view copies a window in one go, which takes a third of the
+    time of indexing its rows.
+    """
+    row_bytes = array.strides[0]
+    return np.ndarray((len(array) - horizon + 1,), f"V{row_bytes * horizon}", array, strides=(row_bytes,))

@@ -1,0 +1,194 @@
+"""Adding shards to a data set's folder, so that a kill at any moment costs nothing that was finished."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from reskill_core.data.episode import Episode
+from reskill_core.data.manifest import find_parts, find_shards, read_manifest, shard_name, write_manifest
+from reskill_core.data.schema import DatasetSpec, require_match
+from reskill_core.data.shard import ShardEntry, read_header, write_shard
+from reskill_core.errors import DataError
+from reskill_core.files import sha256_of
+from reskill_core.provenance import provenance as code_provenance
+
+LOCK = ".lock"
+# The index is only a convenience: writing it with every one of thousands of small shards would cost more than they.
+_MANIFEST_INTERVAL_S = 1.0
+_LOG = logging.getLogger(__name__)
+
+
+class DatasetWriter:
+    """Adds shards to a data set, new or existing; one writer at a time.
+
+    Opening it repairs what a killed writer left: unfinished files are removed (and named in :attr:`removed_parts`),
+    the index is made anew from the shards. Existing shards are never touched.
+
+    Attributes:
+        folder: the data set.
+        spec: what its episodes are.
+        removed_parts: names of the unfinished files that were removed.
+        damaged: shards that cannot be read, each with the reason; they are left alone and their index stays taken.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        spec: DatasetSpec,
+        resume: bool = True,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Open a data set for writing.
+
+        Args:
+            folder: where it is or will be.
+            spec: what the episodes are.
+            resume: add to the shards that are there; False refuses a folder that has any.
+            provenance: facts about this run to keep in every shard beside code and library versions.
+
+        Raises:
+            DataError: the folder holds data of another kind (every difference is listed), is being written by
+                another process, has shards and ``resume`` is False, or cannot be written.
+        """
+        self.folder = Path(folder)
+        self.spec = spec
+        self._provenance = {**code_provenance(), **(provenance or {})}
+        self._entries: dict[int, ShardEntry] = {}
+        self._lowest_free = 0
+        self._manifest_time_s = -float("inf")
+        self._lock = _lock(self.folder)
+        try:
+            self._open(resume)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    @property
+    def indices(self) -> frozenset[int]:
+        """Indices of the shards that are there."""
+        return frozenset(self._taken)
+
+    @property
+    def next_index(self) -> int:
+        """Lowest index without a shard."""
+        while self._lowest_free in self._taken:
+            self._lowest_free += 1
+        return self._lowest_free
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes in all shards."""
+        return sum(entry.num_episodes for entry in self._entries.values())
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps in all shards."""
+        return sum(entry.num_steps for entry in self._entries.values())
+
+    def add_shard(
+        self, episodes: Sequence[Episode], index: int | None = None, extra: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Store episodes as one shard.
+
+        Args:
+            episodes: one or more episodes.
+            index: place of the shard in the data set; by default the lowest free one.
+            extra: facts about this shard alone, ready for JSON.
+
+        Raises:
+            DataError: the index is taken, an episode does not fit, or the disk refuses; nothing was stored then.
+        """
+        index = self.next_index if index is None else index
+        if index < 0:
+            raise DataError(f"the index of a shard must be at least 0, got {index}")
+        path = self.folder / shard_name(index)
+        self._entries[index] = write_shard(path, episodes, self.spec, self._provenance, extra)
+        self._taken.add(index)
+        if time.monotonic() - self._manifest_time_s >= _MANIFEST_INTERVAL_S:
+            self._write_manifest()
+        return path
+
+    def close(self) -> None:
+        """Bring the index up to date and let other writers in."""
+        if self._lock >= 0:
+            self._write_manifest()
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, resume: bool) -> None:
+        paths = find_shards(self.folder)
+        if paths and not resume:
+            raise DataError(f"{self.folder} has {len(paths)} shards already; resume it or choose another folder")
+        self._taken = set(paths)
+        self.damaged = self._index(paths)
+        # Only now is it certain that this folder is ours to tidy.
+        self.removed_parts = tuple(path.name for path in find_parts(self.folder))
+        for name in self.removed_parts:
+            _LOG.warning("%s: removing %s, left unfinished by a writer that was killed", self.folder, name)
+            (self.folder / name).unlink()
+        self._write_manifest()
+
+    def _index(self, paths: Mapping[int, Path]) -> tuple[str, ...]:
+        """Fill the index from the old one where that is right, else from the shards; return the damaged ones."""
+        known = read_manifest(self.folder) or {}
+        damaged: list[str] = []
+        spec_checked = False
+        for index, path in paths.items():
+            entry = known.get(index)
+            is_known = entry is not None and entry.size_bytes == path.stat().st_size
+            if entry is not None and is_known and spec_checked:
+                self._entries[index] = entry
+                continue
+            try:
+                header = read_header(path)
+            except DataError as error:
+                _LOG.warning("%s; its index stays taken", error)
+                damaged.append(str(error))
+                continue
+            require_match(self.spec, header.spec, f"{self.folder} cannot be added to, {path.name} does not match")
+            spec_checked = True
+            if entry is None or not is_known:
+                size = path.stat().st_size
+                entry = ShardEntry(header.num_episodes, header.num_steps, size, sha256_of(path))
+            self._entries[index] = entry
+        for index in known.keys() - paths.keys():
+            _LOG.warning("%s: %s was written but is missing now", self.folder, shard_name(index))
+        return tuple(damaged)
+
+    def _write_manifest(self) -> None:
+        try:
+            write_manifest(self.folder, self.spec, self._entries)
+        except OSError as cause:
+            # The shards are complete without it and it is made anew on the next occasion.
+            _LOG.warning("%s: cannot write the index: %s", self.folder, cause.strerror)
+        self._manifest_time_s = time.monotonic()
+
+
+def _lock(folder: Path) -> int:
+    """Descriptor of the folder's lock. It belongs to this process alone, not to its children, and ends with it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as cause:
+        raise DataError(f"{folder} cannot be written to: {cause.strerror}") from cause
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as cause:
+        os.close(descriptor)
+        raise DataError(f"{folder} is being written to by another process; wait for it or stop it") from cause
+    return descriptor

@@ -124,9 +124,7 @@ def save_checkpoint(
         raise CheckpointError(f"checkpoint {folder} exists; checkpoints are never overwritten")
     _require_finite(weights, "refusing to save")
     files = {
-        DOCUMENT: _json_bytes(
-            {"format_version": FORMAT_VERSION, "kind": kind, "provenance": provenance(), **document}
-        ),
+        DOCUMENT: _json_bytes({"format_version": FORMAT_VERSION, "kind": kind, "provenance": provenance(), **document}),
         WEIGHTS: safetensors.numpy.save(_contiguous(weights)),
     }
     if training_state is not None:
@@ -222,11 +220,10 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / MANIFEST
     manifest = read_json(path, CheckpointError, _MAX_MANIFEST_BYTES)
     entries = manifest.get("files") if isinstance(manifest, dict) else None
-    well_formed = isinstance(entries, dict) and all(
-        isinstance(entry, dict) and entry.keys() == {"size", "sha256"} for entry in entries.values()
-    )
-    if not well_formed or manifest.get("sha256") != _sha256(_json_bytes(entries)):
+    if not isinstance(entries, dict) or manifest.get("sha256") != _sha256(_json_bytes(entries)):
         raise CheckpointError(f"{path} is damaged: its contents do not match its own SHA-256")
+    if not all(isinstance(entry, dict) and entry.keys() == {"size", "sha256"} for entry in entries.values()):
+        raise CheckpointError(f"{path} must give size and sha256 of each file, and nothing else")
     foreign = [name for name in entries if name not in _FILES]
     if foreign:
         raise CheckpointError(f"{path} lists {foreign}, which are no checkpoint files; allowed: {', '.join(_FILES)}")

@@ -21,6 +21,10 @@ class CheckpointError(ReskillError):
     """A checkpoint is missing, damaged, or made for something else."""
 
 
+class TrainingError(ReskillError):
+    """Training cannot go on."""
+
+
 class SimulationError(ReskillError):
     """The simulator cannot be built, was used wrongly, or diverged."""
 

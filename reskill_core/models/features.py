@@ -115,8 +115,8 @@ class FeatureMap:
             expand[obs.slice(target), columns] += np.eye(3, dtype=np.float32)
             expand[obs.slice(origin), columns] -= np.eye(3, dtype=np.float32)
         same_pair = np.kron(np.eye(pairs), np.ones((3, 3))).astype(np.float32)
-        mean, std = mean.astype(np.float32), std.astype(np.float32)
-        return cls(expand, same_pair, mean, std, 1 / std, config.direction_softening_m, config.limit)
+        mean32, std32 = mean.astype(np.float32), std.astype(np.float32)
+        return cls(expand, same_pair, mean32, std32, np.reciprocal(std32), config.direction_softening_m, config.limit)
 
     @property
     def obs_dim(self) -> int:

@@ -64,15 +64,19 @@ def require_shape(name: str, tensor: Tensor, *expected: int | None) -> None:
     Raises:
         SpecError: it is another one.
     """
-    fits = tensor.ndim == len(expected) and all(e is None or e == s for e, s in zip(expected, tensor.shape))
+    fits = tensor.ndim == len(expected) and all(
+        length in (None, actual) for length, actual in zip(expected, tensor.shape, strict=True)
+    )
     if not fits:
         wanted = ", ".join("any" if length is None else str(length) for length in expected)
         raise SpecError(f"{name} has shape {tuple(tensor.shape)}, expected ({wanted})")
 
 
 class Features(nn.Module):
-    """A :class:`FeatureMap` on tensors. Its constants are buffers outside of the state dict: they have their own
-    place in the checkpoint."""
+    """A :class:`FeatureMap` on tensors.
+
+    Its constants are no part of the state dict: they have their own place in the checkpoint.
+    """
 
     def __init__(self, features: FeatureMap) -> None:
         super().__init__()

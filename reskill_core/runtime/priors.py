@@ -60,7 +60,7 @@ class NumpyFlowPrior:
         from_context = self._from_context(leaky_relu(self._context(features)))
         halves = [noise[..., : self._half], noise[..., self._half :]]
         width = from_context.shape[-1] // len(self._last)
-        for index, (from_kept, last) in enumerate(zip(self._from_kept, self._last)):
+        for index, (from_kept, last) in enumerate(zip(self._from_kept, self._last, strict=True)):
             kept, changed = index % 2, 1 - index % 2
             hidden = from_context[..., index * width : (index + 1) * width] + np.matmul(halves[kept], from_kept)
             output = last(leaky_relu(hidden))

@@ -1,0 +1,188 @@
+"""The skill policy: observation in, action out, once per control step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reskill_core.errors import SpecError, require_choice
+from reskill_core.runtime.skill_action import SkillAction
+from reskill_core.runtime.skill_module import SkillModule
+from reskill_core.seeding import episode_rng
+from reskill_core.spec import TaskSpec
+
+FloatArray = NDArray[np.float32]
+
+Mode = Literal["sample", "mode"]
+LatentSource = Literal["prior", "standard_normal"]
+MODES = ("sample", "mode")
+LATENT_SOURCES = ("prior", "standard_normal")
+
+
+class HighLevel(Protocol):
+    """Decides which skill to run next."""
+
+    def noise(self, observations: FloatArray, rngs: Sequence[np.random.Generator]) -> FloatArray:
+        """Noise (N, Z) for the latent source, at observations (N, O); row i may draw from ``rngs[i]`` only."""
+        ...
+
+
+class Residual(Protocol):
+    """Corrects the decoded action in every step."""
+
+    def correct(self, observations: FloatArray, latents: FloatArray, decoded: FloatArray) -> tuple[FloatArray, float]:
+        """Residual (N, A) and its weight, given observations (N, O), latents (N, Z) and decoded actions (N, A)."""
+        ...
+
+
+class SampleNoise:
+    """Without an agent: noise from N(0, I), so that skills are sampled from the latent source."""
+
+    def __init__(self, latent_dim: int) -> None:
+        self._latent_dim = latent_dim
+
+    def noise(self, observations: FloatArray, rngs: Sequence[np.random.Generator]) -> FloatArray:
+        """See :class:`HighLevel`."""
+        return np.stack([rng.standard_normal(self._latent_dim, dtype=np.float32) for rng in rngs])
+
+
+class ModeNoise:
+    """Without an agent: noise 0, the mode of the noise. The skill it stands for is arbitrary, but always the same."""
+
+    def __init__(self, latent_dim: int) -> None:
+        self._latent_dim = latent_dim
+
+    def noise(self, observations: FloatArray, rngs: Sequence[np.random.Generator]) -> FloatArray:
+        """See :class:`HighLevel`."""
+        return np.zeros((len(observations), self._latent_dim), dtype=np.float32)
+
+
+class SkillPolicy:
+    """Runs skills on a batch of N environments: a latent is chosen every H steps, decoded in every step.
+
+    Environments may be reset one by one; each keeps its own skill clock and its own random stream, which depends on
+    its episode's seed alone.
+
+    Args:
+        module: the skills.
+        mode: ``sample`` draws noise, ``mode`` takes none; unused where a high level is given.
+        latent_source: ``prior`` maps noise to a latent by the skill prior, ``standard_normal`` takes the noise itself
+            as latent.
+        high_level: chooses the noise, as an agent does.
+        residual: corrects the decoded action, as an agent does.
+    """
+
+    def __init__(
+        self,
+        module: SkillModule,
+        mode: Mode = "sample",
+        latent_source: LatentSource = "prior",
+        high_level: HighLevel | None = None,
+        residual: Residual | None = None,
+    ) -> None:
+        require_choice("mode", mode, MODES)
+        require_choice("latent_source", latent_source, LATENT_SOURCES)
+        self.module = module
+        self._latent_source = latent_source
+        default = SampleNoise if mode == "sample" else ModeNoise
+        self._high_level = high_level if high_level is not None else default(module.latent_dim)
+        self._residual = residual
+        self._rngs: list[np.random.Generator] = []
+        self._latents = np.zeros((0, module.latent_dim), dtype=np.float32)
+        self._skill_step = np.zeros(0, dtype=np.int64)
+
+    @classmethod
+    def load(
+        cls,
+        skill_folder: Path | str,
+        mode: Mode = "sample",
+        latent_source: LatentSource = "prior",
+        batch_invariant: bool = True,
+    ) -> SkillPolicy:
+        """Policy of a skill-module checkpoint, or of the best one in a run folder, without an agent.
+
+        Raises:
+            CheckpointError: it is missing, damaged or of another kind.
+            ConfigError: a mode is unknown.
+        """
+        return cls(SkillModule.load(skill_folder, batch_invariant), mode, latent_source)
+
+    @property
+    def task_spec(self) -> TaskSpec:
+        """The task the skills were learnt for."""
+        return self.module.task_spec
+
+    @property
+    def num_envs(self) -> int:
+        """Number N of environments; 0 before the first reset."""
+        return len(self._rngs)
+
+    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> None:
+        """Start episodes: the next :meth:`act` chooses new skills for them.
+
+        Args:
+            seeds: seed of each episode.
+            indices: environments they start in; None resets all, and fixes their number.
+
+        Raises:
+            SpecError: indices and seeds differ in number, or an index is out of range.
+        """
+        if indices is None:
+            self._rngs = [episode_rng(seed, "policy") for seed in seeds]
+            self._latents = np.zeros((len(seeds), self.module.latent_dim), dtype=np.float32)
+            self._skill_step = np.zeros(len(seeds), dtype=np.int64)
+            return
+        if len(indices) != len(seeds) or any(not 0 <= index < self.num_envs for index in indices):
+            raise SpecError(f"cannot reset {list(indices)} with {len(seeds)} seeds: there are {self.num_envs} envs")
+        for index, seed in zip(indices, seeds, strict=True):
+            self._rngs[index] = episode_rng(seed, "policy")
+            self._skill_step[index] = 0
+
+    def act(self, observations: ArrayLike) -> SkillAction:
+        """Decide one control step.
+
+        A row with a NaN gives a NaN action and leaves the other rows alone; refusing it is the gate's task.
+
+        Args:
+            observations: (N, O), one row per environment.
+
+        Raises:
+            SpecError: the shape is wrong, for instance before the first :meth:`reset`.
+        """
+        observations = np.asarray(observations, dtype=np.float32)
+        if observations.shape != (self.num_envs, self.task_spec.obs.dim):
+            raise SpecError(
+                f"observations have shape {observations.shape}, expected ({self.num_envs}, {self.task_spec.obs.dim}): "
+                "one row per environment given to reset()"
+            )
+        features = self.module.features(observations)
+        self._choose_skills(observations, features)
+        decoded = self.module.decode_features(features, self._latents)
+        if self._residual is None:
+            residual, weight, action = np.zeros_like(decoded), 0.0, decoded
+        else:
+            residual, weight = self._residual.correct(observations, self._latents, decoded)
+            action = self.task_spec.action.clip(decoded + np.float32(weight) * residual)
+        result = SkillAction(
+            action=action,
+            decoded_action=decoded,
+            residual=residual,
+            residual_weight=np.full(self.num_envs, weight, dtype=np.float32),
+            latent=self._latents.copy(),
+            skill_step=self._skill_step.copy(),
+        )
+        self._skill_step = (self._skill_step + 1) % self.module.horizon
+        return result
+
+    def _choose_skills(self, observations: FloatArray, features: FloatArray) -> None:
+        due = np.flatnonzero(self._skill_step == 0)
+        if due.size == 0:
+            return
+        noise = self._high_level.noise(observations[due], [self._rngs[index] for index in due])
+        if self._latent_source == "prior":
+            noise = self.module.prior_features(noise, features[due])
+        self._latents[due] = noise

@@ -1,0 +1,1 @@
+"""Training: skill modules from demonstrations."""

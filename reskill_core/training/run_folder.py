@@ -1,0 +1,88 @@
+"""The folder of a training run: what is in it, and whether a run may continue in it.
+
+::
+
+    <run>/
+      config.yaml                 the resolved configuration
+      metrics.jsonl  tensorboard/ metrics
+      checkpoints/<step>/  last  best
+      plots/*.png                 at the end
+      not_finite_batch/           the batch that stopped training, if one did
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reskill_core.checkpoint import (
+    BEST_LINK,
+    CHECKPOINTS_FOLDER,
+    LAST_LINK,
+    MANIFEST,
+    Checkpoint,
+    discard_checkpoint,
+    load_checkpoint,
+)
+from reskill_core.errors import CheckpointError
+from reskill_core.files import replace_link
+
+PLOTS_FOLDER = "plots"
+NOT_FINITE_FOLDER = "not_finite_batch"
+CONFIG_FILE = "config.yaml"
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step is kept."""
+    return run / CHECKPOINTS_FOLDER / f"{step:08d}"
+
+
+def link_checkpoints(run: Path, last: int, best: int) -> None:
+    """Point ``last`` and ``best`` at the checkpoints of these steps."""
+    for link, step in ((LAST_LINK, last), (BEST_LINK, best)):
+        replace_link(run / CHECKPOINTS_FOLDER / link, checkpoint_folder(run, step).name)
+
+
+def last_checkpoint(run: Path, kind: str) -> Checkpoint | None:
+    """The checkpoint to continue from; None where there is none yet.
+
+    Raises:
+        CheckpointError: it is damaged or of another kind.
+    """
+    last = run / CHECKPOINTS_FOLDER / LAST_LINK
+    return load_checkpoint(last, kind) if (last / MANIFEST).is_file() else None
+
+
+def best_checkpoint(run: Path) -> Path:
+    """The best checkpoint of a run so far."""
+    return run / CHECKPOINTS_FOLDER / BEST_LINK
+
+
+def discard_after(run: Path, step: int) -> None:
+    """Delete checkpoints later than ``step``, written by a run that was killed before ``last`` pointed at them."""
+    folder = run / CHECKPOINTS_FOLDER
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name.isdigit() and int(path.name) > step:
+            discard_checkpoint(path)
+
+
+def require_same(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to continue a run with other settings or other data.
+
+    Raises:
+        CheckpointError: lists every difference.
+    """
+    differences = _differences("", before, now)
+    if differences:
+        raise CheckpointError(
+            f"{run} holds a run with other settings (run != now):\n"
+            + "\n".join(f"  - {difference}" for difference in differences)
+            + "\nrestore them to continue it, or choose another output= folder"
+        )
+
+
+def _differences(path: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        return [d for key in keys for d in _differences(f"{path}.{key}".lstrip("."), before.get(key), now.get(key))]
+    return [] if before == now else [f"{path}: {before!r} != {now!r}"]

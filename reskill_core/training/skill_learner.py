@@ -1,0 +1,148 @@
+"""One optimisation step and one validation of a skill module; knows nothing of data sets and folders.
+
+1. The loss is ``1/2 sum_{H,A} (action - label)^2 + beta * sum_Z KL(q || N(0, I))``, averaged over the batch.
+2. The prior minimises its NLL of the posterior's samples in the same step; its gradient stops at the sample, and its
+   gradient norm is limited apart from the others', so that it cannot influence encoder and decoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reskill_core.errors import TrainingError
+from reskill_core.models.skill_vae import SkillLosses, SkillVae
+from reskill_core.training.config import OptimiserConfig
+
+FloatArray = NDArray[np.float32]
+
+_OPTIMISER = "optimiser/"
+_NOISE_RNG = "noise_rng"
+_VALIDATION_BATCH = 1024
+
+
+class NotFiniteError(TrainingError):
+    """A loss term or gradient norm is not finite; the model was left as it was.
+
+    Attributes:
+        terms: all loss terms and gradient norms of the step.
+        noise: (B, Z) posterior noise of the step.
+    """
+
+    def __init__(self, terms: Mapping[str, float], noise: FloatArray) -> None:
+        self.terms = dict(terms)
+        self.noise = noise
+        guilty = [name for name, value in terms.items() if not math.isfinite(value)]
+        super().__init__(f"not finite: {', '.join(guilty)}")
+
+
+class SkillLearner:
+    """A skill VAE with its optimiser and the random stream of its posterior noise.
+
+    Args:
+        model: what to train.
+        config: optimiser settings.
+        beta: weight of the KL term.
+        seed: of the posterior noise.
+    """
+
+    def __init__(self, model: SkillVae, config: OptimiserConfig, beta: float, seed: int) -> None:
+        self.model = model
+        self._config = config
+        self._beta = beta
+        self._noise_rng = torch.Generator().manual_seed(seed)
+        prior = list(model.prior.parameters())
+        rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("prior.")]
+        groups = [
+            {"name": "vae", "params": rest, "base_rate": config.learning_rate},
+            {"name": "prior", "params": prior, "base_rate": config.prior_learning_rate},
+        ]
+        self._optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=config.weight_decay)
+
+    def update(self, observation: FloatArray, action: FloatArray, rate: float) -> dict[str, float]:
+        """Take one step on windows (B, H, O) with labels (B, H, A).
+
+        Args:
+            observation: observations of the windows.
+            action: their labels.
+            rate: factor on the base learning rates.
+
+        Returns:
+            Loss terms, and gradient norms before they were limited.
+
+        Raises:
+            NotFiniteError: one of them is not finite.
+        """
+        noise = torch.randn(len(observation), self.model.config.latent_dim, generator=self._noise_rng)
+        self.model.train()
+        losses = self.model.losses(torch.from_numpy(observation), torch.from_numpy(action), noise)
+        total = losses.total(self._beta)
+        self._optimiser.zero_grad()
+        total.backward()
+        terms = {"loss": losses.vae(self._beta).item(), **_values(losses)}
+        for group in self._optimiser.param_groups:
+            norm = torch.nn.utils.clip_grad_norm_(group["params"], self._config.gradient_norm)
+            terms[f"gradient_norm_{group['name']}"] = norm.item()
+            group["lr"] = rate * group["base_rate"]
+        if not all(math.isfinite(value) for value in terms.values()):
+            raise NotFiniteError(terms, noise.numpy())
+        self._optimiser.step()
+        return terms
+
+    def validate(self, batch: Sequence[Tensor]) -> dict[str, float]:
+        """Loss terms of a fixed set of windows.
+
+        Args:
+            batch: observations (W, H, O), labels (W, H, A), and posterior noise (W, Z).
+
+        Returns:
+            As :meth:`update`, without gradient norms; ``action_mse`` is that of the posterior mean.
+        """
+        self.model.eval()
+        totals: dict[str, float] = {}
+        with torch.no_grad():
+            for observation, action, noise in zip(*(tensor.split(_VALIDATION_BATCH) for tensor in batch), strict=True):
+                losses = self.model.losses(observation, action, noise)
+                at_mean = self.model.losses(observation, action, torch.zeros_like(noise))
+                terms = {"loss": losses.vae(self._beta).item(), **_values(losses)}
+                terms["action_mse"] = at_mean.action_mse.item()
+                for name, value in terms.items():
+                    totals[name] = totals.get(name, 0.0) + value * len(noise)
+        return {name: total / len(batch[0]) for name, total in totals.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Optimiser and random stream as arrays by name, to continue from exactly; the model is not in it."""
+        arrays = {
+            f"{_OPTIMISER}{name}/{key}": value.detach().numpy().copy()
+            for name, parameter in self.model.named_parameters()
+            for key, value in self._optimiser.state[parameter].items()
+        }
+        return {_NOISE_RNG: self._noise_rng.get_state().numpy().copy(), **arrays}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state`; entries of other owners are left alone."""
+        self._noise_rng.set_state(torch.from_numpy(np.array(state[_NOISE_RNG])))
+        parameters = dict(self.model.named_parameters())
+        for path, array in state.items():
+            if path.startswith(_OPTIMISER):
+                name, key = path.removeprefix(_OPTIMISER).rsplit("/", 1)
+                self._optimiser.state[parameters[name]][key] = torch.from_numpy(np.array(array))
+
+
+def learning_rate_factor(config: OptimiserConfig, step: int, steps: int) -> float:
+    """Factor on the base learning rates for step ``step`` (from 0) of ``steps``."""
+    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.schedule == "constant":
+        return warmup
+    return warmup * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _values(losses: SkillLosses) -> dict[str, float]:
+    return {item.name: getattr(losses, item.name).item() for item in fields(losses)}

@@ -1,0 +1,241 @@
+"""Training of a skill module from a data set into a run folder.
+
+1. A window is H consecutive steps of one episode; every window of every training episode is visited once per epoch.
+2. Validation takes a fixed set of windows and fixed posterior noise: two validations differ by the model alone.
+3. A checkpoint follows every validation. ``best`` has the lowest ``validation/loss``; from ``last`` a run that was
+   killed continues to the same bits as if it had not been (with one math thread).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+from torch import Tensor
+from tqdm import tqdm
+
+from reskill_core.checkpoint import load_training_state, prune_checkpoints, save_checkpoint
+from reskill_core.config import config_to_dict, save_config
+from reskill_core.data import DemoDataset, EpochOrder, WindowSampler
+from reskill_core.errors import TrainingError
+from reskill_core.files import atomic_write_bytes, atomic_write_json
+from reskill_core.models.features import FeatureMap
+from reskill_core.models.io import load_state_arrays, state_arrays
+from reskill_core.models.skill_vae import SkillVae
+from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.training import run_folder
+from reskill_core.training.config import SkillTrainingConfig
+from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
+from reskill_core.training.plots import plot_actions, plot_losses
+from reskill_core.training.skill_learner import NotFiniteError, SkillLearner, learning_rate_factor
+from reskill_core.training.split import DATA_KEY, data_identity, training_split
+
+_TRAINING_KEY = "training"
+# Fields of the configuration that say where a run lives, not what it is.
+_PLACES = ("data", "output")
+_PLOTTED_WINDOWS = 5
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run left.
+
+    Attributes:
+        run: its folder.
+        checkpoint: its best checkpoint.
+        steps: steps trained.
+        best_step: step of the best checkpoint.
+        validation: validation metrics of the best checkpoint.
+    """
+
+    run: Path
+    checkpoint: Path
+    steps: int
+    best_step: int
+    validation: dict[str, float]
+
+
+@dataclass
+class _Progress:
+    """Where a run stands."""
+
+    step: int = 0
+    best_step: int = 0
+    best_validation: dict[str, float] = field(default_factory=dict)
+    stale_validations: int = 0
+
+
+def train_skills(config: SkillTrainingConfig, show_progress: bool = True) -> TrainingResult:
+    """Train a skill module, or continue a run that was interrupted in the same folder.
+
+    Args:
+        config: what to train, on what, where to.
+        show_progress: draw a progress bar on stderr.
+
+    Raises:
+        DataError: the data set is missing, damaged or has no windows.
+        ConfigError: the model does not fit the data set's task.
+        CheckpointError: the run folder holds a run with other settings or data, or a damaged checkpoint.
+        TrainingError: the loss or its gradient is not finite; the batch is dumped.
+    """
+    torch.set_num_threads(config.threads)
+    return SkillTrainer(config).run(show_progress)
+
+
+class SkillTrainer:
+    """One training run; see :func:`train_skills`."""
+
+    def __init__(self, config: SkillTrainingConfig) -> None:
+        self.config = config
+        self.folder = Path(config.output)
+        self._dataset = DemoDataset.open(config.data, on_bad_shard=config.on_bad_shard)
+        self._task = self._dataset.spec.task
+        train_ids, validation_ids = training_split(self._dataset, config.validation_fraction, config.seed)
+        self._windows = WindowSampler(self._dataset, train_ids, config.model.horizon)
+        self._order = EpochOrder(self._windows.num_windows, config.seed)
+        self._validation = self._fixed_batch(WindowSampler(self._dataset, validation_ids, config.model.horizon))
+        in_train = np.isin(np.arange(self._dataset.num_episodes), train_ids)
+        train_steps = np.repeat(in_train, self._dataset.episode_lengths)
+        self._features = FeatureMap.fit(config.model.features, self._task.obs, self._dataset.observation[train_steps])
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            model = SkillVae(config.model, self._features, self._task.action.dim)
+        self.learner = SkillLearner(model, config.optimiser, config.beta, config.seed)
+        self._progress = _Progress()
+
+    def run(self, show_progress: bool = True) -> TrainingResult:
+        """Train until the step budget is spent or validation no longer improves."""
+        self._resume()
+        progress, config = self._progress, self.config
+        save_config(config, self.folder / run_folder.CONFIG_FILE)
+        bar = tqdm(
+            total=config.steps,
+            initial=progress.step,
+            desc="train-skills",
+            unit="step",
+            disable=not show_progress,
+            # A log file gets a line now and then, a terminal a live bar.
+            mininterval=0.2 if sys.stderr.isatty() else 15.0,
+        )
+        with bar, MetricsLogger(self.folder, progress.step) as logger:
+            while not self._finished:
+                self._train_until_validation(logger, bar)
+                self._validate(logger)
+                self._save()
+        self._plot()
+        return TrainingResult(
+            run=self.folder,
+            checkpoint=run_folder.best_checkpoint(self.folder),
+            steps=progress.step,
+            best_step=progress.best_step,
+            validation=progress.best_validation,
+        )
+
+    @property
+    def _finished(self) -> bool:
+        stale = 0 < self.config.patience <= self._progress.stale_validations
+        return stale or self._progress.step >= self.config.steps
+
+    def _train_until_validation(self, logger: MetricsLogger, bar: tqdm) -> None:
+        config, progress = self.config, self._progress
+        throughput, rows = Throughput(), []
+        while True:
+            rate = learning_rate_factor(config.optimiser, progress.step, config.steps)
+            with throughput.step(config.batch_size):
+                with throughput.data():
+                    observation, action = self._windows.gather(self._order.next(config.batch_size))
+                rows.append(self._update(observation, action, rate))
+            progress.step += 1
+            bar.update()
+            due = progress.step % config.validate_every == 0 or progress.step == config.steps
+            if due or progress.step % config.log_every == 0:
+                row = averaged("train", rows) | throughput.metrics()
+                row |= {"train/learning_rate_factor": rate, "train/epoch": self._order.epoch}
+                logger.log(progress.step, row)
+                bar.set_postfix(loss=f"{row['train/loss']:.3g}", refresh=False)
+                throughput, rows = Throughput(), []
+            if due:
+                return
+
+    def _update(self, observation: np.ndarray, action: np.ndarray, rate: float) -> dict[str, float]:
+        try:
+            return self.learner.update(observation, action, rate)
+        except NotFiniteError as error:
+            folder = self.folder / run_folder.NOT_FINITE_FOLDER
+            batch = {"observation": observation, "action": action, "noise": error.noise}
+            atomic_write_bytes(folder / "batch.safetensors", save(batch))
+            report = {"step": self._progress.step, "terms": {name: repr(v) for name, v in error.terms.items()}}
+            atomic_write_json(folder / "report.json", report)
+            raise TrainingError(
+                f"step {self._progress.step}: {error}. The batch is in {folder}, the last good checkpoint remains. "
+                "Look for extreme values in the data (reskill data validate), or lower optimiser.learning_rate "
+                f"(now {self.config.optimiser.learning_rate})"
+            ) from error
+
+    def _fixed_batch(self, windows: WindowSampler) -> tuple[Tensor, Tensor, Tensor]:
+        count = min(self.config.validation_windows, windows.num_windows)
+        indices = np.linspace(0, windows.num_windows - 1, count).astype(np.int64)
+        observation, action = (torch.from_numpy(array) for array in windows.gather(indices))
+        noise_rng = torch.Generator().manual_seed(self.config.seed)
+        return observation, action, torch.randn(count, self.config.model.latent_dim, generator=noise_rng)
+
+    def _validate(self, logger: MetricsLogger) -> None:
+        progress = self._progress
+        row = averaged("validation", [self.learner.validate(self._validation)])
+        logger.log(progress.step, row)
+        if row["validation/loss"] < progress.best_validation.get("validation/loss", math.inf):
+            progress.best_step, progress.best_validation, progress.stale_validations = progress.step, row, 0
+        else:
+            progress.stale_validations += 1
+
+    def _plot(self) -> None:
+        plots = self.folder / run_folder.PLOTS_FOLDER
+        plot_losses(plots / "losses.png", read_metrics(self.folder))
+        indices = np.linspace(0, len(self._validation[0]) - 1, _PLOTTED_WINDOWS).astype(np.int64)
+        observation, action, _ = (tensor[indices] for tensor in self._validation)
+        model = self.learner.model.eval()
+        with torch.no_grad():
+            mean, _ = model.encode(observation, action)
+            decoded = model.decode(observation.flatten(0, 1), mean.repeat_interleave(self.config.model.horizon, dim=0))
+        names = self._task.action.names
+        plot_actions(plots / "actions.png", names, action.numpy(), decoded.view_as(action).numpy())
+
+    def _save(self) -> None:
+        progress = self._progress
+        document = {
+            "task": self._task.to_dict(),
+            MODEL_KEY: config_to_dict(self.config.model),
+            NORMALISER_KEY: self._features.to_document(),
+            **self._identity(),
+            "validation": progress.best_validation,
+        }
+        state = {"progress": asdict(progress), "order": self._order.state(), **self.learner.state()}
+        folder = run_folder.checkpoint_folder(self.folder, progress.step)
+        save_checkpoint(folder, SKILL_MODULE_KIND, state_arrays(self.learner.model), document, state)
+        run_folder.link_checkpoints(self.folder, last=progress.step, best=progress.best_step)
+        prune_checkpoints(folder.parent, self.config.keep_checkpoints)
+
+    def _resume(self) -> None:
+        checkpoint = run_folder.last_checkpoint(self.folder, SKILL_MODULE_KIND)
+        if checkpoint is not None:
+            known = (_TRAINING_KEY, DATA_KEY)
+            run_folder.require_same(self.folder, {key: checkpoint.document[key] for key in known}, self._identity())
+            state = load_training_state(checkpoint.folder)
+            load_state_arrays(self.learner.model, checkpoint.weights)
+            self.learner.restore(state)
+            self._order = EpochOrder.from_state(state["order"], self._windows.num_windows)
+            self._progress = _Progress(**state["progress"])
+            run_folder.link_checkpoints(self.folder, last=self._progress.step, best=self._progress.best_step)
+        run_folder.discard_after(self.folder, self._progress.step)
+
+    def _identity(self) -> dict[str, Any]:
+        """What makes a run this run: its settings and its data, wherever they are kept."""
+        settings = {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
+        data = data_identity(self._dataset, self.config.validation_fraction, self.config.seed)
+        return {_TRAINING_KEY: settings, DATA_KEY: data}

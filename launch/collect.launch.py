@@ -1,0 +1,13 @@
+"""Records demonstrations over ROS: simulator or robot, demonstrator, gate and recorder.
+
+`ros2 launch reskill_ros collect.launch.py --show-args` describes the arguments.
+"""
+
+from launch import LaunchDescription
+
+from reskill_ros.launching import launch_description
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Called by `ros2 launch`."""
+    return launch_description("collect")

@@ -1,0 +1,13 @@
+"""Feeds recorded observations to a policy and compares its actions with the recorded ones.
+
+`ros2 launch reskill_ros replay.launch.py --show-args` describes the arguments.
+"""
+
+from launch import LaunchDescription
+
+from reskill_ros.launching import launch_description
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Called by `ros2 launch`."""
+    return launch_description("replay")

@@ -116,12 +116,8 @@ class RobotArguments(GraphArguments):
     """What the graphs that move a robot take."""
 
     task: str = parameter("block", "Task to run.", choices=("block", "hook"))
-    driver: str = parameter(
-        SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file."
-    )
-    seed: int = parameter(
-        0, "Simulator: seed of the first episode; the following ones count up from it.", low=0
-    )
+    driver: str = parameter(SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file.")
+    seed: int = parameter(0, "Simulator: seed of the first episode; the following ones count up from it.", low=0)
     pacing: str = parameter("lockstep", _PACING, choices=("lockstep", "realtime"))
     real_time_factor: float = parameter(
         1.0, "Simulator, realtime pacing: simulated seconds per second.", low=1e-3, high=1e3
@@ -153,9 +149,7 @@ class RobotArguments(GraphArguments):
             sim: further parameters of the simulator.
         """
         waiting: dict[str, ParameterValue] = (
-            {"action_timeout_s": LOCKSTEP_TIMEOUT_S, "stamp_timeout_s": LOCKSTEP_TIMEOUT_S}
-            if self.lockstep
-            else {}
+            {"action_timeout_s": LOCKSTEP_TIMEOUT_S, "stamp_timeout_s": LOCKSTEP_TIMEOUT_S} if self.lockstep else {}
         )
         sim_node = NodeEntry(
             "sim_node",
@@ -190,16 +184,12 @@ class RobotArguments(GraphArguments):
 class CollectArguments(RobotArguments):
     """Arguments of the graph that records demonstrations."""
 
-    episodes: int = parameter(
-        10, "Episodes to add to the data set in this run; 0 records until stopped.", low=0
-    )
+    episodes: int = parameter(10, "Episodes to add to the data set in this run; 0 records until stopped.", low=0)
     dataset: str = parameter("runs/demonstrations", "Folder of the data set; an existing one is continued.")
     demonstrator: str = parameter(
         "mixed", "Controller that demonstrates.", choices=("mixed", "pick_and_place", "push", "hook")
     )
-    noise_scale: float = parameter(
-        -1.0, "Noise on the demonstrator's actions; negative: drawn anew for each episode."
-    )
+    noise_scale: float = parameter(-1.0, "Noise on the demonstrator's actions; negative: drawn anew for each episode.")
     keep_failures: bool = parameter(False, "Also record episodes that do not reach the goal.")
 
     def nodes(self) -> list[NodeEntry]:
@@ -230,16 +220,10 @@ class PolicyArguments(RobotArguments):
     """Arguments of the graph that lets a skill policy drive the robot."""
 
     skills: str = parameter("", "Checkpoint folder of the skill module.")
-    agent: str = parameter(
-        "", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills."
-    )
-    mode: str = parameter(
-        "sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode")
-    )
+    agent: str = parameter("", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills.")
+    mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
     pacing: str = parameter("realtime", _PACING, choices=("lockstep", "realtime"))
-    episodes: int = parameter(
-        0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0
-    )
+    episodes: int = parameter(0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0)
     dataset: str = parameter("", "Folder of a data set to record all episodes into; empty for none.")
     bag: str = parameter("", "Folder of a new bag to record the graph's topics into; empty for none.")
 
@@ -253,9 +237,7 @@ class PolicyArguments(RobotArguments):
     def nodes(self) -> list[NodeEntry]:
         """Robot, policy, and the recorders that were asked for."""
         acknowledge = [
-            topic
-            for topic, path in ((RECORDER_ACKNOWLEDGE, self.dataset), (BAG_ACKNOWLEDGE, self.bag))
-            if path
+            topic for topic, path in ((RECORDER_ACKNOWLEDGE, self.dataset), (BAG_ACKNOWLEDGE, self.bag)) if path
         ]
         entries = self.robot_nodes("policy_node", acknowledge, episodes=self.episodes)
         entries.append(_policy_node(self.skills, self.agent, self.mode))
@@ -264,9 +246,7 @@ class PolicyArguments(RobotArguments):
             entries.append(NodeEntry("recorder_node", "reskill_ros.recorder_node", parameters))
         if self.bag:
             # A full disk must not stop the robot for the sake of a bag.
-            bag = NodeEntry(
-                "bag_recorder_node", "reskill_ros.bag_recorder_node", {"path": self.bag}, required=False
-            )
+            bag = NodeEntry("bag_recorder_node", "reskill_ros.bag_recorder_node", {"path": self.bag}, required=False)
             entries.append(bag)
         return entries
 
@@ -277,12 +257,8 @@ class ReplayArguments(GraphArguments):
 
     bag: str = parameter("", "Bag with observations and the actions that answered them.")
     skills: str = parameter("", "Checkpoint folder of the skill module.")
-    agent: str = parameter(
-        "", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills."
-    )
-    mode: str = parameter(
-        "sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode")
-    )
+    agent: str = parameter("", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills.")
+    mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
     tolerance: float = parameter(0.0, "Largest difference of an action that counts as equal.", low=0.0)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.")
 
@@ -337,9 +313,7 @@ def parse_arguments(graph: str, values: Mapping[str, str]) -> GraphArguments:
     require_choice("graph", graph, tuple(GRAPHS))
     hints = get_type_hints(GRAPHS[graph])
     # What is a string stays as it was written; YAML would read a folder called 2026-01-31 as a date.
-    document = {
-        name: text if hints.get(name, str) is str else yaml.safe_load(text) for name, text in values.items()
-    }
+    document = {name: text if hints.get(name, str) is str else yaml.safe_load(text) for name, text in values.items()}
     try:
         return config_from_dict(GRAPHS[graph], document, source=f"arguments of {graph}")
     except ConfigError as error:

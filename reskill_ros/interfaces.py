@@ -12,9 +12,7 @@ from reskill_core.errors import GraphError
 
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*(?P<type>[A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+")
-_PRIMITIVES = frozenset(
-    "bool byte char float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 string wstring".split()
-)
+_PRIMITIVE = re.compile(r"bool|byte|char|w?string|float(32|64)|u?int(8|16|32|64)")
 
 
 def split_type_name(type_name: str) -> tuple[str, str]:
@@ -40,9 +38,7 @@ def message_class(type_name: str) -> type[Any]:
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError) as error:
-        raise GraphError(
-            f"message type {type_name} is not installed here; install the package {package}"
-        ) from error
+        raise GraphError(f"message type {type_name} is not installed here; install the package {package}") from error
 
 
 @cache
@@ -71,9 +67,7 @@ def _definition_text(type_name: str) -> str:
         file = folder / "share" / package / "msg" / f"{name}.msg"
         if file.is_file():
             return file.read_text()
-    raise GraphError(
-        f"the definition of {type_name} is not installed: no share/{package}/msg/{name}.msg near {module}"
-    )
+    raise GraphError(f"the definition of {type_name} is not installed: no share/{package}/msg/{name}.msg near {module}")
 
 
 def _field_types(type_name: str, text: str) -> list[str]:
@@ -82,7 +76,7 @@ def _field_types(type_name: str, text: str) -> list[str]:
     found = []
     for line in text.splitlines():
         field = _FIELD.match(line)
-        if field and field["type"] not in _PRIMITIVES:
+        if field and not _PRIMITIVE.fullmatch(field["type"]):
             parts = field["type"].split("/")
             owner = package if len(parts) == 1 else parts[0]
             found.append(f"{owner}/msg/{parts[-1]}")

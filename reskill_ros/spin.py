@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -37,21 +38,37 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
     Returns:
         The exit code: 0 after a signal, 1 after an error.
     """
-    # Signals are taken by a thread of our own: it works while a callback hangs, and no exception can be thrown
-    # into the middle of a callback. Threads of the middleware inherit the mask, so it is set before they start.
-    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    rclpy.init(
-        args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO
-    )
     stop: Future = Future()
     ended = threading.Event()
-    threading.Thread(target=_stop_on_signal, args=(stop, ended), name="signals", daemon=True).start()
+    with _signal_bytes() as signals:
+        threading.Thread(target=_stop_on_signal, args=(signals, stop, ended), name="signals", daemon=True).start()
+        rclpy.init(args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            return _run(make_node, stop)
+        finally:
+            rclpy.try_shutdown()
+            ended.set()
+
+
+@contextmanager
+def _signal_bytes() -> Iterator[int]:
+    """A descriptor that one byte can be read from for each signal, whichever thread the kernel hands it to.
+
+    So a thread of our own can take signals: that works while a callback hangs, and no exception is thrown into the
+    middle of a callback. Blocking the signals instead would not reach threads that libraries have started already.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    previous = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+    previous_descriptor = signal.set_wakeup_fd(writable)
     try:
-        return _run(make_node, stop)
+        yield readable
     finally:
-        rclpy.try_shutdown()
-        ended.set()
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+        signal.set_wakeup_fd(previous_descriptor)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        # Ends the thread that reads; it closes the other end.
+        os.close(writable)
 
 
 def _run(make_node: Callable[[], Node], stop: Future) -> int:
@@ -94,10 +111,12 @@ def _spin(executor: SingleThreadedExecutor, node: Node, stop: Future) -> None:
         handle(error)
 
 
-def _stop_on_signal(stop: Future, ended: threading.Event) -> None:
-    signal.sigwait(_SIGNALS)
-    if not stop.done():
-        stop.set_result(0)
-    if not ended.wait(_GRACE_S):
-        print("error: a callback does not return; the process is ended", file=sys.stderr, flush=True)
-        os._exit(1)
+def _stop_on_signal(signals: int, stop: Future, ended: threading.Event) -> None:
+    with open(signals, "rb", buffering=0) as stream:
+        if not stream.read(1):
+            return
+        if not stop.done():
+            stop.set_result(0)
+        if not ended.wait(_GRACE_S):
+            print("error: a callback does not return; the process is ended", file=sys.stderr, flush=True)
+            os._exit(1)

@@ -1,0 +1,43 @@
+"""Parameters of sim_node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reskill_core.parameters import parameter, range_violations
+
+LOCKSTEP = "lockstep"
+
+
+@dataclass(frozen=True)
+class SimParameters:
+    """Parameters of sim_node."""
+
+    task: str = parameter("block", "Task to simulate.", read_only=True)
+    profile: str = parameter("exact", "Fidelity profile of the simulator.", read_only=True)
+    seed: int = parameter(0, "Seed of the first episode; the following ones count up from it.", low=0, read_only=True)
+    episodes: int = parameter(0, "Episodes after which the node ends; 0 runs until stopped.", low=0, read_only=True)
+    pacing: str = parameter(
+        "realtime",
+        "realtime follows the wall clock; lockstep waits for the command that answers each state.",
+        choices=("realtime", LOCKSTEP),
+        read_only=True,
+    )
+    real_time_factor: float = parameter(1.0, "Realtime pacing: simulated seconds per second.", low=1e-3, high=1e3)
+    hold_until_ready: bool = parameter(
+        False, "Stand still until the first state has been answered and acknowledged.", read_only=True
+    )
+    acknowledge_topics: tuple[str, ...] = parameter(
+        (), "Topics on which each state must be acknowledged before a lockstep goes on.", read_only=True
+    )
+    auto_reset: bool = parameter(True, "Start the next episode when one has ended.")
+    reset_on_divergence: bool = parameter(False, "Start the next episode when the physics broke down.")
+    array_command: str = parameter(
+        "position", "What the array on command/positions holds.", choices=("position", "velocity")
+    )
+    frame_id: str = parameter("world", "Name of the frame that poses are expressed in.", read_only=True)
+    report: str = parameter("", "JSON file to write the episodes' results to at the end; empty for none.")
+
+    def violations(self) -> list[str]:
+        """Values out of range."""
+        return range_violations(self)

@@ -1,0 +1,151 @@
+"""Runs processes that belong together: one's end ends all, none outlives the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+# Nodes end within two seconds of a signal, also with a callback that hangs.
+_GRACE_S = 5.0
+_LINE_LIMIT = 2**20
+_PR_SET_PDEATHSIG = 1
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process to run.
+
+    Attributes:
+        name: put before each line of its output.
+        command: program and arguments.
+        primary: when it has finished, all is finished.
+        required: when it fails, all is stopped.
+    """
+
+    name: str
+    command: Sequence[str]
+    primary: bool = False
+    required: bool = True
+
+
+def supervise(
+    processes: Sequence[Process],
+    environment: Mapping[str, str] | None = None,
+    output: TextIO = sys.stdout,
+    grace_s: float = _GRACE_S,
+) -> int:
+    """Run processes until a primary one has finished, a required one has failed, or a signal arrives.
+
+    SIGINT and SIGTERM are passed on as SIGINT. What still runs ``grace_s`` later, or when a second signal
+    arrives, is killed.
+
+    Args:
+        processes: what to run, started in this order.
+        environment: environment variables, by default those of this process.
+        output: where their output goes, each line with the name of its process in front.
+        grace_s: time between being asked to end and being killed [s].
+
+    Returns:
+        The exit code of the first that failed (128 + n when a signal n ended it), or 0.
+    """
+    return asyncio.run(_Supervisor(environment, output, grace_s).run(processes))
+
+
+class _Supervisor:
+    def __init__(self, environment: Mapping[str, str] | None, output: TextIO, grace_s: float) -> None:
+        self._environment = environment
+        self._output = output
+        self._grace_s = grace_s
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._stopping = asyncio.Event()
+        self._exit_code = 0
+
+    async def run(self, processes: Sequence[Process]) -> int:
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            watchers = [asyncio.create_task(self._watch(await self._start(item), item)) for item in processes]
+            stopper = asyncio.create_task(self._stop())
+            await asyncio.gather(*watchers)
+            stopper.cancel()
+        finally:
+            for number in _STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+            self._signal_all(signal.SIGKILL)
+        return self._exit_code
+
+    async def _start(self, item: Process) -> asyncio.subprocess.Process:
+        parent = os.getpid()
+        # A session of its own: Ctrl-C reaches the supervisor alone, which then ends all in order.
+        process = await asyncio.create_subprocess_exec(
+            *item.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self._environment,
+            limit=_LINE_LIMIT,
+            start_new_session=True,
+            preexec_fn=lambda: _end_with(parent),
+        )
+        self._running[item.name] = process
+        return process
+
+    async def _watch(self, process: asyncio.subprocess.Process, item: Process) -> None:
+        assert process.stdout is not None  # it was started with a pipe
+        async for line in process.stdout:
+            self._print(item.name, line.decode(errors="replace").rstrip())
+        code = await process.wait()
+        del self._running[item.name]
+        self._ended(item, code if code >= 0 else 128 - code)
+
+    def _ended(self, item: Process, code: int) -> None:
+        expected = self._stopping.is_set() or item.primary
+        if code == 0 and not expected and item.required:
+            self._print("reskill-up", f"{item.name} ended although it should keep running")
+            code = 1
+        elif code != 0:
+            self._print("reskill-up", f"{item.name} failed with exit code {code}")
+        self._exit_code = self._exit_code or code
+        if item.primary or (code != 0 and item.required):
+            self._stopping.set()
+
+    async def _stop(self) -> None:
+        await self._stopping.wait()
+        self._signal_all(signal.SIGINT)
+        await asyncio.sleep(self._grace_s)
+        for name in self._running:
+            self._print("reskill-up", f"{name} does not end, it is killed")
+        self._signal_all(signal.SIGKILL)
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():
+            self._signal_all(signal.SIGKILL)
+        self._stopping.set()
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for process in self._running.values():
+            if process.returncode is None:
+                process.send_signal(number)
+
+    def _print(self, name: str, line: str) -> None:
+        print(f"[{name}] {line}", file=self._output, flush=True)
+
+
+def _end_with(parent: int) -> None:
+    """In a new process: ask the kernel (Linux) for a SIGTERM when the supervisor dies, however it dies."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+# Loaded before any fork: a new process may not be able to.
+_LIBC = ctypes.CDLL(None)

@@ -243,9 +243,9 @@ class Simulator:
         """Length S of an environment's state."""
         return self._layout.width
 
-    def state(self) -> FloatArray:
-        """(N, S) complete state of every environment."""
-        return self._rows.copy()
+    def state(self, indices: Sequence[int] | IntArray | None = None) -> FloatArray:
+        """(n, S) complete state of environments, of all by default."""
+        return self._rows.copy() if indices is None else self._rows[np.asarray(indices)]
 
     def set_state(self, rows: FloatArray, indices: Sequence[int] | None = None) -> None:
         """Put environments into states that :meth:`state` or a data set recorded, exactly.

@@ -42,7 +42,7 @@ class Task(ABC):
 
     spec: TaskSpec
     scene: Scene
-    hold_steps: int = 5
+    hold_steps: int = 10
 
     @abstractmethod
     def sample_start(self, rng: np.random.Generator) -> EpisodeStart:

@@ -1,0 +1,65 @@
+"""Pick a block up and put it down at the goal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reskill_sim.demonstrators.motions import (
+    CLOSE,
+    HOLD,
+    OPEN,
+    OPENED_M,
+    FloatArray,
+    Reading,
+    above,
+    command,
+    first_match,
+    towards,
+)
+
+# Wide tolerances: a controller that insists on millimetres is thrown off by little noise.
+BESIDE_M = 0.02
+INSIDE_HEIGHT_M = 0.018
+HOLDING_M = 0.03
+PLACED_M = 0.015
+HOVER_M = 0.06
+CARRY_M = 0.03
+RETREAT_M = 0.1
+
+
+def pick_and_place(reading: Reading) -> FloatArray:
+    """(N, 4) actions of a state machine whose state is read off the observation alone."""
+    block, relative, goal = (
+        reading[name] for name in ("block_position", "block_relative_position", "goal_position")
+    )
+    fingers = reading["finger_position"].mean(axis=1)
+    missing = goal - block
+    distance = np.linalg.norm(missing[:, :2], axis=1)
+
+    beside = np.abs(relative[:, :2]).max(axis=1) < BESIDE_M
+    inside = beside & (np.abs(relative[:, 2]) < INSIDE_HEIGHT_M)
+    holding = inside & (fingers < HOLDING_M)
+    placed = (distance < PLACED_M) & (np.abs(missing[:, 2]) < 0.01)
+    opened = fingers > OPENED_M
+
+    carry = missing.copy()
+    carry[:, 2] += np.where(distance > 2 * PLACED_M, CARRY_M, 0.0)
+    still = np.zeros_like(relative)
+    return first_match(
+        [
+            (placed & inside & ~opened, command(still, OPEN)),
+            (placed, command(towards(above(relative, RETREAT_M)) * [0, 0, 1], HOLD)),
+            (holding, command(towards(carry), CLOSE)),
+            (inside, command(towards(relative), CLOSE)),
+            (beside, command(towards(relative), OPEN)),
+        ],
+        otherwise=command(towards(_over_the_block(relative)), OPEN),
+    )
+
+
+def _over_the_block(relative: FloatArray) -> FloatArray:
+    """Error (N, 3) to the point above the block; low beside it, go up first rather than through it."""
+    error = above(relative, HOVER_M)
+    low = relative[:, 2] > -HOVER_M / 2
+    near = np.linalg.norm(relative[:, :2], axis=1) < 0.1
+    return np.where((low & near)[:, None], error * [0.0, 0.0, 1.0], error)

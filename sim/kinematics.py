@@ -1,0 +1,46 @@
+"""Forward kinematics of the Fetch's arm, for robots that publish joint states but no end-effector pose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.errors import SimulationError
+from reskill_sim import constants
+from reskill_sim.scene import Scene, build_model
+
+FloatArray = NDArray[np.float64]
+
+
+class GripperKinematics:
+    """Pose of the gripper frame from joint positions.
+
+    Args:
+        joint_names: the joints whose positions will be given, in that order; all of the arm's must be among them.
+
+    Raises:
+        SimulationError: joints of the arm are missing, or there are unknown ones.
+    """
+
+    def __init__(self, joint_names: Sequence[str]) -> None:
+        missing = [name for name in constants.JOINT_NAMES if name not in joint_names]
+        unknown = [name for name in joint_names if name not in constants.JOINT_NAMES]
+        if missing or unknown:
+            raise SimulationError(f"joints for forward kinematics: missing {missing}, unknown {unknown}")
+        self._model = build_model(Scene((1.3, 0.75, 0.2), (0.25, 0.35, 0.2), ()))
+        self._data = mujoco.MjData(self._model)
+        for name, value in constants.BASE_JOINTS_START.items():
+            self._data.joint(name).qpos = value
+        self._addresses = [
+            int(self._model.jnt_qposadr[self._model.joint(constants.MODEL_PREFIX + name).id]) for name in joint_names
+        ]
+
+    def pose(self, joint_positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Position (3,) [m] and quaternion (4,), scalar first, of the gripper frame in world coordinates."""
+        self._data.qpos[self._addresses] = joint_positions
+        mujoco.mj_kinematics(self._model, self._data)
+        position = self._data.site(constants.GRIP_SITE).xpos.copy()
+        return position, self._data.body(constants.GRIPPER_BODY).xquat.copy()

@@ -1,0 +1,220 @@
+"""The simulator against the installed Fetch environment, and its invariants."""
+
+from __future__ import annotations
+
+import gymnasium
+import gymnasium_robotics
+import mujoco
+import numpy as np
+import pytest
+
+from reskill_core.errors import ConfigError, SimulationError, SpecError
+from reskill_sim import constants
+from reskill_sim.kinematics import GripperKinematics
+from reskill_sim.scene import Scene, build_model, start_state
+from reskill_sim.simulator import Simulator
+from reskill_sim.tasks import TASKS, get_task
+from reskill_sim.tasks.base import EpisodeStart
+from reskill_sim.tasks.block import BlockTask
+
+STEPS = 12
+
+
+def random_actions(task: str, steps: int, num_envs: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-1, 1, (steps, num_envs, get_task(task).spec.action.dim)).astype(np.float32)
+
+
+class StockBlockTask(BlockTask):
+    """The block task on the table of the stock pick-and-place environment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scene = Scene((1.3, 0.75, 0.2), (0.25, 0.35, 0.2), self.scene.objects)
+
+
+def test_equals_the_installed_fetch_environment() -> None:
+    gymnasium.register_envs(gymnasium_robotics)
+    stock = gymnasium.make("FetchPickAndPlace-v4").unwrapped
+    task = StockBlockTask()
+    simulator = Simulator(task)
+    spec = task.spec.obs
+    for seed in range(3):
+        theirs, _ = stock.reset(seed=seed)
+        qpos = stock.data.joint("object0:joint").qpos.copy()
+        row = simulator.initial_row(EpisodeStart(qpos[None], theirs["desired_goal"]))
+        # The stock block is still settling where an episode of ours starts at rest.
+        row[1 : 1 + simulator.model.nq + simulator.model.nv] = np.concatenate([stock.data.qpos, stock.data.qvel])
+        simulator.set_state(row[None])
+        for action in random_actions("block", 30, 1, seed):
+            theirs = stock.step(action[0].astype(np.float64))[0]["observation"]
+            ours = simulator.step(action).observation[0]
+            np.testing.assert_allclose(ours[spec.slice("gripper_position")], theirs[:3], atol=1e-9)
+            np.testing.assert_allclose(ours[spec.slice("block_position")], theirs[3:6], atol=1e-9)
+            np.testing.assert_allclose(ours[spec.slice("finger_position")], theirs[9:11], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_observation_matches_its_specification(name: str) -> None:
+    task = get_task(name)
+    simulator = Simulator(task, 3)
+    observation = simulator.reset([1, 2, 3])
+    assert observation.shape == (3, task.spec.obs.dim) == (3, {"block": 25, "hook": 43}[name])
+    assert np.isfinite(observation).all()
+    assert simulator.observation()[0][task.spec.obs.slice("gripper_position")] == pytest.approx(
+        constants.START_GRIP_POS_W, abs=1e-3
+    )
+    displacements = [term.name for term in task.spec.obs.terms if "displacement" in term.kind]
+    for term in displacements:
+        assert not observation[:, task.spec.obs.slice(term)].any(), term
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_starting_sensors_are_those_mujoco_computes(name: str) -> None:
+    simulator = Simulator(get_task(name))
+    simulator.reset([7])
+    data = mujoco.MjData(simulator.model)
+    data.qpos[:] = simulator.qpos_of(simulator.state()[0])
+    mujoco.mj_forward(simulator.model, data)
+    index = get_task(name).frame_index("gripper")
+    np.testing.assert_allclose(simulator.frame.frame_pos_w[0, index], data.site(constants.GRIP_SITE).xpos, atol=1e-12)
+    for item in get_task(name).scene.objects:
+        index = get_task(name).frame_index(item.name)
+        expected = data.site(f"frame:{item.name}").xpos
+        np.testing.assert_allclose(simulator.frame.frame_pos_w[0, index], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_results_do_not_depend_on_batch_place_or_threads(name: str) -> None:
+    task = get_task(name)
+    alone, batch, threaded = Simulator(task), Simulator(task, 5), Simulator(task, 5, threads=2)
+    alone.reset([3])
+    batch.reset(range(5))
+    threaded.reset([0, 3, 2, 1, 4])
+    for actions in random_actions(name, STEPS, 5):
+        alone.step(actions[3:4])
+        batch.step(actions)
+        threaded.step(actions[[0, 3, 2, 1, 4]])
+    assert np.array_equal(alone.state()[0], batch.state()[3])
+    assert np.array_equal(threaded.state()[1], batch.state()[3])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_state_is_restored_exactly(name: str) -> None:
+    simulator = Simulator(get_task(name), 2)
+    actions = random_actions(name, 2 * STEPS, 2)
+    for action in actions[:STEPS]:
+        simulator.step(action)
+    saved = simulator.state()
+    first = [simulator.step(action).observation for action in actions[STEPS:]]
+    simulator.reset([8, 9])
+    simulator.set_state(saved[::-1], [1, 0])
+    again = [simulator.step(action).observation for action in actions[STEPS:]]
+    assert np.array_equal(first, again)
+    with pytest.raises(SimulationError, match="state has shape"):
+        simulator.set_state(saved[:, :-1])
+
+
+def test_stepping_some_leaves_the_others_alone() -> None:
+    simulator = Simulator(get_task("block"), 4)
+    before = simulator.state()
+    result = simulator.step(random_actions("block", 1, 2)[0], np.array([1, 3]))
+    assert result.observation.shape == (2, 25)
+    assert np.array_equal(simulator.state([0, 2]), before[[0, 2]])
+    assert simulator.step_count.tolist() == [0, 1, 0, 1]
+
+
+def test_displacement_is_what_the_gripper_moved() -> None:
+    simulator = Simulator(get_task("block"))
+    spec = get_task("block").spec.obs
+    before = simulator.observation()[0]
+    after = simulator.step(np.array([[1.0, 0, 0, 0]])).observation[0]
+    moved = after[spec.slice("gripper_position")] - before[spec.slice("gripper_position")]
+    np.testing.assert_allclose(after[spec.slice("gripper_displacement")], moved, atol=1e-12)
+    # Full speed is 5 cm commanded; the arm lags behind in its first step.
+    assert 0.025 < moved[0] < 0.05
+
+
+def test_non_finite_actions_end_one_environment_only() -> None:
+    simulator, twin = Simulator(get_task("block"), 3), Simulator(get_task("block"), 3)
+    actions = random_actions("block", 1, 3)[0]
+    expected = twin.step(actions)
+    actions[1, 2] = np.nan
+    result = simulator.step(actions)
+    assert result.diverged.tolist() == [False, True, False]
+    assert result.done.tolist() == [False, True, False]
+    assert np.array_equal(result.observation[[0, 2]], expected.observation[[0, 2]])
+
+
+def test_broken_physics_is_noticed() -> None:
+    simulator = Simulator(get_task("block"), 2)
+    rows = simulator.state()
+    # A finger at an absurd speed: MuJoCo gives up and silently starts the scene over.
+    rows[0, 1 + simulator.model.nq + 13] = 1e12
+    simulator.set_state(rows)
+    result = simulator.step(np.zeros((2, 4)))
+    assert result.diverged.tolist() == [True, False]
+    assert np.isfinite(result.observation).all()
+
+
+def test_success_must_hold_and_time_runs_out() -> None:
+    task = get_task("block")
+    simulator = Simulator(task, 2)
+    start = task.sample_start(np.random.default_rng(0))
+    there = EpisodeStart(start.object_poses, start.object_poses[0, :3])
+    simulator.set_state(np.stack([simulator.initial_row(there), simulator.initial_row(start)]))
+    results = [simulator.step(np.zeros((2, 4))) for _ in range(task.hold_steps)]
+    assert [bool(result.terminated[0]) for result in results] == [False] * (task.hold_steps - 1) + [True]
+    assert results[0].reward.tolist() == [0.0, -1.0]
+    for _ in range(task.spec.horizon - task.hold_steps):
+        last = simulator.step(np.zeros((2, 4)))
+    assert (bool(last.truncated[1]), bool(last.terminated[1])) == (True, False)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_starts_are_seeded_and_apart(name: str) -> None:
+    task = get_task(name)
+    simulator = Simulator(task, 100)
+    first = simulator.reset(range(100))
+    assert np.array_equal(first, Simulator(task, 100).reset(range(100)))
+    assert len(np.unique(first, axis=0)) == 100
+    manipulated = task.spec.obs.objects[0]
+    frame = simulator.frame
+    gap = frame.frame_pos_w[:, task.frame_index(manipulated)] - frame.frame_pos_w[:, task.frame_index("goal")]
+    assert (np.linalg.norm(gap[:, :2], axis=1) >= 0.05).all()
+
+
+def test_robot_facts_are_those_of_the_model() -> None:
+    model = build_model(get_task("block").scene)
+    joints = [model.joint(i).name.removeprefix(constants.MODEL_PREFIX) for i in range(model.njnt)]
+    assert tuple(name for name in joints if name in constants.JOINT_NAMES) == constants.JOINT_NAMES
+    actuators = [model.actuator(i).name.removeprefix(constants.MODEL_PREFIX) for i in range(model.nu)]
+    assert tuple(actuators) == constants.FINGER_ACTUATORS
+    for finger in constants.FINGER_JOINTS:
+        assert model.joint(constants.MODEL_PREFIX + finger).range[1] == constants.FINGER_OPEN_M
+    assert model.opt.timestep == constants.TIMESTEP_S
+    np.testing.assert_allclose(
+        start_state(model).site(constants.GRIP_SITE).xpos, constants.START_GRIP_POS_W, atol=1e-4
+    )
+
+
+def test_forward_kinematics_agrees_with_the_sensors() -> None:
+    simulator = Simulator(get_task("block"))
+    kinematics = GripperKinematics(simulator.joint_names)
+    for action in random_actions("block", 5, 1):
+        simulator.step(action)
+    pos_w, quat_wxyz = kinematics.pose(simulator.joint_positions())
+    # The sensors lag one 2 ms substep behind the joints.
+    np.testing.assert_allclose(pos_w, simulator.frame.frame_pos_w[0, 0], atol=4e-3)
+    assert abs(quat_wxyz @ simulator.frame.frame_quat_wxyz[0, 0]) > 0.999
+
+
+def test_wrong_use_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"unknown task 'blok'; allowed: block, hook"):
+        get_task("blok")
+    with pytest.raises(ConfigError, match="unknown simulator profile"):
+        Simulator(get_task("block"), profile="quick")
+    with pytest.raises(SimulationError, match="2 seeds for 1 environments"):
+        Simulator(get_task("block")).reset([1, 2])
+    with pytest.raises(SpecError, match="last axis must have length 4"):
+        Simulator(get_task("block")).step(np.zeros((1, 3)))

@@ -1,0 +1,1 @@
+"""The ``reskill`` command: one file for each verb."""

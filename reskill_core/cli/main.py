@@ -1,0 +1,51 @@
+"""``reskill``: from demonstrations to a running policy, one verb for each step."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+# Small matrices: a second math thread costs more than it gives. Before numpy is imported.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+from reskill_core.cli import bench, collect, data, evaluate, list_names, render, train_skills
+from reskill_core.errors import ReskillError
+
+VERBS = (list_names, collect, data, train_skills, evaluate, render, bench)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(
+        prog="reskill",
+        description="Skills for a robot arm: collect demonstrations, learn skills from them, evaluate and run them.",
+        epilog="Each verb has --help with examples. Over ROS, see reskill-up --help.",
+    )
+    subparsers = root.add_subparsers(required=True, metavar="VERB")
+    for verb in VERBS:
+        verb.add_parser(subparsers)
+    return root
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = parser().parse_args(args)
+    try:
+        return int(options.handler(options))
+    except ReskillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output, such as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

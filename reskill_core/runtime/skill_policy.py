@@ -142,47 +142,50 @@ class SkillPolicy:
             self._rngs[index] = episode_rng(seed, "policy")
             self._skill_step[index] = 0
 
-    def act(self, observations: ArrayLike) -> SkillAction:
+    def act(self, observations: ArrayLike, indices: Sequence[int] | NDArray[np.int64] | None = None) -> SkillAction:
         """Decide one control step.
 
         A row with a NaN gives a NaN action and leaves the other rows alone; refusing it is the gate's task.
 
         Args:
-            observations: (N, O), one row per environment.
+            observations: (n, O), one row per environment in ``indices``.
+            indices: environments to act for, each at most once; all by default. The others' skills stand still.
 
         Raises:
             SpecError: the shape is wrong, for instance before the first :meth:`reset`.
         """
         observations = np.asarray(observations, dtype=np.float32)
-        if observations.shape != (self.num_envs, self.task_spec.obs.dim):
+        envs = np.arange(self.num_envs) if indices is None else np.asarray(indices)
+        if observations.shape != (len(envs), self.task_spec.obs.dim):
             raise SpecError(
-                f"observations have shape {observations.shape}, expected ({self.num_envs}, {self.task_spec.obs.dim}): "
+                f"observations have shape {observations.shape}, expected ({len(envs)}, {self.task_spec.obs.dim}): "
                 "one row per environment given to reset()"
             )
         features = self.module.features(observations)
-        self._choose_skills(observations, features)
-        decoded = self.module.decode_features(features, self._latents)
+        self._choose_skills(envs, observations, features)
+        latents = self._latents[envs]
+        decoded = self.module.decode_features(features, latents)
         if self._residual is None:
             residual, weight, action = np.zeros_like(decoded), 0.0, decoded
         else:
-            residual, weight = self._residual.correct(observations, self._latents, decoded)
+            residual, weight = self._residual.correct(observations, latents, decoded)
             action = self.task_spec.action.clip(decoded + np.float32(weight) * residual)
-        result = SkillAction(
+        skill_step = self._skill_step[envs]
+        self._skill_step[envs] = (skill_step + 1) % self.module.horizon
+        return SkillAction(
             action=action,
             decoded_action=decoded,
             residual=residual,
-            residual_weight=np.full(self.num_envs, weight, dtype=np.float32),
-            latent=self._latents.copy(),
-            skill_step=self._skill_step.copy(),
+            residual_weight=np.full(len(envs), weight, dtype=np.float32),
+            latent=latents,
+            skill_step=skill_step,
         )
-        self._skill_step = (self._skill_step + 1) % self.module.horizon
-        return result
 
-    def _choose_skills(self, observations: FloatArray, features: FloatArray) -> None:
-        due = np.flatnonzero(self._skill_step == 0)
+    def _choose_skills(self, envs: NDArray[np.int64], observations: FloatArray, features: FloatArray) -> None:
+        due = np.flatnonzero(self._skill_step[envs] == 0)
         if due.size == 0:
             return
-        noise = self._high_level.noise(observations[due], [self._rngs[index] for index in due])
+        noise = self._high_level.noise(observations[due], [self._rngs[index] for index in envs[due]])
         if self._latent_source == "prior":
             noise = self.module.prior_features(noise, features[due])
-        self._latents[due] = noise
+        self._latents[envs[due]] = noise

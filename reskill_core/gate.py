@@ -63,9 +63,9 @@ class GateConfig:
     )
     speed_scale: float = parameter(1.0, "factor on the velocity of the gripper frame [-]", low=0.0, high=1.0)
     workspace_low: tuple[float, ...] = parameter(
-        (), "lower corner of the box the gripper frame stays in, as observed; empty: no box [m]"
+        (), "lower corner of the box the gripper frame stays in, as observed; empty: no box [m]", read_only=True
     )
-    workspace_high: tuple[float, ...] = parameter((), "upper corner of the box [m]")
+    workspace_high: tuple[float, ...] = parameter((), "upper corner of the box [m]", read_only=True)
     estop_timeout_s: float = parameter(
         0.0, "silence of the e-stop topic that counts as a stop; 0 needs no such topic [s]", low=0.0
     )
@@ -75,7 +75,7 @@ class GateConfig:
         faults = range_violations(self)
         low, high = self.workspace_low, self.workspace_high
         if not self.max_step:
-            faults.append("max_step: needs one value, or one per action component")
+            faults.append("max_step: needs at least one value")
         if len(low) != len(high) or len(low) not in (0, 3):
             faults.append(f"workspace_low, workspace_high: both empty or three numbers, got {low}, {high}")
         elif any(a >= b for a, b in zip(low, high, strict=True)):
@@ -105,6 +105,7 @@ class Gate:
         state: whether commands pass.
         explanation: why it is in that state, for people.
         counters: how many commands were offered, passed, changed, and refused for which reason.
+        interrupted: it holds because commands stopped coming, not because it has just been armed.
         last_refusal: the last reason for which a command was refused.
     """
 
@@ -114,10 +115,13 @@ class Gate:
         self._dim = action_spec.dim
         self._moves = [name in _AXES for name in action_spec.names]
         self._axes = [action_spec.names.index(name) for name in _AXES if name in action_spec.names]
+        if config.workspace_low and len(self._axes) != 3:
+            raise SpecError(f"a workspace box needs actions x, y and z, the task has {', '.join(action_spec.names)}")
         self.configure(config)
         self.state = GateState.DISARMED
         self.explanation = "waiting to be armed"
         self.counters: Counter[str] = Counter()
+        self.interrupted = False
         self.last_refusal = ""
         self._estop_pressed = False
         self._estop_heard_s: float | None = None
@@ -135,17 +139,9 @@ class Gate:
         self._fresh = self._bad_in_a_row = self._clamped_in_a_row = 0
 
     def configure(self, config: GateConfig) -> None:
-        """Use other limits from now on.
-
-        Raises:
-            SpecError: the limits do not fit the action.
-        """
-        if len(config.max_step) not in (1, self._dim):
-            raise SpecError(f"max_step has {len(config.max_step)} values, needs 1 or {self._dim}")
-        if config.workspace_low and len(self._axes) != 3:
-            raise SpecError("a workspace box needs an action with components x, y and z")
+        """Use other limits from now on."""
         self.config = config
-        self._max_step = config.max_step * (self._dim if len(config.max_step) == 1 else 1)
+        self._max_step = (*config.max_step, *config.max_step[-1:] * self._dim)[: self._dim]
 
     @property
     def clamp_ratio(self) -> float:
@@ -258,6 +254,7 @@ class Gate:
             return False
         self.counters["timeouts"] += 1
         self._hold(f"no fresh command for {timeout_s:g} s")
+        self.interrupted = True
         return True
 
     def _untimely(self, stamp_ns: int, now_ns: int) -> str:
@@ -357,5 +354,5 @@ class Gate:
         self._counted_stamp_ns = self._executed_stamp_ns = None
 
     def _enter(self, state: GateState, explanation: str) -> None:
-        self.state, self.explanation = state, explanation
+        self.state, self.explanation, self.interrupted = state, explanation, False
         self._bad_in_a_row = self._clamped_in_a_row = 0

@@ -6,7 +6,7 @@ ROS clock [ns].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -113,24 +113,25 @@ class Sensing:
         self,
         task: TaskSpec,
         config: SensingConfig,
-        kinematics: Callable[[Mapping[str, float]], tuple[Vector, Vector]] | None = None,
+        arm_joints: Sequence[str] = (),
+        kinematics: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
     ) -> None:
         """Set up for one task.
 
         Args:
             task: what to observe.
             config: how the driver's sensors behave.
-            kinematics: position and quaternion (w, x, y, z) of the gripper frame from joint positions by name,
-                needed for ``gripper: kinematics``.
+            arm_joints: the joints that decide where the gripper is; for ``gripper: kinematics`` only.
+            kinematics: position and quaternion (w, x, y, z) of the gripper frame from the positions of those.
         """
         self.config = config
         self._spec = task.obs
         self._period_s = task.control_period_s
         self._builder = ObservationBuilder(task.obs)
         self._kinematics = kinematics if config.gripper == "kinematics" else None
-        self._joints = [config.joints.get(name, JointSource(name)) for name in task.obs.joints]
-        needs_joints = bool(task.obs.joints) or self._kinematics is not None
-        self.sources = (*((JOINTS,) if needs_joints else ()), *task.obs.frames)
+        needed = (*task.obs.joints, *(arm_joints if self._kinematics is not None else ()))
+        self._joints = [config.joints.get(name, JointSource(name)) for name in needed]
+        self.sources = (*((JOINTS,) if needed else ()), *task.obs.frames)
         displacement = [term.kind in _DISPLACEMENTS for term in task.obs.terms for _ in range(term.size)]
         self._is_displacement = np.array(displacement)
         self._moves_base = any(config.base_position_w)
@@ -154,19 +155,21 @@ class Sensing:
         if missing:
             raise MessageError("missing_joint", f"joint state lacks {', '.join(missing)}")
         values = tuple(source.sign * positions[source.name] + source.offset for source in self._joints)
-        self._readings[JOINTS] = _Reading((values, ()), stamp_ns, steady_s)
+        observed, arm = values[: len(self._spec.joints)], values[len(self._spec.joints) :]
+        self._readings[JOINTS] = _Reading((observed, ()), stamp_ns, steady_s)
         if self._kinematics is not None:
-            self._readings[GRIPPER_FRAME] = _Reading(self._kinematics(positions), stamp_ns, steady_s)
+            position, quat_wxyz = self._kinematics(np.array(arm))
+            pose = (tuple(position.tolist()), tuple(quat_wxyz.tolist()))
+            self._readings[GRIPPER_FRAME] = _Reading(pose, stamp_ns, steady_s)
 
-    def offer_pose(
-        self, frame: str, position: Vector, quat_wxyz: Vector, stamp_ns: int, steady_s: float, now_ns: int
-    ) -> None:
-        """Take the pose of a frame in the driver's base frame [m, unit quaternion].
+    def offer_pose(self, frame: str, pose: tuple[Vector, Vector], stamp_ns: int, steady_s: float, now_ns: int) -> None:
+        """Take the pose of a frame in the driver's base frame: position [m] and unit quaternion (w, x, y, z).
 
         Raises:
             MessageError: the time is wrong.
         """
         stamp_ns = self._check_time(frame, stamp_ns, now_ns)
+        position, quat_wxyz = pose
         if self._moves_base:
             position = tuple(a + b for a, b in zip(position, self.config.base_position_w, strict=True))
         self._readings[frame] = _Reading((position, quat_wxyz), stamp_ns, steady_s)
@@ -253,7 +256,7 @@ class Sensing:
         return EpisodeStep() if last is None else replace(last.episode, step=last.episode.step + 1)
 
     def _frame(self) -> SensorFrame:
-        joints = self._readings[JOINTS].value[0] if self._joints else ()
+        joints = self._readings[JOINTS].value[0] if self._spec.joints else ()
         poses = [self._readings[name].value for name in self._spec.frames]
         return SensorFrame(
             joint_pos=np.array([joints], dtype=np.float64),

@@ -94,9 +94,7 @@ def report_unknown_parameters(node: Node) -> list[str]:
         Their names.
     """
     declared = list(node.get_parameters_by_prefix(""))
-    unknown = [
-        name for name in _overrides(node) if name not in declared and name.split(".")[0] not in _BUILT_IN
-    ]
+    unknown = [name for name in _overrides(node) if name not in declared and name.split(".")[0] not in _BUILT_IN]
     for name in unknown:
         close = difflib.get_close_matches(name, declared, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it has: {', '.join(sorted(declared))}"

@@ -36,7 +36,10 @@ class Channel:
 class Adapter(ABC):
     """Turns actions into the commands of one kind of driver.
 
+    A subclass has an options dataclass and is built from a channel and an instance of it.
+
     Attributes:
+        Options: the class of its options.
         publishers: the publishers of driver topics.
         needs_feedback: whether commands depend on the measured state.
     """
@@ -44,11 +47,11 @@ class Adapter(ABC):
     Options: ClassVar[type[Any]]
     needs_feedback = False
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, options: Any) -> None:
         self._node = channel.node
         self._dry_run = channel.dry_run
         self._scale = channel.task.action.velocity_scale
-        self.publishers: list[Publisher] = []
+        self.publishers: list[Publisher[Any]] = []
 
     @abstractmethod
     def send(self, action: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
@@ -70,9 +73,9 @@ class Adapter(ABC):
             self._node.destroy_publisher(publisher)
         self.publishers.clear()
 
-    def _advertise(self, message_type: type, topic: str) -> Publisher:
+    def _advertise(self, message_type: type[Any], topic: str) -> Publisher[Any]:
         name = f"shadow/{topic.lstrip('/')}" if self._dry_run else topic
-        publisher = self._node.create_publisher(message_type, name, qos.COMMAND)
+        publisher: Publisher[Any] = self._node.create_publisher(message_type, name, qos.COMMAND)
         self.publishers.append(publisher)
         return publisher
 

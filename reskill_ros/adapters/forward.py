@@ -36,7 +36,7 @@ class ForwardAdapter(Adapter):
     Options = ForwardOptions
 
     def __init__(self, channel: Channel, options: ForwardOptions) -> None:
-        super().__init__(channel)
+        super().__init__(channel, options)
         self.needs_feedback = options.quantity == "position"
         self._period_s = channel.task.control_period_s
         self._message = convert.labelled_array(channel.task.action.names)

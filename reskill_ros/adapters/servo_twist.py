@@ -75,7 +75,7 @@ class ServoTwistAdapter(Adapter):
         Raises:
             SpecError: the actions are not those of a gripper moved in space.
         """
-        super().__init__(channel)
+        super().__init__(channel, options)
         expected = ("x", "y", "z", "gripper")
         if channel.task.action.names != expected:
             raise SpecError(f"servo_twist commands actions {expected}, the task has {channel.task.action.names}")

@@ -1,0 +1,212 @@
+"""command_node: the gate and the driver adapter, in a process of its own; what it does not pass reaches no robot."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rclpy.clock import Clock, ClockType
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
+
+from reskill_core.feedback import Feedback
+from reskill_core.gate import Gate, GateConfig, GateError, GateState
+from reskill_core.parameters import parameter, range_violations
+from reskill_ros import convert, qos
+from reskill_ros.adapters import Adapter, Channel, make_adapter
+from reskill_ros.clock import now_ns, watch_clock
+from reskill_ros.diagnostics import Latency, Rate, Report
+from reskill_ros.driver import load_driver
+from reskill_ros.lifecycle import ManagedNode
+from reskill_ros.msg import Observation, SkillAction
+from reskill_ros.params import Parameters
+from reskill_ros.spin import run
+from reskill_ros.tasks import task_spec
+
+
+@dataclass(frozen=True)
+class CommandParameters:
+    """Parameters of command_node; those of the gate follow under ``gate.``, with the driver file's as defaults."""
+
+    task: str = parameter("block", "Task whose actions are executed.", read_only=True)
+    skills: str = parameter("", "Checkpoint whose task it is instead; needs no simulator.", read_only=True)
+    driver: str = parameter("sim", "Name of a file in config/drivers, or the path of one.", read_only=True)
+    autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
+    auto_arm: bool = parameter(False, "Arm when activated; leave it false on a real robot.")
+    dry_run: bool = parameter(False, "Publish below shadow/ instead of to the driver; read when configured.")
+
+    def violations(self) -> list[str]:
+        """Values out of range."""
+        return range_violations(self)
+
+
+class CommandNode(ManagedNode):
+    """The gate as a lifecycle node: configured it refuses everything, active it may be armed."""
+
+    def __init__(self) -> None:
+        super().__init__("command_node", "command/status")
+        self._settings = Parameters(self, CommandParameters())
+        self._driver = load_driver(self._settings.values.driver)
+        self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, prefix="gate")
+        self._gate: Gate
+        self._adapter: Adapter
+        self._feedback: Feedback
+        self._measured: tuple[float, ...] | None = None
+        self._told: GateState | None = None
+        self._latency, self._rate = Latency(), Rate()
+        if self._settings.values.autostart:
+            self.start()
+
+    def configure(self) -> None:
+        """Make gate and adapter; nothing passes yet."""
+        values = self._settings.values
+        task = task_spec(values.task, values.skills)
+        command = self._driver.command
+        self._gate = Gate(self._limits.values, task.action, task.control_period_s)
+        self._measured = None
+        self._watch_period_s = task.control_period_s / 2
+        self._adapter = make_adapter(command.adapter, Channel(self, task, values.dry_run), command.options)
+        self.while_configured.callback(self._adapter.close)
+        self._publisher = self.create_publisher(SkillAction, "executed_action", qos.STATE)
+        self.while_configured.callback(self.destroy_publisher, self._publisher)
+        if self._adapter.needs_feedback or self._limits.values.workspace_low:
+            self._feedback = Feedback(task)
+            self._listen(Observation, "observation", self._on_observation)
+        self._listen(SkillAction, "skill_action", self._on_skill_action)
+        self._listen(Bool, "estop", lambda message: self._estop(message.data))
+        for name, kind, callback in (
+            ("~/arm", Trigger, self._on_arm),
+            ("~/stop", Trigger, self._on_stop),
+            ("~/reset", Trigger, self._on_reset),
+            ("~/estop", SetBool, self._on_estop),
+        ):
+            self.while_configured.callback(self.destroy_service, self.create_service(kind, name, callback))
+        watch_clock(self, self._on_clock_jump, self.while_configured)
+
+    def activate(self) -> None:
+        """Watch for silence, and arm if asked to."""
+        # Unwound in reverse: first the watch ends, then nothing passes any more, and last the robot is stopped.
+        self.while_active.callback(self._hold)
+        self.while_active.callback(self._gate.disarm)
+        timer = self.create_timer(self._watch_period_s, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.while_active.callback(self.destroy_timer, timer)
+        if self._settings.values.auto_arm:
+            self._gate.arm(time.monotonic())
+
+    def report(self, report: Report) -> None:
+        """Add what the gate does, and whether a driver listens."""
+        if self.stage not in ("inactive", "active"):
+            return
+        gate = self._gate
+        self._told = gate.state
+        report.state = gate.state.value
+        report.values |= {
+            "explanation": gate.explanation,
+            "rate_hz": self._rate.read_hz(),
+            **self._latency.summary("gate"),
+            "clamp_ratio": round(gate.clamp_ratio, 4),
+            **gate.counters,
+        }
+        if gate.state in (GateState.ESTOPPED, GateState.ABORTED) or gate.interrupted:
+            report.error(f"{gate.state.value}: {gate.explanation}")
+        elif gate.state is GateState.HOLDING:
+            report.warn(f"{gate.state.value}: {gate.explanation}")
+        for publisher in self._adapter.publishers:
+            if publisher.get_subscription_count() == 0:
+                report.warn(f"no driver listens on {publisher.topic_name}")
+            if self.count_publishers(publisher.topic_name) > 1:
+                report.warn(f"somebody else publishes on {publisher.topic_name} too")
+
+    def _listen(self, kind: type, topic: str, callback: Callable[..., None]) -> None:
+        subscription = self.create_subscription(kind, topic, callback, qos.NEWEST)
+        self.while_configured.callback(self.destroy_subscription, subscription)
+
+    def _on_observation(self, message: Observation) -> None:
+        self._measured = self._feedback.read(convert.observation_values(message)[0])
+        self._gate.observe_position(self._measured[:3], convert.stamp_to_ns(message.header.stamp))
+
+    def _on_skill_action(self, message: SkillAction) -> None:
+        received_s = time.monotonic()
+        gate, stamp = self._gate, message.header.stamp
+        self._apply_limits()
+        decision = gate.offer(message.action, convert.stamp_to_ns(stamp), received_s, now_ns(self))
+        if decision.action is not None:
+            self._adapter.send(decision.action, stamp, self._measured)
+            self._latency.add(time.monotonic() - received_s)
+            self._rate.tick()
+            message.action = decision.action
+            self._publisher.publish(message)
+        elif decision.stop:
+            self._hold()
+        if gate.state is not self._told:
+            self._tell()
+
+    def _apply_limits(self) -> None:
+        limits = self._limits.values
+        if limits is not self._gate.config:
+            self._gate.configure(limits)
+
+    def _watch(self) -> None:
+        self._apply_limits()
+        if self._gate.watch(time.monotonic(), now_ns(self)):
+            self._hold()
+            self._tell()
+
+    def _hold(self) -> None:
+        self._adapter.hold(self._measured)
+
+    def _tell(self) -> None:
+        self.get_logger().info(f"{self._gate.state.value}: {self._gate.explanation}")
+        self.diagnostics.publish()
+
+    def _on_clock_jump(self) -> None:
+        self._measured = None
+        if self._gate.forget():
+            self._hold()
+            self._tell()
+
+    def _estop(self, pressed: bool) -> None:
+        if self._gate.estop(pressed, time.monotonic()):
+            self._hold()
+        if self._gate.state is not self._told:
+            self._tell()
+
+    def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.stage != "active":
+            response.message = f"cannot arm while {self.stage}; activate the node first"
+            return response
+        return self._answer(response, lambda: self._gate.arm(time.monotonic()))
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._gate.disarm()
+        self._hold()
+        return self._answer(response, lambda: None)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(response, self._gate.reset)
+
+    def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._estop(request.data)
+        return self._answer(response, lambda: None)
+
+    def _answer(self, response: Trigger.Response, act: Callable[[], None]) -> Trigger.Response:
+        try:
+            act()
+        except GateError as error:
+            response.message = str(error)
+            return response
+        self._tell()
+        response.success = True
+        response.message = f"{self._gate.state.value}: {self._gate.explanation}"
+        return response
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run(CommandNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

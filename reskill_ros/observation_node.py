@@ -1,0 +1,186 @@
+"""observation_node: turns a driver's topics into the observations of a task, by name and never by order."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from reskill_core.parameters import parameter, range_violations
+from reskill_core.sensing import JOINTS, MessageError, Sensing, SensingConfig, Tick
+from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME, TaskSpec
+from reskill_ros import convert, qos
+from reskill_ros.clock import now_ns, watch_clock
+from reskill_ros.diagnostics import Diagnostics, Latency, Rate, Report
+from reskill_ros.driver import load_driver
+from reskill_ros.msg import EpisodeState, Observation
+from reskill_ros.params import Parameters
+from reskill_ros.spin import run
+from reskill_ros.tasks import task_spec
+
+# A driver whose readings come at less than this share of the control rate is worth a warning.
+_SLOW = 0.9
+
+
+@dataclass(frozen=True)
+class ObservationParameters:
+    """Parameters of observation_node."""
+
+    task: str = parameter("block", "Task to observe.", read_only=True)
+    skills: str = parameter("", "Checkpoint whose task is observed instead; needs no simulator.", read_only=True)
+    driver: str = parameter("sim", "Name of a file in config/drivers, or the path of one.", read_only=True)
+    obs_timeout_s: float = parameter(
+        -1.0, "Age at which a reading is too old to observe with [s]; negative: the driver file's.", read_only=True
+    )
+
+    def violations(self) -> list[str]:
+        """Values out of range."""
+        return range_violations(self)
+
+
+class ObservationNode(Node):
+    """Sensors to observations; the pairing of readings is in :class:`~reskill_core.sensing.Sensing`."""
+
+    def __init__(self) -> None:
+        super().__init__("observation_node")
+        values = Parameters(self, ObservationParameters()).values
+        self._driver = load_driver(values.driver)
+        config = self._driver.sensing
+        if values.obs_timeout_s >= 0:
+            config = replace(config, timeout_s=values.obs_timeout_s)
+        self._task = task_spec(values.task, values.skills)
+        self._sensing = _sensing(self._task, config)
+        self._synchronised = config.trigger == "synchronised"
+        self._rate, self._age = Rate(), Latency()
+        self._resources = ExitStack()
+        self._diagnostics = Diagnostics(self, self._report)
+        self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
+        self._last_message: Observation | None = None
+        self._subscribe()
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        watch_clock(self, self._forget, self._resources)
+        if not self._synchronised:
+            # Simulated time paces a simulated robot; a real one must not feel corrections of the system clock.
+            simulated = self.get_parameter("use_sim_time").value
+            clock = self.get_clock() if simulated else Clock(clock_type=ClockType.STEADY_TIME)
+            self.create_timer(self._task.control_period_s, self._on_timer, clock=clock)
+
+    def _subscribe(self) -> None:
+        topics = self._driver.topics
+        profile = qos.STATE if self._driver.reliable_sensors else qos.SENSOR
+        names = {GRIPPER_FRAME: topics.ee_pose, GOAL_FRAME: topics.goal_pose}
+        if JOINTS in self._sensing.sources:
+            self.create_subscription(JointState, topics.joint_states, self._on_joints, profile)
+        for frame in self._task.obs.frames:
+            if frame != GRIPPER_FRAME or self._sensing.config.gripper == "topic":
+                topic = names.get(frame, topics.objects.format(name=frame))
+                self.create_subscription(PoseStamped, topic, partial(self._on_pose, frame), profile)
+        if self._sensing.config.episodes:
+            self.create_subscription(EpisodeState, topics.episode, self._on_episode, profile)
+
+    def _on_joints(self, message: JointState) -> None:
+        self._take(JOINTS, message.header, lambda: convert.joint_positions(message), self._sensing.offer_joints)
+
+    def _on_pose(self, frame: str, message: PoseStamped) -> None:
+        self._take(frame, message.header, lambda: self._pose(message), partial(self._sensing.offer_pose, frame))
+
+    def _pose(self, message: PoseStamped) -> Any:
+        expected, got = self._driver.base_frame, message.header.frame_id
+        if expected and got != expected:
+            raise MessageError("wrong_frame", f"pose is in frame {got!r}, the driver file says {expected!r}")
+        return convert.pose(message)
+
+    def _take(
+        self, source: str, header: Header, read: Callable[[], Any], offer: Callable[[Any, int, float, int], None]
+    ) -> None:
+        stamp_ns = convert.stamp_to_ns(header.stamp)
+        try:
+            offer(read(), stamp_ns, time.monotonic(), now_ns(self))
+        except MessageError as error:
+            self._diagnostics.counters[f"refused_{error.reason}"] += 1
+            self.get_logger().warning(f"{source} refused: {error}", throttle_duration_sec=1.0)
+            return
+        if self._sensing.is_repeated(source, stamp_ns):
+            if self._last_message is not None:
+                self._diagnostics.counters["repeated"] += 1
+                self._publisher.publish(self._last_message)
+        elif self._synchronised:
+            self._publish(self._sensing.tick_if_complete())
+
+    def _on_episode(self, message: EpisodeState) -> None:
+        self._sensing.offer_episode(convert.episode_step(message), convert.stamp_to_ns(message.header.stamp))
+        if self._synchronised:
+            self._publish(self._sensing.tick_if_complete())
+
+    def _on_timer(self) -> None:
+        self._publish(self._sensing.tick_if_fresh(time.monotonic(), now_ns(self)))
+
+    def _publish(self, tick: Tick | None) -> None:
+        if tick is None:
+            return
+        self._last_message = convert.observation_message(tick, self._task.name, self._driver.base_frame)
+        self._publisher.publish(self._last_message)
+        self._rate.tick()
+        self._age.add((now_ns(self) - tick.stamp_ns) * 1e-9)
+
+    def _forget(self) -> None:
+        self._sensing.forget()
+        self._last_message = None
+        self._diagnostics.counters["restarts"] += 1
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._forget()
+        response.success, response.message = True, "the next observation is the first of an episode"
+        return response
+
+    def _report(self, report: Report) -> None:
+        rate_hz = self._rate.read_hz()
+        report.state = "observing"
+        report.values = {"task": self._task.name, "rate_hz": rate_hz, **self._age.summary("age")}
+        outdated = self._sensing.outdated(time.monotonic(), now_ns(self))
+        if outdated:
+            report.error(f"no fresh reading of {', '.join(outdated)}; nothing is observed")
+        elif not self._synchronised and rate_hz < _SLOW * self._task.control_rate_hz:
+            report.warn(f"{rate_hz:g} observations per second instead of {self._task.control_rate_hz:g}")
+        for counter in self._diagnostics.counters:
+            growth = self._diagnostics.growth(counter)
+            if counter.startswith("refused_") and growth:
+                report.warn(f"{growth} messages {counter.replace('_', ' ')}")
+        if self.get_parameter("use_sim_time").value and now_ns(self) == 0:
+            report.error("use_sim_time is true but nothing is published on /clock")
+
+    def destroy_node(self) -> None:
+        """Release everything."""
+        self._resources.close()
+        self._diagnostics.close()
+        super().destroy_node()
+
+
+def _sensing(task: TaskSpec, config: SensingConfig) -> Sensing:
+    if config.gripper != "kinematics":
+        return Sensing(task, config)
+    # Only here: the simulator need not be installed where the driver publishes the gripper's pose.
+    from reskill_sim.constants import JOINT_NAMES
+    from reskill_sim.kinematics import GripperKinematics
+
+    return Sensing(task, config, JOINT_NAMES, GripperKinematics(JOINT_NAMES).pose)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run(ObservationNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

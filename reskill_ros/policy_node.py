@@ -1,0 +1,141 @@
+"""policy_node: holds a skill policy and answers each observation with its action."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from std_srvs.srv import Trigger
+
+from reskill_core.errors import CheckpointError
+from reskill_core.parameters import parameter, range_violations
+from reskill_core.runtime import SkillAction
+from reskill_core.runtime.skill_policy import LATENT_SOURCES, MODES, LatentSource, Mode, SkillPolicy
+from reskill_core.spec import TaskSpec
+from reskill_ros.answering import Answerer
+from reskill_ros.diagnostics import Report
+from reskill_ros.lifecycle import ManagedNode
+from reskill_ros.params import Parameters
+from reskill_ros.spin import run
+from reskill_ros.tasks import task_spec
+
+
+@dataclass(frozen=True)
+class PolicyParameters:
+    """Parameters of policy_node; those of the policy are read when it is configured."""
+
+    skills: str = parameter("", "Checkpoint folder of the skill module.")
+    agent: str = parameter("", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills.")
+    mode: Mode = parameter("sample", "Whether skills are sampled or the most likely one.", choices=MODES)
+    latent_source: LatentSource = parameter(
+        "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=LATENT_SOURCES
+    )
+    task: str = parameter("", "Task to run, which the checkpoint must fit; empty: the task it was made for.")
+    seed: int = parameter(0, "Seed of the first episode that brings none of its own.", low=0)
+    autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
+
+    def violations(self) -> list[str]:
+        """Values out of range."""
+        return range_violations(self)
+
+
+class PolicySource:
+    """A skill policy for one environment."""
+
+    noise_scale = 0.0
+
+    def __init__(self, policy: SkillPolicy, name: str) -> None:
+        self._policy = policy
+        self.name = name
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task of the policy."""
+        return self._policy.task_spec
+
+    def reset(self, seed: int) -> None:
+        """Start an episode with new skills."""
+        self._policy.reset([seed])
+
+    def act(self, observation: NDArray[np.float64]) -> SkillAction:
+        """Answer an observation (1, O)."""
+        return self._policy.act(observation)
+
+
+class PolicyNode(ManagedNode):
+    """A skill policy as a lifecycle node: configured it is loaded, active it acts."""
+
+    def __init__(self) -> None:
+        super().__init__("policy_node", "policy/status")
+        self._settings = Parameters(self, PolicyParameters())
+        self._answerer: Answerer | None = None
+        self.create_service(Trigger, "~/start", self._on_start)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        if self._settings.values.autostart:
+            self.start()
+
+    def configure(self) -> None:
+        """Load the policy; refuse what is damaged or does not fit."""
+        values = self._settings.values
+        if not values.skills:
+            raise CheckpointError("parameter skills is empty; give the checkpoint folder of a skill module")
+        policy = SkillPolicy.load(values.skills, mode=values.mode, latent_source=values.latent_source)
+        if values.task:
+            policy.module.checkpoint.require_task(task_spec(values.task))
+        source = PolicySource(policy, f"skills {values.mode}")
+        # The first call compiles and allocates; better now than in the first control step.
+        source.reset(values.seed)
+        source.act(np.zeros((1, source.task.obs.dim)))
+        self.while_configured.callback(self._forget_policy)
+        self._answerer = Answerer(self, source, self.diagnostics, values.seed, self.while_configured)
+        self.get_logger().info(f"loaded {values.skills} for task {source.task.name}")
+
+    def activate(self) -> None:
+        """Begin to act, with new skills."""
+        assert self._answerer is not None  # active follows configured
+        self.while_active.enter_context(self._answerer.answering())
+
+    def report(self, report: Report) -> None:
+        """Add what is loaded and how it does."""
+        report.values["skills"] = self._settings.values.skills
+        if self._answerer is not None:
+            self._answerer.report(report)
+
+    def _forget_policy(self) -> None:
+        self._answerer = None
+
+    def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.stage == "unconfigured":
+            self.trigger_configure()
+        if self.stage == "inactive":
+            self.trigger_activate()
+        response.success = self.stage == "active"
+        response.message = self.failure or self.stage
+        return response
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.stage == "active":
+            self.trigger_deactivate()
+        response.success, response.message = True, self.stage
+        return response
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._answerer is None:
+            response.message = f"nothing to reset while {self.stage}"
+        else:
+            self._answerer.forget()
+            response.success, response.message = True, "the next observation starts an episode"
+        return response
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run(PolicyNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

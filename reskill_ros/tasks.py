@@ -1,0 +1,26 @@
+"""Which task a node serves: by name, or the one that a checkpoint was made for."""
+
+from __future__ import annotations
+
+from reskill_core.checkpoint import load_checkpoint
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
+from reskill_core.spec import TaskSpec
+
+
+def task_spec(name: str, skills: str = "") -> TaskSpec:
+    """Specification of a task.
+
+    Args:
+        name: a task of the simulator's registry.
+        skills: checkpoint of a skill module whose task is taken instead; needs no simulator.
+
+    Raises:
+        ConfigError: there is no such task; the message lists those there are.
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    if skills:
+        return load_checkpoint(skills, SKILL_MODULE_KIND).task
+    # Only here, so that a robot driven from a checkpoint needs no simulator installed.
+    from reskill_sim.tasks import get_task
+
+    return get_task(name).spec

@@ -148,9 +148,9 @@ class RobotArguments(GraphArguments):
             acknowledge: topics on which the simulator awaits a confirmation of each frame.
             sim: further parameters of the simulator.
         """
-        waiting: dict[str, ParameterValue] = (
-            {"action_timeout_s": LOCKSTEP_TIMEOUT_S, "stamp_timeout_s": LOCKSTEP_TIMEOUT_S} if self.lockstep else {}
-        )
+        # In lockstep the robot stands still until it is answered, so that slow is not late.
+        patience: dict[str, ParameterValue] = {"obs_timeout_s": LOCKSTEP_TIMEOUT_S} if self.lockstep else {}
+        timeout: dict[str, ParameterValue] = {"gate.command_timeout_s": LOCKSTEP_TIMEOUT_S} if self.lockstep else {}
         sim_node = NodeEntry(
             "sim_node",
             "reskill_ros.sim_node",
@@ -169,12 +169,14 @@ class RobotArguments(GraphArguments):
             primary="episodes" in sim and sim["episodes"] != 0,
         )
         observation_node = NodeEntry(
-            "observation_node", "reskill_ros.observation_node", {"task": self.task, "driver": self.driver}
+            "observation_node",
+            "reskill_ros.observation_node",
+            {"task": self.task, "driver": self.driver, **patience},
         )
         command_node = NodeEntry(
             "command_node",
             "reskill_ros.command_node",
-            {"driver": self.driver, "auto_arm": self.simulated, **waiting},
+            {"task": self.task, "driver": self.driver, "auto_arm": self.simulated, **timeout},
             lifecycle=True,
         )
         return [*([sim_node] if self.simulated else []), observation_node, command_node]

@@ -1,0 +1,303 @@
+"""The gate by hand: injected times, written-out numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reskill_core.errors import SpecError
+from reskill_core.gate import Decision, Gate, GateConfig, GateError, GateState
+from reskill_core.spec import ActionSpec
+
+PERIOD_S = 0.04
+QUIET = GateConfig(command_timeout_s=0.12, resume_after=1, abort_after_clamped=0)
+
+
+class Robot:
+    """A gate with clocks: the steady one and the ROS clock run together unless told otherwise."""
+
+    def __init__(self, config: GateConfig = QUIET, armed: bool = True) -> None:
+        self.gate = Gate(config, ActionSpec(), PERIOD_S)
+        self.time_s = 100.0
+        if armed:
+            self.gate.arm(self.time_s)
+
+    def offer(self, *action: float, age_s: float = 0.0, after_s: float = PERIOD_S) -> Decision:
+        """Offer a command ``after_s`` later, in answer to an observation ``age_s`` old."""
+        self.time_s += after_s
+        return self.gate.offer(action, round((self.time_s - age_s) * 1e9), self.time_s, round(self.time_s * 1e9))
+
+    def watch(self, after_s: float) -> bool:
+        self.time_s += after_s
+        return self.gate.watch(self.time_s, round(self.time_s * 1e9))
+
+    @property
+    def refused(self) -> dict[str, int]:
+        prefix = "refused_"
+        return {key[len(prefix) :]: n for key, n in self.gate.counters.items() if key.startswith(prefix)}
+
+
+def executed(decision: Decision) -> list[float]:
+    assert decision.action is not None, decision.reason
+    return list(decision.action)
+
+
+def test_starts_disarmed_and_passes_nothing() -> None:
+    robot = Robot(armed=False)
+    assert robot.gate.state is GateState.DISARMED
+    assert robot.offer(0.5, 0, 0, 0) == Decision(reason="disarmed")
+
+
+def test_passes_what_is_within_the_limits_bit_for_bit() -> None:
+    # 0.1 has no exact float32 form; the float32 nearest to it does.
+    nearest = 0.10000000149011612
+    assert executed(Robot().offer(nearest, -1.0, 1.0, 0.0)) == [nearest, -1.0, 1.0, 0.0]
+
+
+def test_f1_silence_holds_once_and_resumes_after_fresh_commands() -> None:
+    """After the time-out one safe command and HOLDING; motion resumes only after N fresh commands."""
+    robot = Robot(replace(QUIET, resume_after=3))
+    assert [robot.offer(0.2, 0, 0, 0).reason for _ in range(3)] == ["warming_up", "warming_up", ""]
+    assert robot.gate.state is GateState.ACTIVE
+    assert not robot.watch(0.11)
+    assert robot.watch(0.02)
+    assert robot.gate.state is GateState.HOLDING
+    assert robot.gate.interrupted
+    assert not robot.watch(1.0), "the safe command is sent once"
+    assert [robot.offer(0.2, 0, 0, 0).reason for _ in range(3)] == ["warming_up", "warming_up", ""]
+    assert not robot.gate.interrupted
+
+
+def test_fresh_commands_that_are_far_apart_do_not_add_up() -> None:
+    robot = Robot(replace(QUIET, resume_after=2))
+    for _ in range(3):
+        assert robot.offer(0.2, 0, 0, 0, after_s=1.0).reason == "warming_up"
+        robot.watch(0.5)
+    assert robot.gate.state is GateState.HOLDING
+
+
+def test_a_repeated_stamp_does_not_add_up_either() -> None:
+    robot = Robot(replace(QUIET, resume_after=2))
+    assert robot.offer(0.2, 0, 0, 0).reason == "warming_up"
+    assert robot.offer(0.2, 0, 0, 0, age_s=0.01, after_s=0.01).reason == "warming_up"
+    assert robot.gate.state is GateState.HOLDING
+
+
+def test_silence_is_noticed_though_the_ros_clock_stands_still() -> None:
+    """A paused simulator stops the ROS clock; the steady clock still tells that nothing comes."""
+    robot = Robot()
+    robot.offer(0.2, 0, 0, 0)
+    stamp_ns = round(robot.time_s * 1e9)
+    assert robot.gate.watch(robot.time_s + 0.13, stamp_ns)
+
+
+def test_old_stamps_are_noticed_though_messages_keep_coming() -> None:
+    robot = Robot()
+    robot.offer(0.2, 0, 0, 0)
+    for _ in range(4):
+        decision = robot.offer(0.2, 0, 0, 0, age_s=0.2)
+        assert decision.reason == "stale"
+    assert robot.watch(0.0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_non_finite_is_refused_whole_and_feeds_nothing(bad: float) -> None:
+    """A command with one NaN moves nothing, and the watchdog runs on as if it had not come (F16)."""
+    robot = Robot()
+    robot.offer(0.2, 0, 0, 0)
+    for _ in range(3):
+        assert robot.offer(0.2, bad, 0, 0) == Decision(reason="non_finite")
+    assert robot.watch(0.02)
+    assert robot.refused == {"non_finite": 3}
+
+
+def test_bad_commands_in_a_row_abort_until_reset() -> None:
+    robot = Robot(replace(QUIET, abort_after_bad=3, command_timeout_s=1.0))
+    robot.offer(0.2, 0, 0, 0)
+    assert not robot.offer(math.nan, 0, 0, 0).stop
+    assert not robot.offer(0.2, 0, 0).stop, "the wrong number of components is bad, too"
+    assert robot.offer(math.nan, 0, 0, 0).stop
+    assert robot.gate.state is GateState.ABORTED
+    assert robot.offer(0.2, 0, 0, 0).reason == "aborted"
+    with pytest.raises(GateError, match="call reset first"):
+        robot.gate.arm(robot.time_s)
+    robot.gate.reset()
+    robot.gate.arm(robot.time_s)
+    assert executed(robot.offer(0.25, 0, 0, 0)) == [0.25, 0, 0, 0]
+
+
+def test_good_commands_in_between_prevent_the_abort() -> None:
+    robot = Robot(replace(QUIET, abort_after_bad=2))
+    for _ in range(5):
+        assert not robot.offer(math.nan, 0, 0, 0).stop
+        robot.offer(0.2, 0, 0, 0)
+    assert robot.gate.state is GateState.ACTIVE
+
+
+def test_nothing_aborts_while_disarmed() -> None:
+    robot = Robot(replace(QUIET, abort_after_bad=2), armed=False)
+    for _ in range(5):
+        assert not robot.offer(math.nan, 0, 0, 0).stop
+    assert robot.gate.state is GateState.DISARMED
+
+
+def test_f17_clamps_and_counts_and_aborts_if_it_persists() -> None:
+    robot = Robot(replace(QUIET, abort_after_clamped=3))
+    assert executed(robot.offer(1.5, -7.0, 0.5, 1.0)) == [1.0, -1.0, 0.5, 1.0]
+    assert robot.gate.clamp_ratio == 1.0
+    robot.offer(0.5, 0, 0, 0)
+    assert robot.gate.clamp_ratio == 0.5
+    assert [robot.offer(1.5, 0, 0, 0).stop for _ in range(3)] == [False, False, True]
+    assert robot.gate.state is GateState.ABORTED
+
+
+def test_f18_limits_the_step_between_commands_from_standstill() -> None:
+    robot = Robot(replace(QUIET, max_step=(0.25, 0.25, 0.25, 2.0)))
+    assert executed(robot.offer(1.0, -1.0, 0.1015625, -1.0)) == [0.25, -0.25, 0.1015625, -1.0]
+    assert executed(robot.offer(1.0, -0.375, 0.1015625, 1.0)) == [0.5, -0.375, 0.1015625, 1.0]
+    assert robot.gate.counters["step_limited"] == 2
+    assert robot.watch(1.0)
+    assert executed(robot.offer(1.0, 0, 0, 0)) == [0.25, 0, 0, 0], "after a stop it starts from standstill again"
+
+
+def test_one_step_limit_serves_all_components() -> None:
+    assert executed(Robot(replace(QUIET, max_step=(0.5,))).offer(1, 1, 1, 1)) == [0.5] * 4
+
+
+def test_speed_scale_slows_the_arm_but_not_the_gripper() -> None:
+    assert executed(Robot(replace(QUIET, speed_scale=0.5)).offer(1.0, -0.5, 0.25, 1.0)) == [0.5, -0.25, 0.125, 1.0]
+
+
+BOX = replace(QUIET, workspace_low=(0.0, 0.0, 0.0), workspace_high=(1.0, 1.0, 1.0))
+
+
+def boxed(*position: float) -> Robot:
+    robot = Robot(BOX)
+    robot.gate.observe_position(position, round((robot.time_s + PERIOD_S) * 1e9))
+    return robot
+
+
+def test_f19_stays_in_the_workspace() -> None:
+    """Full speed is 0.05 m per period: 0.025 m from the wall half of it is left, at the wall none."""
+    action = executed(boxed(0.975, 0.025, 1.0).offer(1.0, -1.0, 1.0, 0.0))
+    assert action == pytest.approx([0.5, -0.5, 0.0, 0.0], abs=1e-6)
+
+
+def test_f19_outside_the_workspace_only_the_way_back_is_open() -> None:
+    robot = boxed(1.2, -0.1, 0.5)
+    assert executed(robot.offer(0.5, 0.5, 0.5, 0.0)) == [0.0, 0.5, 0.5, 0.0]
+    assert robot.gate.counters["workspace_limited"] == 1
+
+
+def test_f19_without_a_recent_position_nothing_moves() -> None:
+    robot = Robot(BOX)
+    assert robot.offer(0.1, 0, 0, 0).reason == "position_unknown"
+    robot.gate.observe_position((0.5, 0.5, 0.5), round((robot.time_s - 0.2) * 1e9))
+    assert robot.offer(0.1, 0, 0, 0).reason == "position_unknown"
+    assert robot.gate.state is GateState.HOLDING
+    with pytest.raises(SpecError, match="x, y and z"):
+        Gate(BOX, ActionSpec(("shoulder",), (1.0,)), PERIOD_S)
+
+
+def test_f9_future_stamps_are_refused_and_extend_nothing() -> None:
+    robot = Robot()
+    robot.offer(0.2, 0, 0, 0)
+    for _ in range(3):
+        assert robot.offer(0.2, 0, 0, 0, age_s=-0.2).reason == "future"
+    assert robot.watch(0.02)
+    assert robot.offer(0.2, 0, 0, 0, age_s=-0.05).reason == "", "a little ahead is how clocks are"
+
+
+def test_f10_reordered_commands_are_dropped() -> None:
+    robot = Robot()
+    robot.offer(0.2, 0, 0, 0)
+    assert robot.offer(0.9, 0, 0, 0, age_s=0.05, after_s=0.01).reason == "reordered"
+    assert robot.refused == {"reordered": 1}
+
+
+def test_the_same_answer_again_is_executed_again_but_is_no_sign_of_life() -> None:
+    robot = Robot()
+    first = executed(robot.offer(0.25, 0, 0, 0))
+    assert executed(robot.offer(0.75, 0, 0, 0, age_s=0.1, after_s=0.1)) == first
+    assert robot.gate.counters["repeated"] == 1
+    assert robot.watch(0.03)
+
+
+def test_f37_estop_is_latched_until_an_explicit_reset() -> None:
+    robot = Robot()
+    robot.offer(0.2, 0, 0, 0)
+    assert robot.gate.estop(True, robot.time_s)
+    assert robot.gate.state is GateState.ESTOPPED
+    assert robot.offer(0.2, 0, 0, 0).reason == "estopped"
+    with pytest.raises(GateError, match="still pressed"):
+        robot.gate.reset()
+    assert not robot.gate.estop(False, robot.time_s)
+    assert robot.gate.state is GateState.ESTOPPED, "letting go of the button is no reset"
+    robot.gate.disarm()
+    assert robot.gate.state is GateState.ESTOPPED
+    robot.gate.reset()
+    assert robot.gate.state is GateState.DISARMED
+
+
+def test_f37_a_silent_estop_source_is_a_stop_where_one_is_required() -> None:
+    robot = Robot(replace(QUIET, estop_timeout_s=0.5), armed=False)
+    with pytest.raises(GateError, match="silent"):
+        robot.gate.arm(robot.time_s)
+    robot.gate.estop(False, robot.time_s)
+    robot.gate.arm(robot.time_s)
+    robot.offer(0.2, 0, 0, 0)
+    robot.gate.estop(False, robot.time_s)
+    assert robot.watch(0.6)
+    assert robot.gate.state is GateState.ESTOPPED
+
+
+def test_f11_a_clock_jump_holds_and_starts_over() -> None:
+    robot = Robot()
+    robot.offer(0.2, 0, 0, 0)
+    assert robot.gate.forget()
+    assert robot.gate.state is GateState.HOLDING
+    robot.time_s -= 50.0
+    assert executed(robot.offer(0.25, 0, 0, 0)) == [0.25, 0, 0, 0], "earlier stamps are no longer reordered"
+
+
+def test_limits_may_change_while_running() -> None:
+    robot = Robot()
+    robot.offer(0.0, 0, 0, 0)
+    robot.gate.configure(replace(QUIET, speed_scale=0.5))
+    assert executed(robot.offer(1.0, 0, 0, 0)) == [0.5, 0, 0, 0]
+
+
+def test_a_config_names_all_its_faults() -> None:
+    config = GateConfig(
+        command_timeout_s=-1.0, speed_scale=math.nan, max_step=(), workspace_low=(0, 0, 1), workspace_high=(1, 1, 0.5)
+    )
+    faults = "\n".join(config.violations())
+    for name in ("command_timeout_s", "speed_scale", "max_step", "workspace_low"):
+        assert name in faults
+    assert GateConfig().violations() == []
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True, width=32)
+
+
+@given(st.lists(st.lists(numbers, min_size=0, max_size=6), max_size=30))
+def test_whatever_comes_only_finite_actions_within_the_limits_leave(commands: list[list[float]]) -> None:
+    config = replace(BOX, max_step=(0.3,), abort_after_bad=5, abort_after_clamped=5, speed_scale=0.7)
+    robot = Robot(config)
+    place, last = [0.5, 0.5, 0.98], [0.0] * 4
+    for command in commands:
+        robot.gate.observe_position(place, round((robot.time_s + PERIOD_S) * 1e9))
+        decision = robot.offer(*command)
+        if decision.action is None:
+            continue
+        action = list(decision.action)
+        assert all(math.isfinite(value) and abs(value) <= 1.0 for value in action)
+        # The box is the harder limit: it may cut a movement short at once.
+        assert all(abs(a) <= abs(b) + 0.3 + 1e-6 for a, b in zip(action, last, strict=True))
+        place = [p + a * 1.25 * PERIOD_S for p, a in zip(place, action, strict=False)]
+        assert all(-1e-6 <= p <= 1 + 1e-6 for p in place)
+        last = action

@@ -1,0 +1,239 @@
+"""Sensor readings to ticks by hand: a spec of one joint and two frames, injected times."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reskill_core.errors import SpecError
+from reskill_core.feedback import Feedback
+from reskill_core.sensing import EpisodeStep, JointSource, MessageError, Sensing, SensingConfig, Tick
+from reskill_core.spec import ActionSpec, ObsSpec, TaskSpec, frame_term, joint_term
+
+PERIOD_S = 0.04
+UPRIGHT = (1.0, 0.0, 0.0, 0.0)
+TASK = TaskSpec(
+    "probe",
+    ObsSpec(
+        frames=("gripper", "goal"),
+        joints=("finger",),
+        terms=(
+            joint_term("finger", "joint_position", ("finger",)),
+            joint_term("finger_displacement", "joint_displacement", ("finger",)),
+            frame_term("gripper_position", "position", "gripper"),
+            frame_term("gripper_displacement", "displacement", "gripper"),
+        ),
+    ),
+    control_period_s=PERIOD_S,
+)
+ROBOT = SensingConfig(trigger="timer", timeout_s=0.12)
+SIMULATOR = SensingConfig(trigger="synchronised", episodes=True, timeout_s=0.12)
+
+
+class Driver:
+    """Offers readings at times of its own choosing."""
+
+    def __init__(self, config: SensingConfig, time_s: float = 100.0) -> None:
+        self.sensing = Sensing(TASK, config)
+        self.time_s = time_s
+
+    @property
+    def now_ns(self) -> int:
+        return round(self.time_s * 1e9)
+
+    def joints(self, age_s: float = 0.0, **positions: float) -> None:
+        self.sensing.offer_joints(positions, round((self.time_s - age_s) * 1e9), self.time_s, self.now_ns)
+
+    def pose(self, frame: str, x: float, age_s: float = 0.0) -> None:
+        stamp_ns = round((self.time_s - age_s) * 1e9)
+        self.sensing.offer_pose(frame, ((x, 0.0, 0.0), UPRIGHT), stamp_ns, self.time_s, self.now_ns)
+
+    def all(self, finger: float, x: float) -> None:
+        self.joints(finger=finger)
+        self.pose("gripper", x)
+        self.pose("goal", 9.0)
+
+    def tick(self) -> Tick | None:
+        return self.sensing.tick_if_fresh(self.time_s, self.now_ns)
+
+
+def values(tick: Tick | None) -> list[float]:
+    assert tick is not None
+    return [round(value, 9) for value in tick.values[0]]
+
+
+def test_displacements_are_over_one_period_and_zero_at_first() -> None:
+    driver = Driver(ROBOT)
+    driver.all(0.02, 1.0)
+    assert values(driver.tick()) == [0.02, 0, 1.0, 0, 0, 0, 0, 0]
+    driver.time_s += PERIOD_S
+    driver.all(0.03, 1.5)
+    tick = driver.tick()
+    assert values(tick) == [0.03, 0.01, 1.5, 0, 0, 0.5, 0, 0]
+    assert tick is not None
+    assert tick.episode == EpisodeStep(0, -1, 1)
+
+
+def test_displacements_are_scaled_where_readings_are_not_one_period_apart() -> None:
+    driver = Driver(ROBOT)
+    driver.all(0.02, 1.0)
+    driver.tick()
+    driver.time_s += 2 * PERIOD_S
+    driver.all(0.04, 2.0)
+    assert values(driver.tick()) == [0.04, 0.01, 2.0, 0, 0, 0.5, 0, 0]
+
+
+def test_after_a_long_gap_displacements_start_at_zero_again() -> None:
+    driver = Driver(ROBOT)
+    driver.all(0.02, 1.0)
+    driver.tick()
+    driver.time_s += 1.0
+    driver.all(0.04, 2.0)
+    assert values(driver.tick()) == [0.04, 0, 2.0, 0, 0, 0, 0, 0]
+
+
+def test_f1_nothing_is_observed_on_old_readings() -> None:
+    driver = Driver(ROBOT)
+    driver.all(0.02, 1.0)
+    driver.time_s += 0.13
+    driver.pose("gripper", 1.0)
+    assert driver.tick() is None
+    assert driver.sensing.outdated(driver.time_s, driver.now_ns) == ["joint_states", "goal"]
+
+
+def test_frames_that_do_not_move_need_not_be_fresh() -> None:
+    driver = Driver(replace(ROBOT, static_frames=("goal",)))
+    driver.all(0.02, 1.0)
+    driver.time_s += 60.0
+    driver.joints(finger=0.02)
+    driver.pose("gripper", 1.0)
+    assert driver.tick() is not None
+
+
+def test_f2_a_slow_driver_is_never_observed_twice_at_one_instant() -> None:
+    driver = Driver(ROBOT)
+    driver.all(0.02, 1.0)
+    assert driver.tick() is not None
+    driver.time_s += PERIOD_S
+    driver.pose("gripper", 1.1)
+    assert driver.tick() is None
+
+
+def test_f4_joints_are_taken_by_name_with_sign_and_offset() -> None:
+    driver = Driver(replace(ROBOT, joints={"finger": JointSource("left_finger", -2.0, 0.5)}))
+    driver.joints(right_finger=7.0, left_finger=0.1, finger=8.0)
+    driver.pose("gripper", 1.0)
+    driver.pose("goal", 1.0)
+    assert values(driver.tick())[0] == 0.3
+
+
+def test_f5_a_missing_joint_is_named() -> None:
+    driver = Driver(ROBOT)
+    with pytest.raises(MessageError, match="lacks finger") as caught:
+        driver.joints(thumb=1.0)
+    assert caught.value.reason == "missing_joint"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "reason"), [(0.2, "stale"), (-0.2, "future")], ids=["f9_future_stamp", "stale_stamp"]
+)
+def test_stamps_must_be_near_the_clock(age_s: float, reason: str) -> None:
+    driver = Driver(ROBOT)
+    with pytest.raises(MessageError) as caught:
+        driver.joints(age_s, finger=0.1)
+    assert caught.value.reason == reason
+    assert driver.sensing.outdated(driver.time_s, driver.now_ns) == ["joint_states", "gripper", "goal"]
+
+
+def test_f10_older_than_the_newest_is_dropped() -> None:
+    driver = Driver(ROBOT)
+    driver.joints(finger=0.1)
+    with pytest.raises(MessageError) as caught:
+        driver.joints(0.01, finger=0.2)
+    assert caught.value.reason == "reordered"
+
+
+def test_f8_a_zero_stamp_is_a_fault_unless_allowed() -> None:
+    driver = Driver(ROBOT)
+    with pytest.raises(MessageError, match="use_sim_time") as caught:
+        driver.joints(driver.time_s, finger=0.1)
+    assert caught.value.reason == "zero_stamp"
+    lenient = Driver(replace(ROBOT, zero_stamp="receive_time"))
+    for source in ("gripper", "goal"):
+        lenient.pose(source, 1.0)
+    lenient.joints(lenient.time_s, finger=0.1)
+    tick = lenient.tick()
+    assert tick is not None
+    assert tick.stamp_ns == lenient.now_ns
+
+
+def test_f11_forgetting_allows_earlier_stamps() -> None:
+    driver = Driver(ROBOT)
+    driver.all(0.02, 1.0)
+    driver.tick()
+    driver.sensing.forget()
+    driver.time_s -= 50.0
+    driver.all(0.03, 2.0)
+    assert values(driver.tick()) == [0.03, 0, 2.0, 0, 0, 0, 0, 0]
+
+
+def test_synchronised_ticks_wait_for_all_and_for_the_episode() -> None:
+    driver = Driver(SIMULATOR)
+    driver.all(0.02, 1.0)
+    assert driver.sensing.tick_if_complete() is None
+    driver.sensing.offer_episode(EpisodeStep(4, 17, 0), driver.now_ns)
+    tick = driver.sensing.tick_if_complete()
+    assert tick is not None
+    assert tick.episode == EpisodeStep(4, 17, 0)
+    assert driver.sensing.tick_if_complete() is None, "one tick per stamp"
+    assert driver.sensing.is_repeated("joint_states", driver.now_ns)
+    assert not driver.sensing.is_repeated("gripper", driver.now_ns), "one source asks for all"
+
+
+def test_synchronised_ticks_never_mix_stamps() -> None:
+    driver = Driver(replace(SIMULATOR, episodes=False))
+    driver.all(0.02, 1.0)
+    driver.time_s += PERIOD_S
+    driver.joints(finger=0.03)
+    driver.pose("gripper", 1.5)
+    assert driver.sensing.tick_if_complete() is None
+    driver.pose("goal", 9.0)
+    assert driver.sensing.tick_if_complete() is not None
+
+
+def test_an_episode_starts_with_zero_displacement() -> None:
+    driver = Driver(SIMULATOR)
+    for episode, x in ((EpisodeStep(1, 5, 9), 1.0), (EpisodeStep(2, 6, 0), 4.0)):
+        driver.all(0.02, x)
+        driver.sensing.offer_episode(episode, driver.now_ns)
+        tick = driver.sensing.tick_if_complete()
+        driver.time_s += PERIOD_S
+    assert values(tick) == [0.02, 0, 4.0, 0, 0, 0, 0, 0]
+
+
+def test_the_gripper_may_come_from_kinematics() -> None:
+    def kinematics(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([joints[0], 2.0, 3.0]), np.array(UPRIGHT)
+
+    sensing = Sensing(TASK, replace(ROBOT, gripper="kinematics"), ("shoulder",), kinematics)
+    with pytest.raises(MessageError, match="lacks shoulder"):
+        sensing.offer_joints({"finger": 0.1}, 10**9, 1.0, 10**9)
+    sensing.offer_joints({"finger": 0.1, "shoulder": 0.7}, 10**9, 1.0, 10**9)
+    sensing.offer_pose("goal", ((1.0, 1.0, 1.0), UPRIGHT), 10**9, 1.0, 10**9)
+    assert values(sensing.tick_if_fresh(1.0, 10**9)) == [0.1, 0, 0.7, 2.0, 3.0, 0, 0, 0]
+
+
+def test_poses_are_moved_from_the_base_frame_to_the_world() -> None:
+    driver = Driver(replace(ROBOT, base_position_w=(1.0, 2.0, 3.0)))
+    driver.all(0.02, 0.5)
+    assert values(driver.tick())[2:5] == [1.5, 2.0, 3.0]
+
+
+def test_feedback_reads_what_each_action_component_moves() -> None:
+    task = replace(TASK, action=ActionSpec(("z", "gripper", "x"), (1.0, 1.0, 1.0)))
+    observation = np.array([0.02, 9, 1.0, 2.0, 3.0, 9, 9, 9])
+    assert Feedback(task).read(observation) == (3.0, 0.02, 1.0)
+    with pytest.raises(SpecError, match="elbow"):
+        Feedback(replace(TASK, action=ActionSpec(("elbow",), (1.0,))))

@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_core.sensing import EpisodeStep, MessageError, Tick
+from reskill_ros.assembly import Label, State
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 
 _NS = 1_000_000_000
@@ -222,3 +223,33 @@ def array_values(message: Float64MultiArray, size: int) -> list[float]:
     if not all(map(math.isfinite, values)):
         raise MessageError("non_finite", f"array has values {values}")
     return values
+
+
+def recorded_observation(message: Observation) -> NDArray[np.float32]:
+    """The observation (O,) as data sets hold it."""
+    return np.array(message.values, dtype=np.float32)
+
+
+def recorded_label(message: SkillAction) -> Label:
+    """What an action is said to be."""
+    return Label(np.array(message.decoded_action, dtype=np.float32), message.source, message.noise_scale)
+
+
+def recorded_action(message: SkillAction) -> NDArray[np.float32]:
+    """The final action (A,)."""
+    return np.array(message.action, dtype=np.float32)
+
+
+def recorded_state(message: EpisodeState) -> State:
+    """What the driver says about its episode."""
+    return State(
+        episode_id=message.episode_id,
+        seed=message.seed,
+        step=message.step,
+        reward=message.reward,
+        success=message.success,
+        terminated=message.terminated,
+        truncated=message.truncated,
+        valid=message.valid,
+        sim_state=np.array(message.sim_state, dtype=np.float64),
+    )

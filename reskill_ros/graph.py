@@ -23,6 +23,7 @@ import yaml
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, GraphError, require_choice
 from reskill_core.parameters import parameter, range_violations
+from reskill_ros.episode_store import next_seed
 
 ParameterValue = bool | int | float | str | list[str]
 
@@ -32,6 +33,8 @@ RECORDER_ACKNOWLEDGE = "recorder/acknowledge"
 BAG_ACKNOWLEDGE = "bag_recorder/acknowledge"
 # In lockstep simulated time waits for the action, so how long the wall clock runs meanwhile says nothing.
 LOCKSTEP_TIMEOUT_S = 10.0
+# The time-outs in the simulator's driver file, which are simulated time [s].
+SIMULATOR_TIMEOUT_S = 0.5
 
 _PACING = (
     "Simulator: lockstep waits for the action to each observation, exactly and as fast as the machine allows; "
@@ -117,7 +120,7 @@ class RobotArguments(GraphArguments):
 
     task: str = parameter("block", "Task to run.", choices=("block", "hook"))
     driver: str = parameter(SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file.")
-    seed: int = parameter(0, "Simulator: seed of the first episode; the following ones count up from it.", low=0)
+    seed: int = parameter(0, "Simulator: seed of the first episode; the following ones count up from it.", low=-1)
     pacing: str = parameter("lockstep", _PACING, choices=("lockstep", "realtime"))
     real_time_factor: float = parameter(
         1.0, "Simulator, realtime pacing: simulated seconds per second.", low=1e-3, high=1e3
@@ -140,23 +143,18 @@ class RobotArguments(GraphArguments):
         """Whether simulated time waits for the actions."""
         return self.simulated and self.pacing == "lockstep"
 
-    def robot_nodes(self, source: str, acknowledge: list[str], **sim: ParameterValue) -> list[NodeEntry]:
-        """Simulator, observation and command node: everything around ``source``, the node that decides.
+    def robot_nodes(self, acknowledge: list[str], **sim: ParameterValue) -> list[NodeEntry]:
+        """Simulator, observation and command node: everything around the node that decides.
 
         Args:
-            source: name of the node whose actions the command node passes on.
             acknowledge: topics on which the simulator awaits a confirmation of each frame.
             sim: further parameters of the simulator.
         """
-        # In lockstep the robot stands still until it is answered, so that slow is not late.
-        patience: dict[str, ParameterValue] = {"obs_timeout_s": LOCKSTEP_TIMEOUT_S} if self.lockstep else {}
-        timeout: dict[str, ParameterValue] = {"gate.command_timeout_s": LOCKSTEP_TIMEOUT_S} if self.lockstep else {}
         sim_node = NodeEntry(
             "sim_node",
             "reskill_ros.sim_node",
             {
                 "task": self.task,
-                "seed": self.seed,
                 "pacing": self.pacing,
                 "real_time_factor": self.real_time_factor,
                 "headless": self.headless,
@@ -166,26 +164,41 @@ class RobotArguments(GraphArguments):
                 **({"acknowledge_topics": acknowledge} if acknowledge else {}),
                 **sim,
             },
-            primary="episodes" in sim and sim["episodes"] != 0,
+            primary=bool(sim.get("episodes")),
         )
+        served: dict[str, ParameterValue] = {**self.served_task, "driver": self.driver}
         observation_node = NodeEntry(
-            "observation_node",
-            "reskill_ros.observation_node",
-            {"task": self.task, "driver": self.driver, **patience},
+            "observation_node", "reskill_ros.observation_node", {**served, **self._patience("obs_timeout_s")}
         )
         command_node = NodeEntry(
             "command_node",
             "reskill_ros.command_node",
-            {"task": self.task, "driver": self.driver, "auto_arm": self.simulated, **timeout},
+            {**served, "auto_arm": self.simulated, **self._patience("gate.command_timeout_s")},
             lifecycle=True,
         )
         return [*([sim_node] if self.simulated else []), observation_node, command_node]
+
+    @property
+    def served_task(self) -> dict[str, ParameterValue]:
+        """Parameters that tell a node which task it serves."""
+        return {"task": self.task}
+
+    def _patience(self, name: str) -> dict[str, ParameterValue]:
+        """A time-out on the wall clock, where the simulator goes slower than that."""
+        if self.lockstep:
+            return {name: LOCKSTEP_TIMEOUT_S}
+        if self.simulated and self.real_time_factor < 1.0:
+            return {name: SIMULATOR_TIMEOUT_S / self.real_time_factor}
+        return {}
 
 
 @dataclass(frozen=True)
 class CollectArguments(RobotArguments):
     """Arguments of the graph that records demonstrations."""
 
+    seed: int = parameter(
+        -1, "Simulator: seed of the first episode; -1 goes on after the highest one in the data set.", low=-1
+    )
     episodes: int = parameter(10, "Episodes to add to the data set in this run; 0 records until stopped.", low=0)
     dataset: str = parameter("runs/demonstrations", "Folder of the data set; an existing one is continued.")
     demonstrator: str = parameter(
@@ -214,7 +227,8 @@ class CollectArguments(RobotArguments):
             },
             primary=self.episodes > 0,
         )
-        return [*self.robot_nodes("demonstrator_node", [RECORDER_ACKNOWLEDGE]), demonstrator, recorder]
+        seed = next_seed(Path(self.dataset)) if self.simulated and self.seed < 0 else self.seed
+        return [*self.robot_nodes([RECORDER_ACKNOWLEDGE], seed=seed), demonstrator, recorder]
 
 
 @dataclass(frozen=True)
@@ -224,10 +238,19 @@ class PolicyArguments(RobotArguments):
     skills: str = parameter("", "Checkpoint folder of the skill module.")
     agent: str = parameter("", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills.")
     mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
+    latent_source: str = parameter(
+        "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
+    )
     pacing: str = parameter("realtime", _PACING, choices=("lockstep", "realtime"))
     episodes: int = parameter(0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0)
     dataset: str = parameter("", "Folder of a data set to record all episodes into; empty for none.")
     bag: str = parameter("", "Folder of a new bag to record the graph's topics into; empty for none.")
+    report: str = parameter("", "JSON file to write the episodes' results to at the end; empty: only print them.")
+
+    @property
+    def served_task(self) -> dict[str, ParameterValue]:
+        """On a robot, the task that the skills were made for, which needs no simulator."""
+        return {"task": self.task} if self.simulated else {"skills": self.skills}
 
     def violations(self) -> list[str]:
         """As of all robots, and what a policy is made of."""
@@ -241,10 +264,15 @@ class PolicyArguments(RobotArguments):
         acknowledge = [
             topic for topic, path in ((RECORDER_ACKNOWLEDGE, self.dataset), (BAG_ACKNOWLEDGE, self.bag)) if path
         ]
-        entries = self.robot_nodes("policy_node", acknowledge, episodes=self.episodes)
-        entries.append(_policy_node(self.skills, self.agent, self.mode))
+        entries = self.robot_nodes(acknowledge, seed=self.seed, episodes=self.episodes, report=self.report)
+        entries.append(_policy_node(self, **({"task": self.task} if self.simulated else {})))
         if self.dataset:
-            parameters = {"task": self.task, "dataset": self.dataset, "keep_failures": True}
+            parameters = {
+                **self.served_task,
+                "dataset": self.dataset,
+                "driver_episodes": self.simulated,
+                "auto_start": self.simulated,
+            }
             entries.append(NodeEntry("recorder_node", "reskill_ros.recorder_node", parameters))
         if self.bag:
             # A full disk must not stop the robot for the sake of a bag.
@@ -261,6 +289,9 @@ class ReplayArguments(GraphArguments):
     skills: str = parameter("", "Checkpoint folder of the skill module.")
     agent: str = parameter("", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills.")
     mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
+    latent_source: str = parameter(
+        "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
+    )
     tolerance: float = parameter(0.0, "Largest difference of an action that counts as equal.", low=0.0)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.")
 
@@ -276,7 +307,7 @@ class ReplayArguments(GraphArguments):
             {"bag": self.bag, "tolerance": self.tolerance, "report": self.report},
             primary=True,
         )
-        return [replay, _policy_node(self.skills, self.agent, self.mode)]
+        return [replay, _policy_node(self)]
 
 
 GRAPHS: dict[str, type[GraphArguments]] = {
@@ -332,12 +363,16 @@ def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
         common: dict[str, Any] = {} if owns_clock else {"use_sim_time": use_sim_time}
         if entry.lifecycle:
             common["autostart"] = arguments.autostart
-        entries.append(replace(entry, parameters={**common, **entry.parameters}))
+        # Everything else is relative to the namespace; with a clock of its own, two robots do not disturb each other.
+        clock = (("/clock", "clock"),) if arguments.namespace else ()
+        parameters = {**common, **entry.parameters}
+        entries.append(replace(entry, parameters=parameters, remappings=(*entry.remappings, *clock)))
     return entries
 
 
-def _policy_node(skills: str, agent: str, mode: str) -> NodeEntry:
-    parameters = {"skills": skills, "agent": agent, "mode": mode}
+def _policy_node(arguments: PolicyArguments | ReplayArguments, **further: ParameterValue) -> NodeEntry:
+    names = ("skills", "agent", "mode", "latent_source")
+    parameters = {**{name: getattr(arguments, name) for name in names}, **further}
     return NodeEntry("policy_node", "reskill_ros.policy_node", parameters, lifecycle=True)
 
 

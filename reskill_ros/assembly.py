@@ -1,0 +1,275 @@
+"""Puts episodes together from the messages of four topics that belong together by their stamps.
+
+Pure logic without ROS and clocks: stamps are integers [ns], receive times are handed in from a steady clock [s].
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.data import Episode
+from reskill_core.spec import TaskSpec
+
+OBSERVATION, ACTION, EXECUTED, EPISODE = TOPICS = ("observation", "skill_action", "executed_action", "episode")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is said about an action: the label to learn from, and where it comes from."""
+
+    action: NDArray[np.float32]
+    source: str
+    noise_scale: float
+
+
+@dataclass(frozen=True)
+class State:
+    """What the driver says about its episode at one stamp."""
+
+    episode_id: int
+    seed: int
+    step: int
+    reward: float
+    success: bool
+    terminated: bool
+    truncated: bool
+    valid: bool
+    sim_state: NDArray[np.float64]
+
+    @property
+    def last(self) -> bool:
+        """Whether the episode has ended here."""
+        return self.terminated or self.truncated or not self.valid
+
+
+_NO_STATE = State(0, -1, 0, 0.0, success=False, terminated=False, truncated=False, valid=True, sim_state=np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """An episode that is over, and whether it is whole.
+
+    Attributes:
+        seed: its seed; -1 if it has none.
+        steps: how many steps it had.
+        episode: all of it, or the steps before the first gap; None if there is not one step.
+        missing: number of messages that never came, by topic; empty if it is whole.
+        valid: the driver says that it may be learnt from.
+        success: it reached its goal and ended there.
+    """
+
+    seed: int
+    steps: int
+    episode: Episode | None
+    missing: dict[str, int]
+    valid: bool
+    success: bool
+
+
+@dataclass
+class _Running:
+    """An episode being assembled: the stamp of each of its steps, and since when it is over."""
+
+    wanted: bool
+    stamps: dict[int, int] = field(default_factory=dict)
+    last: State | None = None
+    over_since_s: float = 0.0
+
+
+class EpisodeAssembler:
+    """Collects messages by stamp until episodes are whole.
+
+    With a driver that has episodes, its ``episode`` topic says where they start and end; without one, everything
+    between :meth:`start` and :meth:`end` is an episode.
+
+    Attributes:
+        topics: the topics that it needs.
+        recording: whether episodes that start now are wanted.
+        abandoned: episodes that the driver gave up.
+    """
+
+    def __init__(self, task: TaskSpec, driver_episodes: bool, patience_s: float) -> None:
+        """Start empty.
+
+        Args:
+            task: what observations and actions mean.
+            driver_episodes: whether the driver publishes ``episode``.
+            patience_s: how long messages may lag behind the end of their episode [s].
+        """
+        self.recording = False
+        self.abandoned = 0
+        self._task = task
+        self._driver_episodes = driver_episodes
+        self._patience_s = patience_s
+        self.topics = TOPICS if driver_episodes else TOPICS[:3]
+        self._rows: dict[int, Row] = {}
+        self._received_s: dict[int, float] = {}
+        self._running: dict[int, _Running] = {}
+        self._floor_ns = 0
+
+    # ------------------------------------------------------------------ what is wanted
+
+    def start(self) -> None:
+        """Record the episodes that start from now on."""
+        self.recording = True
+        if not self._driver_episodes:
+            self._forget_before(max(self._rows, default=-1) + 1)
+            self._running = {0: _Running(wanted=True)}
+
+    def stop(self) -> None:
+        """Record no more; what is running is dropped."""
+        self.recording = False
+        self.discard()
+
+    def discard(self) -> None:
+        """Drop what is running; the next episode is recorded again."""
+        for episode in self._running.values():
+            episode.wanted = episode.wanted and episode.last is not None
+        if not self._driver_episodes and self.recording:
+            self.start()
+
+    def end(self, now_s: float) -> None:
+        """Without a driver that has episodes: what was recorded since the start is one that succeeded."""
+        self.recording = False
+        stamps = sorted(stamp for stamp, row in self._rows.items() if OBSERVATION in row)
+        episode = self._running[0]
+        episode.stamps = dict(enumerate(stamps))
+        episode.last = replace(_NO_STATE, step=max(len(stamps) - 1, 0), success=True, terminated=True)
+        episode.over_since_s = now_s
+
+    @property
+    def completing(self) -> bool:
+        """Whether an episode is over but messages of it may still come."""
+        return any(episode.last is not None for episode in self._running.values())
+
+    def forget(self) -> None:
+        """Start anew after the clock jumped back: stamps from before mean nothing any more."""
+        self._rows.clear()
+        self._received_s.clear()
+        self._running.clear()
+        self._floor_ns = 0
+        if self.recording:
+            self.start()
+
+    # ------------------------------------------------------------------ what arrives
+
+    def add(self, topic: str, stamp_ns: int, value: NDArray[Any] | Label | State, now_s: float) -> bool:
+        """Take a message; one that comes again changes nothing.
+
+        Args:
+            topic: one of ``TOPICS``.
+            stamp_ns: the stamp by which it belongs to others [ns].
+            value: the observation (O,) as float32, the label, the executed action (A,), or the state.
+            now_s: time of reception [s].
+
+        Returns:
+            Whether everything with this stamp is there now.
+        """
+        if stamp_ns < self._floor_ns:
+            return False
+        row = self._rows.setdefault(stamp_ns, {})
+        if topic not in row:
+            row[topic] = value
+            self._received_s.setdefault(stamp_ns, now_s)
+            if isinstance(value, State):
+                self._follow(stamp_ns, value, now_s)
+            if len(self._rows) > self._limit:
+                self._forget_before(sorted(self._rows)[-self._limit // 2])
+        return len(row) == len(self.topics)
+
+    def finished(self, now_s: float) -> list[Assembled]:
+        """Take out the wanted episodes that are over and either whole or too late to become so."""
+        taken = []
+        for number, episode in list(self._running.items()):
+            if episode.last is None:
+                continue
+            assembled = self._assemble(episode, episode.last)
+            if not assembled.missing or now_s - episode.over_since_s > self._patience_s:
+                del self._running[number]
+                # The last row stays: its own answer, which no episode needs, may still come.
+                self._forget_before(max(episode.stamps.values(), default=0))
+                if episode.wanted:
+                    taken.append(assembled)
+        return taken
+
+    def overdue(self, now_s: float, after_s: float) -> dict[str, int]:
+        """Messages, by topic, that have not come ``after_s`` after the first one with their stamp."""
+        late = [row for stamp, row in self._rows.items() if now_s - self._received_s[stamp] > after_s]
+        counts = {topic: sum(topic not in row for row in late) for topic in self.topics}
+        return {topic: count for topic, count in counts.items() if count}
+
+    # ------------------------------------------------------------------ internals
+
+    @property
+    def _limit(self) -> int:
+        """Rows kept; without an end in sight, those of a few episodes."""
+        unbounded = not self._driver_episodes and self.recording
+        return 2**62 if unbounded else 4 * self._task.horizon + 100
+
+    def _follow(self, stamp_ns: int, state: State, now_s: float) -> None:
+        if state.episode_id not in self._running:
+            # One that another follows gets no end any more: somebody reset the driver.
+            for number in [number for number, episode in self._running.items() if episode.last is None]:
+                del self._running[number]
+                self.abandoned += 1
+            self._running[state.episode_id] = _Running(wanted=self.recording)
+        episode = self._running[state.episode_id]
+        episode.stamps.setdefault(state.step, stamp_ns)
+        if state.last and episode.last is None:
+            episode.last, episode.over_since_s = state, now_s
+
+    def _forget_before(self, stamp_ns: int) -> None:
+        self._floor_ns = stamp_ns
+        for stamp in [stamp for stamp in self._rows if stamp < stamp_ns]:
+            del self._rows[stamp], self._received_s[stamp]
+
+    def _assemble(self, episode: _Running, last: State) -> Assembled:
+        rows = [self._rows.get(episode.stamps.get(step, -1)) for step in range(last.step + 1)]
+        gaps = [self._gaps(row, is_last=step == last.step) for step, row in enumerate(rows)]
+        missing = Counter(topic for gap in gaps for topic in gap)
+        length = self._whole_steps(rows, gaps)
+        return Assembled(
+            seed=last.seed,
+            steps=last.step,
+            episode=self._episode([row or {} for row in rows[: length + 1]], last, not missing) if length > 0 else None,
+            missing=dict(missing),
+            valid=last.valid,
+            success=last.success and last.terminated,
+        )
+
+    def _gaps(self, row: Row | None, is_last: bool) -> list[str]:
+        """Topics that a step lacks; without the driver's state nobody knows which stamp it has."""
+        if row is None:
+            return [EPISODE]
+        return [topic for topic in ((OBSERVATION,) if is_last else self.topics) if topic not in row]
+
+    def _whole_steps(self, rows: Sequence[Row | None], gaps: Sequence[list[str]]) -> int:
+        """Steps before the first gap; each needs what the one after it shows of its outcome."""
+        length = next((step for step, gap in enumerate(gaps) if gap), len(rows) - 1)
+        outcome = {OBSERVATION, EPISODE} & set(self.topics)
+        return length if outcome <= set(rows[length] or ()) else length - 1
+
+    def _episode(self, rows: Sequence[Row], last: State, whole: bool) -> Episode:
+        steps, following = rows[:-1], rows[1:]
+        label: Label = steps[0][ACTION]
+        return Episode(
+            observation=np.stack([row[OBSERVATION] for row in steps]),
+            action=np.stack([row[ACTION].action for row in steps]),
+            executed_action=np.stack([row[EXECUTED] for row in steps]),
+            reward=np.array([row.get(EPISODE, _NO_STATE).reward for row in following], dtype=np.float32),
+            sim_state=np.stack([row.get(EPISODE, _NO_STATE).sim_state for row in steps]),
+            final_observation=rows[-1][OBSERVATION],
+            seed=last.seed,
+            success=whole and last.success and last.terminated,
+            terminated=whole and last.terminated,
+            truncated=last.truncated or not whole,
+            noise_scale=label.noise_scale,
+            source=label.source,
+        )

@@ -1,0 +1,188 @@
+"""recorder_node: writes what happens on the graph as demonstrations, one atomic shard per episode."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.task import Future
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from reskill_core.data import DatasetSpec
+from reskill_core.errors import DataError
+from reskill_ros import convert, qos
+from reskill_ros.assembly import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembled, EpisodeAssembler
+from reskill_ros.clock import watch_clock
+from reskill_ros.diagnostics import Diagnostics, Report
+from reskill_ros.episode_store import EpisodeStore
+from reskill_ros.graph import RECORDER_ACKNOWLEDGE
+from reskill_ros.msg import EpisodeState, Observation, SkillAction
+from reskill_ros.params import Parameters
+from reskill_ros.recorder_parameters import RecorderParameters
+from reskill_ros.spin import run
+from reskill_ros.tasks import task_spec
+
+_CHECK_PERIOD_S = 0.25
+# Profile of data from a robot, in place of the simulator's.
+REAL = "real"
+
+
+class RecorderNode(Node):
+    """A recorder; episodes are put together by an assembler and kept by a store."""
+
+    _is_up = False
+
+    def __init__(self) -> None:
+        super().__init__("recorder_node")
+        self.done: Future = Future()
+        self._config = Parameters(self, RecorderParameters())
+        values = self._config.values
+        self._task = task_spec(values.task, values.skills)
+        self._assembler = EpisodeAssembler(self._task, values.driver_episodes, values.patience_s)
+        self._store = EpisodeStore(Path(values.dataset))
+        self._recorded_kind: tuple[str, int] | None = None
+        self._failure = ""
+        self._lost: Counter[str] = Counter()
+        self._resources = ExitStack()
+        if not values.driver_episodes:
+            self._store.open(DatasetSpec(self._task, REAL))
+        self._acknowledge = self.create_publisher(Header, RECORDER_ACKNOWLEDGE, qos.STATE)
+        self._listen(Observation, OBSERVATION, convert.recorded_observation)
+        self._listen(SkillAction, ACTION, convert.recorded_label)
+        self._listen(SkillAction, EXECUTED, convert.recorded_action)
+        if values.driver_episodes:
+            self._listen(EpisodeState, EPISODE, convert.recorded_state)
+        for name, callback in (("start", self._on_start), ("stop", self._on_stop), ("discard", self._on_discard)):
+            self.create_service(Trigger, f"~/{name}", callback)
+        self.create_timer(_CHECK_PERIOD_S, self._save_finished, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        watch_clock(self, self._assembler.forget, self._resources)
+        self._diagnostics = Diagnostics(self, self._report, "recorder/status")
+        if values.auto_start:
+            self._assembler.start()
+        self._is_up = True
+
+    # ------------------------------------------------------------------ what arrives
+
+    def _listen(self, kind: type, topic: str, read: Callable[[Any], Any]) -> None:
+        events = SubscriptionEventCallbacks(
+            message_lost=lambda event: self._lost.update({topic: event.total_count_change})
+        )
+        self.create_subscription(kind, topic, partial(self._take, topic, read), qos.RECORD, event_callbacks=events)
+
+    def _take(self, topic: str, read: Callable[[Any], Any], message: Any) -> None:
+        if getattr(message, "task", self._task.name) != self._task.name:
+            self._diagnostics.counters["refused_other_task"] += 1
+            return
+        if topic == EPISODE:
+            self._open_dataset(message)
+        stamp = message.header.stamp
+        is_whole = self._assembler.add(topic, convert.stamp_to_ns(stamp), read(message), time.monotonic())
+        self._save_finished()
+        if is_whole and not self.done.done():
+            self._acknowledge.publish(Header(stamp=stamp))
+
+    def _open_dataset(self, message: EpisodeState) -> None:
+        kind = (message.profile, len(message.sim_state))
+        if self._assembler.recording and kind != self._recorded_kind:
+            self._store.open(DatasetSpec(self._task, *kind))
+            self._recorded_kind = kind
+
+    def _save_finished(self) -> None:
+        for assembled in self._assembler.finished(time.monotonic()):
+            self._save(assembled)
+
+    def _save(self, assembled: Assembled) -> None:
+        values = self._config.values
+        if self.done.done():
+            return
+        try:
+            text = self._store.take(assembled, values, self._lost)
+        except DataError as error:
+            self._failure = f"episode with seed {assembled.seed} is lost: {error}"
+            self.get_logger().error(self._failure)
+            # Somebody may make room for a recorder that runs on; one that has to finish cannot.
+            if values.episodes:
+                self.done.set_result(1)
+            self._diagnostics.publish()
+            return
+        self._failure = ""
+        self._lost.clear()
+        saved = self._store.counts["saved"]
+        self.get_logger().info(f"{text} ({saved} of {values.episodes})" if values.episodes else text)
+        if 0 < values.episodes <= saved:
+            self.done.set_result(0)
+
+    # ------------------------------------------------------------------ services
+
+    def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        silent = [topic for topic in self._assembler.topics if self.count_publishers(topic) == 0]
+        if self._assembler.recording:
+            response.message = "already recording"
+        elif self._assembler.completing:
+            response.message = "the last episode is still being completed; try again"
+        elif silent:
+            response.message = f"nobody publishes {', '.join(silent)}"
+        else:
+            self._assembler.start()
+            response.success, response.message = True, "recording"
+        return response
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self._assembler.recording:
+            response.message = "not recording"
+        elif self._config.values.driver_episodes:
+            self._assembler.stop()
+            response.success, response.message = True, "stopped; the running episode is dropped"
+        else:
+            self._assembler.end(time.monotonic())
+            response.success, response.message = True, "stopped; the episode is being saved"
+        return response
+
+    def _on_discard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._assembler.recording
+        response.message = "the running episode is dropped" if response.success else "not recording"
+        self._assembler.discard()
+        return response
+
+    # ------------------------------------------------------------------ what it tells
+
+    def _report(self, report: Report) -> None:
+        report.state = "recording" if self._assembler.recording else "idle"
+        report.values = {**self._store.counts, **{f"lost_{topic}": count for topic, count in self._lost.items()}}
+        report.values["abandoned"] = self._assembler.abandoned
+        if self._failure:
+            report.error(self._failure)
+        if self._diagnostics.growth("refused_other_task"):
+            report.error(f"messages of another task than {self._task.name} are refused")
+        overdue = self._assembler.overdue(time.monotonic(), self._config.values.patience_s)
+        if self._assembler.recording and overdue:
+            report.warn("missing: " + ", ".join(f"{count} of {topic}" for topic, count in overdue.items()))
+        if self._lost:
+            report.warn("the middleware lost: " + ", ".join(f"{n} of {topic}" for topic, n in self._lost.items()))
+
+    def destroy_node(self) -> None:
+        """Say what was recorded, and let others write."""
+        if self._is_up:
+            self.get_logger().info(self._store.describe())
+            self._store.close()
+            self._resources.close()
+        super().destroy_node()
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run(RecorderNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

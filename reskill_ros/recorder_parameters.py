@@ -1,0 +1,35 @@
+"""Parameters of recorder_node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reskill_core.parameters import parameter, range_violations
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """What is recorded, and when it is good enough."""
+
+    task: str = parameter("block", "Task that is recorded.", read_only=True)
+    skills: str = parameter("", "Checkpoint whose task it is instead; needs no simulator.", read_only=True)
+    dataset: str = parameter(
+        "runs/demonstrations", "Folder of the data set; an existing one is continued.", read_only=True
+    )
+    episodes: int = parameter(0, "Episodes to save before the node ends; 0 records until stopped.", low=0)
+    driver_episodes: bool = parameter(
+        True, "The driver publishes `episode`; otherwise ~/start and ~/stop delimit episodes.", read_only=True
+    )
+    auto_start: bool = parameter(True, "Record from the start, without ~/start.", read_only=True)
+    keep_failures: bool = parameter(True, "Also save episodes that do not reach the goal.")
+    keep_incomplete: bool = parameter(
+        False, "Also save, up to its first gap, an episode of which messages were lost; it counts as truncated."
+    )
+    patience_s: float = parameter(
+        2.0, "How long messages may lag behind the end of their episode, and behind each other [s].", low=0.0
+    )
+    min_free_gb: float = parameter(1.0, "Free space below which nothing is saved [GB].", low=0.0)
+
+    def violations(self) -> list[str]:
+        """Values out of range."""
+        return range_violations(self)

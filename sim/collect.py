@@ -248,5 +248,3 @@ def summary_lines(config: CollectConfig, report: CollectReport) -> list[str]:
     if report.num_diverged:
         lines.append(f"  {report.num_diverged} episodes left out: the physics broke down")
     return lines
-
-

@@ -26,9 +26,7 @@ from reskill_sim.tasks.base import BoolArray, EpisodeStart, FloatArray, Task
 IntArray = NDArray[np.int64]
 
 _PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
-_CONTROL = (
-    mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS | mujoco.mjtState.mjSTATE_MOCAP_QUAT
-)
+_CONTROL = mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS | mujoco.mjtState.mjSTATE_MOCAP_QUAT
 _HUGE = 1e6
 
 

@@ -29,9 +29,7 @@ RETREAT_M = 0.1
 
 def pick_and_place(reading: Reading) -> FloatArray:
     """(N, 4) actions of a state machine whose state is read off the observation alone."""
-    block, relative, goal = (
-        reading[name] for name in ("block_position", "block_relative_position", "goal_position")
-    )
+    block, relative, goal = (reading[name] for name in ("block_position", "block_relative_position", "goal_position"))
     fingers = reading["finger_position"].mean(axis=1)
     missing = goal - block
     distance = np.linalg.norm(missing[:, :2], axis=1)

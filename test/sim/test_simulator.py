@@ -193,9 +193,7 @@ def test_robot_facts_are_those_of_the_model() -> None:
     for finger in constants.FINGER_JOINTS:
         assert model.joint(constants.MODEL_PREFIX + finger).range[1] == constants.FINGER_OPEN_M
     assert model.opt.timestep == constants.TIMESTEP_S
-    np.testing.assert_allclose(
-        start_state(model).site(constants.GRIP_SITE).xpos, constants.START_GRIP_POS_W, atol=1e-4
-    )
+    np.testing.assert_allclose(start_state(model).site(constants.GRIP_SITE).xpos, constants.START_GRIP_POS_W, atol=1e-4)
 
 
 def test_forward_kinematics_agrees_with_the_sensors() -> None:

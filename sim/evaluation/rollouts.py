@@ -1,0 +1,133 @@
+"""Rollouts of a skill module from fresh starts: what its prior does, beside two yardsticks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.data import Episode
+from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
+from reskill_core.seeding import episode_rng
+from reskill_core.spec import TaskSpec
+from reskill_sim.episodes import Actor, run_episodes
+from reskill_sim.simulator import Simulator
+from reskill_sim.tasks.base import Task
+
+# Seeds of evaluation episodes, far from those of collected ones.
+EVALUATION_SEED = 1_000_000_000
+MOVED_M = 0.02
+LIFTED_M = 0.02
+NEAR_GOAL_M = 0.05
+
+
+class UniformActor:
+    """Every action component uniform in [-1, 1], drawn anew in every step."""
+
+    def __init__(self, task: TaskSpec, num_envs: int) -> None:
+        self._task = task
+        self._rngs = [np.random.default_rng() for _ in range(num_envs)]
+
+    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> None:
+        """Start new episodes in the places ``indices``."""
+        for index, seed in zip(range(len(self._rngs)) if indices is None else indices, seeds, strict=True):
+            self._rngs[index] = episode_rng(seed, "policy")
+
+    def act(self, observation: NDArray[np.float64], indices: NDArray[np.int64] | None = None) -> SkillAction:
+        """Random actions (n, A)."""
+        chosen = range(len(self._rngs)) if indices is None else indices
+        size = self._task.action.dim
+        action = np.stack([self._rngs[index].uniform(-1, 1, size) for index in chosen]).astype(np.float32)
+        return SkillAction(
+            action=action,
+            decoded_action=action,
+            residual=np.zeros_like(action),
+            residual_weight=np.zeros(len(action), np.float32),
+            latent=np.zeros((len(action), 0), np.float32),
+            skill_step=np.zeros(len(action), np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class RolloutOutcome:
+    """What one rollout did to the manipulated object.
+
+    Attributes:
+        seed: seed of the episode.
+        moved: the object was moved by more than 2 cm.
+        lifted: the object was lifted by more than 2 cm.
+        reached: the object came within 5 cm of the goal at some time.
+        success: the episode ended in success.
+        final_distance_m: distance of the object to the goal at the end [m].
+    """
+
+    seed: int
+    moved: bool
+    lifted: bool
+    reached: bool
+    success: bool
+    final_distance_m: float
+
+
+def actor_of(source: str, module: SkillModule, num_envs: int) -> Actor:
+    """Who rolls out: the skills sampled from the ``prior`` or from N(0, I), or ``uniform`` random actions."""
+    if source == "uniform":
+        return UniformActor(module.task_spec, num_envs)
+    policy = SkillPolicy(module, latent_source="prior" if source == "prior" else "standard_normal")
+    policy.reset([0] * num_envs)
+    return policy
+
+
+def rollout_outcomes(
+    task: Task,
+    actor_for: Callable[[int], Actor],
+    episodes: int,
+    threads: int,
+    profile: str,
+    on_episode: Callable[[Episode], None] = lambda episode: None,
+) -> list[RolloutOutcome]:
+    """Run evaluation episodes; their seeds are the same whoever acts."""
+    num_envs = min(64, episodes)
+    simulator = Simulator(task, num_envs, profile, threads)
+    seeds = range(EVALUATION_SEED, EVALUATION_SEED + episodes)
+    outcomes = []
+    for episode in run_episodes(simulator, actor_for(num_envs), seeds):
+        on_episode(episode)
+        outcomes.append(outcome_of(task.spec, episode))
+    return sorted(outcomes, key=lambda outcome: outcome.seed)
+
+
+def object_positions(spec: TaskSpec, episode: Episode) -> NDArray[np.float32]:
+    """(T + 1, 3) positions of the manipulated object over an episode [m]."""
+    column = spec.obs.slice(f"{spec.obs.objects[0]}_position")
+    return np.concatenate([episode.observation[:, column], episode.final_observation[None, column]])
+
+
+def outcome_of(spec: TaskSpec, episode: Episode) -> RolloutOutcome:
+    """Judge one rollout."""
+    path = object_positions(spec, episode)
+    distance = np.linalg.norm(path - episode.final_observation[spec.obs.slice("goal_position")], axis=1)
+    return RolloutOutcome(
+        seed=episode.seed,
+        moved=bool(np.linalg.norm(path - path[0], axis=1).max() > MOVED_M),
+        lifted=bool((path[:, 2] - path[0, 2]).max() > LIFTED_M),
+        reached=bool(distance.min() < NEAR_GOAL_M),
+        success=episode.success,
+        final_distance_m=float(distance[-1]),
+    )
+
+
+def paths_from_one_state(task: Task, actor: Actor, num_paths: int, profile: str) -> NDArray[np.float64]:
+    """(num_paths, T + 1, 3) gripper paths [m] of different samples from one and the same start."""
+    simulator = Simulator(task, num_paths, profile)
+    simulator.reset([EVALUATION_SEED] * num_paths)
+    actor.reset(range(num_paths))
+    gripper = task.spec.obs.slice("gripper_position")
+    observation = simulator.observation()
+    path = [observation[:, gripper]]
+    for _ in range(task.spec.horizon):
+        observation = simulator.step(actor.act(observation).action).observation
+        path.append(observation[:, gripper])
+    return np.stack(path, axis=1)

@@ -1,0 +1,182 @@
+"""The evaluation of a skill module: reconstruction, prior rollouts, likelihoods, as table, files and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from reskill_core.data import DemoDataset, Episode, WindowSampler
+from reskill_core.errors import DataError
+from reskill_core.files import atomic_write_bytes, atomic_write_json
+from reskill_core.intervals import rate
+from reskill_core.provenance import provenance
+from reskill_core.runtime import SkillModule
+from reskill_sim.evaluation.plots import plot_paths
+from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
+from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
+from reskill_sim.tasks import get_task
+
+SOURCES = ("prior", "standard_normal", "uniform")
+_VALIDATION_WINDOWS = 4096
+_PATHS = 48
+
+
+@dataclass(frozen=True)
+class SkillEvaluationConfig:
+    """How to evaluate a skill module.
+
+    Attributes:
+        skills: run folder or checkpoint.
+        data: folder of the data set it was trained on, for its held-out episodes; empty leaves out what needs them.
+        out: folder for the results.
+        episodes: number of episodes of each diagnostic.
+        profile: fidelity profile of the simulator.
+        threads: threads that simulate.
+    """
+
+    skills: str
+    data: str = ""
+    out: str = "runs/evaluation"
+    episodes: int = 250
+    profile: str = "exact"
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class SkillEvaluation:
+    """What the diagnostics found.
+
+    Attributes:
+        task: name of the task.
+        rollouts: outcomes of rollouts, by source of the skills.
+        reconstructions: outcomes of held-out demonstrations done again; empty without data.
+        likelihood: action error and likelihoods on held-out windows; empty without data.
+    """
+
+    task: str
+    rollouts: dict[str, list[RolloutOutcome]]
+    reconstructions: list[ReconstructionOutcome]
+    likelihood: dict[str, float]
+
+    def summary(self) -> dict[str, Any]:
+        """Rates with intervals, ready for JSON."""
+        found: dict[str, Any] = {"task": self.task, "likelihood": self.likelihood, "rollouts": {}, "reconstruction": {}}
+        for source, outcomes in self.rollouts.items():
+            found["rollouts"][source] = {
+                measure: asdict(rate([getattr(outcome, measure) for outcome in outcomes]))
+                for measure in ("moved", "lifted", "reached", "success")
+            }
+        for source in ("all", *sorted({outcome.source for outcome in self.reconstructions})):
+            mine = [o.reconstructed for o in self.reconstructions if source in ("all", o.source)]
+            if mine:
+                found["reconstruction"][source] = asdict(rate(mine))
+        return found
+
+    def table(self) -> list[str]:
+        """Lines for the terminal."""
+        summary = self.summary()
+        lines = ["rollouts of         moved >2cm            lifted >2cm           <5cm of goal          success"]
+        for source, measures in summary["rollouts"].items():
+            lines.append(f"  {source:16}" + "  ".join(f"{_interval(value):20}" for value in measures.values()))
+        if summary["reconstruction"]:
+            lines.append("closed-loop reconstruction, object within 3 cm of the demonstration's")
+            lines += [f"  {source:16}{_interval(value)}" for source, value in summary["reconstruction"].items()]
+        if self.likelihood:
+            lines.append("held-out windows")
+            lines += [f"  {name:16}{value:.4f}" for name, value in self.likelihood.items()]
+        return lines
+
+
+def _interval(value: dict[str, Any]) -> str:
+    return f"{value['mean']:.3f} [{value['low']:.3f},{value['high']:.3f}]"
+
+
+def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -> SkillEvaluation:
+    """Run all diagnostics and leave ``evaluation.json``, ``episodes.jsonl`` and ``paths.png`` in the folder ``out``.
+
+    Raises:
+        CheckpointError: the skill module cannot be read.
+        DataError: the data cannot be read, or are not those it was trained on.
+    """
+    module = SkillModule.load(config.skills)
+    task = get_task(module.task_spec.name)
+    module.checkpoint.require_task(task.spec)
+    out = Path(config.out)
+    rollouts = {}
+    with tqdm(total=len(SOURCES) * config.episodes, unit="episodes", disable=not show_progress) as progress:
+
+        def count(episode: Episode) -> None:
+            progress.update()
+
+        for source in SOURCES:
+            rollouts[source] = rollout_outcomes(
+                task, _actor_factory(source, module), config.episodes, config.threads, config.profile, count
+            )
+    reconstructions, likelihood = _with_data(config, module) if config.data else ([], {})
+    evaluation = SkillEvaluation(task.spec.name, rollouts, reconstructions, likelihood)
+    paths = {
+        source: paths_from_one_state(task, actor_of(source, module, _PATHS), _PATHS, config.profile)
+        for source in SOURCES
+    }
+    plot_paths(out / "paths.png", task, paths)
+    _write(out, config, evaluation)
+    return evaluation
+
+
+def _actor_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
+    return lambda num_envs: actor_of(source, module, num_envs)
+
+
+def _with_data(
+    config: SkillEvaluationConfig, module: SkillModule
+) -> tuple[list[ReconstructionOutcome], dict[str, float]]:
+    # Needs torch; without data numpy is enough.
+    from reskill_core.training.split import held_out_episodes
+
+    dataset = DemoDataset.open(config.data)
+    held_out = held_out_episodes(module.checkpoint, dataset)
+    long_enough = held_out[dataset.episode_lengths[held_out] >= module.horizon]
+    if not len(long_enough):
+        raise DataError(f"{config.data} holds out no episode of at least {module.horizon} steps")
+    demonstrations = [dataset.episode(int(index)) for index in long_enough[: config.episodes]]
+    task = get_task(module.task_spec.name)
+    outcomes = reconstruct(task, module, demonstrations, config.threads, config.profile)
+    return outcomes, window_likelihood(module, dataset, long_enough)
+
+
+def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.ndarray) -> dict[str, float]:
+    """Action error at the posterior mean and negative log likelihoods of posterior samples [nats]."""
+    import torch
+
+    sampler = WindowSampler(dataset, episodes, module.horizon)
+    rng = np.random.default_rng(0)
+    observation, action = sampler.sample(_VALIDATION_WINDOWS, rng)
+    noise = rng.standard_normal((len(observation), module.latent_dim), dtype=np.float32)
+    tensors = [torch.from_numpy(array) for array in (observation, action, noise)]
+    with torch.no_grad():
+        sampled = module.torch_model.losses(*tensors)
+        at_mean = module.torch_model.losses(tensors[0], tensors[1], torch.zeros_like(tensors[2]))
+    return {
+        "action_mse": float(at_mean.action_mse),
+        "kl": float(sampled.kl),
+        "prior_nll": float(sampled.prior_nll),
+        "normal_nll": float(sampled.normal_nll),
+    }
+
+
+def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation) -> None:
+    rows = [
+        {"diagnostic": "rollout", "skills": source, **asdict(outcome)}
+        for source, outcomes in evaluation.rollouts.items()
+        for outcome in outcomes
+    ]
+    rows += [{"diagnostic": "reconstruction", **asdict(outcome)} for outcome in evaluation.reconstructions]
+    atomic_write_bytes(out / "episodes.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    document = {"config": asdict(config), **evaluation.summary(), "provenance": provenance()}
+    atomic_write_json(out / "evaluation.json", document)

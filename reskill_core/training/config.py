@@ -44,7 +44,7 @@ class SkillTrainingConfig:
 
     Attributes:
         data: folder of the demonstrations.
-        output: run folder.
+        out: run folder.
         on_bad_shard: ``refuse`` to train if a shard is damaged, or ``skip`` it, naming it.
         seed: of initial weights, split, window sampling and posterior noise.
         validation_fraction: share of the episodes held out.
@@ -64,7 +64,7 @@ class SkillTrainingConfig:
     """
 
     data: str
-    output: str
+    out: str
     on_bad_shard: Literal["refuse", "skip"] = "refuse"
     seed: int = 0
     validation_fraction: float = 0.05

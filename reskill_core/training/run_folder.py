@@ -77,7 +77,7 @@ def require_same(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None
         raise CheckpointError(
             f"{run} holds a run with other settings (run != now):\n"
             + "\n".join(f"  - {difference}" for difference in differences)
-            + "\nrestore them to continue it, or choose another output= folder"
+            + "\nrestore them to continue it, or choose another out= folder"
         )
 
 

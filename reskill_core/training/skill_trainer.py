@@ -38,7 +38,7 @@ from reskill_core.training.split import DATA_KEY, data_identity, training_split
 
 _TRAINING_KEY = "training"
 # Fields of the configuration that say where a run lives, not what it is.
-_PLACES = ("data", "output")
+_PLACES = ("data", "out")
 _PLOTTED_WINDOWS = 5
 
 
@@ -93,7 +93,7 @@ class SkillTrainer:
 
     def __init__(self, config: SkillTrainingConfig) -> None:
         self.config = config
-        self.folder = Path(config.output)
+        self.folder = Path(config.out)
         self._dataset = DemoDataset.open(config.data, on_bad_shard=config.on_bad_shard)
         self._task = self._dataset.spec.task
         train_ids, validation_ids = training_split(self._dataset, config.validation_fraction, config.seed)

@@ -2,7 +2,7 @@
 
 from reskill_core.data.dataset import DemoDataset
 from reskill_core.data.episode import Episode
-from reskill_core.data.operations import Validation, merge, summarise, validate
+from reskill_core.data.operations import Validation, merge, repair, summarise, validate
 from reskill_core.data.schema import DatasetSpec
 from reskill_core.data.shard import Shard, read_header, read_shard, write_shard
 from reskill_core.data.splits import read_splits, split_episodes, write_splits
@@ -25,6 +25,7 @@ __all__ = [
     "read_header",
     "read_shard",
     "read_splits",
+    "repair",
     "split_episodes",
     "summarise",
     "validate",

@@ -11,8 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.data.schema import ArrayField, DatasetSpec
-from reskill_core.data.shard import read_sim_state
+from reskill_core.data.schema import FIELDS, SIM_STATE, ArrayField, DatasetSpec
 from reskill_core.errors import DataError
 
 
@@ -73,12 +72,14 @@ class Run:
         stop: row after the last in the data set.
         path: the shard.
         first_row: row in the shard where it starts.
+        sim_state_offset: where the simulator states of the shard start in the file [byte].
     """
 
     start: int
     stop: int
     path: Path
     first_row: int
+    sim_state_offset: int
 
 
 class SimStates:
@@ -89,7 +90,7 @@ class SimStates:
         self._runs = tuple(runs)
         self._stops = np.array([run.stop for run in self._runs])
         self.shape = (self._runs[-1].stop, width)
-        self.dtype = np.dtype(np.float64)
+        self.dtype = np.dtype(FIELDS[SIM_STATE].dtype)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -98,7 +99,7 @@ class SimStates:
         """One state (S,) or a contiguous range of them (n, S).
 
         Raises:
-            DataError: the range has gaps, or a shard was removed or damaged meanwhile.
+            DataError: the range has gaps, or a shard was removed or cut short meanwhile.
         """
         if not isinstance(rows, slice):
             index = range(len(self))[rows]
@@ -110,6 +111,17 @@ class SimStates:
         for run in self._runs[np.searchsorted(self._stops, start, side="right") :]:
             if run.start >= stop:
                 break
-            offset = run.first_row - run.start
-            pieces.append(read_sim_state(run.path, slice(max(start, run.start) + offset, min(stop, run.stop) + offset)))
+            pieces.append(self._read(run, max(start, run.start), min(stop, run.stop)))
         return np.concatenate(pieces)
+
+    def _read(self, run: Run, start: int, stop: int) -> NDArray[np.float64]:
+        width = self.shape[1]
+        row = run.first_row + start - run.start
+        offset = run.sim_state_offset + row * width * self.dtype.itemsize
+        try:
+            values = np.fromfile(run.path, self.dtype, (stop - start) * width, offset=offset)
+        except OSError as cause:
+            raise DataError(f"cannot read {run.path}: {cause.strerror}") from cause
+        if len(values) != (stop - start) * width:
+            raise DataError(f"{run.path} was cut short since it was opened")
+        return values.reshape(-1, width)

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.data.columns import Column, Run, SimStates
-from reskill_core.data.episode import Arrays, Episode, unpack
+from reskill_core.data.episode import Arrays, Episode, digests, unpack
 from reskill_core.data.loading import OnBadShard, ShardReader
-from reskill_core.data.schema import ARRAYS, DIGEST, ENDS, MERGED_FROM, DatasetSpec
+from reskill_core.data.schema import ARRAYS, DIGEST, ENDS, MERGED_FROM, SIM_STATE, DatasetSpec
 from reskill_core.data.shard import Shard
 from reskill_core.data.splits import split_episodes
 from reskill_core.data.statistics import Statistics, moments
 from reskill_core.errors import DataError
 
-_STEP_FIELDS = tuple(item for item in ARRAYS if item.rows == "step" and item.width != "sim_state")
+_STEP_FIELDS = tuple(item for item in ARRAYS if item.rows == "step" and item.name != SIM_STATE)
 _EPISODE_FIELDS = tuple(item for item in ARRAYS if item.rows == "episode" and item.name != ENDS)
 
 
@@ -123,7 +123,7 @@ class DemoDataset:
         """Episode ``index``, with its simulator states.
 
         Raises:
-            DataError: there is no such episode.
+            DataError: there is no such episode, or its simulator states were damaged.
         """
         return self.episodes(index, index + 1)[0]
 
@@ -131,14 +131,20 @@ class DemoDataset:
         """Episodes ``start`` to ``stop`` - 1, with their simulator states, read in one go.
 
         Raises:
-            DataError: there are no such episodes.
+            DataError: there are no such episodes, or their simulator states were damaged.
         """
         if not 0 <= start < stop <= self.num_episodes:
             raise DataError(f"{self.folder} has episodes 0 to {self.num_episodes - 1}, asked for {start} to {stop - 1}")
         rows = slice(int(self.episode_starts[start]), int(self.episode_ends[stop - 1]))
         part = {field.name: self._arrays[field.name][rows] for field in _STEP_FIELDS}
         part |= {field.name: self._arrays[field.name][start:stop] for field in _EPISODE_FIELDS}
-        part |= {"sim_state": self.sim_state[rows], ENDS: self.episode_ends[start:stop] - rows.start}
+        part |= {SIM_STATE: self.sim_state[rows], ENDS: self.episode_ends[start:stop] - rows.start}
+        changed = np.flatnonzero((digests(part) != self.digest[start:stop]).any(axis=1))
+        if len(changed):
+            raise DataError(
+                f"{self.folder}: the simulator states of episode {start + changed[0]} are not what was written;"
+                " see `reskill data validate`"
+            )
         return [unpack(part, index) for index in range(stop - start)]
 
     def split(self, validation_fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -200,7 +206,7 @@ class _Gathered:
         self._lengths.append(np.diff(shard.arrays[ENDS], prepend=0))
         for run in rows:
             stop = self._num_steps + run.stop - run.start
-            self.runs.append(Run(self._num_steps, stop, shard.path, run.start))
+            self.runs.append(Run(self._num_steps, stop, shard.path, run.start, shard.sim_state_offset))
             self._num_steps = stop
         if MERGED_FROM in shard.extra:
             _add_distinct(self.merged_from, shard.extra[MERGED_FROM])

@@ -16,10 +16,10 @@ from reskill_core.data.episode import Episode, digests
 from reskill_core.data.loading import OnBadShard
 from reskill_core.data.manifest import MANIFEST, find_parts, find_shards, read_manifest, shard_name
 from reskill_core.data.schema import DIGEST, MERGED_FROM, DatasetSpec, require_match
-from reskill_core.data.shard import Shard, ShardEntry, read_shard
+from reskill_core.data.shard import Shard, ShardEntry, read_header, read_shard
 from reskill_core.data.writer import LOCK, DatasetWriter
 from reskill_core.errors import DataError
-from reskill_core.files import sha256_of
+from reskill_core.files import commit, sha256_of
 
 Progress = Callable[[int, int], None]  # Called with what is done and what there is to do.
 _BLOCK_EPISODES = 256  # Episodes whose simulator states are read together.
@@ -77,6 +77,22 @@ def validate(folder: Path | str, progress: Progress = _no_progress) -> Validatio
         _check_fingerprint(path, (manifest or {}).get(index), result)
     progress(len(paths), len(paths))
     return result
+
+
+def repair(folder: Path | str) -> tuple[str, ...]:
+    """Bring a data set's index up to date and remove unfinished files; return their names. Shards stay as they are.
+
+    Raises:
+        DataError: there is no data set, none of its shards can be read, or another process writes to it.
+    """
+    for path in find_shards(Path(folder)).values():
+        try:
+            spec = read_header(path).spec
+        except DataError:
+            continue
+        with DatasetWriter(folder, spec) as writer:
+            return writer.removed_parts
+    raise DataError(f"{folder} has no shard that can be read; nothing can be repaired")
 
 
 def summarise(folder: Path | str, on_bad_shard: OnBadShard = "skip") -> dict[str, Any]:
@@ -161,7 +177,7 @@ def merge(
             done += len(batch)
             progress(done, total)
     (part / LOCK).unlink()
-    part.rename(target)
+    commit(part, target)
     return target
 
 

@@ -68,6 +68,7 @@ ARRAYS = (
 )
 FIELDS = {item.name: item for item in ARRAYS}
 ENDS = "episode_ends"
+SIM_STATE = "sim_state"
 DIGEST = "digest"
 DIGEST_BYTES = 32
 # What an episode consists of: everything but what follows from its place in a shard.

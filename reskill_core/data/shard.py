@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from reskill_core.data import schema
 from reskill_core.data.episode import Arrays, Episode, faulty_episodes, pack, select, unpack
-from reskill_core.data.schema import ARRAYS, ENDS, FIELDS, ArrayField, DatasetSpec
+from reskill_core.data.schema import ARRAYS, ENDS, SIM_STATE, ArrayField, DatasetSpec
+from reskill_core.data.seal import SEAL_BYTES, Seal, check_seal
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_bytes, part_path
 
-_CHUNK_BYTES = 256 * 1024  # Fits the chunk cache of HDF5, so that a slice decodes each of its chunks once.
 _MAX_ATTRIBUTE_BYTES = 60_000  # An HDF5 object header takes 64 KiB.
 # What damaged bytes make h5py, json or the specification raise.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, RecursionError)
@@ -70,12 +70,14 @@ class Shard:
         header: its attributes.
         arrays: its arrays by name, see :data:`reskill_core.data.schema.ARRAYS`.
         extra: facts about this shard alone.
+        sim_state_offset: where the simulator states start in the file [byte]; they fill the rest of it, row by row.
     """
 
     path: Path
     header: ShardHeader
     arrays: Arrays
     extra: dict[str, Any]
+    sim_state_offset: int
 
     def __len__(self) -> int:
         return len(self.arrays[ENDS])
@@ -131,7 +133,7 @@ def read_header(path: Path) -> ShardHeader:
     Raises:
         DataError: it is missing, damaged or of another format version.
     """
-    with _opened(path) as file:
+    with _opened(path) as (file, _):
         return _header(file)
 
 
@@ -141,34 +143,25 @@ def read_shard(path: Path, sim_state: bool = True) -> Shard:
     Raises:
         DataError: it is missing, damaged or not laid out as documented; lists every fault in its layout.
     """
-    with _opened(path) as file:
+    with _opened(path) as (file, seal):
         header = _header(file)
-        fields = [field for field in ARRAYS if sim_state or field.width != "sim_state"]
+        fields = [field for field in ARRAYS if sim_state or field.name != SIM_STATE]
         arrays = {name: dataset[()] for name, dataset in _datasets(file, fields, header).items()}
         lengths = np.diff(arrays[ENDS], prepend=0)
         if not len(lengths) or lengths.min() <= 0 or arrays[ENDS][-1] != header.num_steps:
             raise ValueError(f"episode_ends must rise to the number of steps, {header.num_steps}")
         np.char.decode(arrays["source"])  # Raises here rather than at the first use.
-        return Shard(path, header, arrays, json.loads(file[schema.EXTRA][()]))
-
-
-def read_sim_state(path: Path, rows: slice) -> NDArray[np.float64]:
-    """Read some simulator states of a shard.
-
-    Raises:
-        DataError: the shard is missing or damaged.
-    """
-    with _opened(path) as file:
-        return _datasets(file, [FIELDS["sim_state"]], _header(file))["sim_state"][rows]
+        return Shard(path, header, arrays, json.loads(file[schema.EXTRA][()]), seal.offset)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _opened(path: Path) -> Iterator[tuple[h5py.File, Seal]]:
     """Open a shard for reading and turn whatever damage in it raises into one error that names it."""
     try:
+        seal = check_seal(path)
         # Shards never change, so that no lock is needed (some network file systems have none).
         with h5py.File(path, "r", locking=False) as file:
-            yield file
+            yield file, seal
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except (*_DAMAGE, DataError) as cause:
@@ -214,7 +207,7 @@ def _parse_spec(text: str) -> DatasetSpec:
 
 
 def _file_image(arrays: Arrays, spec: DatasetSpec, provenance: Mapping[str, Any], extra: Mapping[str, Any]) -> bytes:
-    with h5py.File("shard", "w", driver="core", backing_store=False) as file:
+    with h5py.File("shard", "w", driver="core", backing_store=False, userblock_size=SEAL_BYTES) as file:
         file.attrs[schema.ATTR_FORMAT] = schema.FORMAT
         file.attrs[schema.ATTR_VERSION] = schema.FORMAT_VERSION
         file.attrs[schema.ATTR_TASK] = spec.task.name
@@ -226,11 +219,13 @@ def _file_image(arrays: Arrays, spec: DatasetSpec, provenance: Mapping[str, Any]
             if len(text) > _MAX_ATTRIBUTE_BYTES:
                 raise DataError(f"{name} has {len(text)} characters; at most {_MAX_ATTRIBUTE_BYTES} fit a shard")
             file.attrs[name] = text
-        for name, array in arrays.items():
-            # A checksum per chunk: flipped bits are noticed when they are read.
-            row_bytes = max(1, array[:1].nbytes)
-            chunks = (min(len(array), max(1, _CHUNK_BYTES // row_bytes)), *array.shape[1:])
-            file.create_dataset(name, data=array, **({"chunks": chunks, "fletcher32": True} if array.size else {}))
         file.create_dataset(schema.EXTRA, data=json.dumps(extra, allow_nan=False))
+        for name, array in arrays.items():
+            if name != SIM_STATE:
+                file.create_dataset(name, data=array)
+        # Last, and after all else got its place: the simulator states are the end of the file.
         file.flush()
-        return file.id.get_file_image()
+        file.create_dataset(SIM_STATE, data=arrays[SIM_STATE])
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return Seal.of(image, arrays[SIM_STATE].nbytes).to_bytes() + image

@@ -288,7 +288,7 @@ def _differences(path: str, mine: Any, theirs: Any) -> list[str]:
             found += _differences(child, mine.get(key, "(absent)"), theirs.get(key, "(absent)"))
         return found
     if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
-        return [d for i, pair in enumerate(zip(mine, theirs)) for d in _differences(f"{path}[{i}]", *pair)]
+        return [d for i, pair in enumerate(zip(mine, theirs, strict=True)) for d in _differences(f"{path}[{i}]", *pair)]
     if isinstance(mine, float) and isinstance(theirs, float) and math.isclose(mine, theirs, rel_tol=1e-12):
         return []
     return [] if mine == theirs else [f"{path}: {mine!r} != {theirs!r}"]

@@ -13,8 +13,8 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "evaluate",
         run,
-        "measure what a skill module can do in simulation: reconstruct held-out demonstrations, reach the task's goal by "
-        "sampling its prior; beside N(0, I) skills and random actions",
+        "measure what a skill module can do in simulation: reconstruct held-out demonstrations, reach the task's goal "
+        "by sampling its prior; beside N(0, I) skills and random actions",
         "reskill evaluate runs/skills/block --data runs/data/block",
         "reskill evaluate runs/skills/block --episodes 200 --out runs/evaluation/block",
     )

@@ -7,10 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-# Small matrices: a second math thread costs more than it gives. Before numpy is imported.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
 from reskill_core.cli import bench, collect, data, evaluate, list_names, render, train_skills
 from reskill_core.errors import ReskillError
 

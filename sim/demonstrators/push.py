@@ -9,6 +9,7 @@ from reskill_sim.demonstrators.motions import (
     GAIN,
     FloatArray,
     Reading,
+    above,
     command,
     first_match,
     towards,
@@ -43,12 +44,12 @@ def push(reading: Reading) -> FloatArray:
     speed = np.minimum(distance * PUSH_GAIN, PUSH_SPEED)
     pushing = direction * speed - GAIN * sideways
     pushing[:, 2] = GAIN * relative[:, 2]
-    hover = stand_off + [0.0, 0.0, HOVER_M]
+    hover = above(stand_off, HOVER_M)
     near = np.linalg.norm(relative[:, :2], axis=1) < 0.09
     in_the_way = near & (relative[:, 2] > -HOVER_M * 0.7)
     return first_match(
         [
-            (placed, command(towards(relative + [0.0, 0.0, HOVER_M]) * [0, 0, 1], CLOSE)),
+            (placed, command(towards(above(relative, HOVER_M)) * [0, 0, 1], CLOSE)),
             (low & behind, command(pushing, CLOSE)),
             (over_stand_off, command(towards(stand_off), CLOSE)),
             (in_the_way, command(towards(hover) * [0, 0, 1], CLOSE)),

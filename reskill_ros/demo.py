@@ -1,0 +1,200 @@
+"""``make demo``: the whole chain once, small — collect, record over ROS, learn, evaluate, drive, replay, draw."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reskill_core.cli.render import draw
+from reskill_core.data import DemoDataset, merge
+from reskill_core.errors import ReskillError
+from reskill_core.files import atomic_write_json
+from reskill_core.resources import find_config
+
+TASK = "block"
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Sizes of the demonstration run.
+
+    Attributes:
+        out: folder for everything it leaves; what is there from the last time is deleted.
+        episodes: demonstrations collected in process.
+        ros_episodes: demonstrations recorded over ROS.
+        training_steps: updates of the skill module.
+        evaluation_episodes: episodes of each diagnostic.
+        policy_episodes: episodes in which the policy drives the simulator, in each pacing.
+    """
+
+    out: Path = Path("runs/demo")
+    episodes: int = 1500
+    ros_episodes: int = 4
+    training_steps: int = 4000
+    evaluation_episodes: int = 100
+    policy_episodes: int = 4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage did: a line of the table at the end."""
+
+    name: str
+    duration_s: float
+    outcome: str
+
+
+class Demo:
+    """Runs the stages one after the other; every stage is a command that a user could type."""
+
+    def __init__(self, config: DemoConfig) -> None:
+        self._config = config
+        self._out = config.out
+        self._stages: list[Stage] = []
+
+    def run(self) -> list[Stage]:
+        """Run all stages.
+
+        Raises:
+            ReskillError: a stage failed; its output says why.
+        """
+        shutil.rmtree(self._out, ignore_errors=True)
+        self._out.mkdir(parents=True)
+        self._stage("collect in process", self._collect)
+        self._stage("record over ROS", self._record)
+        self._stage("learn skills", self._learn)
+        self._stage("evaluate skills", self._evaluate)
+        self._stage("drive over ROS, lockstep", lambda: self._drive("lockstep"))
+        self._stage("drive over ROS, 25 Hz", lambda: self._drive("realtime"))
+        self._stage("replay the bag", self._replay)
+        self._stage("draw the video", self._draw)
+        atomic_write_json(self._out / "summary.json", [vars(stage) for stage in self._stages])
+        return self._stages
+
+    def _stage(self, name: str, run: Callable[[], str]) -> None:
+        print(f"\n== {name}", flush=True)
+        start = time.monotonic()
+        outcome = run()
+        self._stages.append(Stage(name, time.monotonic() - start, outcome))
+
+    def _collect(self) -> str:
+        data = self._out / "data" / "in_process"
+        _run("reskill_core.cli.main", "collect", f"collect/{TASK}.yaml", f"episodes={self._config.episodes}", f"out={data}")
+        dataset = DemoDataset.open(data)
+        return f"{dataset.num_episodes} demonstrations, {dataset.num_steps} steps, {dataset.success.mean():.1%} succeed"
+
+    def _record(self) -> str:
+        data = self._out / "data" / "over_ros"
+        # Other seeds than in process, so that the two can be merged.
+        _run_graph("collect", task=TASK, episodes=self._config.ros_episodes, dataset=data, seed=1_000_000)
+        dataset = DemoDataset.open(data)
+        merge([self._out / "data" / "in_process", data], self._out / "data" / "all")
+        return f"{dataset.num_episodes} demonstrations, {dataset.num_steps} steps, added to the others"
+
+    def _learn(self) -> str:
+        config = find_config(f"skills/{TASK}.yaml")
+        steps = self._config.training_steps
+        _run(
+            "reskill_core.cli.main",
+            "train-skills",
+            str(config),
+            f"data={self._out / 'data' / 'all'}",
+            f"out={self._out / 'skills'}",
+            f"steps={steps}",
+        )
+        return f"{steps} updates, plots in skills/plots"
+
+    def _evaluate(self) -> str:
+        out = self._out / "evaluation"
+        _run(
+            "reskill_core.cli.main",
+            "evaluate",
+            str(self._out / "skills"),
+            f"--data={self._out / 'data' / 'all'}",
+            f"--episodes={self._config.evaluation_episodes}",
+            f"--out={out}",
+        )
+        found = json.loads((out / "evaluation.json").read_text())
+        rebuilt = found["reconstruction"]["all"]["mean"]
+        reached = {source: measures["reached"]["mean"] for source, measures in found["rollouts"].items()}
+        return (
+            f"{rebuilt:.0%} reconstructed; goal reached by prior {reached['prior']:.0%}, "
+            f"N(0, I) {reached['standard_normal']:.0%}, random {reached['uniform']:.0%}"
+        )
+
+    def _drive(self, pacing: str) -> str:
+        report = self._out / "policy" / f"{pacing}.json"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        recorded = {"dataset": self._out / "policy" / "data", "bag": self._out / "policy" / "bag"}
+        _run_graph(
+            "policy",
+            task=TASK,
+            skills=self._out / "skills",
+            episodes=self._config.policy_episodes,
+            pacing=pacing,
+            report=report,
+            **(recorded if pacing == "lockstep" else {}),
+        )
+        return summary_of(json.loads(report.read_text()))
+
+    def _replay(self) -> str:
+        report = self._out / "policy" / "replay.json"
+        _run_graph("replay", bag=self._out / "policy" / "bag", skills=self._out / "skills", report=report)
+        return summary_of(json.loads(report.read_text()))
+
+    def _draw(self) -> str:
+        dataset = DemoDataset.open(self._out / "policy" / "data")
+        episodes = [dataset.episode(index) for index in range(dataset.num_episodes)]
+        video = self._out / "policy.mp4"
+        draw(TASK, dataset.spec.profile, episodes, video, 480, 360)
+        return f"{video.name}, {sum(episode.num_steps for episode in episodes)} frames"
+
+
+def summary_of(report: dict[str, object]) -> str:
+    """Scalars of a report on one line."""
+    return ", ".join(f"{key} {value}" for key, value in report.items() if isinstance(value, (int, float, str)))
+
+
+def table(stages: Sequence[Stage]) -> str:
+    """What happened, for the terminal."""
+    lines = [f"{stage.name:26}{stage.duration_s:7.1f} s  {stage.outcome}" for stage in stages]
+    total = sum(stage.duration_s for stage in stages)
+    return "\n".join([*lines, f"{'all':26}{total:7.1f} s"])
+
+
+def _run(module: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", module, *arguments]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise ReskillError(f"{' '.join(command[2:])} ended with exit code {code}; its output above says why")
+
+
+def _run_graph(graph: str, **arguments: object) -> None:
+    _run("reskill_ros.up", graph, *(f"{name}:={value}" for name, value in arguments.items()))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m reskill_ros.demo", description=__doc__)
+    parser.add_argument("--out", type=Path, default=DemoConfig.out, help="folder for the results (default: runs/demo)")
+    options = parser.parse_args(args)
+    try:
+        stages = Demo(DemoConfig(out=options.out)).run()
+    except ReskillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(f"\n{table(stages)}\n\nresults in {options.out}: data/, skills/ (plots, checkpoints), evaluation/, policy.mp4")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Evaluation of skill modules: what is measured, how windows are cut, and files that are left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reskill_core.checkpoint import save_checkpoint
+from reskill_core.config import config_to_dict
+from reskill_core.data import DemoDataset, Episode
+from reskill_core.models.config import SkillModelConfig
+from reskill_core.models.features import FeatureMap
+from reskill_core.models.io import state_arrays
+from reskill_core.models.skill_vae import SkillVae
+from reskill_core.runtime import SkillModule
+from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_sim.collect import CollectConfig, collect
+from reskill_sim.demonstrators import make_demonstrator
+from reskill_sim.episodes import run_episodes
+from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
+from reskill_sim.evaluation.reconstruction import window_latents
+from reskill_sim.evaluation.rollouts import EVALUATION_SEED, actor_of, outcome_of, rollout_outcomes
+from reskill_sim.rendering import Renderer, write_video
+from reskill_sim.simulator import Simulator
+from reskill_sim.tasks import get_task
+
+TASK = get_task("block")
+
+
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> DemoDataset:
+    folder = tmp_path_factory.mktemp("demonstrations")
+    collect(CollectConfig(episodes=6, out=str(folder), workers=1), show_progress=False)
+    return DemoDataset.open(folder)
+
+
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory: pytest.TempPathFactory, demonstrations: DemoDataset) -> Path:
+    """An untrained skill module: enough to see what is measured."""
+    torch.manual_seed(0)
+    config = SkillModelConfig()
+    features = FeatureMap.fit(config.features, TASK.spec.obs, demonstrations.observation)
+    document = {
+        "task": TASK.spec.to_dict(),
+        MODEL_KEY: config_to_dict(config),
+        NORMALISER_KEY: features.to_document(),
+    }
+    model = SkillVae(config, features, TASK.spec.action.dim)
+    return save_checkpoint(tmp_path_factory.mktemp("skills") / "one", SKILL_MODULE_KIND, state_arrays(model), document)
+
+
+def episode_with(block: list[list[float]], goal: list[float]) -> Episode:
+    rows = np.zeros((len(block), TASK.spec.obs.dim), np.float32)
+    rows[:, TASK.spec.obs.slice("block_position")] = block
+    rows[:, TASK.spec.obs.slice("goal_position")] = goal
+    steps = len(block) - 1
+    action = np.zeros((steps, 4), np.float32)
+    return Episode(
+        observation=rows[:-1],
+        action=action,
+        executed_action=action,
+        reward=np.zeros(steps, np.float32),
+        sim_state=np.zeros((steps, 0)),
+        final_observation=rows[-1],
+        seed=1,
+        success=False,
+        terminated=False,
+        truncated=True,
+        noise_scale=0.0,
+        source="",
+    )
+
+
+def test_outcome_by_hand() -> None:
+    goal = [1.3, 0.8, 0.425]
+    still = outcome_of(TASK.spec, episode_with([[1.3, 0.7, 0.425], [1.3, 0.71, 0.425]], goal))
+    assert (still.moved, still.lifted, still.reached) == (False, False, False)
+    assert still.final_distance_m == pytest.approx(0.09, abs=1e-6)
+    through = outcome_of(
+        TASK.spec, episode_with([[1.3, 0.7, 0.425], [1.3, 0.78, 0.46], [1.3, 0.9, 0.425]], goal)
+    )
+    assert (through.moved, through.lifted, through.reached) == (True, True, True)
+    assert through.final_distance_m == pytest.approx(0.1, abs=1e-6)
+
+
+def test_windows_follow_each_other_and_the_last_ends_with_the_episode(
+    demonstrations: DemoDataset, module_folder: Path
+) -> None:
+    module = SkillModule.load(module_folder)
+    episode = demonstrations.episode(0)
+    length = episode.num_steps
+    assert length % 10 != 0
+    starts = [*range(0, length - 10, 10), length - 10]
+    steps = np.array(starts)[:, None] + np.arange(10)
+    expected, _ = module.encode(episode.observation[steps], episode.action[steps])
+    np.testing.assert_array_equal(window_latents(module, episode), expected)
+
+
+def test_rollouts_are_the_same_whatever_the_batch(module_folder: Path) -> None:
+    module = SkillModule.load(module_folder)
+    seeds = [EVALUATION_SEED + 1, EVALUATION_SEED]
+    together = list(run_episodes(Simulator(TASK, 2), actor_of("prior", module, 2), seeds))
+    alone = [next(run_episodes(Simulator(TASK), actor_of("prior", module, 1), [seed])) for seed in seeds]
+    for episode in together:
+        twin = alone[seeds.index(episode.seed)]
+        assert np.array_equal(episode.observation, twin.observation)
+        assert np.array_equal(episode.executed_action, twin.executed_action)
+
+
+def test_demonstrations_reach_and_random_actions_do_not() -> None:
+    task = get_task("block")
+    skilled = rollout_outcomes(task, lambda n: make_demonstrator("block", num_envs=n), 8, 0, "exact")
+    assert all(outcome.reached and outcome.moved for outcome in skilled)
+
+
+def test_evaluation_leaves_table_files_and_pictures(module_folder: Path, tmp_path: Path) -> None:
+    config = SkillEvaluationConfig(str(module_folder), out=str(tmp_path), episodes=4, threads=0)
+    evaluation = evaluate_skills(config, show_progress=False)
+    assert any(line.strip().startswith("uniform") for line in evaluation.table())
+    document = json.loads((tmp_path / "evaluation.json").read_text())
+    assert document["rollouts"]["prior"]["moved"]["count"] == 4
+    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 12
+    assert (tmp_path / "paths.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pictures_show_the_scene_and_videos_play(tmp_path: Path) -> None:
+    import imageio.v3 as imageio
+
+    simulator = Simulator(TASK)
+    simulator.reset([0])
+    with Renderer(TASK, 160, 120) as renderer:
+        before = renderer.render(simulator.state()[0]).copy()
+        for _ in range(5):
+            simulator.step(np.array([[1.0, 1.0, 0.0, 0.0]]))
+        after = renderer.render(simulator.state()[0]).copy()
+    assert before.shape == (120, 160, 3)
+    assert before.std() > 10
+    assert not np.array_equal(before, after)
+    write_video(tmp_path / "two.mp4", [before, after] * 5, 25.0)
+    assert imageio.improps(tmp_path / "two.mp4", plugin="FFMPEG").shape[1:] == (120, 160, 3)

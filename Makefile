@@ -25,7 +25,7 @@ help: ## list the targets
 
 setup: ## virtual environment, dependencies, ROS 2, messages and colcon build
 	@command -v $(PYTHON) > /dev/null || { echo "[setup] $(PYTHON) not found; install Python 3.10 or newer" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "[setup] $$($(PYTHON) --version) is too \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "[setup] $$($(PYTHON) --version 2>&1) is too \
 	old, 3.10 or newer is needed; name another interpreter: make PYTHON=python3.11 …" >&2; exit 1; }
 	@$(PYTHON) scripts/workspace.py
 

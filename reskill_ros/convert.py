@@ -7,6 +7,7 @@ in the core. Positions are in metres in the frame that the message's header name
 from __future__ import annotations
 
 import math
+import struct
 from array import array
 from collections.abc import Iterable, Sequence
 
@@ -253,3 +254,10 @@ def recorded_state(message: EpisodeState) -> State:
         valid=message.valid,
         sim_state=np.array(message.sim_state, dtype=np.float64),
     )
+
+
+def serialised_stamp_ns(data: bytes) -> int:
+    """The stamp [ns] of a serialised message whose first field is a header."""
+    # Four bytes say how the rest is encoded; the second of them whether the lowest byte comes first.
+    sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return int(sec * _NS + nanosec)

@@ -275,9 +275,15 @@ class PolicyArguments(RobotArguments):
             }
             entries.append(NodeEntry("recorder_node", "reskill_ros.recorder_node", parameters))
         if self.bag:
-            # A full disk must not stop the robot for the sake of a bag.
-            bag = NodeEntry("bag_recorder_node", "reskill_ros.bag_recorder_node", {"path": self.bag}, required=False)
-            entries.append(bag)
+            # A robot must not stop for the sake of a bag; the simulator waits for it anyway.
+            entries.append(
+                NodeEntry(
+                    "bag_recorder_node",
+                    "reskill_ros.bag_recorder_node",
+                    {"bag": self.bag, "acknowledge": self.simulated},
+                    required=self.simulated,
+                )
+            )
         return entries
 
 

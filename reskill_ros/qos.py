@@ -1,6 +1,9 @@
 """Named quality-of-service profiles: the only place with queue depths and reliability."""
 
+from collections.abc import Sequence
+
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
 def _profile(reliability: ReliabilityPolicy, depth: int, durability: DurabilityPolicy) -> QoSProfile:
@@ -28,3 +31,18 @@ RECORD = _profile(ReliabilityPolicy.RELIABLE, 1000, DurabilityPolicy.VOLATILE)
 
 # Simulated time: only the newest matters; rclpy itself subscribes to it with best effort.
 CLOCK = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
+
+
+def matching(publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
+    """:data:`RECORD`, lowered to what all publishers of a topic offer; none of them is missed then."""
+
+    def all_offer(name: str, policy: object) -> bool:
+        return all(getattr(publisher.qos_profile, name) == policy for publisher in publishers)
+
+    reliable = all_offer("reliability", ReliabilityPolicy.RELIABLE)
+    latched = all_offer("durability", DurabilityPolicy.TRANSIENT_LOCAL)
+    return _profile(
+        ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        RECORD.depth,
+        DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )

@@ -39,15 +39,15 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
         The exit code: 0 after a signal, 1 after an error.
     """
     stop: Future = Future()
-    ended = threading.Event()
+    returned = threading.Event()
     with _signal_bytes() as signals:
-        threading.Thread(target=_stop_on_signal, args=(signals, stop, ended), name="signals", daemon=True).start()
+        threading.Thread(target=_stop_on_signal, args=(signals, stop, returned), name="signals", daemon=True).start()
         rclpy.init(args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO)
         try:
-            return _run(make_node, stop)
+            return _run(make_node, stop, returned)
         finally:
+            returned.set()
             rclpy.try_shutdown()
-            ended.set()
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def _signal_bytes() -> Iterator[int]:
         os.close(writable)
 
 
-def _run(make_node: Callable[[], Node], stop: Future) -> int:
+def _run(make_node: Callable[[], Node], stop: Future, returned: threading.Event) -> int:
     try:
         node = make_node()
     except ReskillError as error:
@@ -94,6 +94,8 @@ def _run(make_node: Callable[[], Node], stop: Future) -> int:
         node.get_logger().fatal(str(error))
         return 1
     finally:
+        # From here on the node only tidies up, which may take its time on a busy machine.
+        returned.set()
         node.destroy_node()
         executor.shutdown()
     return int(stop.result() or 0)
@@ -111,12 +113,12 @@ def _spin(executor: SingleThreadedExecutor, node: Node, stop: Future) -> None:
         handle(error)
 
 
-def _stop_on_signal(signals: int, stop: Future, ended: threading.Event) -> None:
+def _stop_on_signal(signals: int, stop: Future, returned: threading.Event) -> None:
     with open(signals, "rb", buffering=0) as stream:
         if not stream.read(1):
             return
         if not stop.done():
             stop.set_result(0)
-        if not ended.wait(_GRACE_S):
+        if not returned.wait(_GRACE_S):
             print("error: a callback does not return; the process is ended", file=sys.stderr, flush=True)
             os._exit(1)

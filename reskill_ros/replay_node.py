@@ -1,0 +1,115 @@
+"""replay_node: shows a policy the observations of a bag again, and compares its answers with the recorded ones."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+from rosgraph_msgs.msg import Clock as ClockMessage
+
+from reskill_core.errors import DataError, GraphError
+from reskill_core.files import atomic_write_json
+from reskill_core.parameters import parameter, range_violations
+from reskill_ros import convert, qos
+from reskill_ros.diagnostics import Diagnostics, Report
+from reskill_ros.msg import Observation, SkillAction
+from reskill_ros.params import Parameters
+from reskill_ros.replay import Comparison, load_recorded
+from reskill_ros.spin import run
+
+_REPEAT_PERIOD_S = 0.25
+
+
+@dataclass(frozen=True)
+class ReplayParameters:
+    """What is replayed and what counts as equal."""
+
+    bag: str = parameter("", "Bag with observations and the actions that answered them.", read_only=True)
+    namespace: str = parameter("", "Namespace of the recorded graph; empty: the only one in the bag.", read_only=True)
+    tolerance: float = parameter(0.0, "Largest difference that counts as equal.", low=0.0, read_only=True)
+    report: str = parameter("", "JSON file to write the comparison to; empty: only print it.", read_only=True)
+    timeout_s: float = parameter(30.0, "How long to wait for an answer before giving up [s].", low=0.0)
+
+    def violations(self) -> list[str]:
+        """Values out of range."""
+        return range_violations(self)
+
+
+class ReplayNode(Node):
+    """Plays the part of observation_node, one observation after the other, each when the last has been answered."""
+
+    def __init__(self) -> None:
+        super().__init__("replay_node")
+        self.done: Future = Future()
+        self._config = Parameters(self, ReplayParameters())
+        values = self._config.values
+        if not values.bag:
+            raise GraphError("parameter bag is empty; give the folder of a bag")
+        self._recorded = load_recorded(Path(values.bag), values.namespace)
+        if not any(item.answer for item in self._recorded):
+            raise DataError(f"{values.bag} has no episode from its start with the actions that answered it")
+        self._comparison = Comparison(values.tolerance)
+        self._next = 0
+        self._asked_s = time.monotonic()
+        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", qos.CLOCK)
+        self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
+        self.create_subscription(SkillAction, "skill_action", self._on_answer, qos.STATE)
+        self.create_timer(_REPEAT_PERIOD_S, self._ask_again, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._diagnostics = Diagnostics(self, self._report)
+        self.get_logger().info(f"replaying {len(self._recorded)} observations of {values.bag}")
+        self._ask()
+
+    def _ask(self) -> None:
+        item = self._recorded[self._next]
+        self._clock_publisher.publish(ClockMessage(clock=item.observation.header.stamp))
+        self._publisher.publish(item.observation)
+
+    def _ask_again(self) -> None:
+        """Whoever has started only now, or has missed the question, hears it again."""
+        if time.monotonic() - self._asked_s > self._config.values.timeout_s:
+            self.get_logger().error(f"no answer within {self._config.values.timeout_s:g} s; is policy_node active?")
+            self._finish()
+        elif not self.done.done():
+            self._ask()
+
+    def _on_answer(self, answer: SkillAction) -> None:
+        item = self._recorded[self._next]
+        if self.done.done() or convert.stamp_to_ns(answer.header.stamp) != item.stamp_ns:
+            return
+        if item.answer is not None:
+            self._comparison.add(item.stamp_ns, item.answer, answer)
+        self._asked_s = time.monotonic()
+        if self._next + 1 == len(self._recorded):
+            self._finish()
+        else:
+            self._next += 1
+            self._ask()
+
+    def _finish(self) -> None:
+        if self.done.done():
+            return
+        complete = self._next + 1 == len(self._recorded)
+        print(self._comparison.describe(), flush=True)
+        values = self._config.values
+        if values.report:
+            atomic_write_json(Path(values.report), {**self._comparison.to_dict(), "complete": complete})
+        self.done.set_result(0 if self._comparison.equal and complete else 1)
+
+    def _report(self, report: Report) -> None:
+        report.state = "replaying"
+        report.values = {"asked": self._next + 1, "of": len(self._recorded), "compared": self._comparison.count}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run(ReplayNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

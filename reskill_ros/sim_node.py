@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from geometry_msgs.msg import TwistStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 from rclpy.timer import Timer
-from std_msgs.msg import Float64MultiArray, Header
 from std_srvs.srv import SetBool
-from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.errors import GraphError, ReskillError
 from reskill_core.files import atomic_write_json
-from reskill_core.sensing import MessageError
-from reskill_ros import convert, qos
-from reskill_ros.command_buffer import CommandBuffer, finger_setpoint
 from reskill_ros.diagnostics import Diagnostics, Report
 from reskill_ros.params import Parameters
-from reskill_ros.session import Command, Setpoint, SimSession
+from reskill_ros.session import Command, SimSession
+from reskill_ros.sim_inputs import SimInputs
 from reskill_ros.sim_parameters import LOCKSTEP, SimParameters
 from reskill_ros.sim_publisher import SimPublisher
+from reskill_ros.sim_views import SimViews
 from reskill_ros.spin import run
 from reskill_ros.srv import ResetEpisode, StepSimulation
 
@@ -51,14 +46,16 @@ class SimNode(Node):
         self.session = SimSession(values.task, values.profile, values.seed)
         self.paused = False
         self._running = not values.hold_until_ready
-        self._commands = CommandBuffer()
         self._episode_start_ns = self.session.stamp_ns
-        self._acknowledged = dict.fromkeys(values.acknowledge_topics, 0)
         self._last_publish_s = 0.0
         self._reported = (time.monotonic(), self.session.stamp_ns)
         self._publisher = SimPublisher(self, values.frame_id)
+        self._views = SimViews(self, values)
         self._diagnostics = Diagnostics(self, self._report, "sim/status")
-        self._create_inputs()
+        self._inputs = SimInputs(self, self._config, self._diagnostics.counters, self._answered)
+        self.create_service(ResetEpisode, "~/reset", self._on_reset)
+        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_service(StepSimulation, "~/step", self._on_step)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._pacer: Timer | None = None
         if values.pacing != LOCKSTEP:
@@ -67,61 +64,14 @@ class SimNode(Node):
         self._publish()
         self._is_up = True
 
-    def _create_inputs(self) -> None:
-        self.create_subscription(TwistStamped, "command/twist", self._on_twist, qos.COMMAND)
-        self.create_subscription(JointTrajectory, "gripper/command", self._on_gripper, qos.COMMAND)
-        self.create_subscription(Float64MultiArray, "command/positions", self._on_array, qos.COMMAND)
-        for topic in self._acknowledged:
-            self.create_subscription(
-                Header, topic, lambda message, topic=topic: self._on_acknowledge(topic, message), qos.NEWEST
-            )
-        self.create_service(ResetEpisode, "~/reset", self._on_reset)
-        self.create_service(SetBool, "~/pause", self._on_pause)
-        self.create_service(StepSimulation, "~/step", self._on_step)
-
-    # ------------------------------------------------------------------ what arrives
-
-    def _on_twist(self, message: TwistStamped) -> None:
-        with self._guard("command/twist"):
-            velocity = Setpoint(convert.twist_velocity(message))
-            self._commands.set_arm(velocity, convert.stamp_to_ns(message.header.stamp), time.monotonic())
-            self._answered()
-
-    def _on_gripper(self, message: JointTrajectory) -> None:
-        with self._guard("gripper/command"):
-            fingers = finger_setpoint(*convert.trajectory_point(message))
-            self._commands.set_fingers(fingers, convert.stamp_to_ns(message.header.stamp), time.monotonic())
-            self._answered()
-
-    def _on_array(self, message: Float64MultiArray) -> None:
-        with self._guard("command/positions"):
-            values = convert.array_values(message, 4)
-            is_position = self._config.values.array_command == "position"
-            self._commands.set_arm(Setpoint(tuple(values[:3]), is_position), 0, time.monotonic())
-            self._commands.set_fingers(Setpoint(tuple(values[3:]), is_position), 0, time.monotonic())
-            self._answered()
-
-    def _on_acknowledge(self, topic: str, message: Header) -> None:
-        self._acknowledged[topic] = convert.stamp_to_ns(message.stamp)
-        self._answered()
-
-    @contextmanager
-    def _guard(self, topic: str) -> Iterator[None]:
-        """Refuse a message that must not be used: count it and say so."""
-        try:
-            yield
-        except MessageError as error:
-            self._diagnostics.counters[f"refused_{error.reason}"] += 1
-            self.get_logger().warning(f"{topic}: {error}", throttle_duration_sec=1.0)
-
     # ------------------------------------------------------------------ what happens
 
     def _answered(self) -> None:
         """Go on if the robot waits for an answer to its state, and has it."""
         waits = self._config.values.pacing == LOCKSTEP or not self._running
-        if not waits or self._halted or any(ns != self.session.stamp_ns for ns in self._acknowledged.values()):
+        if not waits or self._halted or self._inputs.unacknowledged(self.session.stamp_ns):
             return
-        command = self._commands.take_answer(self.session.stamp_ns)
+        command = self._inputs.commands.take_answer(self.session.stamp_ns)
         if command is not None:
             self._running = True
             self._advance(command)
@@ -132,7 +82,7 @@ class SimNode(Node):
             self._start_pacing()
         if self._running and not self._halted:
             since_s = time.monotonic() - STALE_PERIODS * self._wall_period_s
-            self._advance(self._commands.newest(self._episode_start_ns, since_s))
+            self._advance(self._inputs.commands.newest(self._episode_start_ns, since_s))
 
     def _advance(self, command: Command, interfered: bool = False) -> None:
         if not self.session.over:
@@ -155,7 +105,7 @@ class SimNode(Node):
     def _begin(self, task: str = "", seed: int | None = None) -> None:
         self.session.begin(task, seed)
         self._episode_start_ns = self.session.stamp_ns
-        self._commands.clear()
+        self._inputs.commands.clear()
 
     @property
     def _complete(self) -> bool:
@@ -169,6 +119,7 @@ class SimNode(Node):
     def _publish(self) -> None:
         self._last_publish_s = time.monotonic()
         self._publisher.publish(self.session)
+        self._views.show(self.session)
 
     def _repeat(self) -> None:
         if time.monotonic() - self._last_publish_s >= REPEAT_PERIOD_S and not self.done.done():
@@ -211,7 +162,7 @@ class SimNode(Node):
             response.message = "steps must be at least 1"
         else:
             while taken < request.steps and not self.session.over:
-                answer = self._commands.take_answer(self.session.stamp_ns)
+                answer = self._inputs.commands.take_answer(self.session.stamp_ns)
                 self._advance(answer or Command(), interfered=answer is None)
                 taken += 1
             response.success = taken == request.steps
@@ -231,7 +182,7 @@ class SimNode(Node):
         if self.session.diverged:
             report.error("the simulation diverged; call ~/reset to start the next episode")
         elif values.pacing == LOCKSTEP and self._running and not self._halted and factor == 0:
-            missing = [topic for topic, ns in self._acknowledged.items() if ns != self.session.stamp_ns]
+            missing = self._inputs.unacknowledged(self.session.stamp_ns)
             report.warn(f"waiting for {', '.join(missing) or 'the command'} to answer step {self.session.step}")
         elif values.pacing != LOCKSTEP and self._running and not self._halted and factor < 0.95 * self._paced_factor:
             report.warn(f"slower than asked for: real-time factor {factor:.2f} instead of {self._paced_factor:g}")
@@ -244,11 +195,13 @@ class SimNode(Node):
         }
 
     def destroy_node(self) -> None:
-        """Say how the episodes went."""
-        if self._is_up and self.session.finished:
-            self.get_logger().info(self.session.describe())
-        if self._is_up and self._config.values.report:
-            atomic_write_json(Path(self._config.values.report), self.session.summary())
+        """Say how the episodes went, and close the window."""
+        if self._is_up:
+            if self.session.finished:
+                self.get_logger().info(self.session.describe())
+            if self._config.values.report:
+                atomic_write_json(Path(self._config.values.report), self.session.summary())
+            self._views.close()
         super().destroy_node()
 
 

@@ -294,7 +294,7 @@ class Gate:
         self._executed_stamp_ns = self._newest_executed_ns = stamp_ns
         self._received_s = steady_s
         if self.state is GateState.HOLDING:
-            self._enter(GateState.ACTIVE, "commands pass")
+            self.state, self.explanation, self.interrupted = GateState.ACTIVE, "commands pass", False
         return Decision(action=self._executed)
 
     def _limit_step(self, wanted: list[float]) -> list[float]:

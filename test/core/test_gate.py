@@ -147,12 +147,18 @@ def test_nothing_aborts_while_disarmed() -> None:
 
 def test_f17_clamps_and_counts_and_aborts_if_it_persists() -> None:
     robot = Robot(replace(QUIET, abort_after_clamped=3))
+    assert robot.gate.state is GateState.HOLDING
     assert executed(robot.offer(1.5, -7.0, 0.5, 1.0)) == [1.0, -1.0, 0.5, 1.0]
     assert robot.gate.clamp_ratio == 1.0
     robot.offer(0.5, 0, 0, 0)
     assert robot.gate.clamp_ratio == 0.5
     assert [robot.offer(1.5, 0, 0, 0).stop for _ in range(3)] == [False, False, True]
     assert robot.gate.state is GateState.ABORTED
+
+
+def test_clamping_counts_from_the_first_command_on() -> None:
+    robot = Robot(replace(QUIET, abort_after_clamped=2))
+    assert [robot.offer(1.5, 0, 0, 0).stop for _ in range(2)] == [False, True]
 
 
 def test_f18_limits_the_step_between_commands_from_standstill() -> None:

@@ -1,0 +1,33 @@
+"""Fixtures of the node tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ros_graph import Graph, MakeGraph
+
+
+@pytest.fixture
+def make_graph(tmp_path: Path) -> Iterator[MakeGraph]:
+    """Builds the test's graph: ``make_graph(command_node={"auto_arm": True})``."""
+    graphs: list[Graph] = []
+
+    def make(*global_arguments: str, **parameters: Mapping[str, Any]) -> Graph:
+        graphs.append(Graph(tmp_path, parameters, global_arguments))
+        return graphs[-1]
+
+    yield make
+    for graph in graphs:
+        graph.close()
+
+
+@pytest.fixture(scope="session")
+def skills(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of an untrained skill module for the block task."""
+    from reskill_ros.bench import untrained_skills
+    from reskill_ros.tasks import task_spec
+
+    return untrained_skills(tmp_path_factory.mktemp("skills") / "checkpoint", task_spec("block"))

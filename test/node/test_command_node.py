@@ -1,0 +1,328 @@
+"""command_node: what of skill actions reaches the driver, and what does when they stop or go wrong."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TwistStamped
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from ros_graph import Graph, MakeGraph, text
+from std_msgs.msg import Bool, Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from reskill_core.config import config_to_dict
+from reskill_ros import convert, qos
+from reskill_ros.command_node import CommandNode
+from reskill_ros.driver import load_driver
+from reskill_ros.msg import Observation, SkillAction
+
+STILL = [0.0, 0.0, 0.0]
+
+
+def write_driver(folder: Path, base: str = "sim", command: dict[str, Any] | None = None, **gate: Any) -> str:
+    """A driver file like ``base`` with other limits; long time-outs, because the machine may be busy."""
+    document = config_to_dict(load_driver(base))
+    document["gate"] |= {"command_timeout_s": 5.0, "resume_after": 1, **gate}
+    document["command"] |= command or {}
+    path = folder / "driver.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+class Bench:
+    """A command node with somebody who acts, and ears where its driver is."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.twists = graph.listen(TwistStamped, "command/twist")
+        self.fingers = graph.listen(JointTrajectory, "gripper/command")
+        self.executed = graph.listen(SkillAction, "executed_action")
+        self.statuses = graph.listen(DiagnosticStatus, "command/status", qos.LATCHED)
+        self.node = graph.add(CommandNode())
+        self.publisher = graph.publisher(SkillAction, "skill_action")
+        publishers = self.node._adapter.publishers
+        graph.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "the driver's ears")
+
+    def act(self, *action: float, stamp: Any = None) -> None:
+        message = SkillAction(source="test", action=array("f", action))
+        message.header.stamp = stamp or self.graph.stamp()
+        self.publisher.publish(message)
+
+    def move(self, *action: float) -> list[float]:
+        """Act and wait for the arm's command."""
+        count = len(self.twists)
+        self.act(*action)
+        self.graph.spin_until(lambda: len(self.twists) > count, "a command to the arm")
+        return list(convert.twist_velocity(self.twists[-1]))
+
+    def wait_for(self, state: str) -> DiagnosticStatus:
+        self.graph.spin_until(lambda: self.statuses and text(self.statuses[-1], "state") == state, state)
+        return self.statuses[-1]
+
+    def count(self, name: str) -> int:
+        return self.node._gate.counters[name]
+
+
+@pytest.fixture
+def bench(make_graph: MakeGraph, tmp_path: Path) -> Bench:
+    driver = write_driver(tmp_path)
+    return Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+
+
+def test_actions_become_the_drivers_commands(bench: Bench) -> None:
+    """Velocity is action times scale, exactly; the stamp is the observation's; fingers move alike."""
+    assert bench.move(0.5, -0.25, 1.0, -0.5) == [0.625, -0.3125, 1.25]
+    bench.graph.spin_until(lambda: bench.fingers and bench.executed)
+    twist, trajectory, executed = bench.twists[-1], bench.fingers[-1], bench.executed[-1]
+    assert list(trajectory.points[-1].velocities) == [-12.5, -12.5]
+    assert list(executed.action) == [0.5, -0.25, 1.0, -0.5]
+    assert twist.header.stamp == trajectory.header.stamp == executed.header.stamp
+    assert twist.header.frame_id == "base_link"
+
+
+def test_starts_disarmed_and_says_so(make_graph: MakeGraph, tmp_path: Path) -> None:
+    bench = Bench(make_graph(command_node={"driver": write_driver(tmp_path)}))
+    bench.wait_for("disarmed")
+    bench.act(0.5, 0, 0, 0)
+    bench.graph.spin_until(lambda: bench.count("refused_disarmed") == 1)
+    assert not bench.twists
+    assert bench.graph.call(Trigger, "command_node/arm").success
+    assert bench.move(0.5, 0, 0, 0) == [0.625, 0, 0]
+    assert bench.graph.call(Trigger, "command_node/stop").success
+    bench.wait_for("disarmed")
+    bench.graph.spin_until(lambda: convert.twist_velocity(bench.twists[-1]) == (0, 0, 0))
+
+
+def test_f01_silence_makes_the_robot_stand_still_once(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """When actions stop: one safe command, HOLDING, ERROR; motion resumes only after N fresh ones."""
+    driver = write_driver(tmp_path, command_timeout_s=0.3, resume_after=2)
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    while not bench.twists:
+        bench.act(0.5, 0, 0, 0)
+        bench.graph.spin_for(0.02)
+    status = bench.wait_for("holding")
+    assert status.level == DiagnosticStatus.ERROR
+    assert "no fresh command" in status.message
+    bench.graph.spin_until(lambda: convert.twist_velocity(bench.twists[-1]) == (0, 0, 0), "the safe command")
+    commands = len(bench.twists)
+    bench.act(0.5, 0, 0, 0)
+    bench.graph.spin_until(lambda: bench.count("refused_warming_up") == 2, "the first fresh action")
+    assert len(bench.twists) == commands
+    bench.act(0.5, 0, 0, 0)
+    bench.wait_for("active")
+
+
+def test_f10_reordered_actions_are_dropped_and_counted(bench: Bench) -> None:
+    """An action older than the newest moves nothing and is counted."""
+    early = bench.graph.stamp()
+    bench.move(0.5, 0, 0, 0)
+    bench.act(1.0, 0, 0, 0, stamp=early)
+    bench.graph.spin_until(lambda: bench.count("refused_reordered") == 1)
+    assert len(bench.twists) == 1
+
+
+def test_f16_non_finite_actions_are_dropped_and_abort_in_a_row(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """A NaN is dropped before it is encoded; K in a row abort the run with a safe command and ERROR."""
+    driver = write_driver(tmp_path, abort_after_bad=3)
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    bench.move(0.5, 0, 0, 0)
+    for count, bad in enumerate((math.nan, math.inf), start=1):
+        bench.act(0.1, bad, 0, 0)
+        bench.graph.spin_until(lambda count=count: bench.count("refused_non_finite") == count)
+    assert bench.move(0.5, 0, 0, 0) == [0.625, 0, 0], "one or two are survived"
+    for count in range(3, 6):
+        bench.act(0.1, math.nan, 0, 0)
+        bench.graph.spin_until(lambda count=count: bench.count("refused_non_finite") == count)
+    status = bench.wait_for("aborted")
+    assert status.level == DiagnosticStatus.ERROR
+    bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the safe command")
+    assert all(math.isfinite(value) for twist in bench.twists for value in (twist.twist.linear.y,))
+    assert not bench.graph.call(Trigger, "command_node/arm").success
+    assert bench.graph.call(Trigger, "command_node/reset").success
+    assert bench.graph.call(Trigger, "command_node/arm").success
+    bench.move(0.5, 0, 0, 0)
+
+
+def test_f17_actions_beyond_the_limits_are_clamped_and_reported(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """Beyond [-1, 1] is clamped, the ratio is in the diagnostics, and persistent clamping aborts."""
+    driver = write_driver(tmp_path, abort_after_clamped=2)
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    assert bench.move(3.0, -0.5, 0, 0) == [1.25, -0.625, 0]
+    bench.graph.spin_until(lambda: bench.executed)
+    assert list(bench.executed[-1].action) == [1.0, -0.5, 0, 0]
+    bench.graph.spin_until(lambda: text(bench.statuses[-1], "clamp_ratio") == "1.0", "the clamp ratio")
+    bench.act(3.0, 0, 0, 0)
+    assert bench.wait_for("aborted").level == DiagnosticStatus.ERROR
+
+
+def test_f18_large_steps_are_limited_and_flagged(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """From one command to the next an action changes by no more than its limit."""
+    driver = write_driver(tmp_path, max_step=[0.25, 0.25, 0.25, 2.0])
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    assert bench.move(1.0, 0, 0, 0) == [0.3125, 0, 0]
+    assert bench.move(1.0, -1.0, 0, 0) == [0.625, -0.3125, 0]
+    assert bench.count("step_limited") == 2
+
+
+def test_f36_deactivation_during_motion_sends_the_safe_command_last(bench: Bench) -> None:
+    """Deactivate: the loop stops, then the safe command, and nothing after it; the same on shutdown."""
+    bench.move(0.5, 0, 0, 1.0)
+    bench.act(0.7, 0, 0, 0)
+    bench.node.trigger_deactivate()
+    bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the safe command")
+    count = len(bench.twists)
+    bench.act(0.5, 0, 0, 0)
+    bench.graph.spin_until(lambda: bench.count("refused_disarmed") > 0)
+    assert len(bench.twists) == count
+    bench.graph.spin_until(lambda: list(bench.fingers[-1].points[-1].velocities) == [0, 0], "fingers at rest")
+    bench.node.trigger_activate()
+    bench.move(0.5, 0, 0, 0)
+    bench.graph.remove(bench.node)
+    bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the last command")
+
+
+def test_f37_estop_by_service_or_topic_is_latched(bench: Bench) -> None:
+    """An emergency stop acts at once and needs an explicit reset."""
+    bench.move(0.5, 0, 0, 0)
+    bench.graph.publisher(Bool, "estop").publish(Bool(data=True))
+    assert bench.wait_for("estopped").level == DiagnosticStatus.ERROR
+    bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL)
+    assert "still pressed" in bench.graph.call(Trigger, "command_node/reset").message
+    assert bench.graph.call(SetBool, "command_node/estop", data=False).success
+    assert "call reset first" in bench.graph.call(Trigger, "command_node/arm").message
+    assert bench.graph.call(Trigger, "command_node/reset").success
+    bench.wait_for("disarmed")
+
+
+def test_f42_a_bad_parameter_at_run_time_is_rejected(bench: Bench) -> None:
+    """The old value stays; a good one takes effect with the next command."""
+    answer = bench.graph.call(
+        SetParameters,
+        "command_node/set_parameters",
+        parameters=[Parameter("gate.speed_scale", value=1.5).to_parameter_msg()],
+    )
+    assert not answer.results[0].successful
+    answer = bench.graph.call(
+        SetParameters,
+        "command_node/set_parameters",
+        parameters=[Parameter("gate.max_step", value=[-1.0]).to_parameter_msg()],
+    )
+    assert "max_step: must be at least 0, got -1.0" in answer.results[0].reason
+    assert bench.move(1.0, 0, 0, 0) == [1.25, 0, 0]
+    bench.node.set_parameters([Parameter("gate.speed_scale", value=0.5)])
+    assert bench.move(1.0, 0, 0, 0) == [0.625, 0, 0]
+
+
+def test_dry_run_never_reaches_the_driver(make_graph: MakeGraph, tmp_path: Path) -> None:
+    graph = make_graph(command_node={"driver": write_driver(tmp_path), "auto_arm": True, "dry_run": True})
+    shadows = graph.listen(TwistStamped, "shadow/command/twist")
+    ears = graph.listen(JointTrajectory, "shadow/gripper/command")
+    twists = graph.listen(TwistStamped, "command/twist")
+    node = graph.add(CommandNode())
+    publisher = graph.publisher(SkillAction, "skill_action")
+    graph.spin_until(lambda: all(p.get_subscription_count() for p in node._adapter.publishers))
+    message = SkillAction(action=array("f", [1.0, 0, 0, 0]))
+    message.header.stamp = graph.stamp()
+    publisher.publish(message)
+    graph.spin_until(lambda: shadows and ears)
+    assert not twists
+
+
+def test_f13_a_second_publisher_on_a_command_topic_is_reported(bench: Bench) -> None:
+    bench.graph.publisher(TwistStamped, "command/twist")
+    bench.graph.spin_until(lambda: bench.statuses and "somebody else" in bench.statuses[-1].message)
+    assert "publishes on /command/twist too" in bench.statuses[-1].message
+    assert bench.statuses[-1].level == DiagnosticStatus.WARN
+
+
+def test_f19_the_workspace_box_uses_the_observed_position(make_graph: MakeGraph, tmp_path: Path) -> None:
+    driver = write_driver(tmp_path, workspace_low=[1.0, 0.5, 0.4], workspace_high=[1.5, 1.0, 0.8])
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    bench.act(1.0, 0, 0, 0)
+    bench.graph.spin_until(lambda: bench.count("refused_position_unknown") == 1)
+    observation = Observation(values=array("d", [1.5, 0.75, 0.5, *[0.0] * 22]))
+    observation.header.stamp = bench.graph.stamp()
+    bench.graph.publisher(Observation, "observation").publish(observation)
+    bench.graph.spin_until(lambda: bench.node._measured is not None)
+    assert bench.move(1.0, 1.0, 0, 0) == [0, 1.25, 0]
+
+
+def test_forward_adapter_commands_positions_from_where_the_robot_is(make_graph: MakeGraph, tmp_path: Path) -> None:
+    driver = write_driver(
+        tmp_path,
+        "forward",
+        {"adapter": "forward", "options": {"topic": "command/positions", "quantity": "position"}},
+        speed_scale=1.0,
+        max_step=[2.0],
+        workspace_low=[],
+        workspace_high=[],
+    )
+    graph = make_graph(command_node={"driver": driver, "auto_arm": True})
+    arrays = graph.listen(Float64MultiArray, "command/positions")
+    node = graph.add(CommandNode())
+    actions = graph.publisher(SkillAction, "skill_action")
+    observation = Observation(values=array("d", [1.0, 2.0, 3.0, 0.03, 0.01, *[0.0] * 20]))
+    observation.header.stamp = graph.stamp()
+    graph.publisher(Observation, "observation").publish(observation)
+    graph.spin_until(lambda: node._measured is not None)
+    action = SkillAction(action=array("f", [1.0, -1.0, 0.5, 0.0]))
+    action.header.stamp = observation.header.stamp
+    actions.publish(action)
+    graph.spin_until(lambda: arrays)
+    assert list(arrays[-1].data) == pytest.approx([1.05, 1.95, 3.025, 0.02])
+    assert [dim.label for dim in arrays[-1].layout.dim] == ["x", "y", "z", "gripper"]
+    node.trigger_deactivate()
+    graph.spin_until(lambda: len(arrays) == 2)
+    assert list(arrays[-1].data) == pytest.approx([1.0, 2.0, 3.0, 0.02])
+
+
+def test_open_close_gripper_has_hysteresis(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """A real gripper is told to open or close once, and keeps its grip when the robot is stopped."""
+    options = {"gripper": {"mode": "open_close", "threshold": 0.2, "open_position": 0.05}}
+    driver = write_driver(tmp_path, command={"adapter": "servo_twist", "options": options})
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    for finger in (0.1, 0.5, 0.1, -0.1, -0.5, -1.0):
+        bench.move(0, 0, 0, finger)
+    bench.node.trigger_deactivate()
+    bench.graph.spin_until(lambda: len(bench.fingers) == 2)
+    assert [list(m.points[-1].positions) for m in bench.fingers] == [[0.05, 0.05], [0.0, 0.0]]
+    assert bench.twists[-1].header.stamp.sec > 0
+
+
+def test_transitions_leave_nothing_behind(bench: Bench) -> None:
+    """What configure creates cleanup destroys, twice over."""
+
+    def entities() -> tuple[int, ...]:
+        node = bench.node
+        parts = (node.publishers, node.subscriptions, node.timers, node.services)
+        return tuple(len(list(part)) for part in parts)
+
+    active = entities()
+    counts = []
+    for _ in range(2):
+        bench.node.trigger_deactivate()
+        bench.node.trigger_cleanup()
+        counts.append(entities())
+        bench.node.start()
+        assert entities() == active
+    assert counts[0] == counts[1]
+    assert sum(counts[0]) < sum(active)
+
+
+def test_an_invalid_driver_file_is_refused_with_all_its_faults(make_graph: MakeGraph, tmp_path: Path) -> None:
+    from reskill_core.errors import ConfigError
+
+    path = tmp_path / "bad.yaml"
+    path.write_text("gate: {speed_scal: 2}\ncommand: {adapter: servo_twist, options: {topc: x}}\n")
+    make_graph(command_node={"driver": str(path)})
+    with pytest.raises(ConfigError) as caught:
+        CommandNode()
+    assert "gate.speed_scal: unknown key; did you mean gate.speed_scale?" in str(caught.value)

@@ -124,4 +124,4 @@ class SimStates:
             raise DataError(f"cannot read {run.path}: {cause.strerror}") from cause
         if len(values) != (stop - start) * width:
             raise DataError(f"{run.path} was cut short since it was opened")
-        return values.reshape(-1, width)
+        return values.reshape(stop - start, width)

@@ -165,7 +165,7 @@ class DemoDataset:
         """
         chosen = np.full(self.num_episodes, episode_ids is None)
         if episode_ids is not None:
-            chosen[np.asarray(episode_ids)] = True
+            chosen[np.asarray(episode_ids, dtype=np.int64)] = True
         if not chosen.any():
             raise DataError("statistics need at least one episode, got none")
         rows = np.repeat(chosen, self.episode_lengths)

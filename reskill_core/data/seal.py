@@ -2,9 +2,8 @@
 
 HDF5 files of the default version carry no checksum of their structure, and damage to it can make the library hang or
 return wrong numbers. A shard therefore starts with a block of text in the space that HDF5 leaves to applications (its
-user block). It holds the file's size and the SHA-256 of everything up to the simulator states, which fill the rest of
-the file: they are by far the largest part, are read only on demand, and are checked against the digests of their
-episodes then.
+user block). It holds the file's size and the SHA-256 of everything but the simulator states. Those are by far the
+largest part and are read only on demand; they are checked against the digests of their episodes then.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SEAL_BYTES = 512  # The smallest user block of HDF5.
-_TEXT = "reskill shard\nsize {size}\nsim_state_offset {offset}\nsha256 {sha256}\n"
-_PATTERN = re.compile(rb"reskill shard\nsize (\d+)\nsim_state_offset (\d+)\nsha256 ([0-9a-f]{64})\n\0*")
+_TEXT = "reskill shard\nsize {size}\nsim_state {start} {stop}\nsha256 {sha256}\n"
+_PATTERN = re.compile(rb"reskill shard\nsize (\d+)\nsim_state (\d+) (\d+)\nsha256 ([0-9a-f]{64})\n\0*")
 
 
 @dataclass(frozen=True)
@@ -26,23 +25,28 @@ class Seal:
 
     Attributes:
         size: size of the file [byte].
-        offset: where the simulator states start, which fill the rest of the file [byte].
-        sha256: of the bytes between this block and the simulator states.
+        state_start: where the simulator states start in the file [byte].
+        state_stop: where they end [byte].
+        sha256: of all other bytes after this block.
     """
 
     size: int
-    offset: int
+    state_start: int
+    state_stop: int
     sha256: str
 
     @classmethod
-    def of(cls, image: bytes, num_state_bytes: int) -> Seal:
-        """The seal of an HDF5 file that ends with the simulator states, given without its user block."""
-        head = memoryview(image)[: len(image) - num_state_bytes]
-        return cls(SEAL_BYTES + len(image), SEAL_BYTES + len(head), hashlib.sha256(head).hexdigest())
+    def of(cls, image: bytes, state_start: int, state_stop: int) -> Seal:
+        """The seal of an HDF5 file given without its user block."""
+        view = memoryview(image)
+        sha = hashlib.sha256(view[: state_start - SEAL_BYTES])
+        sha.update(view[state_stop - SEAL_BYTES :])
+        return cls(SEAL_BYTES + len(image), state_start, state_stop, sha.hexdigest())
 
     def to_bytes(self) -> bytes:
         """The block to put before the file."""
-        return _TEXT.format(size=self.size, offset=self.offset, sha256=self.sha256).encode().ljust(SEAL_BYTES, b"\0")
+        text = _TEXT.format(size=self.size, start=self.state_start, stop=self.state_stop, sha256=self.sha256)
+        return text.encode().ljust(SEAL_BYTES, b"\0")
 
 
 def check_seal(path: Path) -> Seal:
@@ -56,10 +60,13 @@ def check_seal(path: Path) -> Seal:
         match = _PATTERN.fullmatch(file.read(SEAL_BYTES))
         if match is None:
             raise ValueError("it does not start with the seal of a shard")
-        seal = Seal(int(match[1]), int(match[2]), match[3].decode())
+        seal = Seal(int(match[1]), int(match[2]), int(match[3]), match[4].decode())
         size = os.fstat(file.fileno()).st_size
         if size != seal.size:
             raise ValueError(f"it has {size} bytes, {seal.size} were written")
-        if hashlib.sha256(file.read(seal.offset - SEAL_BYTES)).hexdigest() != seal.sha256:
+        sha = hashlib.sha256(file.read(seal.state_start - SEAL_BYTES))
+        file.seek(seal.state_stop)
+        sha.update(file.read())
+        if sha.hexdigest() != seal.sha256:
             raise ValueError("its contents are not what was written, the SHA-256 differs")
     return seal

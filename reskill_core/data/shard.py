@@ -70,7 +70,7 @@ class Shard:
         header: its attributes.
         arrays: its arrays by name, see :data:`reskill_core.data.schema.ARRAYS`.
         extra: facts about this shard alone.
-        sim_state_offset: where the simulator states start in the file [byte]; they fill the rest of it, row by row.
+        sim_state_offset: where the simulator states start in the file [byte], row by row.
     """
 
     path: Path
@@ -151,7 +151,7 @@ def read_shard(path: Path, sim_state: bool = True) -> Shard:
         if not len(lengths) or lengths.min() <= 0 or arrays[ENDS][-1] != header.num_steps:
             raise ValueError(f"episode_ends must rise to the number of steps, {header.num_steps}")
         np.char.decode(arrays["source"])  # Raises here rather than at the first use.
-        return Shard(path, header, arrays, json.loads(file[schema.EXTRA][()]), seal.offset)
+        return Shard(path, header, arrays, json.loads(file[schema.EXTRA][()]), seal.state_start)
 
 
 @contextmanager
@@ -221,11 +221,9 @@ def _file_image(arrays: Arrays, spec: DatasetSpec, provenance: Mapping[str, Any]
             file.attrs[name] = text
         file.create_dataset(schema.EXTRA, data=json.dumps(extra, allow_nan=False))
         for name, array in arrays.items():
-            if name != SIM_STATE:
-                file.create_dataset(name, data=array)
-        # Last, and after all else got its place: the simulator states are the end of the file.
+            file.create_dataset(name, data=array)
         file.flush()
-        file.create_dataset(SIM_STATE, data=arrays[SIM_STATE])
-        file.flush()
+        # States of no numbers have no place in the file.
+        state_start = file[SIM_STATE].id.get_offset() if arrays[SIM_STATE].size else SEAL_BYTES
         image: bytes = file.id.get_file_image()
-    return Seal.of(image, arrays[SIM_STATE].nbytes).to_bytes() + image
+    return Seal.of(image, state_start, state_start + arrays[SIM_STATE].nbytes).to_bytes() + image

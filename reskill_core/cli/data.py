@@ -10,30 +10,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from reskill_core.data.dataset import DemoDataset
-from reskill_core.data.operations import Progress, Validation, merge, repair, summarise, validate
-from reskill_core.data.splits import SPLITS, write_splits
+from reskill_core.cli.arguments import Subparsers, add_verb
 from reskill_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    from reskill_core.data.operations import Progress, Validation
 
-Handler = Callable[[argparse.Namespace], int]
 Lines = Callable[[dict[str, Any]], list[str]]
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add ``data`` and its verbs; each parser's ``handler`` takes the arguments and returns the exit code."""
+    """Add ``data`` and its verbs."""
     parser = subparsers.add_parser("data", help="look at, check, divide and join data sets")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    info = _add_verb(verbs, "info", run_info, "show what a data set holds", "reskill data info data/block")
+    info = add_verb(verbs, "info", run_info, "show what a data set holds", "reskill data info data/block")
     info.add_argument("folder", type=Path, help="the data set")
     _add_on_bad_shard(info, default="skip")
 
-    check = _add_verb(
+    check = add_verb(
         verbs,
         "validate",
         run_validate,
@@ -48,11 +43,11 @@ def add_parser(subparsers: Subparsers) -> None:
         help="first remove unfinished files and bring the index up to date, as the next writer would",
     )
 
-    split = _add_verb(
+    split = add_verb(
         verbs,
         "split",
         run_split,
-        f"divide the episodes at random into named parts, kept in {SPLITS} beside the shards",
+        "divide the episodes at random into named parts, kept in splits.json beside the shards",
         "reskill data split data/block",
         "reskill data split data/block train=0.8 validation=0.1 test=0.1 --seed 3",
     )
@@ -66,18 +61,18 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     split.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
 
-    join = _add_verb(
+    join = add_verb(
         verbs,
         "merge",
         run_merge,
         "join data sets of the same kind into a new one with large shards",
-        "reskill data merge data/monday data/tuesday --output data/week",
-        "reskill data merge data/damaged --on-bad-shard skip --output data/sound",
+        "reskill data merge data/monday data/tuesday --out data/week",
+        "reskill data merge data/damaged --on-bad-shard skip --out data/sound",
     )
     join.add_argument(
         "sources", nargs="+", type=Path, metavar="SOURCE", help="the data sets to join; they stay as they are"
     )
-    join.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the new data set")
+    join.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new data set")
     join.add_argument(
         "--episodes-per-shard", type=int, default=1000, metavar="N", help="size of the new shards (default: 1000)"
     )
@@ -85,16 +80,22 @@ def add_parser(subparsers: Subparsers) -> None:
         "--skip-duplicates", action="store_true", help="keep the first of episodes that are equal bit for bit"
     )
     _add_on_bad_shard(join, default="refuse")
+    for verb in (info, check, split, join):
+        verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print a summary."""
+    from reskill_core.data.operations import summarise
+
     _report(arguments, summarise(arguments.folder, arguments.on_bad_shard), _info_lines)
     return 0
 
 
 def run_validate(arguments: argparse.Namespace) -> int:
     """Print all problems; 1 if there are any."""
+    from reskill_core.data.operations import repair, validate
+
     removed = repair(arguments.folder) if arguments.repair else ()
     with _progress("shards") as progress:
         result = validate(arguments.folder, progress)
@@ -105,6 +106,9 @@ def run_validate(arguments: argparse.Namespace) -> int:
 
 def run_split(arguments: argparse.Namespace) -> int:
     """Divide and print the sizes of the parts."""
+    from reskill_core.data import DemoDataset, write_splits
+    from reskill_core.data.splits import SPLITS
+
     fractions = _parse_shares(arguments.parts)
     parts = write_splits(DemoDataset.open(arguments.folder), fractions, arguments.seed)
     document = {"file": str(arguments.folder / SPLITS), "episodes": {name: len(ids) for name, ids in parts.items()}}
@@ -114,10 +118,12 @@ def run_split(arguments: argparse.Namespace) -> int:
 
 def run_merge(arguments: argparse.Namespace) -> int:
     """Join and print a summary of the result."""
+    from reskill_core.data.operations import merge, summarise
+
     with _progress("episodes") as progress:
         target = merge(
             arguments.sources,
-            arguments.output,
+            arguments.out,
             arguments.episodes_per_shard,
             arguments.on_bad_shard,
             arguments.skip_duplicates,
@@ -125,19 +131,6 @@ def run_merge(arguments: argparse.Namespace) -> int:
         )
     _report(arguments, summarise(target), _info_lines)
     return 0
-
-
-def _add_verb(verbs: Subparsers, name: str, handler: Handler, text: str, *examples: str) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog="\n".join(("examples:", *(f"  {example}" for example in examples))),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(handler=handler)
-    return parser
 
 
 def _add_on_bad_shard(parser: argparse.ArgumentParser, default: str) -> None:
@@ -166,6 +159,8 @@ def _parse_shares(parts: list[str]) -> dict[str, float]:
 @contextmanager
 def _progress(unit: str) -> Iterator[Progress]:
     """A progress bar on a terminal's standard error, as a function of done and total."""
+    from tqdm import tqdm
+
     with tqdm(unit=f" {unit}", disable=None, leave=False) as bar:
 
         def show(done: int, total: int) -> None:

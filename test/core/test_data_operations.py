@@ -178,7 +178,7 @@ def test_split_and_merge_commands(tmp_path: Path, capsys: pytest.CaptureFixture[
         with pytest.raises(ConfigError, match="part"):
             command("split", tmp_path / "a", *parts)
     write(tmp_path / "b", 10, 2)
-    assert command("merge", tmp_path / "a", tmp_path / "b", "--output", tmp_path / "c") == 0
+    assert command("merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c") == 0
     assert "merged from      a, b" in capsys.readouterr().out
 
 

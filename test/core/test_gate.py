@@ -35,6 +35,9 @@ class Robot:
         self.time_s += after_s
         return self.gate.watch(self.time_s, round(self.time_s * 1e9))
 
+    def state(self) -> GateState:
+        return self.gate.state
+
     @property
     def refused(self) -> dict[str, int]:
         prefix = "refused_"
@@ -48,7 +51,7 @@ def executed(decision: Decision) -> list[float]:
 
 def test_starts_disarmed_and_passes_nothing() -> None:
     robot = Robot(armed=False)
-    assert robot.gate.state is GateState.DISARMED
+    assert robot.state() is GateState.DISARMED
     assert robot.offer(0.5, 0, 0, 0) == Decision(reason="disarmed")
 
 
@@ -62,10 +65,10 @@ def test_f1_silence_holds_once_and_resumes_after_fresh_commands() -> None:
     """After the time-out one safe command and HOLDING; motion resumes only after N fresh commands."""
     robot = Robot(replace(QUIET, resume_after=3))
     assert [robot.offer(0.2, 0, 0, 0).reason for _ in range(3)] == ["warming_up", "warming_up", ""]
-    assert robot.gate.state is GateState.ACTIVE
+    assert robot.state() is GateState.ACTIVE
     assert not robot.watch(0.11)
     assert robot.watch(0.02)
-    assert robot.gate.state is GateState.HOLDING
+    assert robot.state() is GateState.HOLDING
     assert robot.gate.interrupted
     assert not robot.watch(1.0), "the safe command is sent once"
     assert [robot.offer(0.2, 0, 0, 0).reason for _ in range(3)] == ["warming_up", "warming_up", ""]
@@ -77,14 +80,14 @@ def test_fresh_commands_that_are_far_apart_do_not_add_up() -> None:
     for _ in range(3):
         assert robot.offer(0.2, 0, 0, 0, after_s=1.0).reason == "warming_up"
         robot.watch(0.5)
-    assert robot.gate.state is GateState.HOLDING
+    assert robot.state() is GateState.HOLDING
 
 
 def test_a_repeated_stamp_does_not_add_up_either() -> None:
     robot = Robot(replace(QUIET, resume_after=2))
     assert robot.offer(0.2, 0, 0, 0).reason == "warming_up"
     assert robot.offer(0.2, 0, 0, 0, age_s=0.01, after_s=0.01).reason == "warming_up"
-    assert robot.gate.state is GateState.HOLDING
+    assert robot.state() is GateState.HOLDING
 
 
 def test_silence_is_noticed_though_the_ros_clock_stands_still() -> None:
@@ -121,7 +124,7 @@ def test_bad_commands_in_a_row_abort_until_reset() -> None:
     assert not robot.offer(math.nan, 0, 0, 0).stop
     assert not robot.offer(0.2, 0, 0).stop, "the wrong number of components is bad, too"
     assert robot.offer(math.nan, 0, 0, 0).stop
-    assert robot.gate.state is GateState.ABORTED
+    assert robot.state() is GateState.ABORTED
     assert robot.offer(0.2, 0, 0, 0).reason == "aborted"
     with pytest.raises(GateError, match="call reset first"):
         robot.gate.arm(robot.time_s)
@@ -135,25 +138,25 @@ def test_good_commands_in_between_prevent_the_abort() -> None:
     for _ in range(5):
         assert not robot.offer(math.nan, 0, 0, 0).stop
         robot.offer(0.2, 0, 0, 0)
-    assert robot.gate.state is GateState.ACTIVE
+    assert robot.state() is GateState.ACTIVE
 
 
 def test_nothing_aborts_while_disarmed() -> None:
     robot = Robot(replace(QUIET, abort_after_bad=2), armed=False)
     for _ in range(5):
         assert not robot.offer(math.nan, 0, 0, 0).stop
-    assert robot.gate.state is GateState.DISARMED
+    assert robot.state() is GateState.DISARMED
 
 
 def test_f17_clamps_and_counts_and_aborts_if_it_persists() -> None:
     robot = Robot(replace(QUIET, abort_after_clamped=3))
-    assert robot.gate.state is GateState.HOLDING
+    assert robot.state() is GateState.HOLDING
     assert executed(robot.offer(1.5, -7.0, 0.5, 1.0)) == [1.0, -1.0, 0.5, 1.0]
     assert robot.gate.clamp_ratio == 1.0
     robot.offer(0.5, 0, 0, 0)
     assert robot.gate.clamp_ratio == 0.5
     assert [robot.offer(1.5, 0, 0, 0).stop for _ in range(3)] == [False, False, True]
-    assert robot.gate.state is GateState.ABORTED
+    assert robot.state() is GateState.ABORTED
 
 
 def test_clamping_counts_from_the_first_command_on() -> None:
@@ -204,7 +207,7 @@ def test_f19_without_a_recent_position_nothing_moves() -> None:
     assert robot.offer(0.1, 0, 0, 0).reason == "position_unknown"
     robot.gate.observe_position((0.5, 0.5, 0.5), round((robot.time_s - 0.2) * 1e9))
     assert robot.offer(0.1, 0, 0, 0).reason == "position_unknown"
-    assert robot.gate.state is GateState.HOLDING
+    assert robot.state() is GateState.HOLDING
     with pytest.raises(SpecError, match="x, y and z"):
         Gate(BOX, ActionSpec(("shoulder",), (1.0,)), PERIOD_S)
 
@@ -237,16 +240,16 @@ def test_f37_estop_is_latched_until_an_explicit_reset() -> None:
     robot = Robot()
     robot.offer(0.2, 0, 0, 0)
     assert robot.gate.estop(True, robot.time_s)
-    assert robot.gate.state is GateState.ESTOPPED
+    assert robot.state() is GateState.ESTOPPED
     assert robot.offer(0.2, 0, 0, 0).reason == "estopped"
     with pytest.raises(GateError, match="still pressed"):
         robot.gate.reset()
     assert not robot.gate.estop(False, robot.time_s)
-    assert robot.gate.state is GateState.ESTOPPED, "letting go of the button is no reset"
+    assert robot.state() is GateState.ESTOPPED, "letting go of the button is no reset"
     robot.gate.disarm()
-    assert robot.gate.state is GateState.ESTOPPED
+    assert robot.state() is GateState.ESTOPPED
     robot.gate.reset()
-    assert robot.gate.state is GateState.DISARMED
+    assert robot.state() is GateState.DISARMED
 
 
 def test_f37_a_silent_estop_source_is_a_stop_where_one_is_required() -> None:
@@ -258,14 +261,14 @@ def test_f37_a_silent_estop_source_is_a_stop_where_one_is_required() -> None:
     robot.offer(0.2, 0, 0, 0)
     robot.gate.estop(False, robot.time_s)
     assert robot.watch(0.6)
-    assert robot.gate.state is GateState.ESTOPPED
+    assert robot.state() is GateState.ESTOPPED
 
 
 def test_f11_a_clock_jump_holds_and_starts_over() -> None:
     robot = Robot()
     robot.offer(0.2, 0, 0, 0)
     assert robot.gate.forget()
-    assert robot.gate.state is GateState.HOLDING
+    assert robot.state() is GateState.HOLDING
     robot.time_s -= 50.0
     assert executed(robot.offer(0.25, 0, 0, 0)) == [0.25, 0, 0, 0], "earlier stamps are no longer reordered"
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import subprocess
+import sys
 from array import array
 from pathlib import Path
 from typing import Any
@@ -67,6 +71,9 @@ class Bench:
         self.graph.spin_until(lambda: self.statuses and text(self.statuses[-1], "state") == state, state)
         return self.statuses[-1]
 
+    def wait_count(self, name: str, count: int) -> None:
+        self.graph.spin_until(lambda: self.count(name) == count, f"{count} {name}")
+
     def count(self, name: str) -> int:
         return self.node._gate.counters[name]
 
@@ -92,7 +99,7 @@ def test_starts_disarmed_and_says_so(make_graph: MakeGraph, tmp_path: Path) -> N
     bench = Bench(make_graph(command_node={"driver": write_driver(tmp_path)}))
     bench.wait_for("disarmed")
     bench.act(0.5, 0, 0, 0)
-    bench.graph.spin_until(lambda: bench.count("refused_disarmed") == 1)
+    bench.wait_count("refused_disarmed", 1)
     assert not bench.twists
     assert bench.graph.call(Trigger, "command_node/arm").success
     assert bench.move(0.5, 0, 0, 0) == [0.625, 0, 0]
@@ -114,7 +121,7 @@ def test_f01_silence_makes_the_robot_stand_still_once(make_graph: MakeGraph, tmp
     bench.graph.spin_until(lambda: convert.twist_velocity(bench.twists[-1]) == (0, 0, 0), "the safe command")
     commands = len(bench.twists)
     bench.act(0.5, 0, 0, 0)
-    bench.graph.spin_until(lambda: bench.count("refused_warming_up") == 2, "the first fresh action")
+    bench.wait_count("refused_warming_up", 2)
     assert len(bench.twists) == commands
     bench.act(0.5, 0, 0, 0)
     bench.wait_for("active")
@@ -125,7 +132,7 @@ def test_f10_reordered_actions_are_dropped_and_counted(bench: Bench) -> None:
     early = bench.graph.stamp()
     bench.move(0.5, 0, 0, 0)
     bench.act(1.0, 0, 0, 0, stamp=early)
-    bench.graph.spin_until(lambda: bench.count("refused_reordered") == 1)
+    bench.wait_count("refused_reordered", 1)
     assert len(bench.twists) == 1
 
 
@@ -136,11 +143,11 @@ def test_f16_non_finite_actions_are_dropped_and_abort_in_a_row(make_graph: MakeG
     bench.move(0.5, 0, 0, 0)
     for count, bad in enumerate((math.nan, math.inf), start=1):
         bench.act(0.1, bad, 0, 0)
-        bench.graph.spin_until(lambda count=count: bench.count("refused_non_finite") == count)
+        bench.wait_count("refused_non_finite", count)
     assert bench.move(0.5, 0, 0, 0) == [0.625, 0, 0], "one or two are survived"
     for count in range(3, 6):
         bench.act(0.1, math.nan, 0, 0)
-        bench.graph.spin_until(lambda count=count: bench.count("refused_non_finite") == count)
+        bench.wait_count("refused_non_finite", count)
     status = bench.wait_for("aborted")
     assert status.level == DiagnosticStatus.ERROR
     bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the safe command")
@@ -172,6 +179,34 @@ def test_f18_large_steps_are_limited_and_flagged(make_graph: MakeGraph, tmp_path
     assert bench.count("step_limited") == 2
 
 
+def test_f21_a_hanging_policy_does_not_keep_the_robot_moving(
+    make_graph: MakeGraph, tmp_path: Path, skills: Path
+) -> None:
+    """The policy's process hangs: this one, which is another, sends the safe command and holds."""
+    driver = write_driver(tmp_path, command_timeout_s=0.5)
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    command = [sys.executable, "-m", "reskill_ros.policy_node", "--ros-args", "-p", f"skills:={skills}"]
+    policy = subprocess.Popen(command)
+    try:
+        observations = bench.graph.publisher(Observation, "observation")
+        observation = Observation(task="block", values=array("d", [1.0] * 25))
+
+        def observe() -> None:
+            observation.header.stamp = bench.graph.stamp()
+            observation.episode_step += 1
+            observations.publish(observation)
+
+        timer = bench.graph.probe.create_timer(0.04, observe)
+        bench.wait_for("active")
+        os.kill(policy.pid, signal.SIGSTOP)
+        bench.wait_for("holding")
+        bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the safe command")
+        bench.graph.probe.destroy_timer(timer)
+    finally:
+        policy.kill()
+        policy.wait()
+
+
 def test_f36_deactivation_during_motion_sends_the_safe_command_last(bench: Bench) -> None:
     """Deactivate: the loop stops, then the safe command, and nothing after it; the same on shutdown."""
     bench.move(0.5, 0, 0, 1.0)
@@ -180,7 +215,7 @@ def test_f36_deactivation_during_motion_sends_the_safe_command_last(bench: Bench
     bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the safe command")
     count = len(bench.twists)
     bench.act(0.5, 0, 0, 0)
-    bench.graph.spin_until(lambda: bench.count("refused_disarmed") > 0)
+    bench.wait_count("refused_disarmed", 1)
     assert len(bench.twists) == count
     bench.graph.spin_until(lambda: list(bench.fingers[-1].points[-1].velocities) == [0, 0], "fingers at rest")
     bench.node.trigger_activate()
@@ -247,7 +282,7 @@ def test_f19_the_workspace_box_uses_the_observed_position(make_graph: MakeGraph,
     driver = write_driver(tmp_path, workspace_low=[1.0, 0.5, 0.4], workspace_high=[1.5, 1.0, 0.8])
     bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
     bench.act(1.0, 0, 0, 0)
-    bench.graph.spin_until(lambda: bench.count("refused_position_unknown") == 1)
+    bench.wait_count("refused_position_unknown", 1)
     observation = Observation(values=array("d", [1.5, 0.75, 0.5, *[0.0] * 22]))
     observation.header.stamp = bench.graph.stamp()
     bench.graph.publisher(Observation, "observation").publish(observation)

@@ -68,11 +68,14 @@ class Robot:
             self.pose(topic, stamp)
         return stamp
 
+    def wait(self, count: int) -> None:
+        self.graph.spin_until(lambda: len(self.observations) >= count, f"{count} observations")
+
     def observe(self, *args: Any) -> np.ndarray:
         """Publish everything and wait for the observation."""
         count = len(self.observations)
         self.all(*args)
-        self.graph.spin_until(lambda: len(self.observations) > count, "an observation")
+        self.wait(count + 1)
         return convert.observation_values(self.observations[-1])[0]
 
     def refused(self, reason: str, count: int = 1) -> None:
@@ -116,7 +119,7 @@ def test_observations_equal_the_simulators_bit_for_bit(make_graph: MakeGraph, tm
         message = EpisodeState(episode_id=3, seed=7, step=step)
         message.header.stamp = stamp
         episodes.publish(message)
-        robot.graph.spin_until(lambda step=step: len(robot.observations) > step, f"observation {step}")
+        robot.wait(step + 1)
         np.testing.assert_array_equal(convert.observation_values(robot.observations[-1]), expected)
         assert robot.observations[-1].episode_seed == 7
         expected = simulator.step(rng.uniform(-1, 1, (1, 4)).astype(np.float32)).observation
@@ -209,9 +212,9 @@ def test_poses_in_another_frame_or_no_rotation_are_refused(robot: Robot) -> None
 def test_a_repeated_stamp_repeats_the_observation(robot: Robot) -> None:
     """A driver that waits for its answer asks again; the observation is the same to the last bit."""
     stamp = robot.all()
-    robot.graph.spin_until(lambda: len(robot.observations) == 1)
+    robot.wait(1)
     robot.joints(stamp=stamp)
-    robot.graph.spin_until(lambda: len(robot.observations) == 2, "the same observation again")
+    robot.wait(2)
     assert robot.observations[0] == robot.observations[1]
 
 

@@ -86,13 +86,13 @@ class Graph:
 
     def publisher(self, kind: type, topic: str, profile: QoSProfile = qos.STATE) -> Any:
         """A publisher that has found its subscribers."""
-        publisher = self.probe.create_publisher(kind, topic, profile)
+        publisher: Any = self.probe.create_publisher(kind, topic, profile)
         self.spin_until(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
         return publisher
 
-    def call(self, kind: type, name: str, **fields: Any) -> Any:
+    def call(self, kind: Any, name: str, **fields: Any) -> Any:
         """Call a service."""
-        client = self.probe.create_client(kind, name)
+        client: Any = self.probe.create_client(kind, name)
         self.spin_until(client.service_is_ready, f"service {name}")
         future = client.call_async(kind.Request(**fields))
         self.spin_until(future.done, f"the answer of {name}")

@@ -13,17 +13,21 @@ from typing import Any
 
 import pytest
 import yaml
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from ros_graph import Graph, MakeGraph, text
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.config import config_to_dict
+from reskill_core.resources import config_folder
 from reskill_ros import convert, qos
+from reskill_ros.clock import now_ns
 from reskill_ros.command_node import CommandNode
 from reskill_ros.driver import load_driver
 from reskill_ros.msg import Observation, SkillAction
@@ -222,6 +226,58 @@ def test_f36_deactivation_during_motion_sends_the_safe_command_last(bench: Bench
     bench.move(0.5, 0, 0, 0)
     bench.graph.remove(bench.node)
     bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the last command")
+
+
+def test_f36_the_process_sends_the_safe_command_before_it_ends(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """SIGINT during motion: the last command that reaches the driver is standstill, and the exit code 0."""
+    graph = make_graph()
+    twists = graph.listen(TwistStamped, "command/twist")
+    arguments = ["-p", f"driver:={write_driver(tmp_path)}", "-p", "auto_arm:=true"]
+    process = subprocess.Popen([sys.executable, "-m", "reskill_ros.command_node", "--ros-args", *arguments])
+    try:
+        actions = graph.publisher(SkillAction, "skill_action")
+        action = SkillAction(action=array("f", [0.5, 0, 0, 0]))
+
+        def act() -> None:
+            action.header.stamp = graph.stamp()
+            actions.publish(action)
+
+        timer = graph.probe.create_timer(0.04, act)
+        graph.spin_until(lambda: twists, "motion")
+        process.send_signal(signal.SIGINT)
+        graph.spin_until(lambda: list(convert.twist_velocity(twists[-1])) == STILL, "the safe command")
+        assert process.wait(10) == 0
+        graph.spin_for(0.1)
+        assert list(convert.twist_velocity(twists[-1])) == STILL
+        graph.probe.destroy_timer(timer)
+    finally:
+        process.kill()
+
+
+def test_f11_a_clock_that_jumps_back_stops_the_robot(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """Safe command and HOLDING; afterwards the earlier stamps are the fresh ones."""
+    bench = Bench(make_graph(command_node={"driver": write_driver(tmp_path), "auto_arm": True, "use_sim_time": True}))
+    clock = bench.graph.publisher(Clock, "/clock")
+
+    def set_clock(second: int) -> None:
+        clock.publish(Clock(clock=Time(sec=second)))
+        bench.graph.spin_until(lambda: now_ns(bench.node) == second * 10**9, "the clock")
+
+    set_clock(100)
+    bench.act(0.5, 0, 0, 0, stamp=Time(sec=100))
+    bench.wait_for("active")
+    set_clock(10)
+    assert bench.wait_for("holding").message.endswith("the clock jumped")
+    bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the safe command")
+    bench.act(0.5, 0, 0, 0, stamp=Time(sec=10))
+    bench.wait_for("active")
+
+
+@pytest.mark.parametrize("path", sorted((config_folder() / "drivers").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_drivers_configure_and_start_disarmed(make_graph: MakeGraph, path: Path) -> None:
+    node = make_graph(command_node={"driver": path.stem}).add(CommandNode())
+    assert node.stage == "active"
+    assert node._gate.state.value == "disarmed"
 
 
 def test_f37_estop_by_service_or_topic_is_latched(bench: Bench) -> None:

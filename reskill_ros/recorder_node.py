@@ -51,7 +51,7 @@ class RecorderNode(Node):
         self._assembler = EpisodeAssembler(self._task, values.driver_episodes, values.patience_s)
         self._store = EpisodeStore(Path(values.dataset))
         self._recorded_kind: tuple[str, int] | None = None
-        self._failure = ""
+        self._failure = self._last = ""
         self._lost: Counter[str] = Counter()
         self._resources = ExitStack()
         if not values.driver_episodes:
@@ -115,7 +115,7 @@ class RecorderNode(Node):
                 self.done.set_result(1)
             self._diagnostics.publish()
             return
-        self._failure = ""
+        self._failure, self._last = "", text
         self._lost.clear()
         saved = self._store.counts["saved"]
         self.get_logger().info(f"{text} ({saved} of {values.episodes})" if values.episodes else text)
@@ -159,7 +159,7 @@ class RecorderNode(Node):
     def _report(self, report: Report) -> None:
         report.state = "recording" if self._assembler.recording else "idle"
         report.values = {**self._store.counts, **{f"lost_{topic}": count for topic, count in self._lost.items()}}
-        report.values["abandoned"] = self._assembler.abandoned
+        report.values |= {"abandoned": self._assembler.abandoned, "last_episode": self._last}
         if self._failure:
             report.error(self._failure)
         if self._diagnostics.growth("refused_other_task"):

@@ -64,13 +64,12 @@ class Mlp:
     @classmethod
     def from_weights(cls, weights: Weights, name: str) -> Mlp:
         """Take a network from a checkpoint, batch normalisation folded in."""
-        layers: list[Linear] = []
+        layers = [Linear.from_weights(weights, f"{name}.linear.0")]
         while f"{name}.linear.{len(layers)}.weight" in weights:
-            index = len(layers)
-            layer = Linear.from_weights(weights, f"{name}.linear.{index}")
+            layers.append(Linear.from_weights(weights, f"{name}.linear.{len(layers)}"))
+        for index, layer in enumerate(layers):
             if f"{name}.norm.{index}.weight" in weights:
-                layer = layer.with_batch_norm(weights, f"{name}.norm.{index}")
-            layers.append(layer)
+                layers[index] = layer.with_batch_norm(weights, f"{name}.norm.{index}")
         return cls(tuple(layers))
 
     def __call__(self, inputs: FloatArray) -> FloatArray:

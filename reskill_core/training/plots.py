@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -49,21 +48,22 @@ def plot_actions(path: Path, names: Sequence[str], demonstrated: FloatArray, rec
         demonstrated: (B, H, A) labels of a few windows.
         reconstructed: (B, H, A) decoded at the same observations from the posterior mean.
     """
-    windows = len(demonstrated)
-    figure = Figure(figsize=(3 * windows, 2 * len(names)), layout="constrained")
-    grid: NDArray[np.object_] = figure.subplots(len(names), windows, sharex=True, sharey=True, squeeze=False)
-    for row, name in enumerate(names):
-        for column in range(windows):
-            axes: Axes = grid[row, column]
-            axes.plot(demonstrated[column, :, row], "k.-", label="demonstrated")
-            axes.plot(reconstructed[column, :, row], "C1.-", label="reconstructed")
-            axes.set_ylim(-1.1, 1.1)
-            axes.grid(alpha=0.3)
-        grid[row, 0].set_ylabel(name)
-    for column in range(windows):
-        grid[-1, column].set_xlabel("control step")
-        grid[0, column].set_title(f"validation window {column + 1}")
-    grid[0, 0].legend(fontsize="small")
+    windows, horizon, _ = demonstrated.shape
+    figure = Figure(figsize=(2.4 * windows, 2 * len(names)), layout="constrained")
+    grid = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    # The windows follow each other, with a gap between them.
+    steps = np.arange(windows)[:, None] * (horizon + 2) + np.arange(horizon)
+    for component, (axes, name) in enumerate(zip(grid, names, strict=True)):
+        for window in range(windows):
+            label = ("demonstrated", "reconstructed") if window == 0 else (None, None)
+            axes.plot(steps[window], demonstrated[window, :, component], "k.-", label=label[0])
+            axes.plot(steps[window], reconstructed[window, :, component], "C1.-", label=label[1])
+        axes.set(ylabel=name, ylim=(-1.1, 1.1))
+        axes.grid(alpha=0.3)
+    grid[0].set_title("actions in windows of held-out demonstrations")
+    grid[0].legend(fontsize="small")
+    centres = steps.mean(axis=1)
+    grid[-1].set_xticks(centres, [f"window {window + 1}: {horizon} steps" for window in range(windows)])
     _save(figure, path)
 
 

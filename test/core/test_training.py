@@ -1,0 +1,349 @@
+"""Skill training: it learns, it can be killed, it refuses what would spoil a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from skill_fixtures import TASK, random_model, small_config, training_config, write_reaching_data
+
+import reskill_core
+from reskill_core.checkpoint import load_checkpoint, load_training_state
+from reskill_core.cli.train_skills import add_parser
+from reskill_core.config import config_from_dict, load_config, save_config
+from reskill_core.data import DemoDataset, write_splits
+from reskill_core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from reskill_core.models.config import EncoderConfig, FeatureConfig
+from reskill_core.resources import config_folder
+from reskill_core.runtime import SkillModule
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
+from reskill_core.training.config import OptimiserConfig, SkillTrainingConfig
+from reskill_core.training.metrics import MetricsLogger, read_metrics
+from reskill_core.training.skill_learner import SkillLearner, learning_rate_factor
+from reskill_core.training.skill_trainer import SkillTrainer, train_skills
+from reskill_core.training.split import held_out_episodes
+
+_CLOCK_TAGS = ("train/windows_per_s", "train/data_share")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_reaching_data(tmp_path_factory.mktemp("data") / "reach")
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A run that was never interrupted."""
+    config = training_config(data, tmp_path_factory.mktemp("runs") / "whole")
+    return config, train_skills(config, show_progress=False)
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
+    """Plots take most of the time of a small run; the run of ``finished`` has them."""
+    monkeypatch.setattr(SkillTrainer, "_plot", lambda trainer: None)
+
+
+def rows_without_clock(run: Path) -> list[dict[str, float]]:
+    return [{tag: value for tag, value in row.items() if tag not in _CLOCK_TAGS} for row in read_metrics(run)]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Same weights, training state and metrics, to the last bit."""
+    for load in (lambda run: load_checkpoint(run / "checkpoints/last", SKILL_MODULE_KIND).weights, load_training_state):
+        expected, found = load(one), load(other)
+        assert expected.keys() == found.keys()
+        for name, value in expected.items():
+            np.testing.assert_equal(found[name], value, err_msg=name)
+    assert rows_without_clock(one) == rows_without_clock(other)
+
+
+class TestLearning:
+    def test_learns_to_reconstruct_and_the_prior_to_predict(self, data, tmp_path):
+        optimiser = OptimiserConfig(learning_rate=5e-3, prior_learning_rate=5e-3, warmup_steps=20)
+        config = training_config(data, tmp_path / "run", optimiser=optimiser, steps=300, validate_every=50)
+        result = train_skills(config, show_progress=False)
+        rows = [row for row in read_metrics(result.run) if "validation/loss" in row]
+        assert result.validation["validation/action_mse"] < 0.03
+        assert rows[-1]["validation/reconstruction"] < 0.3 * rows[0]["validation/reconstruction"]
+        assert result.validation["validation/prior_nll"] < result.validation["validation/normal_nll"] - 1
+
+    def test_leaves_a_complete_run_folder(self, finished):
+        config, result = finished
+        for name in ("config.yaml", "metrics.jsonl", "plots/losses.png", "plots/actions.png"):
+            assert (result.run / name).stat().st_size > 0, name
+        assert list((result.run / "tensorboard").glob("events*"))
+        assert load_config(SkillTrainingConfig, result.run / "config.yaml") == config
+        names = {path.name for path in (result.run / "checkpoints").iterdir()}
+        assert names == {"00000030", "00000040", "best", "last", f"{result.best_step:08d}"}
+        module = SkillModule.load(result.run)
+        assert module.task_spec == TASK
+        assert module.checkpoint.document["validation"] == result.validation
+
+    def test_best_checkpoint_is_the_one_of_the_lowest_validation_loss(self, data, tmp_path, monkeypatch):
+        monkeypatch.setattr(SkillLearner, "validate", _losses_in_turn(4.0, 2.0, 3.0, 5.0))
+        result = train_skills(training_config(data, tmp_path / "run", keep_checkpoints=1), show_progress=False)
+        assert result.best_step == 20
+        assert result.validation == {"validation/loss": 2.0}
+        assert result.checkpoint.resolve().name == "00000020"
+        assert sorted(path.name for path in result.checkpoint.parent.glob("0*")) == ["00000020", "00000040"]
+
+    def test_stops_early_when_validation_stands_still(self, data, tmp_path, monkeypatch):
+        monkeypatch.setattr(SkillLearner, "validate", _losses_in_turn(4.0, 2.0, 2.0, 2.5, 1.0))
+        config = training_config(data, tmp_path / "run", patience=2, steps=1000)
+        result = train_skills(config, show_progress=False)
+        assert (result.steps, result.best_step) == (40, 20)
+
+    def test_update_moves_every_parameter(self):
+        model = random_model(small_config(norm="batch"))
+        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        learner = SkillLearner(model, OptimiserConfig(), beta=1e-3, seed=0)
+        rng = np.random.default_rng(0)
+        window = rng.normal(size=(16, 4, TASK.obs.dim)).astype(np.float32) * np.float32(0.1) + np.float32(0.8)
+        learner.update(window, rng.uniform(-1, 1, (16, 4, 4)).astype(np.float32), rate=1.0)
+        still = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+        assert still == []
+
+    def test_learning_rate_by_hand(self):
+        cosine = OptimiserConfig(warmup_steps=10)
+        assert learning_rate_factor(cosine, 0, 100) == pytest.approx(0.1)
+        assert learning_rate_factor(cosine, 50, 100) == pytest.approx(0.5)
+        assert learning_rate_factor(cosine, 99, 100) < 1e-3
+        assert learning_rate_factor(replace(cosine, schedule="constant"), 99, 100) == 1
+
+    def test_held_out_episodes_are_those_not_trained_on(self, data, finished):
+        dataset = DemoDataset.open(data)
+        checkpoint = load_checkpoint(finished[1].run, SKILL_MODULE_KIND)
+        held_out = held_out_episodes(checkpoint, dataset)
+        assert len(held_out) == 8
+        np.testing.assert_array_equal(held_out, dataset.split(0.2, 0)[1])
+
+    def test_a_split_kept_with_the_data_is_used(self, tmp_path):
+        folder = write_reaching_data(tmp_path / "data", episodes=10)
+        parts = write_splits(DemoDataset.open(folder), {"train": 0.5, "validation": 0.5}, seed=3)
+        result = train_skills(training_config(folder, tmp_path / "run", steps=10), show_progress=False)
+        checkpoint = load_checkpoint(result.run, SKILL_MODULE_KIND)
+        np.testing.assert_array_equal(held_out_episodes(checkpoint, DemoDataset.open(folder)), parts["validation"])
+
+    def test_held_out_episodes_of_other_data_are_unknown(self, finished, tmp_path):
+        other = DemoDataset.open(write_reaching_data(tmp_path / "other", episodes=7))
+        with pytest.raises(DataError, match="trained on other episodes"):
+            held_out_episodes(load_checkpoint(finished[1].run, SKILL_MODULE_KIND), other)
+
+
+class TestResume:
+    # F43: SIGKILL wherever it hits; the same command continues to the same bits.
+    def test_killed_training_continues_to_the_same_bits(self, data, finished, tmp_path):
+        config = replace(finished[0], out=str(tmp_path / "killed"))
+        save_config(config, tmp_path / "config.yaml")
+        command = [sys.executable, "-c", _RUN, str(tmp_path / "config.yaml")]
+        last = tmp_path / "killed" / "checkpoints" / "last"
+        kills = 0
+        for wanted in ("00000010", "00000030"):
+            process = subprocess.Popen(command)
+            while process.poll() is None and not (last.exists() and last.resolve().name >= wanted):
+                time.sleep(0.001)
+            process.kill()
+            kills += process.wait() == -signal.SIGKILL
+        assert kills >= 1
+        train_skills(config, show_progress=False)
+        assert_same_run(finished[1].run, tmp_path / "killed")
+
+    @pytest.mark.parametrize("changes", [{"encoder": EncoderConfig("lstm", (8,))}, {"norm": "batch"}])
+    def test_interrupted_between_checkpoints(self, data, tmp_path, changes, monkeypatch):
+        model = small_config(**changes)
+        whole = train_skills(training_config(data, tmp_path / "whole", model=model), show_progress=False)
+        config = training_config(data, tmp_path / "again", model=model)
+        with monkeypatch.context() as patch:
+            patch.setattr(SkillLearner, "update", _interrupt_after(SkillLearner.update, 27))
+            with pytest.raises(KeyboardInterrupt):
+                train_skills(config, show_progress=False)
+        assert read_metrics(tmp_path / "again")[-1]["step"] == 25
+        train_skills(config, show_progress=False)
+        assert_same_run(whole.run, tmp_path / "again")
+
+    def test_killed_between_checkpoint_and_link(self, data, finished, tmp_path, monkeypatch):
+        config = replace(finished[0], out=str(tmp_path / "run"))
+
+        def killed(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        train_skills(replace(config, steps=40), show_progress=False)
+        run = tmp_path / "run" / "checkpoints"
+        # As if killed after step 40 was written and before `last` moved there.
+        (run / "last").unlink()
+        (run / "last").symlink_to("00000030")
+        with monkeypatch.context() as patch:
+            patch.setattr(SkillLearner, "update", killed)
+            with pytest.raises(KeyboardInterrupt):
+                train_skills(config, show_progress=False)
+        assert not (run / "00000040").exists()
+        train_skills(config, show_progress=False)
+        assert_same_run(finished[1].run, tmp_path / "run")
+
+    def test_finished_run_is_left_as_it_is(self, finished):
+        config, result = finished
+        before = (result.run / "metrics.jsonl").read_text()
+        again = train_skills(config, show_progress=False)
+        assert again == result
+        assert (result.run / "metrics.jsonl").read_text() == before
+
+    def test_runs_of_one_seed_are_equal_and_of_two_are_not(self, finished, tmp_path):
+        same = replace(finished[0], out=str(tmp_path / "same"))
+        train_skills(same, show_progress=False)
+        assert_same_run(finished[1].run, tmp_path / "same")
+        other = train_skills(replace(same, out=str(tmp_path / "other"), seed=1), show_progress=False)
+        assert other.validation != finished[1].validation
+
+    def test_other_settings_are_refused_one_by_one(self, finished):
+        config = replace(finished[0], beta=0.5, model=replace(finished[0].model, latent_dim=2))
+        with pytest.raises(CheckpointError) as caught:
+            train_skills(config, show_progress=False)
+        message = str(caught.value)
+        assert "training.beta: 0.001 != 0.5" in message
+        assert "training.model.latent_dim: 3 != 2" in message
+        assert "out=" in message
+
+    def test_other_data_are_refused(self, finished, tmp_path):
+        other = write_reaching_data(tmp_path / "other", episodes=41)
+        with pytest.raises(CheckpointError, match=r"data\.num_episodes: 40 != 41"):
+            train_skills(replace(finished[0], data=str(other)), show_progress=False)
+
+    def test_moved_folders_continue(self, finished, tmp_path, data):
+        shutil.copytree(finished[1].run, tmp_path / "moved", symlinks=True)
+        shutil.copytree(data, tmp_path / "data")
+        config = replace(finished[0], out=str(tmp_path / "moved"), data=str(tmp_path / "data"))
+        assert train_skills(config, show_progress=False).validation == finished[1].validation
+
+    def test_damaged_last_checkpoint_is_named(self, data, tmp_path):
+        config = training_config(data, tmp_path / "run", steps=10)
+        train_skills(config, show_progress=False)
+        weights = tmp_path / "run" / "checkpoints" / "last" / "weights.safetensors"
+        os.truncate(weights, 100)
+        with pytest.raises(CheckpointError, match=r"weights\.safetensors has 100 bytes"):
+            train_skills(config, show_progress=False)
+
+
+_RUN = """
+import sys
+from reskill_core.config import load_config
+from reskill_core.training.config import SkillTrainingConfig
+from reskill_core.training.skill_trainer import SkillTrainer, train_skills
+train_skills(load_config(SkillTrainingConfig, sys.argv[1]), show_progress=False)
+"""
+
+
+def _losses_in_turn(*losses):
+    remaining = list(losses)
+    return lambda learner, batch: {"loss": remaining.pop(0)}
+
+
+def _interrupt_after(method, calls):
+    made = 0
+
+    def limited(*args):
+        nonlocal made
+        made += 1
+        if made > calls:
+            raise KeyboardInterrupt
+        return method(*args)
+
+    return limited
+
+
+class TestNotFinite:
+    # F44
+    def test_stops_with_the_batch_and_keeps_the_last_good_checkpoint(self, data, tmp_path, monkeypatch):
+        config = training_config(data, tmp_path / "run")
+        update, step = SkillLearner.update, iter(range(100))
+
+        def poisoned(learner, observation, action, rate):
+            if next(step) == 25:
+                observation[3, 1, 0] = np.nan
+            return update(learner, observation, action, rate)
+
+        monkeypatch.setattr(SkillLearner, "update", poisoned)
+        with pytest.raises(TrainingError, match=r"step 25: not finite: .*reconstruction") as caught:
+            train_skills(config, show_progress=False)
+        folder = tmp_path / "run" / "not_finite_batch"
+        assert str(folder) in str(caught.value)
+        batch = load_file(folder / "batch.safetensors")
+        assert np.argwhere(np.isnan(batch["observation"])).tolist() == [[3, 1, 0]]
+        report = json.loads((folder / "report.json").read_text())
+        assert report["terms"]["reconstruction"] == "nan"
+        assert load_training_state(tmp_path / "run" / "checkpoints" / "last")["progress"]["step"] == 20
+
+    def test_leaves_the_model_as_it_was(self):
+        model = random_model(small_config())
+        learner = SkillLearner(model, OptimiserConfig(), beta=1e-3, seed=0)
+        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        window = np.full((2, 4, TASK.obs.dim), np.nan, np.float32)
+        with pytest.raises(TrainingError):
+            learner.update(window, np.zeros((2, 4, 4), np.float32), rate=1.0)
+        assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+
+
+class TestMetrics:
+    def test_every_tag_is_in_the_glossary(self, finished):
+        readme = (Path(reskill_core.__file__).parent / "README.md").read_text()
+        explained = set(re.findall(r"^\| `((?:train|validation)/\w+)`", readme, re.MULTILINE))
+        logged = {tag for row in read_metrics(finished[1].run) for tag in row if tag != "step"}
+        assert logged == explained
+
+    def test_torn_and_lost_rows_are_dropped_on_resume(self, tmp_path):
+        with MetricsLogger(tmp_path, 0) as logger:
+            for step in (1, 2, 3):
+                logger.log(step, {"train/loss": 1.0 / step})
+        with (tmp_path / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 4, "train/lo')
+        with MetricsLogger(tmp_path, 2):
+            pass
+        assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2]
+
+
+class TestConfiguration:
+    def test_shipped_configurations_are_valid_and_differ_from_nothing_unknown(self):
+        for path in sorted((config_folder() / "skills").glob("*.yaml")):
+            assert load_config(SkillTrainingConfig, path).model.features.relative
+
+    def test_all_faults_at_once(self):
+        document = {"data": "d", "out": "o", "steps": 0, "validation_fraction": 1.5, "log_every": 7}
+        with pytest.raises(ConfigError) as caught:
+            config_from_dict(SkillTrainingConfig, {**document, "optimiser": {"learning_rate": 0}})
+        message = str(caught.value)
+        assert all(name in message for name in ("steps", "validation_fraction", "validate_every", "learning_rate"))
+
+    def test_model_that_does_not_fit_the_task(self, data, tmp_path):
+        features = FeatureConfig(relative=(("goal_position", "block_position"),))
+        config = training_config(data, tmp_path / "run", model=small_config(features=features))
+        with pytest.raises(ConfigError, match="'block_position' is no position term"):
+            train_skills(config, show_progress=False)
+
+    def test_episodes_shorter_than_a_skill(self, data, tmp_path):
+        config = training_config(data, tmp_path / "run", model=small_config(horizon=50))
+        with pytest.raises(DataError, match="no window of 50 steps"):
+            train_skills(config, show_progress=False)
+
+
+def test_command_line(data, tmp_path, capsys):
+    root = argparse.ArgumentParser()
+    add_parser(root.add_subparsers())
+    overrides = ["steps=10", "validate_every=10", "log_every=5", "batch_size=16", "threads=1", f"out={tmp_path}/run"]
+    relative = "model.features.relative=[[goal_position,gripper_position]]"
+    options = root.parse_args(["train-skills", "skills/block.yaml", f"data={data}", relative, *overrides, "--quiet"])
+    assert options.handler(options) == 0
+    assert "trained 10 steps" in capsys.readouterr().out
+    assert SkillModule.load(tmp_path / "run").horizon == 10

@@ -37,6 +37,8 @@ class ShardReader:
         self.folder = folder
         self.skipped: list[str] = []
         self._refuse = on_bad_shard == "refuse"
+        # Before the files are listed: a shard that is being added meanwhile must not look lost.
+        self._expected = read_manifest(folder) or {}
         self._paths = find_shards(folder)
         if not self._paths:
             raise DataError(f"{folder} has no shards such as {shard_name(0)}; it is not a data set or is still empty")
@@ -47,7 +49,7 @@ class ShardReader:
         Raises:
             DataError: something is damaged and ``on_bad_shard`` is ``refuse``.
         """
-        for index in sorted((read_manifest(self.folder) or {}).keys() - self._paths.keys()):
+        for index in sorted(self._expected.keys() - self._paths.keys()):
             self._leave_out(f"{self.folder / shard_name(index)} was written but is missing now")
         spec: DatasetSpec | None = None
         for path in self._paths.values():

@@ -57,8 +57,8 @@ def validate(folder: Path | str, progress: Progress = _no_progress) -> Validatio
     """
     folder = Path(folder)
     result = Validation()
+    manifest = read_manifest(folder)  # First: a shard that is being added meanwhile must not look lost.
     paths = find_shards(folder)
-    manifest = read_manifest(folder)
     if not paths:
         result.problems.append(f"{folder} has no shards such as {shard_name(0)}")
     _check_index(folder, paths, manifest, result)

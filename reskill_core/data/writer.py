@@ -103,8 +103,11 @@ class DatasetWriter:
             extra: facts about this shard alone, ready for JSON.
 
         Raises:
-            DataError: the index is taken, an episode does not fit, or the disk refuses; nothing was stored then.
+            DataError: the index is taken, an episode does not fit, the disk refuses, or the writer is closed; nothing
+                was stored then.
         """
+        if self._lock < 0:
+            raise DataError(f"the writer of {self.folder} is closed; open a new one to add to it")
         index = self.next_index if index is None else index
         if index < 0:
             raise DataError(f"the index of a shard must be at least 0, got {index}")
@@ -164,6 +167,8 @@ class DatasetWriter:
             spec_checked = True
             if entry is None or not is_known:
                 size = path.stat().st_size
+                if entry is not None:
+                    _LOG.warning("%s has %d bytes, %d were written: it was replaced", path, size, entry.size_bytes)
                 entry = ShardEntry(header.num_episodes, header.num_steps, size, sha256_of(path))
             self._entries[index] = entry
         for index in known.keys() - paths.keys():

@@ -57,6 +57,15 @@ def test_sampling_reaches_every_window_and_is_reproducible(dataset: DemoDataset)
     assert {row.tobytes() for row in observation} == {row.tobytes() for row in every}
 
 
+def test_windows_of_a_data_set_mapped_from_a_file(dataset: DemoDataset) -> None:
+    mapped = DemoDataset.open(dataset.folder, memory_limit_bytes=0)
+    indices = np.array([0, 9, 3])
+    for left, right in zip(
+        WindowSampler(mapped, None, 4).gather(indices), WindowSampler(dataset, None, 4).gather(indices), strict=True
+    ):
+        np.testing.assert_array_equal(left, right)
+
+
 def test_windows_are_copies(dataset: DemoDataset) -> None:
     sampler = WindowSampler(dataset, None, 3)
     observation, _ = sampler.gather(np.array([0]))

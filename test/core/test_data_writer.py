@@ -89,6 +89,13 @@ def test_without_resume_existing_data_are_refused(tmp_path: Path) -> None:
         DatasetWriter(tmp_path, SPEC, resume=False)
 
 
+def test_a_closed_writer_adds_nothing(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path, SPEC) as writer:
+        pass
+    with pytest.raises(DataError, match="is closed"):
+        writer.add_shard(synthetic_episodes(SPEC, 1))
+
+
 def test_bad_episodes_leave_the_data_set_as_it_was(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     bad = replace(synthetic_episodes(SPEC, 1, 7)[0], reward=np.zeros(1, np.float32))

@@ -85,22 +85,25 @@ def test_one_bad_shard_is_refused_or_skipped_by_name(
     np.testing.assert_array_equal(dataset.episode(2).sim_state, EPISODES[4].sim_state)
 
 
-def test_one_bad_episode_is_refused_or_left_out_by_name(folder: Path) -> None:
+def test_bad_episodes_are_refused_or_left_out_by_name(folder: Path) -> None:
     first_of_second = EPISODES[2].num_steps
     with another_program(shard(folder, 1)) as file:
         file["observation"][first_of_second + 1, 2] = np.nan
         file["executed_action"][first_of_second, 0] = 1.5
+    with another_program(shard(folder, 4)) as file:
+        file["reward"][2] = np.inf
     with pytest.raises(DataError, match="episode 1: observation has a value that is not finite at step 1"):
         DemoDataset.open(folder)
     dataset = DemoDataset.open(folder, on_bad_shard="skip")
-    (reason,) = dataset.skipped
-    assert "shard-000001.h5: episode 1" in reason
-    assert "executed_action has a value beyond 1 at step 0" in reason
-    assert dataset.seed.tolist() == seeds_without(3)
-    expected = np.concatenate([episode.observation for i, episode in enumerate(EPISODES) if i != 3])
-    np.testing.assert_array_equal(dataset.observation, expected)
-    for index, original in ((2, 2), (3, 4)):
-        np.testing.assert_array_equal(dataset.episode(index).sim_state, EPISODES[original].sim_state)
+    first, second = dataset.skipped
+    assert "shard-000001.h5: episode 1" in first
+    assert "executed_action has a value beyond 1 at step 0" in first
+    assert "shard-000004.h5: episode 0: reward has a value that is not finite at step 2" in second
+    assert dataset.seed.tolist() == seeds_without(3, 8)
+    kept = [episode for index, episode in enumerate(EPISODES) if index not in (3, 8)]
+    np.testing.assert_array_equal(dataset.observation, np.concatenate([episode.observation for episode in kept]))
+    np.testing.assert_array_equal(dataset.sim_state[:], np.concatenate([episode.sim_state for episode in kept]))
+    np.testing.assert_array_equal(dataset.episode(7).sim_state, EPISODES[9].sim_state)
 
 
 def test_nothing_usable_is_an_error_even_when_skipping(tmp_path: Path) -> None:

@@ -31,6 +31,19 @@ JOINT_NAMES = (
     "r_gripper_finger_joint",
     "l_gripper_finger_joint",
 )
+# Where the joints that the slimmer profiles fix stand when episodes start [m or rad, from the model's own zero]. Of
+# these a driver publishes torso and head; the head's tilt reads 0.06 rad at the model's zero.
+FIXED_JOINTS_START = {
+    "slide0": 0.405,
+    "slide1": 0.48,
+    "slide2": 0.0,
+    "torso_lift_joint": 0.0012579,
+    "head_pan_joint": 0.0,
+    "head_tilt_joint": 0.0,
+}
+FIXED_JOINT_READINGS = {"torso_lift_joint": 0.0012579, "head_pan_joint": 0.0, "head_tilt_joint": 0.06}
+FINGER_GEOMS = ("robot0:r_gripper_finger_link", "robot0:l_gripper_finger_link")
+COLLIDING_GEOMS = ("robot0:gripper_link", *FINGER_GEOMS)
 # In the order of the classic observation, and of the model's actuators.
 FINGER_JOINTS = ("r_gripper_finger_joint", "l_gripper_finger_joint")
 FINGER_ACTUATORS = ("l_gripper_finger_joint", "r_gripper_finger_joint")

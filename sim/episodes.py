@@ -112,7 +112,7 @@ def run_episodes(
 def _outcome(result: StepResult, at: int) -> dict[str, Any]:
     return {
         "final_observation": result.observation[at].astype(np.float32),
-        "success": bool(result.terminated[at]),
+        "success": bool(result.success[at]),
         "terminated": bool(result.terminated[at]),
         "truncated": bool(result.truncated[at]),
     }

@@ -12,10 +12,10 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from reskill_core.errors import SimulationError, require_choice
+from reskill_core.errors import SimulationError
 from reskill_sim import constants
+from reskill_sim.profiles import Profile, get_profile
 
-PROFILES = ("exact",)
 OBJECT_DAMPING = 0.01
 
 
@@ -80,17 +80,18 @@ def asset_folder() -> Path:
     return Path(package.origin).parent / "envs" / "assets" / "fetch"
 
 
-def build_model(scene: Scene, profile: str = "exact") -> mujoco.MjModel:
-    """Compile a scene.
+EXACT = get_profile("exact")
+
+
+def build_model(scene: Scene, profile: Profile = EXACT) -> mujoco.MjModel:
+    """Compile a scene as detailed as the profile says.
 
     Sensors, in this order: position and quaternion of the gripper link, position of the grip site, then position of
     the observed frame and quaternion of each object.
 
     Raises:
-        ConfigError: unknown profile.
         SimulationError: the Fetch model is not installed.
     """
-    require_choice("simulator profile", profile, PROFILES)
     spec = mujoco.MjSpec.from_file(str(asset_folder() / "pick_and_place.xml"))
     spec.delete(spec.body("object0"))
     table = spec.body("table0")
@@ -99,16 +100,38 @@ def build_model(scene: Scene, profile: str = "exact") -> mujoco.MjModel:
     for item in scene.objects:
         _add_object(spec, item)
     _add_sensors(spec, scene)
+    spec.option.timestep = profile.timestep_s
+    if profile.slim:
+        _slim_down(spec, profile)
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 960
     model = spec.compile()
     # The gripper follows the mocap body itself, not the offset between the two in the model's resting pose.
     welds = model.eq_type == mujoco.mjtEq.mjEQ_WELD
     model.eq_data[welds, :7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    model.eq_solref[welds, 0] = profile.weld_time_constant_s
     for item in scene.objects:
         # Set in the compiled model: how a specification states damping differs between MuJoCo versions.
         first = model.jnt_dofadr[model.joint(f"{item.name}:joint").id]
         model.dof_damping[first : first + 6] = OBJECT_DAMPING
     return model
+
+
+def _slim_down(spec: mujoco.MjSpec, profile: Profile) -> None:
+    """Fix base, torso and head where episodes start, and let of the robot only gripper and fingers collide."""
+    for name, position in constants.FIXED_JOINTS_START.items():
+        joint = spec.joint(constants.MODEL_PREFIX + name)
+        if joint.type == mujoco.mjtJoint.mjJNT_SLIDE:
+            joint.parent.pos = joint.parent.pos + np.array(joint.axis) * position
+        elif position:
+            raise SimulationError(f"hinge {name} can be fixed at 0 only, got {position}")
+        spec.delete(joint)
+    for geom in spec.geoms:
+        if geom.name.startswith(constants.MODEL_PREFIX) and geom.name not in constants.COLLIDING_GEOMS:
+            geom.contype = geom.conaffinity = 0
+        if geom.name in constants.FINGER_GEOMS:
+            geom.condim = profile.finger_condim
+    # Few bodies: finding out which of them are independent costs more than it saves.
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
 
 
 def _add_object(spec: mujoco.MjSpec, item: SceneObject) -> None:
@@ -147,8 +170,10 @@ def start_state(model: mujoco.MjModel) -> mujoco.MjData:
     The objects are far away meanwhile; time is set back to zero, velocities are kept as they are.
     """
     data = mujoco.MjData(model)
+    joints = {model.joint(index).name for index in range(model.njnt)}
     for name, value in constants.BASE_JOINTS_START.items():
-        data.joint(name).qpos = value
+        if name in joints:
+            data.joint(name).qpos = value
     for joint in range(model.njnt):
         if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
             address = model.jnt_qposadr[joint]
@@ -158,7 +183,7 @@ def start_state(model: mujoco.MjModel) -> mujoco.MjData:
     mocap = model.body(constants.MOCAP_BODY).mocapid[0]
     data.mocap_pos[mocap] = data.site(constants.GRIP_SITE).xpos + constants.START_OFFSET_M
     data.mocap_quat[mocap] = constants.GRIPPER_DOWN_WXYZ
-    substeps = round(constants.CONTROL_PERIOD_S / constants.TIMESTEP_S)
+    substeps = round(constants.CONTROL_PERIOD_S / model.opt.timestep)
     mujoco.mj_step(model, data, nstep=constants.START_SETTLE_STEPS * substeps)
     data.time = 0.0
     mujoco.mj_forward(model, data)

@@ -20,6 +20,7 @@ from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.rotations import matrix_from_quat
 from reskill_core.seeding import episode_rng
 from reskill_sim import constants
+from reskill_sim.profiles import get_profile
 from reskill_sim.scene import build_model, start_state
 from reskill_sim.tasks.base import BoolArray, EpisodeStart, FloatArray, Task
 
@@ -100,7 +101,9 @@ class Simulator:
         if num_envs < 1 or threads < 0:
             raise SimulationError(f"need num_envs >= 1 and threads >= 0, got {num_envs} and {threads}")
         self.task, self.num_envs, self.profile = task, num_envs, profile
-        self.model = build_model(task.scene, profile)
+        settings = get_profile(profile)
+        self.model = build_model(task.scene, settings)
+        self._workspace_w, self._action_gain = settings.workspace_w, settings.action_gain
         start = start_state(self.model)
         self._substeps = round(task.spec.control_period_s / self.model.opt.timestep)
         self._layout = _RowLayout(self.model, len(task.spec.obs.frames))
@@ -111,9 +114,11 @@ class Simulator:
         self._start_row = self._row_of(start)
         self._finger_qpos = np.array(self._joint_addresses(constants.FINGER_JOINTS)) + 1
         self._actuated_qpos = np.array(self._joint_addresses(constants.FINGER_ACTUATORS)) + 1
-        self._joint_qpos = np.array(self._joint_addresses(constants.JOINT_NAMES))
+        self._moving = np.array([name not in self._fixed_joints() for name in constants.JOINT_NAMES])
+        moving = [name for name in constants.JOINT_NAMES if name not in self._fixed_joints()]
+        self._joint_qpos = np.array(self._joint_addresses(moving))
         self._joint_qvel = np.array(
-            [self.model.jnt_dofadr[self.model.joint(constants.MODEL_PREFIX + n).id] for n in constants.JOINT_NAMES]
+            [self.model.jnt_dofadr[self.model.joint(constants.MODEL_PREFIX + name).id] for name in moving]
         )
         self._object_qpos = [
             1 + int(self.model.jnt_qposadr[self.model.joint(f"{item.name}:joint").id]) for item in task.scene.objects
@@ -228,11 +233,15 @@ class Simulator:
 
     def joint_positions(self, index: int = 0) -> FloatArray:
         """(J,) positions of the joints :attr:`joint_names` [m or rad]."""
-        return self._rows[index, self._layout.qpos][self._joint_qpos]
+        readings = np.array([constants.FIXED_JOINT_READINGS.get(name, 0.0) for name in constants.JOINT_NAMES])
+        readings[self._moving] = self._rows[index, self._layout.qpos][self._joint_qpos]
+        return readings
 
     def joint_velocities(self, index: int = 0) -> FloatArray:
         """(J,) velocities of the joints :attr:`joint_names` [m/s or rad/s]."""
-        return self._rows[index, self._layout.qvel][self._joint_qvel]
+        readings = np.zeros(len(constants.JOINT_NAMES))
+        readings[self._moving] = self._rows[index, self._layout.qvel][self._joint_qvel]
+        return readings
 
     # ------------------------------------------------------------------ saving and restoring
 
@@ -276,7 +285,10 @@ class Simulator:
         command = actions * self._displacement
         control = np.empty((len(rows), self._substeps, 9))
         control[:, :, :2] = (rows[:, self._actuated_qpos] + command[:, 3:4])[:, None]
-        control[:, :, 2:5] = (sensors[:, 0:3] + command[:, :3])[:, None]
+        target = sensors[:, 0:3] + self._action_gain * command[:, :3]
+        if self._workspace_w is not None:
+            target = np.clip(target, *self._workspace_w)
+        control[:, :, 2:5] = target[:, None]
         control[:, :, 5:9] = (sensors[:, 3:7] + constants.GRIPPER_DOWN_WXYZ)[:, None]
         physics = np.empty((len(rows), self._substeps, self._layout.physics.stop))
         readings = np.empty((len(rows), self._substeps, self.model.nsensordata))
@@ -337,6 +349,11 @@ class Simulator:
         row[self._layout.physics] = physics
         row[self._layout.sensors] = data.sensordata
         return row
+
+    def _fixed_joints(self) -> set[str]:
+        """Joints of the real robot that the profile's model does not have."""
+        present = {self.model.joint(index).name for index in range(self.model.njnt)}
+        return {name for name in constants.JOINT_NAMES if constants.MODEL_PREFIX + name not in present}
 
     def _joint_addresses(self, names: Sequence[str]) -> list[int]:
         return [int(self.model.jnt_qposadr[self.model.joint(constants.MODEL_PREFIX + n).id]) for n in names]

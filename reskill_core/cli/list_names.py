@@ -16,7 +16,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the names."""
     from reskill_sim.demonstrators import CONTROLLERS
-    from reskill_sim.scene import PROFILES
+    from reskill_sim.profiles import PROFILES
     from reskill_sim.tasks import TASKS, get_task
 
     print("tasks:")

@@ -80,9 +80,7 @@ def test_outcome_by_hand() -> None:
     still = outcome_of(TASK.spec, episode_with([[1.3, 0.7, 0.425], [1.3, 0.71, 0.425]], goal))
     assert (still.moved, still.lifted, still.reached) == (False, False, False)
     assert still.final_distance_m == pytest.approx(0.09, abs=1e-6)
-    through = outcome_of(
-        TASK.spec, episode_with([[1.3, 0.7, 0.425], [1.3, 0.78, 0.46], [1.3, 0.9, 0.425]], goal)
-    )
+    through = outcome_of(TASK.spec, episode_with([[1.3, 0.7, 0.425], [1.3, 0.78, 0.46], [1.3, 0.9, 0.425]], goal))
     assert (through.moved, through.lifted, through.reached) == (True, True, True)
     assert through.final_distance_m == pytest.approx(0.1, abs=1e-6)
 

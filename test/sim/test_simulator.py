@@ -10,7 +10,9 @@ import pytest
 
 from reskill_core.errors import ConfigError, SimulationError, SpecError
 from reskill_sim import constants
+from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.kinematics import GripperKinematics
+from reskill_sim.profiles import PROFILES
 from reskill_sim.scene import Scene, build_model, start_state
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import TASKS, get_task
@@ -84,10 +86,13 @@ def test_starting_sensors_are_those_mujoco_computes(name: str) -> None:
         np.testing.assert_allclose(simulator.frame.frame_pos_w[0, index], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", TASKS)
-def test_results_do_not_depend_on_batch_place_or_threads(name: str) -> None:
+def test_results_do_not_depend_on_batch_place_or_threads(name: str, profile: str) -> None:
     task = get_task(name)
-    alone, batch, threaded = Simulator(task), Simulator(task, 5), Simulator(task, 5, threads=2)
+    alone, batch, threaded = (
+        Simulator(task, num_envs, profile, threads) for num_envs, threads in ((1, 0), (5, 0), (5, 2))
+    )
     alone.reset([3])
     batch.reset(range(5))
     threaded.reset([0, 3, 2, 1, 4])
@@ -194,6 +199,22 @@ def test_robot_facts_are_those_of_the_model() -> None:
         assert model.joint(constants.MODEL_PREFIX + finger).range[1] == constants.FINGER_OPEN_M
     assert model.opt.timestep == constants.TIMESTEP_S
     np.testing.assert_allclose(start_state(model).site(constants.GRIP_SITE).xpos, constants.START_GRIP_POS_W, atol=1e-4)
+
+
+@pytest.mark.parametrize("profile", ["fast", "turbo"])
+def test_slim_profiles_start_where_the_exact_one_does_and_follow_it(profile: str) -> None:
+    task = get_task("block")
+    exact, slim = Simulator(task, 8), Simulator(task, 8, profile)
+    np.testing.assert_allclose(slim.reset(range(8)), exact.reset(range(8)), atol=1e-4)
+    np.testing.assert_allclose(slim.joint_positions(), exact.joint_positions(), atol=2e-3)
+    demonstrator = make_demonstrator("block", "pick_and_place", (0.0, 0.0), 8)
+    demonstrator.reset(range(8))
+    gripper = task.spec.obs.slice("gripper_position")
+    observation = exact.observation()
+    for _ in range(25):
+        action = demonstrator.act(observation).action
+        observation, followed = exact.step(action).observation, slim.step(action).observation
+        assert np.linalg.norm(observation[:, gripper] - followed[:, gripper], axis=1).max() < 0.015
 
 
 def test_forward_kinematics_agrees_with_the_sensors() -> None:

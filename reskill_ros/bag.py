@@ -68,9 +68,14 @@ class BagWriter:
         self._time_range_ns: tuple[int, int] | None = None
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Messages written so far, by topic."""
+        return {name: topic.count for name, topic in self._topics.items()}
+
+    @property
     def message_count(self) -> int:
         """Messages written so far."""
-        return sum(topic.count for topic in self._topics.values())
+        return sum(self.counts.values())
 
     def add_topic(self, name: str, type_name: str) -> None:
         """Declare a topic before its first message; declaring it again changes nothing.

@@ -28,7 +28,7 @@ LOGS = ROOT / "log" / "setup"
 BASE_PYTHON: str = getattr(sys, "_base_executable", sys.executable)
 
 # When the contents of these change, dependencies are installed again.
-ENVIRONMENT_INPUTS = ("pyproject.toml", "setup.py", "constraints.txt", "scripts/relocate_ros_wheels.py")
+ENVIRONMENT_INPUTS = ("setup.py", "constraints.txt", "scripts/relocate_ros_wheels.py")
 # When these change, the package is built again. Python, launch and configuration files are linked rather than
 # copied, so that only their names matter.
 BUILD_CONTENTS = ("CMakeLists.txt", "package.xml", "scripts/entry_point.py.in", "msg/*", "srv/*")
@@ -94,7 +94,9 @@ def install_environment(use_installed_ros: bool) -> str:
         Fingerprint of the environment.
     """
     ros = os.environ["ROS_DISTRO"] if use_installed_ros else "wheels"
-    value = fingerprint(ENVIRONMENT_INPUTS, others=(str(VENV), BASE_PYTHON, sys.version, ros))
+    # What follows in this file are settings of tools, for which nothing needs to be installed again.
+    metadata = (ROOT / "pyproject.toml").read_text().partition("[tool.")[0]
+    value = fingerprint(ENVIRONMENT_INPUTS, others=(metadata, str(VENV), BASE_PYTHON, sys.version, ros))
     if VENV_STAMP.is_file() and VENV_STAMP.read_text() == value:
         return value
     if not environment_is_usable(use_installed_ros):

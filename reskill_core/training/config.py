@@ -58,7 +58,7 @@ class SkillTrainingConfig:
         validate_every: steps between validations, each followed by a checkpoint; the last step always is.
         validation_windows: windows that every validation takes.
         keep_checkpoints: numbered checkpoints kept beside the best one.
-        threads: math threads.
+        threads: math threads. Two are nearly twice as fast on an idle machine and many times slower on a busy one.
         model: the skill module.
         optimiser: how it is trained.
     """
@@ -70,13 +70,13 @@ class SkillTrainingConfig:
     validation_fraction: float = 0.05
     beta: float = 1e-3
     batch_size: int = 256
-    steps: int = 20_000
+    steps: int = 10_000
     patience: int = 0
     log_every: int = 100
     validate_every: int = 1_000
     validation_windows: int = 4_096
     keep_checkpoints: int = 2
-    threads: int = 2
+    threads: int = 1
     model: SkillModelConfig = field(default_factory=SkillModelConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 

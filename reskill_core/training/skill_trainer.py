@@ -146,22 +146,31 @@ class SkillTrainer:
         config, progress = self.config, self._progress
         throughput, rows = Throughput(), []
         while True:
-            rate = learning_rate_factor(config.optimiser, progress.step, config.steps)
-            with throughput.step(config.batch_size):
-                with throughput.data():
-                    observation, action = self._windows.gather(self._order.next(config.batch_size))
-                rows.append(self._update(observation, action, rate))
-            progress.step += 1
+            rows.append(self.train_step(throughput))
             bar.update()
             due = progress.step % config.validate_every == 0 or progress.step == config.steps
             if due or progress.step % config.log_every == 0:
-                row = averaged("train", rows) | throughput.metrics()
-                row |= {"train/learning_rate_factor": rate, "train/epoch": self._order.epoch}
+                row = averaged("train", rows) | throughput.metrics() | {"train/epoch": self._order.epoch}
                 logger.log(progress.step, row)
                 bar.set_postfix(loss=f"{row['train/loss']:.3g}", refresh=False)
                 throughput, rows = Throughput(), []
             if due:
                 return
+
+    def train_step(self, throughput: Throughput) -> dict[str, float]:
+        """Load a batch of windows and learn from it; returns the metrics of the step.
+
+        Raises:
+            TrainingError: the loss or its gradient is not finite.
+        """
+        config = self.config
+        rate = learning_rate_factor(config.optimiser, self._progress.step, config.steps)
+        with throughput.step(config.batch_size):
+            with throughput.data():
+                observation, action = self._windows.gather(self._order.next(config.batch_size))
+            terms = self._update(observation, action, rate)
+        self._progress.step += 1
+        return {**terms, "learning_rate_factor": rate}
 
     def _update(self, observation: np.ndarray, action: np.ndarray, rate: float) -> dict[str, float]:
         try:

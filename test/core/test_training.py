@@ -145,22 +145,20 @@ class TestLearning:
 
 
 class TestResume:
-    # F43: SIGKILL wherever it hits; the same command continues to the same bits.
-    def test_killed_training_continues_to_the_same_bits(self, data, finished, tmp_path):
-        config = replace(finished[0], out=str(tmp_path / "killed"))
-        save_config(config, tmp_path / "config.yaml")
-        command = [sys.executable, "-c", _RUN, str(tmp_path / "config.yaml")]
-        last = tmp_path / "killed" / "checkpoints" / "last"
-        kills = 0
-        for wanted in ("00000010", "00000030"):
-            process = subprocess.Popen(command)
-            while process.poll() is None and not (last.exists() and last.resolve().name >= wanted):
-                time.sleep(0.001)
-            process.kill()
-            kills += process.wait() == -signal.SIGKILL
-        assert kills >= 1
+    # F43: SIGKILL at random moments, among them while a checkpoint is being written; the same command continues to
+    # the same bits. RESKILL_KILLS says how often.
+    def test_killed_training_continues_to_the_same_bits(self, finished, tmp_path):
+        rng = np.random.default_rng()
+        kills, runs = 0, 0
+        while kills < int(os.environ.get("RESKILL_KILLS", "2")):
+            config = replace(finished[0], out=str(tmp_path / f"killed {runs}"))
+            if _killed_at_random(config, tmp_path / "config.yaml", rng):
+                kills += 1
+            else:
+                assert_same_run(finished[1].run, Path(config.out))
+                runs += 1
         train_skills(config, show_progress=False)
-        assert_same_run(finished[1].run, tmp_path / "killed")
+        assert_same_run(finished[1].run, Path(config.out))
 
     @pytest.mark.parametrize("changes", [{"encoder": EncoderConfig("lstm", (8,))}, {"norm": "batch"}])
     def test_interrupted_between_checkpoints(self, data, tmp_path, changes, monkeypatch):
@@ -244,6 +242,23 @@ from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.skill_trainer import SkillTrainer, train_skills
 train_skills(load_config(SkillTrainingConfig, sys.argv[1]), show_progress=False)
 """
+
+
+def _killed_at_random(config, path, rng):
+    """Run training in a process and kill it when it has logged a random number of rows; False if it finished first."""
+    save_config(config, path)
+    process = subprocess.Popen([sys.executable, "-c", _RUN, str(path)])
+    metrics = Path(config.out) / "metrics.jsonl"
+    rows = _lines(metrics) + rng.integers(8)
+    while process.poll() is None and _lines(metrics) < rows:
+        time.sleep(1e-3)
+    time.sleep(rng.uniform(0, 0.03))  # into a training step, a validation or a checkpoint
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def _lines(path):
+    return path.read_text().count("\n") if path.exists() else 0
 
 
 def _losses_in_turn(*losses):

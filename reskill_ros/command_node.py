@@ -34,6 +34,7 @@ class CommandParameters:
     skills: str = parameter("", "Checkpoint whose task it is instead; needs no simulator.", read_only=True)
     driver: str = parameter("sim", "Name of a file in config/drivers, or the path of one.", read_only=True)
     autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
+    must_start: bool = parameter(False, "End the process with an error if that fails.", read_only=True)
     auto_arm: bool = parameter(False, "Arm when activated; leave it false on a real robot.")
     dry_run: bool = parameter(False, "Publish below shadow/ instead of to the driver; read when configured.")
 
@@ -57,7 +58,7 @@ class CommandNode(ManagedNode):
         self._told: GateState | None = None
         self._latency, self._rate = Latency(), Rate()
         if self._settings.values.autostart:
-            self.start()
+            self.start(self._settings.values.must_start)
 
     def configure(self) -> None:
         """Make gate and adapter; nothing passes yet."""

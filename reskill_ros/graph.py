@@ -368,7 +368,8 @@ def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
         owns_clock = entry.executable in ("sim_node", "replay_node")
         common: dict[str, Any] = {} if owns_clock else {"use_sim_time": use_sim_time}
         if entry.lifecycle:
-            common["autostart"] = arguments.autostart
+            # Somebody who starts a whole graph wants to know at once that it cannot work.
+            common |= {"autostart": arguments.autostart, "must_start": True}
         # Everything else is relative to the namespace; with a clock of its own, two robots do not disturb each other.
         clock = (("/clock", "clock"),) if arguments.namespace else ()
         parameters = {**common, **entry.parameters}

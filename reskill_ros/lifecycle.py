@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.task import Future
 
 from reskill_core.errors import ReskillError
 from reskill_ros.diagnostics import Diagnostics, Report
@@ -21,12 +22,14 @@ class ManagedNode(LifecycleNode):
     Attributes:
         stage: name of the primary lifecycle state.
         failure: why the last transition failed, or what went wrong in a callback; empty if nothing did.
+        done: has a result, the exit code, once the process is to end by itself.
     """
 
     def __init__(self, name: str, status_topic: str) -> None:
         super().__init__(name)
         self.stage = "unconfigured"
         self.failure = ""
+        self.done: Future = Future()
         self.while_configured = ExitStack()
         self.while_active = ExitStack()
         self.diagnostics = Diagnostics(self, self._report, status_topic)
@@ -42,10 +45,16 @@ class ManagedNode(LifecycleNode):
     def report(self, report: Report) -> None:
         """Add to the node's diagnostics; called in every state."""
 
-    def start(self) -> None:
-        """Configure and activate; a failure is logged and leaves the node where it got to."""
+    def start(self, required: bool = False) -> None:
+        """Configure and activate; a failure is logged and leaves the node where it got to.
+
+        Args:
+            required: a failure ends the process instead, with an exit code that says so.
+        """
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+        if required and self.stage != "active":
+            self.done.set_result(1)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Called by the state machine."""

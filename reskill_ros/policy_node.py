@@ -36,6 +36,7 @@ class PolicyParameters:
     task: str = parameter("", "Task to run, which the checkpoint must fit; empty: the task it was made for.")
     seed: int = parameter(0, "Seed of the first episode that brings none of its own.", low=0)
     autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
+    must_start: bool = parameter(False, "End the process with an error if that fails.", read_only=True)
 
     def violations(self) -> list[str]:
         """Values out of range."""
@@ -76,7 +77,7 @@ class PolicyNode(ManagedNode):
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
         if self._settings.values.autostart:
-            self.start()
+            self.start(self._settings.values.must_start)
 
     def configure(self) -> None:
         """Load the policy; refuse what is damaged or does not fit."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError
 from reskill_sim import constants
-from reskill_sim.scene import Scene, build_model
+from reskill_sim.scene import EMPTY, build_model
 
 FloatArray = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class GripperKinematics:
         unknown = [name for name in joint_names if name not in constants.JOINT_NAMES]
         if missing or unknown:
             raise SimulationError(f"joints for forward kinematics: missing {missing}, unknown {unknown}")
-        self._model = build_model(Scene((1.3, 0.75, 0.2), (0.25, 0.35, 0.2), ()))
+        self._model = build_model(EMPTY)
         self._data = mujoco.MjData(self._model)
         for name, value in constants.BASE_JOINTS_START.items():
             self._data.joint(name).qpos = value

@@ -6,6 +6,7 @@ Assets are read from the installed ``gymnasium-robotics``; nothing of it is copi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def asset_folder() -> Path:
 
 
 EXACT = get_profile("exact")
+EMPTY = Scene((1.3, 0.75, 0.2), (0.25, 0.35, 0.2), ())
 
 
 def build_model(scene: Scene, profile: Profile = EXACT) -> mujoco.MjModel:
@@ -169,11 +171,7 @@ def start_state(model: mujoco.MjModel) -> mujoco.MjData:
 
     The objects are far away meanwhile; time is set back to zero, velocities are kept as they are.
     """
-    data = mujoco.MjData(model)
-    joints = {model.joint(index).name for index in range(model.njnt)}
-    for name, value in constants.BASE_JOINTS_START.items():
-        if name in joints:
-            data.joint(name).qpos = value
+    data = _resting(model)
     for joint in range(model.njnt):
         if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
             address = model.jnt_qposadr[joint]
@@ -181,10 +179,28 @@ def start_state(model: mujoco.MjModel) -> mujoco.MjData:
             data.qpos[address : address + 7] = [10.0 + 2.0 * joint, 10.0, 10.0, 1, 0, 0, 0]
     mujoco.mj_forward(model, data)
     mocap = model.body(constants.MOCAP_BODY).mocapid[0]
-    data.mocap_pos[mocap] = data.site(constants.GRIP_SITE).xpos + constants.START_OFFSET_M
+    data.mocap_pos[mocap] = _resting_grip_pos_w() + constants.START_OFFSET_M
     data.mocap_quat[mocap] = constants.GRIPPER_DOWN_WXYZ
     substeps = round(constants.CONTROL_PERIOD_S / model.opt.timestep)
     mujoco.mj_step(model, data, nstep=constants.START_SETTLE_STEPS * substeps)
     data.time = 0.0
     mujoco.mj_forward(model, data)
     return data
+
+
+def _resting(model: mujoco.MjModel) -> mujoco.MjData:
+    data = mujoco.MjData(model)
+    joints = {model.joint(index).name for index in range(model.njnt)}
+    for name, value in constants.BASE_JOINTS_START.items():
+        if name in joints:
+            data.joint(name).qpos = value
+    return data
+
+
+@cache
+def _resting_grip_pos_w() -> np.ndarray:
+    """(3,) the grip site in the stock model's resting pose [m], which a fixed torso stands a millimetre above."""
+    model = build_model(EMPTY)
+    data = _resting(model)
+    mujoco.mj_forward(model, data)
+    return data.site(constants.GRIP_SITE).xpos.copy()

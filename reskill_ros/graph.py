@@ -257,6 +257,8 @@ class PolicyArguments(RobotArguments):
         found = super().violations() + _missing(self, "skills")
         if self.episodes and not self.simulated:
             found.append(f"episodes: only the simulator has episodes, driver is {self.driver}")
+        if self.bag and Path(self.bag).exists():
+            found.append(f"bag: {self.bag} exists already; bags are never overwritten")
         return found
 
     def nodes(self) -> list[NodeEntry]:
@@ -384,7 +386,10 @@ def _policy_node(arguments: PolicyArguments | ReplayArguments, **further: Parame
 
 
 def _missing(arguments: GraphArguments, *names: str) -> list[str]:
-    return [f"{name}: is required, give {name}:=<path>" for name in names if not getattr(arguments, name)]
+    values = {name: getattr(arguments, name) for name in names}
+    return [f"{name}: is required, give {name}:=<path>" for name, value in values.items() if not value] + [
+        f"{name}: there is no {value}" for name, value in values.items() if value and not Path(value).exists()
+    ]
 
 
 def _text(value: bool | float | str) -> str:

@@ -1,0 +1,296 @@
+"""The node table and its processes: complete, validated, and nobody is left behind."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import psutil
+import pytest
+import rclpy
+import yaml
+from ros_graph import TIMEOUT_S
+
+from reskill_core.errors import ConfigError, GraphError
+from reskill_ros.command_node import CommandNode
+from reskill_ros.episode_store import next_seed
+from reskill_ros.graph import GRAPHS, argument_table, build_graph, parse_arguments
+from reskill_ros.supervisor import Process, supervise
+from reskill_ros.up import main, process_of
+
+WAIT = "import signal, time; signal.signal(signal.SIGINT, lambda *_: exit(0)); print('up', flush=True); time.sleep(600)"
+
+
+@pytest.fixture
+def required(tmp_path: Path) -> dict[str, dict[str, str]]:
+    """The arguments without which a graph cannot be built."""
+    (tmp_path / "skills").mkdir()
+    (tmp_path / "bag").mkdir()
+    skills = {"skills": str(tmp_path / "skills")}
+    dataset = {"dataset": str(tmp_path / "data")}
+    return {"collect": dataset, "policy": skills, "replay": {**skills, "bag": str(tmp_path / "bag")}}
+
+
+# ---------------------------------------------------------------------- the table
+
+
+@pytest.mark.parametrize("graph", list(GRAPHS))
+def test_every_argument_is_described_and_its_default_valid(graph: str, required: dict[str, dict[str, str]]) -> None:
+    table = argument_table(graph)
+    assert {"namespace", "params_file", "log_level", "use_sim_time", "autostart"} <= {item.name for item in table}
+    assert all(item.description.endswith(".") for item in table)
+    defaults = {item.name: item.default for item in table}
+    assert parse_arguments(graph, {**defaults, **required[graph]}) == parse_arguments(graph, required[graph])
+
+
+def test_wrong_arguments_are_all_named_at_once() -> None:
+    with pytest.raises(GraphError) as caught:
+        parse_arguments("collect", {"episodes": "-1", "pacing": "slow", "log_level": "loud"})
+    for words in ("episodes", "lockstep, realtime", "debug, info", "reskill-up collect --help"):
+        assert words in str(caught.value)
+    with pytest.raises(GraphError, match="did you mean episodes"):
+        parse_arguments("collect", {"episods": "5"})
+    with pytest.raises(GraphError, match="skills: is required"):
+        parse_arguments("policy", {})
+    with pytest.raises(ConfigError, match="collect, policy, replay"):
+        argument_table("dance")
+
+
+def test_a_folder_may_be_called_like_a_date_or_a_number() -> None:
+    arguments = parse_arguments("collect", {"dataset": "2026-01-31", "namespace": "7"})
+    assert (arguments.dataset, arguments.namespace) == ("2026-01-31", "7")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("graph", list(GRAPHS))
+def test_every_parameter_of_the_table_is_one_of_its_node(graph: str, required: dict[str, dict[str, str]]) -> None:
+    """Compared with the parameter classes in the node's module, or those that it imports."""
+    everything = {"bag": "new", "dataset": "data"} if graph == "policy" else {}
+    for entry in build_graph(parse_arguments(graph, {**everything, **required[graph]})):
+        module = importlib.import_module(entry.module)
+        schemas = [item for name, item in vars(module).items() if name.endswith("Parameters") and name != "Parameters"]
+        known = {item.name for schema in schemas for item in fields(schema)} | {"use_sim_time"}
+        unknown = {name for name in entry.parameters if name not in known and not name.startswith("gate.")}
+        assert not unknown, f"{entry.name} has no {unknown}"
+        assert callable(module.main)
+        assert entry.executable == entry.module.split(".")[1]
+
+
+def test_who_is_in_which_graph(required: dict[str, dict[str, str]]) -> None:
+    def names(graph: str, **values: str) -> list[str]:
+        return [entry.name for entry in build_graph(parse_arguments(graph, {**required[graph], **values}))]
+
+    assert names("collect") == ["sim_node", "observation_node", "command_node", "demonstrator_node", "recorder_node"]
+    assert names("policy") == ["sim_node", "observation_node", "command_node", "policy_node"]
+    assert names("policy", driver="fetch") == ["observation_node", "command_node", "policy_node"]
+    assert names("policy", bag="new", dataset="new")[-2:] == ["recorder_node", "bag_recorder_node"]
+    assert names("replay") == ["replay_node", "policy_node"]
+
+
+def test_who_decides_that_it_is_enough(required: dict[str, dict[str, str]]) -> None:
+    def primary(graph: str, **values: str) -> list[str]:
+        entries = build_graph(parse_arguments(graph, {**required[graph], **values}))
+        return [entry.name for entry in entries if entry.primary]
+
+    assert primary("collect") == ["recorder_node"]
+    assert primary("collect", episodes="0") == []
+    assert primary("policy") == []
+    assert primary("policy", episodes="3") == ["sim_node"]
+    assert primary("replay") == ["replay_node"]
+
+
+def test_simulated_time_and_arming_are_for_the_simulator_only(required: dict[str, dict[str, str]]) -> None:
+    def parameters(**values: str) -> dict[str, dict[str, object]]:
+        entries = build_graph(parse_arguments("policy", {**required["policy"], **values}))
+        return {entry.name: dict(entry.parameters) for entry in entries}
+
+    simulated, real = parameters(), parameters(driver="fetch")
+    assert simulated["command_node"]["auto_arm"] is True
+    assert real["command_node"]["auto_arm"] is False
+    assert "use_sim_time" not in simulated["sim_node"]
+    assert simulated["policy_node"]["use_sim_time"] is True
+    assert real["policy_node"]["use_sim_time"] is False
+    assert parameters(driver="fetch", use_sim_time="true")["policy_node"]["use_sim_time"] is True
+    # A robot's computer needs no simulator: nodes learn the task from the checkpoint.
+    assert "task" not in real["observation_node"]
+
+
+def test_in_lockstep_whoever_records_is_waited_for(required: dict[str, dict[str, str]]) -> None:
+    entries = build_graph(parse_arguments("policy", {**required["policy"], "bag": "new", "dataset": "new"}))
+    assert entries[0].parameters["acknowledge_topics"] == ["recorder/acknowledge", "bag_recorder/acknowledge"]
+
+
+def test_a_data_set_is_continued_with_new_seeds(tmp_path: Path, required: dict[str, dict[str, str]]) -> None:
+    from reskill_sim.collect import CollectConfig, collect
+
+    assert next_seed(tmp_path / "data") == 0
+    collect(CollectConfig(episodes=2, first_seed=40, out=str(tmp_path / "data"), workers=1), show_progress=False)
+    assert build_graph(parse_arguments("collect", required["collect"]))[0].parameters["seed"] == 42
+    chosen = build_graph(parse_arguments("collect", {**required["collect"], "seed": "7"}))
+    assert chosen[0].parameters["seed"] == 7
+
+
+def test_f46_a_namespace_has_a_clock_of_its_own(required: dict[str, dict[str, str]]) -> None:
+    arguments = parse_arguments("collect", {**required["collect"], "namespace": "left"})
+    for entry in build_graph(arguments):
+        assert ("/clock", "clock") in entry.remappings
+        assert "__ns:=/left" in process_of(entry, arguments).command
+
+
+def test_f46_only_the_clock_and_diagnostics_are_absolute_names() -> None:
+    """Every other topic and service of the package follows the namespace."""
+    source = Path(__file__).parents[2] / "reskill_ros"
+    pattern = re.compile(r"(?:create_\w+|_advertise|_listen)\(\s*\w+,\s*f?\"(/[^\"]*)\"")
+    found = {name for file in source.rglob("*.py") for name in pattern.findall(file.read_text())}
+    assert found == {"/clock", "/diagnostics"}
+
+
+# ---------------------------------------------------------------------- the command line
+
+
+def test_help_describes_every_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    for graph in GRAPHS:
+        with pytest.raises(SystemExit) as caught:
+            main([graph, "--help"])
+        assert caught.value.code == 0
+        shown = capsys.readouterr().out
+        assert all(f"{item.name}:=" in shown and item.description in shown for item in argument_table(graph))
+        assert f"reskill-up {graph} " in shown
+
+
+def test_wrong_command_lines_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["collect", "episodes=5"]) == 2
+    assert "name:=value" in capsys.readouterr().err
+    assert main(["policy", "task:=juggle"]) == 2
+    assert "block, hook" in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_the_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["collect", "--dry-run", f"dataset:={tmp_path}/my data", "log_level:=debug"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert "reskill_ros.sim_node" in lines[0]
+    assert "--log-level debug" in lines[0]
+    assert "my data" in lines[-1]
+
+
+def test_a_parameter_file_wins_over_arguments(tmp_path: Path) -> None:
+    """Checked with a node, by the arguments that its process would get."""
+    file = tmp_path / "mine.yaml"
+    parameters = {"auto_arm": False, "gate": {"command_timeout_s": 3.0}}
+    file.write_text(yaml.safe_dump({"/**/command_node": {"ros__parameters": parameters}}))
+    arguments = parse_arguments("collect", {"params_file": str(file), "namespace": "left"})
+    entry = next(entry for entry in build_graph(arguments) if entry.name == "command_node")
+    rclpy.init(args=["test", *process_of(entry, arguments).command[3:]])
+    try:
+        node = CommandNode()
+        assert node.get_fully_qualified_name() == "/left/command_node"
+        assert node.get_parameter("auto_arm").value is False
+        assert node.get_parameter("gate.command_timeout_s").value == 3.0
+        assert node.get_parameter("use_sim_time").value is True
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+
+
+# ---------------------------------------------------------------------- the processes
+
+
+def python(code: str, name: str = "worker", primary: bool = False, required: bool = True) -> Process:
+    return Process(name, [sys.executable, "-c", code], primary=primary, required=required)
+
+
+def run(*processes: Process, grace_s: float = 10.0) -> tuple[int, str]:
+    output = io.StringIO()
+    return supervise(processes, output=output, grace_s=grace_s), output.getvalue()
+
+
+def test_all_end_when_the_primary_one_has_finished() -> None:
+    code, output = run(python(WAIT, "other"), python("print('done')", "main", primary=True))
+    assert code == 0
+    assert "[main] done" in output
+
+
+def test_the_exit_code_is_that_of_the_first_failure() -> None:
+    failing = "import sys; sys.exit(7)"
+    code, output = run(python(WAIT.replace("exit(0)", "exit(9)"), "late"), python(failing, "first"))
+    assert code == 7
+    assert "first failed with exit code 7" in output
+
+
+def test_a_process_killed_by_a_signal_is_a_failure() -> None:
+    code, _ = run(python(WAIT), python("import os; os.kill(os.getpid(), 9)", "victim"))
+    assert code == 128 + 9
+
+
+def test_a_process_that_ends_without_being_asked_to_is_a_failure() -> None:
+    code, output = run(python(WAIT), python("pass", "quitter"))
+    assert code == 1
+    assert "quitter ended although it should keep running" in output
+
+
+def test_without_one_that_is_not_required_the_others_go_on(tmp_path: Path) -> None:
+    file = str(tmp_path / "pid")
+    extra = f"import os, pathlib; pathlib.Path({file!r}).write_text(str(os.getpid())); exit(3)"
+    survivor = f"""
+import os, pathlib
+file = pathlib.Path({file!r})
+while not (file.exists() and file.read_text()):
+    pass
+while os.path.exists("/proc/" + file.read_text()):
+    pass
+print("finished")
+"""
+    code, output = run(python(extra, "extra", required=False), python(survivor, "main", primary=True))
+    assert "[main] finished" in output
+    assert code == 3
+
+
+def test_what_does_not_end_is_killed(tmp_path: Path) -> None:
+    deaf = str(tmp_path / "deaf")
+    stubborn = f"""
+import pathlib, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+pathlib.Path({deaf!r}).touch()
+time.sleep(600)
+"""
+    main_code = f"import pathlib\nwhile not pathlib.Path({deaf!r}).exists(): pass"
+    code, output = run(python(stubborn, "stubborn"), python(main_code, "main", primary=True), grace_s=0.3)
+    assert code == 128 + 9
+    assert "stubborn does not end, it is killed" in output
+
+
+def test_long_lines_and_bytes_that_are_no_text_are_passed_on() -> None:
+    code, output = run(python("import os; os.write(1, b'\\xff' + b'x' * 200000 + b'\\nlast')", "loud", primary=True))
+    assert code == 0
+    assert output.endswith("[loud] last\n")
+
+
+SUPERVISOR = """
+import sys
+from reskill_ros.supervisor import Process, supervise
+sys.exit(supervise([Process("worker", [sys.executable, "-c", sys.argv[1]])]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_no_process_outlives_the_supervisor(number: signal.Signals, code: int) -> None:
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, WAIT], stdout=subprocess.PIPE, text=True)
+    assert supervisor.stdout is not None
+    assert supervisor.stdout.readline() == "[worker] up\n"
+    (child,) = psutil.Process(supervisor.pid).children()
+    os.kill(supervisor.pid, number)
+    assert supervisor.wait(TIMEOUT_S) == code
+    end_s = time.monotonic() + TIMEOUT_S
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end_s, "the worker still runs"
+    supervisor.stdout.close()

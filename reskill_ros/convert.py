@@ -129,18 +129,27 @@ def observation_values(message: Observation) -> NDArray[np.float64]:
     return np.frombuffer(message.values, dtype=np.float64)[None]
 
 
-def skill_action_message(action: CoreSkillAction, source: str, noise_scale: float) -> SkillAction:
-    """The first row of a batch of skill actions as a message; header and episode are left to fill in."""
-    return SkillAction(
-        source=source,
-        action=float32_array(action.action[0]),
-        decoded_action=float32_array(action.decoded_action[0]),
-        residual=float32_array(action.residual[0]),
-        residual_weight=float(action.residual_weight[0]),
-        latent=float32_array(action.latent[0]),
-        skill_step=int(action.skill_step[0]),
-        noise_scale=noise_scale,
-    )
+def skill_action_message(
+    action: CoreSkillAction, source: str, noise_scale: float, into: SkillAction | None = None
+) -> SkillAction:
+    """The first row of a batch of skill actions as a message; header and episode are left to fill in.
+
+    Args:
+        action: what was decided.
+        source: by whom.
+        noise_scale: noise scale of the episode.
+        into: a message to write to, which is faster than to build a new one.
+    """
+    message = SkillAction() if into is None else into
+    message.source = source
+    message.action = float32_array(action.action[0])
+    message.decoded_action = float32_array(action.decoded_action[0])
+    message.residual = float32_array(action.residual[0])
+    message.residual_weight = float(action.residual_weight[0])
+    message.latent = float32_array(action.latent[0])
+    message.skill_step = int(action.skill_step[0])
+    message.noise_scale = noise_scale
+    return message
 
 
 def skill_action(message: SkillAction) -> CoreSkillAction:

@@ -1,1 +1,8 @@
 """The Fetch robot in MuJoCo: scenes, tasks, demonstrators, a batched simulator and rendering. No ROS."""
+
+import os
+import sys
+
+# Without a display MuJoCo draws through EGL; it decides when it is imported, so this must come before.
+if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+    os.environ.setdefault("MUJOCO_GL", "egl")

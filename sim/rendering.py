@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-
-# Without a display MuJoCo draws through EGL; it decides when it is imported.
-if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-    os.environ.setdefault("MUJOCO_GL", "egl")
 
 import imageio.v3 as imageio
 import mujoco
@@ -46,7 +40,7 @@ class Renderer:
         self._model.geom_rgba[self._model.geom_bodyid == self._model.body("robot0:mocap").id, 3] = 0
         self._goal_site = self._model.site("target0").id
         self._camera = mujoco.MjvCamera()
-        self._camera.lookat[:] = [task.scene.table_pos[0], task.scene.table_pos[1], 0.45]
+        self._camera.lookat[:] = [*task.scene.table.centre, 0.45]
         self._camera.distance, self._camera.azimuth, self._camera.elevation = 1.9, 132.0, -22.0
         try:
             self._renderer = mujoco.Renderer(self._model, height, width)

@@ -18,6 +18,7 @@ from reskill_sim import constants
 from reskill_sim.profiles import Profile, get_profile
 
 OBJECT_DAMPING = 0.01
+FIXTURE_RGBA = (0.55, 0.42, 0.30, 1.0)
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class BoxGeom:
         half_size: half edge lengths [m].
         mass: [kg].
         pos: centre in the object's frame [m].
+        quat_wxyz: orientation in the object's frame.
     """
 
     half_size: tuple[float, float, float]
     mass: float
     pos: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    quat_wxyz: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -43,28 +46,45 @@ class SceneObject:
         name: name of the body and of the frame the observation refers to.
         geoms: its parts.
         frame_offset: where the observed frame lies in the body's frame [m].
+        frame: name of the frame that the observation knows it by; empty for the body's own name.
         rgba: colour.
     """
 
     name: str
     geoms: tuple[BoxGeom, ...]
     frame_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    frame: str = ""
     rgba: tuple[float, float, float, float] = (0.20, 0.45, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A table and objects in front of the robot.
+class Table:
+    """A table whose top is at ``TABLE_TOP_M``.
 
     Attributes:
-        table_pos: centre of the table [m].
-        table_half_size: half edge lengths of the table [m].
-        objects: free bodies, in the order of their coordinates in the simulator's state.
+        centre: of the top, in world coordinates [m].
+        half_size: half edge lengths of the top [m].
     """
 
-    table_pos: tuple[float, float, float]
-    table_half_size: tuple[float, float, float]
+    centre: tuple[float, float]
+    half_size: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What stands in front of the robot.
+
+    Attributes:
+        table: the table.
+        objects: free bodies, in the order of their coordinates in the simulator's state.
+        fixtures: what is fixed to the table; ``pos`` in world coordinates.
+        friction: sliding, torsional and rolling friction of every surface; None leaves the model's own.
+    """
+
+    table: Table
     objects: tuple[SceneObject, ...]
+    fixtures: tuple[BoxGeom, ...] = ()
+    friction: tuple[float, float, float] | None = None
 
 
 def asset_folder() -> Path:
@@ -82,7 +102,7 @@ def asset_folder() -> Path:
 
 
 EXACT = get_profile("exact")
-EMPTY = Scene((1.3, 0.75, 0.2), (0.25, 0.35, 0.2), ())
+EMPTY = Scene(Table((1.3, 0.75), (0.25, 0.35)), ())
 
 
 def build_model(scene: Scene, profile: Profile = EXACT) -> mujoco.MjModel:
@@ -97,10 +117,15 @@ def build_model(scene: Scene, profile: Profile = EXACT) -> mujoco.MjModel:
     spec = mujoco.MjSpec.from_file(str(asset_folder() / "pick_and_place.xml"))
     spec.delete(spec.body("object0"))
     table = spec.body("table0")
-    table.pos = np.array(scene.table_pos)
-    table.geoms[0].size = np.array(scene.table_half_size)
+    table.pos = np.array([*scene.table.centre, constants.TABLE_TOP_M / 2])
+    table.geoms[0].size = np.array([*scene.table.half_size, constants.TABLE_TOP_M / 2])
+    for fixture in scene.fixtures:
+        _add_box(spec.worldbody, fixture, FIXTURE_RGBA)
     for item in scene.objects:
         _add_object(spec, item)
+    if scene.friction is not None:
+        for geom in spec.geoms:
+            geom.friction = np.array(scene.friction)
     _add_sensors(spec, scene)
     spec.option.timestep = profile.timestep_s
     if profile.slim:
@@ -139,17 +164,21 @@ def _slim_down(spec: mujoco.MjSpec, profile: Profile) -> None:
 def _add_object(spec: mujoco.MjSpec, item: SceneObject) -> None:
     body = spec.worldbody.add_body(name=item.name)
     body.add_joint(name=f"{item.name}:joint", type=mujoco.mjtJoint.mjJNT_FREE)
-    for index, part in enumerate(item.geoms):
-        body.add_geom(
-            name=f"{item.name}:{index}",
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=part.half_size,
-            pos=part.pos,
-            mass=part.mass,
-            condim=3,
-            rgba=item.rgba,
-        )
+    for part in item.geoms:
+        _add_box(body, part, item.rgba)
     body.add_site(name=f"frame:{item.name}", pos=item.frame_offset, size=[0.005] * 3, rgba=[0, 0, 0, 0])
+
+
+def _add_box(body: mujoco.MjsBody, box: BoxGeom, rgba: tuple[float, float, float, float]) -> None:
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=box.half_size,
+        pos=box.pos,
+        quat=box.quat_wxyz,
+        mass=box.mass,
+        condim=3,
+        rgba=rgba,
+    )
 
 
 def _add_sensors(spec: mujoco.MjSpec, scene: Scene) -> None:

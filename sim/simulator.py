@@ -19,6 +19,7 @@ from reskill_core.errors import SimulationError
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.rotations import matrix_from_quat
 from reskill_core.seeding import episode_rng
+from reskill_core.spec import GRIPPER_FRAME
 from reskill_sim import constants
 from reskill_sim.profiles import get_profile
 from reskill_sim.scene import build_model, start_state
@@ -123,7 +124,7 @@ class Simulator:
         self._object_qpos = [
             1 + int(self.model.jnt_qposadr[self.model.joint(f"{item.name}:joint").id]) for item in task.scene.objects
         ]
-        self._frame_pos, self._frame_quat = self._sensor_columns()
+        self._sensed, self._frame_pos, self._frame_quat = self._sensor_columns()
         self._displacement = np.array(task.spec.action.velocity_scale) * task.spec.control_period_s
         self.reset(range(num_envs))
 
@@ -182,23 +183,26 @@ class Simulator:
         moved[:, layout.previous] = self._readings(rows)
         physics, sensors = self._advance(rows, np.where(finite[:, None], clipped, 0.0))
         moved[:, layout.physics], moved[:, layout.sensors] = physics, sensors
+        if self.task.gripper_blocked:
+            moved[:, self._finger_qpos] = 0.0
         moved[:, layout.step] += 1
         diverged = ~finite | self._broken(rows, moved)
         moved[diverged] = rows[diverged]
 
-        frame = self._frame_of(moved)
-        success = self.task.success(frame)
+        frame, previous = self._frame_of(moved), self._previous_frame(moved)
+        success = self.task.success(frame, previous)
         held = np.where(success, moved[:, layout.held][:, 0] + 1, 0)
         moved[:, layout.held] = held[:, None]
-        terminated = (held >= self.task.hold_steps) & ~diverged
+        enough = np.inf if self.task.hold_steps is None else self.task.hold_steps
+        terminated = (held >= enough) & ~diverged
         truncated = (moved[:, layout.step][:, 0] >= self.task.spec.horizon) & ~terminated & ~diverged
         if indices is None:
             self._rows = moved
         else:
             self._rows[indices] = moved
         return StepResult(
-            self._builder.build(frame, self._previous_frame(moved)),
-            self.task.reward(frame),
+            self._builder.build(frame, previous),
+            self.task.reward(frame, previous),
             success,
             terminated,
             truncated,
@@ -283,6 +287,8 @@ class Simulator:
         """
         sensors = rows[:, self._layout.sensors]
         command = actions * self._displacement
+        if self.task.gripper_blocked:
+            command[:, 3] = 0.0
         control = np.empty((len(rows), self._substeps, 9))
         control[:, :, :2] = (rows[:, self._actuated_qpos] + command[:, 3:4])[:, None]
         target = sensors[:, 0:3] + self._action_gain * command[:, :3]
@@ -326,21 +332,24 @@ class Simulator:
         count = self._layout.num_frames
         pos = np.empty((len(readings), count, 3))
         quat = np.empty((len(readings), count, 4))
-        pos[:, :-1] = readings[:, self._frame_pos]
-        quat[:, :-1] = readings[:, self._frame_quat]
-        pos[:, -1] = goal
-        quat[:, -1] = [1.0, 0.0, 0.0, 0.0]
+        pos[:, self._sensed] = readings[:, self._frame_pos]
+        quat[:, self._sensed] = readings[:, self._frame_quat]
+        pos[:, ~self._sensed] = goal[:, None]
+        quat[:, ~self._sensed] = [1.0, 0.0, 0.0, 0.0]
         return SensorFrame(readings[:, :2], pos, quat)
 
-    def _sensor_columns(self) -> tuple[IntArray, IntArray]:
-        """Columns of readings that hold position (F-1, 3) and quaternion (F-1, 4) of each frame but the goal."""
-        objects = [item.name for item in self.task.scene.objects]
-        first_pos, first_quat = [2 + 7], [2 + 3]
-        for name in self.task.spec.obs.objects:
-            at = 2 + 10 + 7 * objects.index(name)
-            first_pos.append(at)
-            first_quat.append(at + 3)
-        return np.array(first_pos)[:, None] + np.arange(3), np.array(first_quat)[:, None] + np.arange(4)
+    def _sensor_columns(self) -> tuple[BoolArray, IntArray, IntArray]:
+        """Which frames (F,) sensors read, and the columns of readings with their position (S, 3) and quaternion (S, 4).
+
+        The goal is read where an object stands for it; otherwise it is a constant of the episode.
+        """
+        sources = {item.frame or item.name: 12 + 7 * number for number, item in enumerate(self.task.scene.objects)}
+        # The gripper's position is that of the grip site, behind position and quaternion of the gripper link.
+        columns = {GRIPPER_FRAME: (9, 5), **{name: (start, start + 3) for name, start in sources.items()}}
+        frames = self.task.spec.obs.frames
+        sensed = np.array([name in columns for name in frames])
+        starts = np.array([columns[name] for name in frames if name in columns])
+        return sensed, starts[:, :1] + np.arange(3), starts[:, 1:] + np.arange(4)
 
     def _row_of(self, data: mujoco.MjData) -> FloatArray:
         row = np.zeros(self._layout.width)

@@ -7,11 +7,17 @@ from functools import cache
 from reskill_core.errors import require_choice
 from reskill_sim.tasks.base import EpisodeStart, Task
 from reskill_sim.tasks.block import BlockTask
+from reskill_sim.tasks.clean_up import CleanUpTask
 from reskill_sim.tasks.hook import HookTask
+from reskill_sim.tasks.pyramid_stack import PyramidStackTask
+from reskill_sim.tasks.slippery_push import SlipperyPushTask
 
 TASKS: dict[str, type[Task]] = {
     "block": BlockTask,
     "hook": HookTask,
+    "slippery_push": SlipperyPushTask,
+    "clean_up": CleanUpTask,
+    "pyramid_stack": PyramidStackTask,
 }
 
 

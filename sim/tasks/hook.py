@@ -7,8 +7,17 @@ import numpy as np
 from reskill_core.observation import SensorFrame
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term
 from reskill_sim import constants
-from reskill_sim.scene import BoxGeom, Scene, SceneObject
-from reskill_sim.tasks.base import BoolArray, EpisodeStart, Task, position_of, resample
+from reskill_sim.scene import BoxGeom, Scene, SceneObject, Table
+from reskill_sim.tasks.base import (
+    BoolArray,
+    EpisodeStart,
+    FloatArray,
+    Task,
+    position_of,
+    resample,
+    sparse_reward,
+    upright_pose,
+)
 
 OBJECT_HALF_SIZE_M = 0.025
 HOOK_HALF_THICKNESS_M = 0.015
@@ -40,30 +49,30 @@ HOOK_OBS = ObsSpec(
 )
 
 
+HOOK = SceneObject(
+    "hook",
+    (
+        BoxGeom((0.4, HOOK_HALF_THICKNESS_M, HOOK_HALF_THICKNESS_M), mass=2.0),
+        BoxGeom((HOOK_HALF_THICKNESS_M, 0.1, HOOK_HALF_THICKNESS_M), mass=2.0, pos=(0.4, 0.085, 0.0)),
+    ),
+    frame_offset=HOOK_HOLD_OFFSET_M,
+    rgba=(0.85, 0.55, 0.15, 1.0),
+)
+HOOK_TABLE = Table((1.65, 0.75), (0.5, 0.45))
+
+
 class HookTask(Task):
     """A cube beyond the arm's reach and a hook beside the robot; success is the cube within 5 cm of the goal."""
 
     success_distance_m = 0.05
+    hold_steps = 10
 
     def __init__(self) -> None:
         self.spec = TaskSpec(
             "hook", HOOK_OBS, horizon=100, description="pull an object to the goal with a hook; 43-D observation"
         )
-        thickness = HOOK_HALF_THICKNESS_M
-        hook = SceneObject(
-            "hook",
-            (
-                BoxGeom((0.4, thickness, thickness), mass=2.0),
-                BoxGeom((thickness, 0.1, thickness), mass=2.0, pos=(0.4, 0.085, 0.0)),
-            ),
-            frame_offset=HOOK_HOLD_OFFSET_M,
-            rgba=(0.85, 0.55, 0.15, 1.0),
-        )
-        self.scene = Scene(
-            table_pos=(1.65, 0.75, constants.TABLE_TOP_M / 2),
-            table_half_size=(0.5, 0.45, constants.TABLE_TOP_M / 2),
-            objects=(SceneObject("object", (BoxGeom((OBJECT_HALF_SIZE_M,) * 3, mass=2.0),)), hook),
-        )
+        target = SceneObject("object", (BoxGeom((OBJECT_HALF_SIZE_M,) * 3, mass=2.0),))
+        self.scene = Scene(HOOK_TABLE, (target, HOOK))
 
     def sample_start(self, rng: np.random.Generator) -> EpisodeStart:
         """Object beyond the goal, at least 10 cm from it; hook and goal always at the same place."""
@@ -72,15 +81,15 @@ class HookTask(Task):
             lambda xy: np.linalg.norm(xy - GOAL_POS_W[:2]) >= 0.10,
             rng,
         )
-        poses = np.array(
-            [
-                [*xy, constants.TABLE_TOP_M + OBJECT_HALF_SIZE_M, 1.0, 0.0, 0.0, 0.0],
-                [*HOOK_START_POS_W, 1.0, 0.0, 0.0, 0.0],
-            ]
-        )
-        return EpisodeStart(poses, GOAL_POS_W.copy())
+        standing = upright_pose(xy, constants.TABLE_TOP_M + OBJECT_HALF_SIZE_M)
+        hook = upright_pose(np.array(HOOK_START_POS_W[:2]), HOOK_START_POS_W[2])
+        return EpisodeStart(np.stack([standing, hook]), GOAL_POS_W.copy())
 
-    def success(self, frame: SensorFrame) -> BoolArray:
+    def success(self, frame: SensorFrame, previous: SensorFrame) -> BoolArray:
         """(N,) whether the object is within 5 cm of the goal."""
         gap = position_of(self, frame, "object") - position_of(self, frame, "goal")
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
+
+    def reward(self, frame: SensorFrame, previous: SensorFrame) -> FloatArray:
+        """(N,) -1 until success, 0 there."""
+        return sparse_reward(self.success(frame, previous))

@@ -198,14 +198,14 @@ def _add_sensors(spec: mujoco.MjSpec, scene: Scene) -> None:
 def start_state(model: mujoco.MjModel) -> mujoco.MjData:
     """Move the arm from the model's resting pose to where episodes start, as the Fetch environments do.
 
-    The objects are far away meanwhile; time is set back to zero, velocities are kept as they are.
+    The objects are far away meanwhile. In the end the robot keeps its last traces of motion; the objects are at rest.
     """
     data = _resting(model)
-    for joint in range(model.njnt):
-        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
-            address = model.jnt_qposadr[joint]
-            # Spread out, so that nothing touches anything while the arm moves.
-            data.qpos[address : address + 7] = [10.0 + 2.0 * joint, 10.0, 10.0, 1, 0, 0, 0]
+    free = [joint for joint in range(model.njnt) if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE]
+    for joint in free:
+        address = model.jnt_qposadr[joint]
+        # Spread out, so that nothing touches anything while the arm moves.
+        data.qpos[address : address + 7] = [10.0 + 2.0 * joint, 10.0, 10.0, 1, 0, 0, 0]
     mujoco.mj_forward(model, data)
     mocap = model.body(constants.MOCAP_BODY).mocapid[0]
     data.mocap_pos[mocap] = _resting_grip_pos_w() + constants.START_OFFSET_M
@@ -213,6 +213,9 @@ def start_state(model: mujoco.MjModel) -> mujoco.MjData:
     substeps = round(constants.CONTROL_PERIOD_S / model.opt.timestep)
     mujoco.mj_step(model, data, nstep=constants.START_SETTLE_STEPS * substeps)
     data.time = 0.0
+    for joint in free:
+        # They have been falling all the while.
+        data.qvel[model.jnt_dofadr[joint] :][:6] = 0.0
     mujoco.mj_forward(model, data)
     return data
 

@@ -128,18 +128,17 @@ def environment_is_usable(use_installed_ros: bool) -> bool:
 def constraints(use_installed_ros: bool) -> Path:
     """Chooses the versions to install.
 
-    The exact ones were settled with ROS 2 from pip and do not all exist for Python 3.10. Elsewhere only torch is
-    pinned; beside an installed ROS 2, numpy also stays the one that its messages were compiled for.
+    The exact ones were settled with ROS 2 from pip. Beside an installed ROS 2 only torch is pinned, and numpy stays
+    the one that the installation's messages were compiled for.
     """
     exact = ROOT / "constraints.txt"
-    if sys.version_info >= (3, 11) and not use_installed_ros:
+    if not use_installed_ros:
         return exact
     pins = [line for line in exact.read_text().splitlines() if line.startswith("torch==")]
-    if use_installed_ros:
-        command = [BASE_PYTHON, "-c", "import numpy; print(f'numpy=={numpy.__version__}')"]
-        pins.append(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    command = [BASE_PYTHON, "-c", "import numpy; print(f'numpy=={numpy.__version__}')"]
+    pins.append(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
     loose = VENV / "reskill-constraints.txt"
-    loose.write_text("\n".join(pins) + "\n")
+    loose.write_text("\n".join(pins))
     return loose
 
 

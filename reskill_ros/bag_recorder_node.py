@@ -13,6 +13,7 @@ from pathlib import Path
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
@@ -114,13 +115,13 @@ class BagRecorderNode(Node):
             self._failure = f"bag {self._writer.folder} cannot be written any more: {error.strerror}"
             self.get_logger().error(self._failure)
         if self._acknowledge is not None and topic in self._own:
-            self._confirm(topic, convert.serialised_stamp_ns(data))
+            self._confirm(self._acknowledge, topic, convert.serialised_stamp_ns(data))
 
-    def _confirm(self, topic: str, stamp_ns: int) -> None:
+    def _confirm(self, publisher: Publisher, topic: str, stamp_ns: int) -> None:
         written = self._written.setdefault(stamp_ns, set())
         written.add(topic)
         if written == self._own:
-            self._acknowledge.publish(Header(stamp=convert.ns_to_stamp(stamp_ns)))
+            publisher.publish(Header(stamp=convert.ns_to_stamp(stamp_ns)))
             # Whatever is older has been given up.
             self._written = {stamp: topics for stamp, topics in self._written.items() if stamp >= stamp_ns}
 

@@ -392,6 +392,6 @@ def _missing(arguments: GraphArguments, *names: str) -> list[str]:
     ]
 
 
-def _text(value: bool | float | str) -> str:
+def _text(value: Any) -> str:
     """As it is written on a command line and in a launch file."""
     return str(value).lower() if isinstance(value, bool) else str(value)

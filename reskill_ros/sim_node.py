@@ -29,6 +29,8 @@ from reskill_ros.srv import ResetEpisode, StepSimulation
 REPEAT_PERIOD_S = 0.5
 # Commands this many control periods old are stale: the robot stands still, as a real driver would make it.
 STALE_PERIODS = 5
+# In real time, so long after the last episode recorders are not waited for any more.
+FAREWELL_S = 3.0
 
 
 class SimNode(Node):
@@ -47,7 +49,7 @@ class SimNode(Node):
         self.paused = False
         self._running = not values.hold_until_ready
         self._episode_start_ns = self.session.stamp_ns
-        self._last_publish_s = 0.0
+        self._last_publish_s = self._over_since_s = 0.0
         self._reported = (time.monotonic(), self.session.stamp_ns)
         self._publisher = SimPublisher(self, values.frame_id)
         self._views = SimViews(self, values)
@@ -87,13 +89,17 @@ class SimNode(Node):
     def _advance(self, command: Command, interfered: bool = False) -> None:
         if not self.session.over:
             self.session.advance(command, interfered)
+            self._over_since_s = time.monotonic()
             if self.session.diverged:
                 self.get_logger().error(
                     f"the simulation diverged at step {self.session.step}; the episode is not valid"
                 )
                 self._diagnostics.publish()
         elif self._complete:
-            self.done.set_result(0)
+            # Who records may still be busy with the last state; lockstep has waited for that already.
+            recorded = not self._inputs.unacknowledged(self.session.stamp_ns)
+            if recorded or time.monotonic() - self._over_since_s > FAREWELL_S:
+                self.done.set_result(0)
             return
         elif self._config.values.auto_reset:
             self._begin()
@@ -186,6 +192,11 @@ class SimNode(Node):
             report.warn(f"waiting for {', '.join(missing) or 'the command'} to answer step {self.session.step}")
         elif values.pacing != LOCKSTEP and self._running and not self._halted and factor < 0.95 * self._paced_factor:
             report.warn(f"slower than asked for: real-time factor {factor:.2f} instead of {self._paced_factor:g}")
+        for topic in ("/clock", "joint_states"):
+            publishers = self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
+            others = sorted({item.node_name for item in publishers} - {self.get_name()})
+            if others:
+                report.warn(f"{', '.join(others)} publishes {topic} too")
         report.values = {
             "real_time_factor": round(factor, 3),
             "task": self.session.task,

@@ -33,7 +33,8 @@ class SimPublisher:
         self._clock.publish(Clock(clock=stamp))
         self._joint_states.publish(convert.joint_state_message(stamp, *session.joints))
         for name, (position, quat_wxyz) in session.poses.items():
-            self._pose_publisher(name).publish(convert.pose_message(stamp, self._frame_id, position, quat_wxyz))
+            pose = convert.pose_message(stamp, self._frame_id, position.tolist(), quat_wxyz.tolist())
+            self._pose_publisher(name).publish(pose)
         self._episode.publish(self._episode_state(session, stamp))
 
     def _pose_publisher(self, frame: str) -> Publisher:

@@ -81,7 +81,7 @@ def _run(make_node: Callable[[], Node], stop: Future, returned: threading.Event)
     executor.add_node(node)
     report_unknown_parameters(node)
     if hasattr(node, "done"):
-        node.done.add_done_callback(lambda done: stop.done() or stop.set_result(done.result()))
+        node.done.add_done_callback(lambda done: _end(stop, done.result()))
     # What exists now lives as long as the process: the collector need not look at it again in the control loop.
     gc.collect()
     gc.freeze()
@@ -101,6 +101,12 @@ def _run(make_node: Callable[[], Node], stop: Future, returned: threading.Event)
     return int(stop.result() or 0)
 
 
+def _end(stop: Future, exit_code: int) -> None:
+    """Ask for the end, unless somebody has already."""
+    if not stop.done():
+        stop.set_result(exit_code)
+
+
 def _spin(executor: SingleThreadedExecutor, node: Node, stop: Future) -> None:
     try:
         executor.spin_until_future_complete(stop)
@@ -117,8 +123,7 @@ def _stop_on_signal(signals: int, stop: Future, returned: threading.Event) -> No
     with open(signals, "rb", buffering=0) as stream:
         if not stream.read(1):
             return
-        if not stop.done():
-            stop.set_result(0)
+        _end(stop, 0)
         if not returned.wait(_GRACE_S):
             print("error: a callback does not return; the process is ended", file=sys.stderr, flush=True)
             os._exit(1)

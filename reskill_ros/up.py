@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shlex
@@ -44,6 +45,10 @@ def main(args: Sequence[str] | None = None) -> int:
     if options.dry_run:
         print("\n".join(shlex.join(process.command) for process in processes))
         return 0
+    missing = [module for module in ("rclpy", "reskill_ros.msg") if importlib.util.find_spec(module) is None]
+    if missing:
+        print(f"error: {', '.join(missing)} cannot be found; build and source install/setup.bash", file=sys.stderr)
+        return 2
     return supervise(processes, _environment())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,10 @@ def test_a_data_set_of_another_task_ends_the_graph_with_the_reason(tmp_path: Pat
     assert "task.name" in graph.output
 
 
+def is_past(end_s: float) -> bool:
+    return time.monotonic() > end_s
+
+
 @pytest.mark.skipif(not os.environ.get("RESKILL_SLOW"), reason="takes minutes; set RESKILL_SLOW=1")
 @pytest.mark.timeout(1200)
 def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
@@ -82,8 +87,7 @@ def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
     before: dict[int, str] = {}
     for kill in range(KILLS):
         graph = recording(tmp_path, episodes=1000)
-        end_s = time.monotonic() + moments.uniform(0.5, 8.0)
-        graph.wait_until(lambda end_s=end_s: time.monotonic() > end_s, "the moment of the kill")
+        graph.wait_until(partial(is_past, time.monotonic() + moments.uniform(0.5, 8.0)), "the moment of the kill")
         recorder = graph.node("recorder_node")
         if kill % 2 or recorder is None:
             graph.kill()

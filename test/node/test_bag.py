@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,10 @@ def test_a_full_disk_stops_the_bag_but_not_the_robot(make_graph: MakeGraph, tmp_
     assert statuses[-1].level == DiagnosticStatus.ERROR
 
 
+def has_grown(file: Path) -> bool:
+    return file.stat().st_size > 8000
+
+
 def test_the_recorders_process_leaves_a_readable_bag_whatever_ends_it(make_graph: MakeGraph, tmp_path: Path) -> None:
     graph = make_graph()
     publisher = graph.probe.create_publisher(Observation, "observation", qos.RECORD)
@@ -263,7 +268,7 @@ def test_the_recorders_process_leaves_a_readable_bag_whatever_ends_it(make_graph
             publisher.publish(Observation(episode_step=step, values=[0.0] * 40))
             graph.executor.spin_once(timeout_sec=0)
         file = bag / f"{bag.name}_0.mcap"
-        graph.spin_until(lambda file=file: file.stat().st_size > 8000, "messages in the file")
+        graph.spin_until(partial(has_grown, file), "messages in the file")
         process.send_signal(number)
         _, errors = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == (-number if number == signal.SIGKILL else 0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros_graph import Graph, MakeGraph, text
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -17,6 +18,7 @@ from reskill_core.data import DatasetSpec, DatasetWriter, DemoDataset, Episode, 
 from reskill_core.errors import DataError
 from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_ros import convert, qos
+from reskill_ros.clock import now_ns
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.recorder_node import RecorderNode
 from reskill_sim.tasks import get_task
@@ -233,6 +235,23 @@ def test_an_episode_cut_short_by_a_reset_is_forgotten(make_graph: MakeGraph, tmp
     bench.wait_for("saved")
     assert DemoDataset.open(tmp_path / "data").seed.tolist() == [1]
     assert bench.node._assembler.abandoned == 1
+
+
+def test_f11_after_the_clock_jumped_back_recording_starts_anew(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """A simulator that was started again counts its stamps and episodes from the beginning."""
+    bench = make_bench(make_graph, tmp_path / "data", use_sim_time=True)
+    clock = bench.graph.publisher(Clock, "/clock", qos.CLOCK)
+
+    def session(seed: int, time_ns: int) -> None:
+        clock.publish(Clock(clock=convert.ns_to_stamp(time_ns)))
+        bench.graph.spin_until(lambda: now_ns(bench.node) == time_ns, "the clock")
+        bench.next_ns, bench.next_id = PERIOD_NS, 1
+        bench.play(episode(seed))
+        bench.wait_for("saved", seed + 1)
+
+    session(0, 10**10)
+    session(1, 10**9)
+    assert DemoDataset.open(tmp_path / "data").seed.tolist() == [0, 1]
 
 
 def test_start_stop_and_discard(make_graph: MakeGraph, tmp_path: Path) -> None:

@@ -277,7 +277,12 @@ def test_f40_commands_from_before_a_reset_do_not_move_the_new_episode(make_graph
         bench.graph.spin_until(lambda: True)
         bench.graph.executor.spin_once(timeout_sec=0.02)
     assert abs(gripper_x(bench) - fresh) < 1e-3
-    bench.graph.spin_until(lambda: (bench.command([1, 0, 0, 0]), gripper_x(bench) > fresh + 0.01)[1], "motion again")
+
+    def moves_again() -> bool:
+        bench.command([1, 0, 0, 0])
+        return gripper_x(bench) > fresh + 0.01
+
+    bench.graph.spin_until(moves_again, "motion again")
 
 
 def gripper_x(bench: Bench) -> float:
@@ -316,6 +321,13 @@ def test_the_real_time_factor_is_kept_and_can_be_changed(make_graph: MakeGraph) 
     refused = bench.graph.call(SetParameters, "sim_node/set_parameters", parameters=[bad]).results[0]
     assert not refused.successful
     assert "real_time_factor" in refused.reason
+
+
+def test_f14_another_source_of_the_clock_or_the_joints_is_named(bench: Bench) -> None:
+    for kind, topic in ((Clock, "/clock"), (JointState, "joint_states")):
+        publisher = bench.graph.probe.create_publisher(kind, topic, qos.STATE)
+        assert bench.wait_for_status(f"probe publishes {topic} too").level == DiagnosticStatus.WARN
+        bench.graph.probe.destroy_publisher(publisher)
 
 
 def test_holds_until_the_first_state_is_answered_and_acknowledged(make_graph: MakeGraph) -> None:

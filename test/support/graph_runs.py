@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
 from reskill_core.data import DemoDataset, Episode
-from reskill_sim.episodes import Actor, run_episodes
+from reskill_sim.episodes import run_episodes
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 
@@ -98,7 +99,7 @@ def run_graph(graph: str, folder: Path, **arguments: object) -> str:
 
 
 def in_process(
-    task: str, actor: Actor, seeds: Sequence[int], describe: Callable[[int], tuple[str, float]]
+    task: str, actor: Any, seeds: Sequence[int], describe: Callable[[int], tuple[str, float]]
 ) -> dict[int, Episode]:
     """The episodes of these seeds without ROS, by seed."""
     episodes = run_episodes(Simulator(get_task(task)), actor, seeds, describe)

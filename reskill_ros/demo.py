@@ -16,7 +16,6 @@ from reskill_core.cli.render import draw
 from reskill_core.data import DemoDataset, merge
 from reskill_core.errors import ReskillError
 from reskill_core.files import atomic_write_json
-from reskill_core.resources import find_config
 
 TASK = "block"
 
@@ -86,7 +85,7 @@ class Demo:
 
     def _collect(self) -> str:
         data = self._out / "data" / "in_process"
-        _run("reskill_core.cli.main", "collect", f"collect/{TASK}.yaml", f"episodes={self._config.episodes}", f"out={data}")
+        _reskill("collect", f"collect/{TASK}.yaml", f"episodes={self._config.episodes}", f"out={data}")
         dataset = DemoDataset.open(data)
         return f"{dataset.num_episodes} demonstrations, {dataset.num_steps} steps, {dataset.success.mean():.1%} succeed"
 
@@ -99,22 +98,13 @@ class Demo:
         return f"{dataset.num_episodes} demonstrations, {dataset.num_steps} steps, added to the others"
 
     def _learn(self) -> str:
-        config = find_config(f"skills/{TASK}.yaml")
-        steps = self._config.training_steps
-        _run(
-            "reskill_core.cli.main",
-            "train-skills",
-            str(config),
-            f"data={self._out / 'data' / 'all'}",
-            f"out={self._out / 'skills'}",
-            f"steps={steps}",
-        )
+        data, steps = self._out / "data" / "all", self._config.training_steps
+        _reskill("train-skills", f"skills/{TASK}.yaml", f"data={data}", f"out={self._out / 'skills'}", f"steps={steps}")
         return f"{steps} updates, plots in skills/plots"
 
     def _evaluate(self) -> str:
         out = self._out / "evaluation"
-        _run(
-            "reskill_core.cli.main",
+        _reskill(
             "evaluate",
             str(self._out / "skills"),
             f"--data={self._out / 'data' / 'all'}",
@@ -142,12 +132,14 @@ class Demo:
             report=report,
             **(recorded if pacing == "lockstep" else {}),
         )
-        return summary_of(json.loads(report.read_text()))
+        found = json.loads(report.read_text())
+        return f"{found['success_rate']:.0%} of {found['episodes']} succeed, {found['steps_per_s']:.1f} control steps/s"
 
     def _replay(self) -> str:
         report = self._out / "policy" / "replay.json"
         _run_graph("replay", bag=self._out / "policy" / "bag", skills=self._out / "skills", report=report)
-        return summary_of(json.loads(report.read_text()))
+        found = json.loads(report.read_text())
+        return f"{found['compared']} actions recomputed, {'all' if found['equal'] else 'NOT all'} equal to the recorded"
 
     def _draw(self) -> str:
         dataset = DemoDataset.open(self._out / "policy" / "data")
@@ -157,16 +149,15 @@ class Demo:
         return f"{video.name}, {sum(episode.num_steps for episode in episodes)} frames"
 
 
-def summary_of(report: dict[str, object]) -> str:
-    """Scalars of a report on one line."""
-    return ", ".join(f"{key} {value}" for key, value in report.items() if isinstance(value, (int, float, str)))
-
-
 def table(stages: Sequence[Stage]) -> str:
     """What happened, for the terminal."""
     lines = [f"{stage.name:26}{stage.duration_s:7.1f} s  {stage.outcome}" for stage in stages]
     total = sum(stage.duration_s for stage in stages)
     return "\n".join([*lines, f"{'all':26}{total:7.1f} s"])
+
+
+def _reskill(verb: str, *arguments: str) -> None:
+    _run("reskill_core.cli.main", verb, *arguments)
 
 
 def _run(module: str, *arguments: str) -> None:
@@ -192,7 +183,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    print(f"\n{table(stages)}\n\nresults in {options.out}: data/, skills/ (plots, checkpoints), evaluation/, policy.mp4")
+    print(
+        f"\n{table(stages)}\n\nresults in {options.out}: data/, skills/ (plots, checkpoints), evaluation/, policy.mp4"
+    )
     return 0
 
 

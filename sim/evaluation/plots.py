@@ -46,7 +46,7 @@ def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]])
             for name, position in marks.items():
                 axes.plot(position[across], position[up], "o", markersize=9, label=name, markeredgecolor="white")
             axes.autoscale_view()
-            axes.set_aspect("equal", adjustable="datalim")
+            axes.set_aspect("equal", adjustable="box")
             axes.set(xlabel="y, sideways [m]", ylabel="x, away from the robot [m]" if row == 0 else "z, up [m]")
             axes.grid(alpha=0.3)
         grid[0, column].set_title(_TITLES.get(source, source))

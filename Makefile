@@ -54,7 +54,7 @@ bench: setup ## all benchmarks; JSON in runs/bench
 	@$(WORKSPACE) for benchmark in sim data skills policy ros; do reskill bench $$benchmark || exit 1; done
 
 smoke: setup ## the learning side installed alone, as on a machine without ROS
-	@rm -rf build/smoke && .venv/bin/pip install --quiet --no-deps --target build/smoke .
+	@rm -rf build/smoke build/lib && .venv/bin/pip install --quiet --no-deps --target build/smoke .
 	@cd / && env --unset AMENT_PREFIX_PATH PYTHONPATH=$(CURDIR)/build/smoke $(CURDIR)/.venv/bin/python \
 		$(CURDIR)/scripts/smoke.py
 

@@ -108,7 +108,7 @@ class SkillModelConfig:
 
     horizon: int = 10
     latent_dim: int = 4
-    norm: Norm = "none"
+    norm: Norm = "batch"
     decoder_hidden: tuple[int, ...] = (192, 192, 192)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

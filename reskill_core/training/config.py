@@ -21,8 +21,8 @@ class OptimiserConfig:
         weight_decay: decoupled, per step and unit of learning rate.
     """
 
-    learning_rate: float = 1e-3
-    prior_learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
+    prior_learning_rate: float = 2e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_steps: int = 200
     gradient_norm: float = 5.0
@@ -70,7 +70,7 @@ class SkillTrainingConfig:
     validation_fraction: float = 0.05
     beta: float = 1e-3
     batch_size: int = 256
-    steps: int = 10_000
+    steps: int = 8_000
     patience: int = 0
     log_every: int = 100
     validate_every: int = 1_000

@@ -39,7 +39,7 @@ from reskill_core.training.split import DATA_KEY, data_identity, training_split
 _TRAINING_KEY = "training"
 # Fields of the configuration that say where a run lives, not what it is.
 _PLACES = ("data", "out")
-_PLOTTED_WINDOWS = 5
+_PLOTTED_WINDOWS = 6
 
 
 @dataclass(frozen=True)

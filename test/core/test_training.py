@@ -74,11 +74,11 @@ def assert_same_run(one: Path, other: Path) -> None:
 class TestLearning:
     def test_learns_to_reconstruct_and_the_prior_to_predict(self, data, tmp_path):
         optimiser = OptimiserConfig(learning_rate=5e-3, prior_learning_rate=5e-3, warmup_steps=20)
-        config = training_config(data, tmp_path / "run", optimiser=optimiser, steps=300, validate_every=50)
+        config = training_config(data, tmp_path / "run", optimiser=optimiser, steps=200, validate_every=100)
         result = train_skills(config, show_progress=False)
-        rows = [row for row in read_metrics(result.run) if "validation/loss" in row]
         assert result.validation["validation/action_mse"] < 0.03
-        assert rows[-1]["validation/reconstruction"] < 0.3 * rows[0]["validation/reconstruction"]
+        first = read_metrics(result.run)[0]["train/reconstruction"]
+        assert result.validation["validation/reconstruction"] < 0.2 * first
         assert result.validation["validation/prior_nll"] < result.validation["validation/normal_nll"] - 1
 
     def test_leaves_a_complete_run_folder(self, finished):

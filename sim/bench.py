@@ -97,7 +97,7 @@ class _StockStepper:
 
     def __init__(self, actions: np.ndarray) -> None:
         gymnasium.register_envs(gymnasium_robotics)
-        self._env = gymnasium.make("FetchPickAndPlace-v4").unwrapped
+        self._env: Any = gymnasium.make("FetchPickAndPlace-v4").unwrapped
         self._actions = actions
         simulator = Simulator(get_task("block"))
         simulator.reset([0])

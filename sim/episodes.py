@@ -21,7 +21,7 @@ class Actor(Protocol):
     def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> None:
         """Start new episodes in the places ``indices``."""
 
-    def act(self, observation: NDArray[np.float64], indices: IntArray | None = None) -> SkillAction:
+    def act(self, observation: NDArray[np.float64], indices: Sequence[int] | IntArray | None = None) -> SkillAction:
         """Answer observations (n, O) of the episodes in the places ``indices``."""
 
 
@@ -43,7 +43,7 @@ class _Tape:
         for name, value in values.items():
             self.arrays[name][envs, steps] = value
 
-    def episode(self, env: int, length: int) -> dict[str, NDArray[Any]]:
+    def episode(self, env: int, length: int) -> dict[str, Any]:
         return {name: array[env, :length].copy() for name, array in self.arrays.items()}
 
 
@@ -93,7 +93,7 @@ def run_episodes(
         result = simulator.step(action.action, active)
         tape.write(active, steps, reward=result.reward)
         observation[active] = result.observation
-        for at in np.flatnonzero(result.done & ~result.diverged):
+        for at in map(int, np.flatnonzero(result.done & ~result.diverged)):
             place = int(active[at])
             source, noise_scale = describe(place)
             yield Episode(

@@ -178,7 +178,7 @@ class Simulator:
         layout = self._layout
         rows = self._rows if indices is None else self._rows[indices]
         clipped = self.task.spec.action.clip(actions).astype(np.float64)
-        finite = np.isfinite(clipped).all(axis=1)
+        finite = np.all(np.isfinite(clipped), axis=1)
         moved = rows.copy()
         moved[:, layout.previous] = self._readings(rows)
         physics, sensors = self._advance(rows, np.where(finite[:, None], clipped, 0.0))

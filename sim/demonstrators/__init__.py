@@ -23,6 +23,7 @@ from reskill_sim.demonstrators.push import push
 from reskill_sim.tasks import get_task
 
 Controller = Callable[[Reading], NDArray[np.float64]]
+IntArray = NDArray[np.int64]
 
 # The controllers that solve each task; "mixed" draws one of them for each episode.
 CONTROLLERS: dict[str, dict[str, Controller]] = {
@@ -77,7 +78,7 @@ class Demonstrator:
             self._noise[index] = self.noise_scale[index] * smooth_noise(rng, self.task.horizon, 3)
             self._step[index] = 0
 
-    def act(self, observation: NDArray[np.float64], indices: Sequence[int] | None = None) -> SkillAction:
+    def act(self, observation: NDArray[np.float64], indices: Sequence[int] | IntArray | None = None) -> SkillAction:
         """Answer observations (n, O) of the episodes ``indices`` (all by default)."""
         chosen = np.arange(len(self._choice)) if indices is None else np.asarray(indices)
         reading = Reading(self.task.obs, observation)

@@ -37,9 +37,9 @@ def hook(reading: Reading) -> FloatArray:
     grasp = above(relative, GRASP_HEIGHT_M)
     fingers = reading["finger_position"].mean(axis=1)
 
-    inside = (np.abs(grasp) < GRASP_TOLERANCE_M).all(axis=1)
+    inside = np.all(np.abs(grasp) < GRASP_TOLERANCE_M, axis=1)
     holding = inside & (fingers < HOLDING_M)
-    over_handle = (np.abs(grasp[:, :2]) < GRASP_TOLERANCE_M[:2] * 0.75).all(axis=1)
+    over_handle = np.all(np.abs(grasp[:, :2]) < GRASP_TOLERANCE_M[:2] * 0.75, axis=1)
     return first_match(
         [
             (holding, _with_hook_in_hand(reading, held)),

@@ -12,7 +12,7 @@ from reskill_core.data import Episode
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import TaskSpec
-from reskill_sim.episodes import Actor, run_episodes
+from reskill_sim.episodes import Actor, IntArray, run_episodes
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks.base import Task
 
@@ -35,7 +35,7 @@ class UniformActor:
         for index, seed in zip(range(len(self._rngs)) if indices is None else indices, seeds, strict=True):
             self._rngs[index] = episode_rng(seed, "policy")
 
-    def act(self, observation: NDArray[np.float64], indices: NDArray[np.int64] | None = None) -> SkillAction:
+    def act(self, observation: NDArray[np.float64], indices: Sequence[int] | IntArray | None = None) -> SkillAction:
         """Random actions (n, A)."""
         chosen = range(len(self._rngs)) if indices is None else indices
         size = self._task.action.dim

@@ -107,7 +107,7 @@ def upright_pose(xy: FloatArray, height: float) -> FloatArray:
 
 def resample(
     draw: Callable[[np.random.Generator], FloatArray],
-    accept: Callable[[FloatArray], bool],
+    accept: Callable[[FloatArray], bool | np.bool_],
     rng: np.random.Generator,
 ) -> FloatArray:
     """Draw until a draw is accepted."""

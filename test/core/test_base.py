@@ -84,7 +84,7 @@ def test_action_clip() -> None:
 def test_euler_of_known_rotations() -> None:
     half = np.sqrt(0.5)
     quats = np.array([[1, 0, 0, 0], [half, half, 0, 0], [half, 0, 0, half]])
-    expected = [[0, 0, 0], [np.pi / 2, 0, 0], [0, 0, np.pi / 2]]
+    expected = np.array([[0, 0, 0], [np.pi / 2, 0, 0], [0, 0, np.pi / 2]])
     np.testing.assert_allclose(euler_from_quat(quats), expected, atol=1e-12)
 
 
@@ -149,7 +149,7 @@ def test_config_reports_every_fault_with_its_path() -> None:
         load_config(Outer, None, ["warmup=30"])
     with pytest.raises(ConfigError, match="cannot read configuration"):
         load_config(Outer, "nowhere.yaml")
-    with pytest.raises(ConfigError, match="key.subkey=value"):
+    with pytest.raises(ConfigError, match=r"key\.subkey=value"):
         load_config(Outer, None, ["steps"])
 
 

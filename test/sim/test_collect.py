@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from reskill_sim.tasks import get_task
 KILLS = int(os.environ.get("RESKILL_KILLS", "2"))
 
 
-def small(out: Path, **changes: object) -> CollectConfig:
+def small(out: Path, **changes: Any) -> CollectConfig:
     return CollectConfig(**{"episodes": 24, "out": str(out), "episodes_per_shard": 8, "workers": 1, **changes})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 import gymnasium_robotics
 import mujoco
@@ -37,7 +39,7 @@ class StockBlockTask(BlockTask):
 
 def test_equals_the_installed_fetch_environment() -> None:
     gymnasium.register_envs(gymnasium_robotics)
-    stock = gymnasium.make("FetchPickAndPlace-v4").unwrapped
+    stock: Any = gymnasium.make("FetchPickAndPlace-v4").unwrapped
     task = StockBlockTask()
     simulator = Simulator(task)
     spec = task.spec.obs
@@ -168,6 +170,7 @@ def test_success_must_hold_and_time_runs_out() -> None:
     start = task.sample_start(np.random.default_rng(0))
     there = EpisodeStart(start.object_poses, start.object_poses[0, :3])
     simulator.set_state(np.stack([simulator.initial_row(there), simulator.initial_row(start)]))
+    assert task.hold_steps is not None
     results = [simulator.step(np.zeros((2, 4))) for _ in range(task.hold_steps)]
     assert [bool(result.terminated[0]) for result in results] == [False] * (task.hold_steps - 1) + [True]
     assert results[0].reward.tolist() == [0.0, -1.0]

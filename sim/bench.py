@@ -12,10 +12,13 @@ import gymnasium
 import gymnasium_robotics
 import numpy as np
 
+from reskill_core.intervals import rate
 from reskill_sim.collect import CollectConfig, collect
 from reskill_sim.demonstrators import make_demonstrator
+from reskill_sim.episodes import run_episodes
+from reskill_sim.profiles import PROFILES
 from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.tasks import Task, get_task
 
 BATCH_SIZES = (1, 8, 32, 64)
 _STEPS = 40
@@ -26,33 +29,65 @@ def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _
     """Control steps per CPU-second, ours and stock ``env.step``, on scripted pick-and-place, taken in turns.
 
     Returns:
-        One row per batch size: ``steps_per_cpu_s`` and ``ratio_to_stock``, medians over the rounds.
+        One row per profile and batch size: ``steps_per_cpu_s`` and ``ratio_to_stock``, medians over the rounds.
     """
     actions = _pick_and_place_actions(max(batch_sizes))
     stock = _StockStepper(actions[:, 0])
-    steppers = {size: _BatchStepper(size, actions[:, :size]) for size in batch_sizes}
-    rates: dict[int, list[float]] = {size: [] for size in batch_sizes}
-    ratios: dict[int, list[float]] = {size: [] for size in batch_sizes}
-    stock_rates = []
+    steppers = {
+        (profile, size): _BatchStepper(profile, size, actions[:, :size]) for profile in PROFILES for size in batch_sizes
+    }
+    stock_rates: list[float] = []
+    rates: dict[tuple[str, int], list[float]] = {key: [] for key in steppers}
     for _ in range(rounds):
-        stock_rate = _steps_per_cpu_s(stock.run, _STEPS)
-        stock_rates.append(stock_rate)
-        for size, stepper in steppers.items():
-            rate = _steps_per_cpu_s(stepper.run, _STEPS * size)
-            rates[size].append(rate)
-            ratios[size].append(rate / stock_rate)
-    rows = [{"simulator": "stock env.step", "envs": 1, "steps_per_cpu_s": statistics.median(stock_rates)}]
-    rows[0]["ratio_to_stock"] = 1.0
-    for size in batch_sizes:
+        stock_rates.append(_steps_per_cpu_s(stock.run, _STEPS))
+        for key, stepper in steppers.items():
+            rates[key].append(_steps_per_cpu_s(stepper.run, _STEPS * key[1]))
+    return [
+        _rate_row("stock env.step", 1, stock_rates, stock_rates),
+        *(_rate_row(profile, size, rates[profile, size], stock_rates) for profile, size in steppers),
+    ]
+
+
+def _rate_row(name: str, size: int, rates: list[float], stock_rates: list[float]) -> dict[str, Any]:
+    ratios = [rate / stock_rate for rate, stock_rate in zip(rates, stock_rates, strict=True)]
+    return {
+        "simulator": name,
+        "envs": size,
+        "steps_per_cpu_s": statistics.median(rates),
+        "ratio_to_stock": statistics.median(ratios),
+    }
+
+
+def measure_fidelity(episodes: int = 64) -> list[dict[str, Any]]:
+    """How far the other profiles are from ``exact`` on the block task.
+
+    Returns:
+        One row per profile: root mean square distance of gripper and block from the exact ones under the same
+        scripted pick-and-place actions [mm], and the demonstrators' success rate with interval.
+    """
+    task = get_task("block")
+    actions = _pick_and_place_actions(episodes)
+    exact = _paths(task, "exact", actions)
+    rows = []
+    for profile in PROFILES:
+        away = np.linalg.norm(_paths(task, profile, actions) - exact, axis=-1)
+        gripper_mm, block_mm = 1e3 * np.sqrt(np.mean(away**2, axis=(0, 1)))
+        demonstrator = make_demonstrator("block", num_envs=episodes)
+        demonstrated = run_episodes(Simulator(task, episodes, profile), demonstrator, range(4 * episodes))
+        success = rate([episode.success for episode in demonstrated])
         rows.append(
-            {
-                "simulator": "exact",
-                "envs": size,
-                "steps_per_cpu_s": statistics.median(rates[size]),
-                "ratio_to_stock": statistics.median(ratios[size]),
-            }
+            {"profile": profile, "gripper_mm": gripper_mm, "block_mm": block_mm, "demonstrator_success": str(success)}
         )
     return rows
+
+
+def _paths(task: Task, profile: str, actions: np.ndarray) -> np.ndarray:
+    """(T, N, 2, 3) positions of gripper and block under given actions [m]."""
+    simulator = Simulator(task, actions.shape[1], profile)
+    simulator.reset(range(simulator.num_envs))
+    columns = [task.spec.obs.slice(name) for name in ("gripper_position", "block_position")]
+    observations = [simulator.step(action).observation for action in actions]
+    return np.stack([np.stack([o[:, column] for column in columns], axis=1) for o in observations])
 
 
 def measure_collecting(episodes: int = 400, workers: int = 0) -> dict[str, float]:
@@ -82,8 +117,8 @@ def _pick_and_place_actions(num_envs: int) -> np.ndarray:
 
 
 class _BatchStepper:
-    def __init__(self, num_envs: int, actions: np.ndarray) -> None:
-        self._simulator = Simulator(get_task("block"), num_envs)
+    def __init__(self, profile: str, num_envs: int, actions: np.ndarray) -> None:
+        self._simulator = Simulator(get_task("block"), num_envs, profile)
         self._actions = actions
 
     def run(self) -> None:

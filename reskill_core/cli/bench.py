@@ -65,10 +65,11 @@ def _text(value: Any) -> str:
 
 
 def _sim(options: argparse.Namespace) -> dict[str, Rows]:
-    from reskill_sim.bench import measure_collecting, measure_stepping
+    from reskill_sim.bench import measure_collecting, measure_fidelity, measure_stepping
 
     return {
         "control steps per CPU-second, pick-and-place, in turns with the stock environment": measure_stepping(),
+        "fidelity on the block task, beside the exact profile": measure_fidelity(),
         "collecting block demonstrations, workers' start included": [measure_collecting()],
     }
 

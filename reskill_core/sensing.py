@@ -70,7 +70,10 @@ class SensingConfig:
         (0.0, 0.0, 0.0),
         "where the origin of the driver's base frame is in the task's world, whose axes are parallel [m]",
     )
-    joints: dict[str, JointSource] = field(default_factory=dict)
+    joints: dict[str, JointSource] = field(
+        default_factory=dict,
+        metadata={"description": "by joint of the observation, the driver's `name` of it, `sign` and `offset`"},
+    )
 
     def violations(self) -> list[str]:
         """Values out of range."""

@@ -31,7 +31,7 @@ class CommandConfig:
     """How the driver is commanded."""
 
     adapter: str = parameter("servo_twist", "kind of command interface; see reskill_ros/adapters")
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, metadata={"description": "options of the adapter"})
 
     def violations(self) -> list[str]:
         """An unknown adapter, or options it does not have."""

@@ -24,8 +24,8 @@ VENV_STAMP = VENV / "reskill-environment.stamp"
 BUILD_STAMP = ROOT / "build" / "reskill-build.stamp"
 LOGS = ROOT / "log" / "setup"
 
-# The interpreter to make the environment with, also when this script is run by that environment's own.
-BASE_PYTHON: str = getattr(sys, "_base_executable", sys.executable)
+# The interpreter to make the environment with, under one name, also when this script is run by that environment's own.
+BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 # When the contents of these change, dependencies are installed again.
 ENVIRONMENT_INPUTS = ("setup.py", "constraints.txt", "scripts/relocate_ros_wheels.py")

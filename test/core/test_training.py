@@ -36,6 +36,8 @@ from reskill_core.training.skill_learner import SkillLearner, learning_rate_fact
 from reskill_core.training.skill_trainer import SkillTrainer, train_skills
 from reskill_core.training.split import held_out_episodes
 
+# How often the tests that kill a process do so.
+KILLS = int(os.environ.get("RESKILL_KILLS", "2"))
 _CLOCK_TAGS = ("train/windows_per_s", "train/data_share")
 
 
@@ -146,11 +148,12 @@ class TestLearning:
 
 class TestResume:
     # F43: SIGKILL at random moments, among them while a checkpoint is being written; the same command continues to
-    # the same bits. RESKILL_KILLS says how often.
+    # the same bits.
+    @pytest.mark.timeout(60 + 30 * KILLS)
     def test_killed_training_continues_to_the_same_bits(self, finished, tmp_path):
         rng = np.random.default_rng()
         kills, runs = 0, 0
-        while kills < int(os.environ.get("RESKILL_KILLS", "2")):
+        while kills < KILLS:
             config = replace(finished[0], out=str(tmp_path / f"killed {runs}"))
             if _killed_at_random(config, tmp_path / "config.yaml", rng):
                 kills += 1

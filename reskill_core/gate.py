@@ -179,7 +179,7 @@ class Gate:
         return pressed
 
     def reset(self) -> None:
-        """Release a latched stop; the gate is disarmed afterwards.
+        """Release a latched stop; the gate is disarmed afterwards. The safe command has to follow.
 
         Raises:
             GateError: the e-stop is still pressed.
@@ -308,10 +308,6 @@ class Gate:
         ]
         self.counters["step_limited"] += limited != wanted
         return limited
-
-    def _position_at(self, stamp_ns: int) -> tuple[float, ...] | None:
-        fresh = abs(stamp_ns - self._position_stamp_ns) / _NS <= self.config.command_timeout_s
-        return self._position if fresh else None
 
     def _limit_workspace(self, wanted: list[float], position: Sequence[float]) -> list[float]:
         limited = list(wanted)

@@ -186,7 +186,11 @@ class CommandNode(ManagedNode):
         return self._answer(response, lambda: None)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return self._answer(response, self._gate.reset)
+        answer = self._answer(response, self._gate.reset)
+        if answer.success:
+            # It disarms a gate that lets commands pass, too.
+            self._hold()
+        return answer
 
     def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._estop(request.data)

@@ -293,6 +293,14 @@ def test_f37_estop_by_service_or_topic_is_latched(bench: Bench) -> None:
     bench.wait_for("disarmed")
 
 
+def test_a_reset_during_motion_stops_the_robot(bench: Bench) -> None:
+    """It disarms, so nobody watches for silence any more: the safe command has to come at once."""
+    bench.move(0.5, 0, 0, 0)
+    assert bench.graph.call(Trigger, "command_node/reset").success
+    bench.wait_for("disarmed")
+    bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the safe command")
+
+
 def test_f42_a_bad_parameter_at_run_time_is_rejected(bench: Bench) -> None:
     """The old value stays; a good one takes effect with the next command."""
     answer = bench.graph.call(

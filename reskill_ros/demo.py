@@ -36,7 +36,7 @@ class DemoConfig:
     out: Path = Path("runs/demo")
     episodes: int = 1500
     ros_episodes: int = 4
-    training_steps: int = 4000
+    training_steps: int = 3000
     evaluation_episodes: int = 100
     policy_episodes: int = 4
 

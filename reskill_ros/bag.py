@@ -49,9 +49,7 @@ class BagWriter:
         DataError: the folder exists and is not empty; bags are never appended to.
     """
 
-    def __init__(
-        self, folder: Path, chunk_bytes: int = CHUNK_BYTES, sync_period_s: float = SYNC_PERIOD_S
-    ) -> None:
+    def __init__(self, folder: Path, chunk_bytes: int = CHUNK_BYTES, sync_period_s: float = SYNC_PERIOD_S) -> None:
         self.folder = folder
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"bag {folder} exists already; choose another path or remove it")

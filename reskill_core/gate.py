@@ -148,13 +148,24 @@ class Gate:
         """Share of the executed commands that had to be clamped to [-1, 1]."""
         return self.counters["clamped"] / max(self.counters["passed"], 1)
 
+    @property
+    def latched(self) -> bool:
+        """Whether it has stopped until an explicit reset."""
+        return self.state in (GateState.ESTOPPED, GateState.ABORTED)
+
+    def inherit(self, previous: Gate) -> None:
+        """Take over a latched stop, and whether the e-stop is pressed, from the gate that this one replaces."""
+        self._estop_pressed = previous._estop_pressed
+        if previous.latched:
+            self._enter(previous.state, previous.explanation)
+
     def arm(self, steady_s: float) -> None:
         """Let commands pass once enough fresh ones have come.
 
         Raises:
             GateError: a latched stop has not been reset, or the e-stop source is silent.
         """
-        if self.state in (GateState.ESTOPPED, GateState.ABORTED):
+        if self.latched:
             raise GateError(f"cannot arm while {self.state.value} ({self.explanation}); call reset first")
         if self._estop_silent(steady_s):
             raise GateError("cannot arm: the e-stop topic is silent; start its source or set estop_timeout_s to 0")

@@ -64,7 +64,6 @@ class Answerer:
         self._counters = diagnostics.counters
         self._growth = diagnostics.growth
         self._logger = node.get_logger()
-        self._dim = source.task.obs.dim
         self._next_seed = seed
         self._latency, self._rate = Latency(), Rate()
         # One message for all answers; the last of them stays in it to be given again.
@@ -128,13 +127,8 @@ class Answerer:
         self._note(answer, time.perf_counter() - started_s)
 
     def _fault(self, message: Observation, stamp_ns: int) -> str:
-        if message.task != self._source.task.name:
-            return "other_task"
-        if len(message.values) != self._dim:
-            return "wrong_size"
-        if not all(map(math.isfinite, message.values)):
-            return "non_finite"
-        return "reordered" if stamp_ns < self._last_stamp_ns else ""
+        reordered = "reordered" if stamp_ns < self._last_stamp_ns else ""
+        return convert.observation_fault(message, self._source.task) or reordered
 
     def _follow_episode(self, message: Observation) -> None:
         step = message.episode_step

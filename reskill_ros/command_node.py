@@ -36,7 +36,9 @@ class CommandParameters:
     autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
     must_start: bool = parameter(False, "End the process with an error if that fails.", read_only=True)
     auto_arm: bool = parameter(False, "Arm when activated; leave it false on a real robot.")
-    dry_run: bool = parameter(False, "Publish below shadow/ instead of to the driver; read when configured.")
+    dry_run: bool = parameter(
+        False, "Publish commands and executed_action below shadow/ instead; read when configured."
+    )
 
     def violations(self) -> list[str]:
         """Values out of range."""
@@ -52,6 +54,7 @@ class CommandNode(ManagedNode):
         self._driver = load_driver(self._settings.values.driver)
         self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, prefix="gate")
         self._gate: Gate
+        self._previous_gate: Gate | None = None
         self._adapter: Adapter
         self._feedback: Feedback
         self._measured: tuple[float, ...] | None = None
@@ -66,11 +69,16 @@ class CommandNode(ManagedNode):
         task = task_spec(values.task, values.skills)
         command = self._driver.command
         self._gate = Gate(self._limits.values, task.action, task.control_period_s)
+        if self._previous_gate is not None:
+            self._gate.inherit(self._previous_gate)
+        self._previous_gate = self._gate
+        self._task = task
         self._measured = None
         self._watch_period_s = task.control_period_s / 2
-        self._adapter = make_adapter(command.adapter, Channel(self, task, values.dry_run), command.options)
+        channel = Channel(self, task, values.dry_run)
+        self._adapter = make_adapter(command.adapter, channel, command.options)
         self.while_configured.callback(self._adapter.close)
-        self._publisher = self.create_publisher(SkillAction, "executed_action", qos.STATE)
+        self._publisher = self.create_publisher(SkillAction, channel.topic("executed_action"), qos.STATE)
         self.while_configured.callback(self.destroy_publisher, self._publisher)
         if self._adapter.needs_feedback or self._limits.values.workspace_low:
             self._feedback = Feedback(task)
@@ -87,13 +95,13 @@ class CommandNode(ManagedNode):
         watch_clock(self, self._on_clock_jump, self.while_configured)
 
     def activate(self) -> None:
-        """Watch for silence, and arm if asked to."""
+        """Watch for silence, and arm if asked to, but not after a stop that nobody has reset."""
         # Unwound in reverse: first the watch ends, then nothing passes any more, and last the robot is stopped.
         self.while_active.callback(self._hold)
         self.while_active.callback(self._gate.disarm)
         timer = self.create_timer(self._watch_period_s, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.while_active.callback(self.destroy_timer, timer)
-        if self._settings.values.auto_arm:
+        if self._settings.values.auto_arm and not self._gate.latched:
             self._gate.arm(time.monotonic())
 
     def report(self, report: Report) -> None:
@@ -110,10 +118,13 @@ class CommandNode(ManagedNode):
             "clamp_ratio": round(gate.clamp_ratio, 4),
             **gate.counters,
         }
-        if gate.state in (GateState.ESTOPPED, GateState.ABORTED) or gate.interrupted:
+        if gate.latched or gate.interrupted:
             report.error(f"{gate.state.value}: {gate.explanation}")
         elif gate.state is GateState.HOLDING:
             report.warn(f"{gate.state.value}: {gate.explanation}")
+        refused = sum(map(self.diagnostics.growth, self.diagnostics.counters))
+        if refused:
+            report.warn(f"{refused} observations refused")
         for publisher in self._adapter.publishers:
             if publisher.get_subscription_count() == 0:
                 report.warn(f"no driver listens on {publisher.topic_name}")
@@ -125,6 +136,11 @@ class CommandNode(ManagedNode):
         self.while_configured.callback(self.destroy_subscription, subscription)
 
     def _on_observation(self, message: Observation) -> None:
+        fault = convert.observation_fault(message, self._task)
+        if fault:
+            self.diagnostics.counters[f"refused_observation_{fault}"] += 1
+            self.get_logger().warning(f"observation refused: {fault}", throttle_duration_sec=1.0)
+            return
         self._measured = self._feedback.read(convert.observation_values(message)[0])
         self._gate.observe_position(self._measured[:3], convert.stamp_to_ns(message.header.stamp))
 

@@ -21,6 +21,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_core.sensing import EpisodeStep, MessageError, Tick
+from reskill_core.spec import TaskSpec
 from reskill_ros.assembly import Label, State
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 
@@ -127,6 +128,15 @@ def observation_message(tick: Tick, task: str, frame_id: str) -> Observation:
 def observation_values(message: Observation) -> NDArray[np.float64]:
     """The observation as a batch of one, (1, O) float64."""
     return np.frombuffer(message.values, dtype=np.float64)[None]
+
+
+def observation_fault(message: Observation, task: TaskSpec) -> str:
+    """Why a message is no observation of a task, as a word to count it by; empty if it is one."""
+    if message.task != task.name:
+        return "other_task"
+    if len(message.values) != task.obs.dim:
+        return "wrong_size"
+    return "" if all(map(math.isfinite, message.values)) else "non_finite"
 
 
 def skill_action_message(

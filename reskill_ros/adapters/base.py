@@ -32,6 +32,10 @@ class Channel:
     task: TaskSpec
     dry_run: bool = False
 
+    def topic(self, name: str) -> str:
+        """Where to publish what is meant for a topic."""
+        return f"shadow/{name.lstrip('/')}" if self.dry_run else name
+
 
 class Adapter(ABC):
     """Turns actions into the commands of one kind of driver.
@@ -49,7 +53,7 @@ class Adapter(ABC):
 
     def __init__(self, channel: Channel, options: Any) -> None:
         self._node = channel.node
-        self._dry_run = channel.dry_run
+        self._topic = channel.topic
         self._scale = channel.task.action.velocity_scale
         self.publishers: list[Publisher[Any]] = []
 
@@ -74,8 +78,7 @@ class Adapter(ABC):
         self.publishers.clear()
 
     def _advertise(self, message_type: type[Any], topic: str) -> Publisher[Any]:
-        name = f"shadow/{topic.lstrip('/')}" if self._dry_run else topic
-        publisher: Publisher[Any] = self._node.create_publisher(message_type, name, qos.COMMAND)
+        publisher: Publisher[Any] = self._node.create_publisher(message_type, self._topic(topic), qos.COMMAND)
         self.publishers.append(publisher)
         return publisher
 

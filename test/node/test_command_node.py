@@ -293,6 +293,68 @@ def test_f37_estop_by_service_or_topic_is_latched(bench: Bench) -> None:
     bench.wait_for("disarmed")
 
 
+def reconfigure(node: CommandNode) -> None:
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    node.start()
+    assert node.stage == "active"
+
+
+def test_f37_a_pressed_estop_outlives_lifecycle_transitions(bench: Bench) -> None:
+    """Configured again with auto_arm it is still stopped, and still knows that the e-stop is pressed."""
+    bench.move(0.5, 0, 0, 0)
+    bench.graph.publisher(Bool, "estop").publish(Bool(data=True))
+    bench.wait_for("estopped")
+    reconfigure(bench.node)
+    assert "emergency stop pressed" in bench.wait_for("estopped").message
+    bench.act(0.5, 0, 0, 0)
+    bench.wait_count("refused_estopped", 1)
+    assert "call reset first" in bench.graph.call(Trigger, "command_node/arm").message
+    assert "still pressed" in bench.graph.call(Trigger, "command_node/reset").message
+    assert bench.graph.call(SetBool, "command_node/estop", data=False).success
+    reconfigure(bench.node)
+    bench.wait_for("estopped")
+    assert bench.graph.call(Trigger, "command_node/reset").success
+    assert bench.graph.call(Trigger, "command_node/arm").success
+    bench.move(0.5, 0, 0, 0)
+
+
+def test_f16_an_abort_outlives_lifecycle_transitions(make_graph: MakeGraph, tmp_path: Path) -> None:
+    driver = write_driver(tmp_path, abort_after_bad=1)
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    bench.act(math.nan, 0, 0, 0)
+    bench.wait_for("aborted")
+    reconfigure(bench.node)
+    assert bench.node._gate.state.value == "aborted"
+    assert bench.graph.call(Trigger, "command_node/reset").success
+    reconfigure(bench.node)
+    assert bench.node._gate.state.value == "holding", "after a reset auto_arm arms again"
+
+
+@pytest.mark.parametrize(
+    ("reason", "task", "values"),
+    [
+        ("other_task", "hook", [1.2] * 25),
+        ("wrong_size", "block", [1.2] * 3),
+        ("non_finite", "block", [math.nan] * 25),
+    ],
+)
+def test_what_is_no_observation_of_the_task_is_refused(
+    make_graph: MakeGraph, tmp_path: Path, reason: str, task: str, values: list[float]
+) -> None:
+    """From whoever it comes: counted, reported, and without effect."""
+    counter = f"refused_observation_{reason}"
+    driver = write_driver(tmp_path, workspace_low=[1.0, 0.5, 0.4], workspace_high=[1.5, 1.0, 0.8])
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
+    message = Observation(task=task, values=array("d", values))
+    message.header.stamp = bench.graph.stamp()
+    bench.graph.publisher(Observation, "observation").publish(message)
+    bench.graph.spin_until(lambda: bench.statuses and text(bench.statuses[-1], counter) == "1", counter)
+    assert "1 observations refused" in bench.statuses[-1].message
+    assert bench.node.stage == "active"
+    assert bench.node._measured is None
+
+
 def test_a_reset_during_motion_stops_the_robot(bench: Bench) -> None:
     """It disarms, so nobody watches for silence any more: the safe command has to come at once."""
     bench.move(0.5, 0, 0, 0)
@@ -324,15 +386,18 @@ def test_dry_run_never_reaches_the_driver(make_graph: MakeGraph, tmp_path: Path)
     graph = make_graph(command_node={"driver": write_driver(tmp_path), "auto_arm": True, "dry_run": True})
     shadows = graph.listen(TwistStamped, "shadow/command/twist")
     ears = graph.listen(JointTrajectory, "shadow/gripper/command")
+    passed = graph.listen(SkillAction, "shadow/executed_action")
     twists = graph.listen(TwistStamped, "command/twist")
+    executed = graph.listen(SkillAction, "executed_action")
     node = graph.add(CommandNode())
     publisher = graph.publisher(SkillAction, "skill_action")
     graph.spin_until(lambda: all(p.get_subscription_count() for p in node._adapter.publishers))
     message = SkillAction(action=array("f", [1.0, 0, 0, 0]))
     message.header.stamp = graph.stamp()
     publisher.publish(message)
-    graph.spin_until(lambda: shadows and ears)
+    graph.spin_until(lambda: shadows and ears and passed)
     assert not twists
+    assert not executed
 
 
 def test_f13_a_second_publisher_on_a_command_topic_is_reported(bench: Bench) -> None:
@@ -347,7 +412,7 @@ def test_f19_the_workspace_box_uses_the_observed_position(make_graph: MakeGraph,
     bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
     bench.act(1.0, 0, 0, 0)
     bench.wait_count("refused_position_unknown", 1)
-    observation = Observation(values=array("d", [1.5, 0.75, 0.5, *[0.0] * 22]))
+    observation = Observation(task="block", values=array("d", [1.5, 0.75, 0.5, *[0.0] * 22]))
     observation.header.stamp = bench.graph.stamp()
     bench.graph.publisher(Observation, "observation").publish(observation)
     bench.graph.spin_until(lambda: bench.node._measured is not None)
@@ -368,7 +433,7 @@ def test_forward_adapter_commands_positions_from_where_the_robot_is(make_graph: 
     arrays = graph.listen(Float64MultiArray, "command/positions")
     node = graph.add(CommandNode())
     actions = graph.publisher(SkillAction, "skill_action")
-    observation = Observation(values=array("d", [1.0, 2.0, 3.0, 0.03, 0.01, *[0.0] * 20]))
+    observation = Observation(task="block", values=array("d", [1.0, 2.0, 3.0, 0.03, 0.01, *[0.0] * 20]))
     observation.header.stamp = graph.stamp()
     graph.publisher(Observation, "observation").publish(observation)
     graph.spin_until(lambda: node._measured is not None)

@@ -42,6 +42,21 @@ _PACING = (
 )
 
 
+def _simulated_tasks() -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Names of all tasks, and of the demonstrators of those that have some; empty where there is no simulator."""
+    try:
+        from reskill_sim.demonstrators import CONTROLLERS
+        from reskill_sim.tasks import TASKS
+    except ModuleNotFoundError:
+        # A robot's computer does without; what needs a simulator there says so itself.
+        return (), {}
+    return tuple(TASKS), {task: tuple(controllers) for task, controllers in CONTROLLERS.items()}
+
+
+_TASKS, _DEMONSTRATORS = _simulated_tasks()
+_KINDS = ("mixed", *dict.fromkeys(name for names in _DEMONSTRATORS.values() for name in names))
+
+
 @dataclass(frozen=True)
 class NodeEntry:
     """One process of a graph.
@@ -118,15 +133,23 @@ class GraphArguments:
 class RobotArguments(GraphArguments):
     """What the graphs that move a robot take."""
 
-    task: str = parameter("block", "Task to run.", choices=("block", "hook"))
+    task: str = parameter("block", "Task to run.", choices=_TASKS)
     driver: str = parameter(SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file.")
     seed: int = parameter(0, "Simulator: seed of the first episode; the following ones count up from it.", low=-1)
     pacing: str = parameter("lockstep", _PACING, choices=("lockstep", "realtime"))
     real_time_factor: float = parameter(
         1.0, "Simulator, realtime pacing: simulated seconds per second.", low=1e-3, high=1e3
     )
+    dry_run: bool = parameter(False, "Publish commands below shadow/, where no driver listens.")
     headless: bool = parameter(True, "Simulator: without a window.")
     camera: bool = parameter(False, "Simulator: publish camera images, rendered off-screen.")
+
+    def violations(self) -> list[str]:
+        """As of all graphs, and a simulator that would wait for what never comes."""
+        found = super().violations()
+        if self.dry_run and self.lockstep:
+            found.append("dry_run: in lockstep the simulator would wait for a command forever; add pacing:=realtime")
+        return found
 
     @property
     def simulated(self) -> bool:
@@ -159,7 +182,8 @@ class RobotArguments(GraphArguments):
                 "real_time_factor": self.real_time_factor,
                 "headless": self.headless,
                 "camera": self.camera,
-                "hold_until_ready": True,
+                # In a dry run nobody answers, and the robot stands still anyway.
+                "hold_until_ready": not self.dry_run,
                 # An empty list has no type that ROS could tell.
                 **({"acknowledge_topics": acknowledge} if acknowledge else {}),
                 **sim,
@@ -173,7 +197,7 @@ class RobotArguments(GraphArguments):
         command_node = NodeEntry(
             "command_node",
             "reskill_ros.command_node",
-            {**served, "auto_arm": self.simulated, **self._patience("gate.command_timeout_s")},
+            {**served, "auto_arm": self.simulated, "dry_run": self.dry_run, **self._patience("gate.command_timeout_s")},
             lifecycle=True,
         )
         return [*([sim_node] if self.simulated else []), observation_node, command_node]
@@ -196,14 +220,13 @@ class RobotArguments(GraphArguments):
 class CollectArguments(RobotArguments):
     """Arguments of the graph that records demonstrations."""
 
+    task: str = parameter("block", "Task to demonstrate.", choices=tuple(_DEMONSTRATORS))
     seed: int = parameter(
         -1, "Simulator: seed of the first episode; -1 goes on after the highest one in the data set.", low=-1
     )
     episodes: int = parameter(10, "Episodes to add to the data set in this run; 0 records until stopped.", low=0)
     dataset: str = parameter("runs/demonstrations", "Folder of the data set; an existing one is continued.")
-    demonstrator: str = parameter(
-        "mixed", "Controller that demonstrates.", choices=("mixed", "pick_and_place", "push", "hook")
-    )
+    demonstrator: str = parameter("mixed", "Controller that demonstrates; mixed draws one per episode.", choices=_KINDS)
     noise_scale: float = parameter(-1.0, "Noise on the demonstrator's actions; negative: drawn anew for each episode.")
     keep_failures: bool = parameter(False, "Also record episodes that do not reach the goal.")
 
@@ -236,7 +259,6 @@ class PolicyArguments(RobotArguments):
     """Arguments of the graph that lets a skill policy drive the robot."""
 
     skills: str = parameter("", "Checkpoint folder of the skill module.")
-    agent: str = parameter("", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills.")
     mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
     latent_source: str = parameter(
         "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
@@ -295,7 +317,7 @@ class ReplayArguments(GraphArguments):
 
     bag: str = parameter("", "Bag with observations and the actions that answered them.")
     skills: str = parameter("", "Checkpoint folder of the skill module.")
-    agent: str = parameter("", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills.")
+    task: str = parameter("", "Task that was recorded; empty: the one that the skills were made for.")
     mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
     latent_source: str = parameter(
         "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
@@ -315,7 +337,7 @@ class ReplayArguments(GraphArguments):
             {"bag": self.bag, "tolerance": self.tolerance, "report": self.report},
             primary=True,
         )
-        return [replay, _policy_node(self)]
+        return [replay, _policy_node(self, task=self.task)]
 
 
 GRAPHS: dict[str, type[GraphArguments]] = {
@@ -380,7 +402,7 @@ def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
 
 
 def _policy_node(arguments: PolicyArguments | ReplayArguments, **further: ParameterValue) -> NodeEntry:
-    names = ("skills", "agent", "mode", "latent_source")
+    names = ("skills", "mode", "latent_source")
     parameters = {**{name: getattr(arguments, name) for name in names}, **further}
     return NodeEntry("policy_node", "reskill_ros.policy_node", parameters, lifecycle=True)
 

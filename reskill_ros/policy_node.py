@@ -28,12 +28,13 @@ class PolicyParameters:
     """Parameters of policy_node; those of the policy are read when it is configured."""
 
     skills: str = parameter("", "Checkpoint folder of the skill module.")
-    agent: str = parameter("", "Checkpoint folder of an agent on top of it; empty: the prior chooses the skills.")
     mode: Mode = parameter("sample", "Whether skills are sampled or the most likely one.", choices=MODES)
     latent_source: LatentSource = parameter(
         "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=LATENT_SOURCES
     )
-    task: str = parameter("", "Task to run, which the checkpoint must fit; empty: the task it was made for.")
+    task: str = parameter(
+        "", "Task to run, whose layout and rate the checkpoint must have; empty: the task it was made for."
+    )
     seed: int = parameter(0, "Seed of the first episode that brings none of its own.", low=0)
     autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
     must_start: bool = parameter(False, "End the process with an error if that fails.", read_only=True)
@@ -48,14 +49,10 @@ class PolicySource:
 
     noise_scale = 0.0
 
-    def __init__(self, policy: SkillPolicy, name: str) -> None:
+    def __init__(self, policy: SkillPolicy, task: TaskSpec, name: str) -> None:
         self._policy = policy
+        self.task = task
         self.name = name
-
-    @property
-    def task(self) -> TaskSpec:
-        """The task of the policy."""
-        return self._policy.task_spec
 
     def reset(self, seed: int) -> None:
         """Start an episode with new skills."""
@@ -85,9 +82,10 @@ class PolicyNode(ManagedNode):
         if not values.skills:
             raise CheckpointError("parameter skills is empty; give the checkpoint folder of a skill module")
         policy = SkillPolicy.load(values.skills, mode=values.mode, latent_source=values.latent_source)
-        if values.task:
-            policy.module.checkpoint.require_task(task_spec(values.task))
-        source = PolicySource(policy, f"skills {values.mode}")
+        task = task_spec(values.task) if values.task else policy.task_spec
+        # Skills serve every task of the same layout; under their own task's name, all of it has to fit.
+        policy.module.checkpoint.require_task(task, interface_only=task.name != policy.task_spec.name)
+        source = PolicySource(policy, task, f"skills {values.mode}")
         # The first call compiles and allocates; better now than in the first control step.
         source.reset(values.seed)
         source.act(np.zeros((1, source.task.obs.dim)))

@@ -192,7 +192,24 @@ def test_f27_a_checkpoint_for_another_task_is_refused_with_every_difference(
     make_graph: MakeGraph, skills: Path
 ) -> None:
     graph = make_graph(policy_node={"skills": str(skills), "task": "hook"})
-    assert_refused_then_recovers(graph, skills, "name: 'block' != 'hook'", "obs.frames", "obs.terms")
+    assert_refused_then_recovers(graph, skills, "'block' and does not fit 'hook'", "obs.frames", "obs.terms")
+
+
+def test_skills_serve_another_task_of_the_same_layout(make_graph: MakeGraph, skills: Path) -> None:
+    """Name and horizon may differ; it answers the observations of that task, and not those of its own."""
+    graph = make_graph(policy_node={"skills": str(skills), "task": "slippery_push"})
+    node = graph.add(PolicyNode())
+    asker = Asker(graph)
+    asker.ask(observations(1)[0], 0, task="slippery_push")
+    asker.time_ns += PERIOD_NS
+    asker.publish(observations(1)[0], 1, task="block")
+    graph.spin_until(lambda: counter(node, "refused_other_task") == 1, "the refusal")
+
+
+def test_there_is_no_parameter_that_it_would_ignore(make_graph: MakeGraph, skills: Path) -> None:
+    """Agents do not exist."""
+    node = make_graph(policy_node={"skills": str(skills)}).add(PolicyNode())
+    assert not node.has_parameter("agent")
 
 
 def test_without_a_checkpoint_it_says_what_is_missing(make_graph: MakeGraph, skills: Path) -> None:

@@ -25,6 +25,8 @@ from reskill_ros.episode_store import next_seed
 from reskill_ros.graph import GRAPHS, argument_table, build_graph, parse_arguments
 from reskill_ros.supervisor import Process, supervise
 from reskill_ros.up import main, process_of
+from reskill_sim.demonstrators import CONTROLLERS, MIXED
+from reskill_sim.tasks import TASKS
 
 WAIT = "import signal, time; signal.signal(signal.SIGINT, lambda *_: exit(0)); print('up', flush=True); time.sleep(600)"
 
@@ -120,6 +122,53 @@ def test_simulated_time_and_arming_are_for_the_simulator_only(required: dict[str
     assert parameters(driver="fetch", use_sim_time="true")["policy_node"]["use_sim_time"] is True
     # A robot's computer needs no simulator: nodes learn the task from the checkpoint.
     assert "task" not in real["observation_node"]
+
+
+@pytest.mark.parametrize("graph", ["collect", "policy"])
+def test_a_dry_run_is_for_the_command_node(graph: str, required: dict[str, dict[str, str]]) -> None:
+    def dry_run(**values: str) -> object:
+        entries = build_graph(parse_arguments(graph, {**required[graph], **values}))
+        return next(entry.parameters["dry_run"] for entry in entries if entry.name == "command_node")
+
+    assert dry_run() is False
+    assert dry_run(driver="fetch", dry_run="true") is True
+    assert dry_run(pacing="realtime", dry_run="true") is True
+    # The simulator would otherwise wait for the first command.
+    values = {**required[graph], "pacing": "realtime", "dry_run": "true"}
+    assert build_graph(parse_arguments(graph, values))[0].parameters["hold_until_ready"] is False
+    with pytest.raises(GraphError, match="wait for a command forever"):
+        dry_run(pacing="lockstep", dry_run="true")
+
+
+def test_tasks_and_demonstrators_are_those_of_the_simulator(required: dict[str, dict[str, str]]) -> None:
+    def choices(graph: str) -> dict[str, tuple[str, ...]]:
+        return {item.name: item.choices for item in argument_table(graph)}
+
+    assert choices("policy")["task"] == tuple(TASKS)
+    assert choices("collect")["task"] == tuple(CONTROLLERS)
+    kinds = {name for controllers in CONTROLLERS.values() for name in controllers}
+    assert set(choices("collect")["demonstrator"]) == {MIXED, *kinds}
+    with pytest.raises(GraphError, match="task: must be one of"):
+        parse_arguments("collect", {"task": "clean_up"})
+    # Nobody is led to believe that there are agents.
+    assert not any("agent" in choices(graph) for graph in GRAPHS)
+    entry = build_graph(parse_arguments("policy", {**required["policy"], "task": "clean_up"}))[-1]
+    assert entry.parameters["task"] == "clean_up"
+
+
+def test_a_robots_computer_needs_no_simulator(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules["reskill_sim"] = None
+from reskill_ros.up import main
+sys.exit(main(["policy", "--dry-run", "driver:=fetch", "skills:={tmp_path}"]))
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert [line.split()[2].rpartition(".")[2] for line in shown.splitlines()] == [
+        "observation_node",
+        "command_node",
+        "policy_node",
+    ]
 
 
 def test_in_lockstep_whoever_records_is_waited_for(required: dict[str, dict[str, str]]) -> None:

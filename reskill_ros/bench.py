@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -47,7 +48,8 @@ class LoopTimes:
         rate_hz: observations per second.
         observations: how many were published.
         missed: how many had no command by the time of the next one.
-        latency_p50_ms: median time from publishing an observation to receiving the driver command it led to [ms].
+        latency_p50_ms: median time from handing an observation to the middleware until the middleware of the driver's
+            process has received the command it led to [ms].
         latency_p99_ms: 99th percentile of it [ms].
         latency_max_ms: maximum of it [ms].
         jitter_sd_ms: standard deviation of the time between two commands [ms].
@@ -130,9 +132,9 @@ class _Source(Node):
         self._period_s = period_s
         self._message = Observation(task=task.name, episode_id=1, episode_seed=0)
         self._message.values = convert.float64_array(np.random.default_rng(1).uniform(0.3, 1.4, task.obs.dim))
-        self._sent_s: list[float] = []
+        self._sent_ns: list[int] = []
         self._index: dict[int, int] = {}
-        self.received: dict[int, float] = {}
+        self.received: dict[int, int] = {}
         self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
         self.create_subscription(TwistStamped, "command/twist", self._on_twist, qos.NEWEST)
         self.create_timer(period_s, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -140,13 +142,13 @@ class _Source(Node):
     @property
     def count(self) -> int:
         """Observations published so far."""
-        return len(self._sent_s)
+        return len(self._sent_ns)
 
     def times(self, first: int, last: int) -> LoopTimes:
         """Figures of the observations from ``first`` up to ``last``."""
         answered = [index for index in range(first, last) if index in self.received]
-        latency_s = np.array([self.received[index] - self._sent_s[index] for index in answered])
-        interval_s = np.diff([self.received[index] for index in answered])
+        latency_s = 1e-9 * np.array([self.received[index] - self._sent_ns[index] for index in answered])
+        interval_s = 1e-9 * np.diff([self.received[index] for index in answered])
         missed = last - first - int((latency_s <= self._period_s).sum())
         p50, p99, longest = 1e3 * np.quantile(latency_s, [0.5, 0.99, 1.0])
         deviation_ms = 1e3 * np.abs(interval_s - self._period_s)
@@ -166,14 +168,14 @@ class _Source(Node):
         self._message.header.stamp = stamp
         self._message.episode_step = self.count
         self._index[convert.stamp_to_ns(stamp)] = self.count
-        self._sent_s.append(time.perf_counter())
+        self._sent_ns.append(time.time_ns())
         self._publisher.publish(self._message)
 
-    def _on_twist(self, message: TwistStamped) -> None:
-        now_s = time.perf_counter()
+    def _on_twist(self, message: TwistStamped, info: Any) -> None:
+        # The middleware's time of reception: how long this process takes to wake up is not the loop's.
         index = self._index.get(convert.stamp_to_ns(message.header.stamp))
         if index is not None:
-            self.received.setdefault(index, now_s)
+            self.received.setdefault(index, info["received_timestamp"])
 
 
 def _spin(executor: SingleThreadedExecutor, done: Callable[[], bool], timeout_s: float) -> None:

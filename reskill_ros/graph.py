@@ -24,6 +24,7 @@ from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, GraphError, require_choice
 from reskill_core.parameters import parameter, range_violations
 from reskill_ros.episode_store import next_seed
+from reskill_ros.tasks import simulated_tasks
 
 ParameterValue = bool | int | float | str | list[str]
 
@@ -40,20 +41,7 @@ _PACING = (
     "Simulator: lockstep waits for the action to each observation, exactly and as fast as the machine allows; "
     "realtime follows the wall clock."
 )
-
-
-def _simulated_tasks() -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Names of all tasks, and of the demonstrators of those that have some; empty where there is no simulator."""
-    try:
-        from reskill_sim.demonstrators import CONTROLLERS
-        from reskill_sim.tasks import TASKS
-    except ModuleNotFoundError:
-        # A robot's computer does without; what needs a simulator there says so itself.
-        return (), {}
-    return tuple(TASKS), {task: tuple(controllers) for task, controllers in CONTROLLERS.items()}
-
-
-_TASKS, _DEMONSTRATORS = _simulated_tasks()
+_TASKS, _DEMONSTRATORS = simulated_tasks()
 _KINDS = ("mixed", *dict.fromkeys(name for names in _DEMONSTRATORS.values() for name in names))
 
 
@@ -255,14 +243,25 @@ class CollectArguments(RobotArguments):
 
 
 @dataclass(frozen=True)
-class PolicyArguments(RobotArguments):
-    """Arguments of the graph that lets a skill policy drive the robot."""
+class SkillArguments:
+    """What the graphs with a policy take beside the others."""
 
     skills: str = parameter("", "Checkpoint folder of the skill module.")
     mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
     latent_source: str = parameter(
         "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
     )
+
+    def policy_node(self, **further: ParameterValue) -> NodeEntry:
+        """The policy, with further parameters."""
+        parameters = {**{item.name: getattr(self, item.name) for item in fields(SkillArguments)}, **further}
+        return NodeEntry("policy_node", "reskill_ros.policy_node", parameters, lifecycle=True)
+
+
+@dataclass(frozen=True)
+class PolicyArguments(RobotArguments, SkillArguments):
+    """Arguments of the graph that lets a skill policy drive the robot."""
+
     pacing: str = parameter("realtime", _PACING, choices=("lockstep", "realtime"))
     episodes: int = parameter(0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0)
     dataset: str = parameter("", "Folder of a data set to record all episodes into; empty for none.")
@@ -289,39 +288,25 @@ class PolicyArguments(RobotArguments):
             topic for topic, path in ((RECORDER_ACKNOWLEDGE, self.dataset), (BAG_ACKNOWLEDGE, self.bag)) if path
         ]
         entries = self.robot_nodes(acknowledge, seed=self.seed, episodes=self.episodes, report=self.report)
-        entries.append(_policy_node(self, **({"task": self.task} if self.simulated else {})))
+        entries.append(self.policy_node(**({"task": self.task} if self.simulated else {})))
         if self.dataset:
-            parameters = {
-                **self.served_task,
-                "dataset": self.dataset,
-                "driver_episodes": self.simulated,
-                "auto_start": self.simulated,
-            }
+            own_episodes = {"driver_episodes": self.simulated, "auto_start": self.simulated}
+            parameters = {**self.served_task, "dataset": self.dataset, **own_episodes}
             entries.append(NodeEntry("recorder_node", "reskill_ros.recorder_node", parameters))
         if self.bag:
             # A robot must not stop for the sake of a bag; the simulator waits for it anyway.
-            entries.append(
-                NodeEntry(
-                    "bag_recorder_node",
-                    "reskill_ros.bag_recorder_node",
-                    {"bag": self.bag, "acknowledge": self.simulated},
-                    required=self.simulated,
-                )
-            )
+            parameters = {"bag": self.bag, "acknowledge": self.simulated}
+            module = "reskill_ros.bag_recorder_node"
+            entries.append(NodeEntry("bag_recorder_node", module, parameters, required=self.simulated))
         return entries
 
 
 @dataclass(frozen=True)
-class ReplayArguments(GraphArguments):
+class ReplayArguments(GraphArguments, SkillArguments):
     """Arguments of the graph that feeds recorded observations to a policy and compares its actions."""
 
     bag: str = parameter("", "Bag with observations and the actions that answered them.")
-    skills: str = parameter("", "Checkpoint folder of the skill module.")
     task: str = parameter("", "Task that was recorded; empty: the one that the skills were made for.")
-    mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
-    latent_source: str = parameter(
-        "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
-    )
     tolerance: float = parameter(0.0, "Largest difference of an action that counts as equal.", low=0.0)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.")
 
@@ -337,7 +322,7 @@ class ReplayArguments(GraphArguments):
             {"bag": self.bag, "tolerance": self.tolerance, "report": self.report},
             primary=True,
         )
-        return [replay, _policy_node(self, task=self.task)]
+        return [replay, self.policy_node(task=self.task)]
 
 
 GRAPHS: dict[str, type[GraphArguments]] = {
@@ -399,12 +384,6 @@ def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
         parameters = {**common, **entry.parameters}
         entries.append(replace(entry, parameters=parameters, remappings=(*entry.remappings, *clock)))
     return entries
-
-
-def _policy_node(arguments: PolicyArguments | ReplayArguments, **further: ParameterValue) -> NodeEntry:
-    names = ("skills", "mode", "latent_source")
-    parameters = {**{name: getattr(arguments, name) for name in names}, **further}
-    return NodeEntry("policy_node", "reskill_ros.policy_node", parameters, lifecycle=True)
 
 
 def _missing(arguments: GraphArguments, *names: str) -> list[str]:

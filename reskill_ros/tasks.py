@@ -1,4 +1,4 @@
-"""Which task a node serves: by name, or the one that a checkpoint was made for."""
+"""Which tasks there are, and which one a node serves: by name, or the one that a checkpoint was made for."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ def task_spec(name: str, skills: str = "") -> TaskSpec:
     from reskill_sim.tasks import get_task
 
     return get_task(name).spec
+
+
+def simulated_tasks() -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Names of all tasks, and of the demonstrators of those that have some; empty where there is no simulator."""
+    try:
+        from reskill_sim.demonstrators import CONTROLLERS
+        from reskill_sim.tasks import TASKS
+    except ModuleNotFoundError:
+        # A robot's computer does without; what needs a simulator there says so itself.
+        return (), {}
+    return tuple(TASKS), {task: tuple(controllers) for task, controllers in CONTROLLERS.items()}

@@ -13,18 +13,9 @@ from reskill_core.errors import ReskillError
 PART_PREFIX = ".part-"
 
 
-def fsync_dir(path: Path) -> None:
-    """Make renames inside a folder survive a power cut."""
+def fsync(path: Path) -> None:
+    """Make a file's contents, or the renames inside a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def fsync_file(path: Path) -> None:
-    """Make a file's contents survive a power cut."""
-    descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
@@ -39,9 +30,9 @@ def part_path(path: Path) -> Path:
 def commit(part: Path, path: Path) -> None:
     """Give a finished file or folder its final name, atomically and durably."""
     if part.is_file():
-        fsync_file(part)
+        fsync(part)
     os.replace(part, path)
-    fsync_dir(path.parent)
+    fsync(path.parent)
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:
@@ -95,4 +86,4 @@ def replace_link(link: Path, target: str) -> None:
     part.unlink(missing_ok=True)
     part.symlink_to(target)
     os.replace(part, link)
-    fsync_dir(link.parent)
+    fsync(link.parent)

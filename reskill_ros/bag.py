@@ -24,7 +24,7 @@ from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 
 from reskill_core.errors import DataError
-from reskill_core.files import atomic_write_bytes, fsync_dir
+from reskill_core.files import atomic_write_bytes, fsync
 from reskill_ros.interfaces import message_definition
 
 # Chunks of a megabyte would keep seconds of a robot's messages in memory only.
@@ -59,7 +59,7 @@ class BagWriter:
         self._writer = Writer(self._stream, chunk_size=chunk_bytes, compression=CompressionType.ZSTD)
         self._writer.start(profile="ros2")
         self._stream.flush()
-        fsync_dir(folder)
+        fsync(folder)
         self._sync_period_s = sync_period_s
         self._last_sync_s = time.monotonic()
         self._topics: dict[str, _Topic] = {}

@@ -59,7 +59,9 @@ def test_more_episodes_are_added_and_other_settings_refused(tmp_path: Path) -> N
 
 
 def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path: Path) -> None:
-    config = small(tmp_path / "killed", episodes=48, episodes_per_shard=4)
+    # Enough that it cannot finish between the kills.
+    episodes = 24 * KILLS
+    config = small(tmp_path / "killed", episodes=episodes, episodes_per_shard=4)
     arguments = [f"{key}={value}" for key, value in vars(config).items() if key not in ("noise_range", "kind")]
     command = [sys.executable, "-m", "reskill_core.cli.main", "collect", "collect/block.yaml", *arguments, "--quiet"]
     rng = random.Random(0)
@@ -78,7 +80,7 @@ def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path: Path) -
         finished = [path for path in Path(config.out).glob("*.h5") if not path.name.startswith(".")]
         assert len(finished) >= before
     report = collect(config, show_progress=False)
-    assert report.num_episodes == 48
+    assert report.num_episodes == episodes
     assert not validate(config.out).problems
-    collect(small(tmp_path / "whole", episodes=48, episodes_per_shard=4), show_progress=False)
+    collect(small(tmp_path / "whole", episodes=episodes, episodes_per_shard=4), show_progress=False)
     assert DemoDataset.open(config.out).content_hash() == DemoDataset.open(tmp_path / "whole").content_hash()

@@ -14,8 +14,6 @@ from reskill_core.data import DemoDataset
 
 pytest.importorskip("reskill_ros.msg", reason="the workspace is not built, or install/setup.bash is not sourced")
 
-from ament_index_python.packages import get_package_prefix
-
 from reskill_ros.graph import GRAPHS, argument_table
 
 LAUNCH_FILES = Path(__file__).parents[2] / "launch"
@@ -26,12 +24,6 @@ def test_every_graph_has_a_launch_file() -> None:
     assert {path.name for path in LAUNCH_FILES.glob("*")} - {"__pycache__"} == {
         f"{graph}.launch.py" for graph in GRAPHS
     }
-
-
-def test_every_node_has_an_executable() -> None:
-    nodes = {path.stem for path in (LAUNCH_FILES.parent / "reskill_ros").glob("*_node.py")}
-    folder = Path(get_package_prefix("reskill_ros")) / "lib" / "reskill_ros"
-    assert {path.name for path in folder.iterdir() if os.access(path, os.X_OK)} == nodes
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -37,14 +37,8 @@ def test_launch_and_configuration_files_are_shared(prefix: Path) -> None:
 
 
 def test_the_command_line_can_start_worker_processes(prefix: Path, tmp_path: Path) -> None:
-    command = [
-        prefix / "bin/reskill",
-        "collect",
-        "collect/block.yaml",
-        "episodes=4",
-        "episodes_per_shard=2",
-        "workers=2",
-    ]
-    result = subprocess.run([*command, f"out={tmp_path / 'data'}"], stderr=subprocess.PIPE, text=True, check=False)
+    settings = ["collect/block.yaml", "episodes=4", "episodes_per_shard=2", "workers=2", f"out={tmp_path / 'data'}"]
+    command = [str(prefix / "bin/reskill"), "collect", *settings]
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert DemoDataset.open(tmp_path / "data").num_episodes == 4

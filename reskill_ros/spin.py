@@ -1,4 +1,4 @@
-"""The main function of every node: parse, run in a single-threaded executor, end cleanly on SIGINT and SIGTERM."""
+"""The main function of every node: parse, run in a single thread, end cleanly on SIGINT and SIGTERM."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from reskill_core.errors import ReskillError
+from reskill_ros.executor import DirectExecutor
 from reskill_ros.params import report_unknown_parameters
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
@@ -77,8 +78,7 @@ def _run(make_node: Callable[[], Node], stop: Future, returned: threading.Event)
     except ReskillError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    executor = DirectExecutor(node, stop)
     report_unknown_parameters(node)
     if hasattr(node, "done"):
         node.done.add_done_callback(lambda done: _end(stop, done.result()))
@@ -87,7 +87,7 @@ def _run(make_node: Callable[[], Node], stop: Future, returned: threading.Event)
     gc.freeze()
     try:
         while not stop.done() and rclpy.ok():
-            _spin(executor, node, stop)
+            _spin(executor, node)
     except ExternalShutdownException:
         return 0
     except ReskillError as error:
@@ -107,9 +107,9 @@ def _end(stop: Future, exit_code: int) -> None:
         stop.set_result(exit_code)
 
 
-def _spin(executor: SingleThreadedExecutor, node: Node, stop: Future) -> None:
+def _spin(executor: DirectExecutor, node: Node) -> None:
     try:
-        executor.spin_until_future_complete(stop)
+        executor.spin()
     except ExternalShutdownException:
         raise
     except Exception as error:

@@ -109,8 +109,10 @@ def test_observations_equal_the_simulators_bit_for_bit(make_graph: MakeGraph, tm
     simulator = Simulator(get_task("block"))
     expected = simulator.reset([7])
     rng = np.random.default_rng(0)
+    # In the recent past: steps of one clock, none ahead of it.
+    first_ns = time.time_ns() - 200_000_000
     for step in range(4):
-        frame, stamp = simulator.frame, convert.ns_to_stamp(time.time_ns() // 10**9 * 10**9 + step * 40_000_000)
+        frame, stamp = simulator.frame, convert.ns_to_stamp(first_ns + step * 40_000_000)
         robot.joints(frame.joint_pos[0], FINGERS, stamp)
         for name, publisher in zip(TASK.obs.frames, robot._poses.values(), strict=True):
             index = TASK.obs.frames.index(name)

@@ -186,7 +186,7 @@ def json_or_none(content: bytes | bytearray) -> object:
 
 class TestHostile:
     # F26
-    def test_pickle_is_never_executed(self, folder, tmp_path):
+    def test_f26_pickle_is_never_executed(self, folder, tmp_path):
         canary = tmp_path / "canary"
         evil = pickle.dumps(Evil(str(canary)))
         for name in ("weights.safetensors", "training_state.safetensors", "checkpoint.json"):

@@ -137,7 +137,7 @@ def test_index_is_made_anew_when_it_is_missing_or_damaged(tmp_path: Path, conten
     assert manifest.read_text() == right
 
 
-def test_index_is_made_anew_after_a_kill_before_it_was_written(tmp_path: Path) -> None:
+def test_f30_index_is_made_anew_after_a_kill_before_it_was_written(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     old = (tmp_path / "manifest.json").read_bytes()
     fill(tmp_path, 2)

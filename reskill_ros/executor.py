@@ -6,8 +6,6 @@ entities of the node before and after. That is a good part of the time between a
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import chain
 from typing import Any
@@ -22,49 +20,6 @@ from rclpy.task import Future
 _FOREVER_NS = -1
 
 
-class Anticipation:
-    """Has a node awake, with its code and data at hand, when the next message of a periodic topic is due.
-
-    Between two control steps a processor's caches are filled with other things and the processor falls asleep; both
-    together cost several times what the work itself does. So the node rehearses its work shortly before the
-    message is expected, and then looks for it without going to sleep.
-
-    Args:
-        rehearse: does the work on the last message, without consequences.
-        lead_s: how long before the expected time [s].
-    """
-
-    def __init__(self, rehearse: Callable[[], None], lead_s: float = 0.0012) -> None:
-        self.rehearse = rehearse
-        self._lead_s = lead_s
-        self._arrived_s = time.monotonic()
-        self._begin_s = self._end_s = 0.0
-        self._rehearsals = 0
-
-    def arrived(self) -> None:
-        """The message has come; the next one is expected after as long again."""
-        now_s = time.monotonic()
-        interval_s, self._arrived_s = now_s - self._arrived_s, now_s
-        # Not worth it where messages come so fast that nothing gets cold, nor after a pause.
-        worth_it = 4 * self._lead_s < interval_s < 1.0
-        self._begin_s = now_s + interval_s - self._lead_s if worth_it else 0.0
-        self._end_s = self._begin_s + 2 * self._lead_s
-        self._rehearsals = 0
-
-    def timeout_ns(self) -> int:
-        """How long to sleep at most."""
-        now_s = time.monotonic()
-        if now_s > self._end_s:
-            return _FOREVER_NS
-        return max(round(1e9 * (self._begin_s - now_s)), 0)
-
-    def pass_time(self) -> None:
-        """Nothing has come; rehearse if it is time to."""
-        if self._rehearsals < 2 and self._begin_s <= time.monotonic() <= self._end_s:
-            self._rehearsals += 1
-            self.rehearse()
-
-
 class DirectExecutor:
     """Runs a node's callbacks in the calling thread.
 
@@ -76,7 +31,7 @@ class DirectExecutor:
         """Take over a node.
 
         Args:
-            node: the node to spin; an attribute ``anticipation`` is respected if it has one.
+            node: the node to spin.
             stop: spinning ends when it is done; any thread may set its result.
         """
         self._node = node
@@ -104,7 +59,6 @@ class DirectExecutor:
     def _wait_and_serve_messages(self) -> bool:
         """Wait until anything is ready and serve the messages; returns whether there is more than those."""
         node = self._node
-        anticipation: Anticipation | None = getattr(node, "anticipation", None)
         subscriptions: list[Any] = list(node.subscriptions)
         waitables: list[Any] = list(node.waitables)
         others: dict[str, list[Any]] = {
@@ -121,19 +75,16 @@ class DirectExecutor:
             for waitable in waitables:
                 stack.enter_context(waitable)
             wait_set = self._wait_set(subscriptions, others, waitables)
-            wait_set.wait(_FOREVER_NS if anticipation is None else anticipation.timeout_ns())
+            wait_set.wait(_FOREVER_NS)
             ready = wait_set.get_ready_entities("subscription")
             for subscription in subscriptions:
                 if subscription.handle.pointer in ready:
                     taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
                     if taken is not None:
                         subscription.callback(taken[0])
-            more = any(wait_set.get_ready_entities(kind) for kind in others) or any(
+            return any(wait_set.get_ready_entities(kind) for kind in others) or any(
                 waitable.is_ready(wait_set) for waitable in waitables
             )
-        if anticipation is not None and not ready and not more:
-            anticipation.pass_time()
-        return more
 
     def _wait_set(self, subscriptions: list[Any], others: dict[str, list[Any]], waitables: list[Any]) -> Any:
         counts = [waitable.get_num_entities() for waitable in waitables]

@@ -61,7 +61,7 @@ class StepResult:
 class _RowLayout:
     """Where things stand in an environment's row."""
 
-    def __init__(self, model: mujoco.MjModel, num_frames: int) -> None:
+    def __init__(self, model: mujoco.MjModel) -> None:
         sizes = {
             "physics": mujoco.mj_stateSize(model, _PHYSICS),
             "sensors": model.nsensordata,
@@ -78,7 +78,6 @@ class _RowLayout:
         self.time = 0
         self.qpos = slice(1, 1 + model.nq)
         self.qvel = slice(1 + model.nq, 1 + model.nq + model.nv)
-        self.num_frames = num_frames
 
     physics: slice
     sensors: slice
@@ -107,7 +106,7 @@ class Simulator:
         self._workspace_w, self._action_gain = settings.workspace_w, settings.action_gain
         start = start_state(self.model)
         self._substeps = round(task.spec.control_period_s / self.model.opt.timestep)
-        self._layout = _RowLayout(self.model, len(task.spec.obs.frames))
+        self._layout = _RowLayout(self.model)
         self._builder = ObservationBuilder(task.spec.obs)
         self._rollout = Rollout(nthread=threads)
         self._datas = [mujoco.MjData(self.model) for _ in range(max(1, threads))]
@@ -115,8 +114,9 @@ class Simulator:
         self._start_row = self._row_of(start)
         self._finger_qpos = np.array(self._joint_addresses(constants.FINGER_JOINTS)) + 1
         self._actuated_qpos = np.array(self._joint_addresses(constants.FINGER_ACTUATORS)) + 1
-        self._moving = np.array([name not in self._fixed_joints() for name in constants.JOINT_NAMES])
-        moving = [name for name in constants.JOINT_NAMES if name not in self._fixed_joints()]
+        fixed = self._fixed_joints()
+        self._moving = np.array([name not in fixed for name in constants.JOINT_NAMES])
+        moving = [name for name in constants.JOINT_NAMES if name not in fixed]
         self._joint_qpos = np.array(self._joint_addresses(moving))
         self._joint_qvel = np.array(
             [self.model.jnt_dofadr[self.model.joint(constants.MODEL_PREFIX + name).id] for name in moving]
@@ -329,7 +329,7 @@ class Simulator:
         return self._to_frame(rows[:, self._layout.previous], rows[:, self._layout.goal])
 
     def _to_frame(self, readings: FloatArray, goal: FloatArray) -> SensorFrame:
-        count = self._layout.num_frames
+        count = len(self._sensed)
         pos = np.empty((len(readings), count, 3))
         quat = np.empty((len(readings), count, 4))
         pos[:, self._sensed] = readings[:, self._frame_pos]

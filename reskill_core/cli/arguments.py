@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from reskill_core.config import load_config
@@ -42,11 +41,3 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 def read_config(cls: type[T], options: argparse.Namespace) -> T:
     """The configuration that :func:`add_config_arguments` describes."""
     return load_config(cls, find_config(options.config), options.overrides)
-
-
-def existing_folder(text: str) -> Path:
-    """Argument type: a folder that is there."""
-    path = Path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {text}")
-    return path

@@ -1,9 +1,13 @@
-"""How fast the control loop is over ROS: observation to driver command, with the nodes as separate processes."""
+"""How fast the control loop is over ROS: observation to driver command, with the nodes as separate processes.
+
+Beside it stands its floor on the same machine: the same three processes, where two only pass the bytes on.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +26,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
 from reskill_core.checkpoint import save_checkpoint
 from reskill_core.config import config_to_dict
@@ -31,6 +36,7 @@ from reskill_core.models.features import FeatureMap
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
 from reskill_core.spec import TaskSpec
 from reskill_ros import convert, qos
+from reskill_ros.executor import DirectExecutor
 from reskill_ros.msg import Observation
 from reskill_ros.tasks import task_spec
 
@@ -80,20 +86,45 @@ def measure(rate_hz: float, duration_s: float, skills: Path | str | None = None)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         checkpoint = Path(skills) if skills is not None else untrained_skills(folder / "skills", task_spec("block"))
+        parameters = ["--ros-args", "--log-level", "warn", "-p", f"skills:={checkpoint}"]
+        processes = (
+            ["-m", "reskill_ros.policy_node", *parameters],
+            ["-m", "reskill_ros.command_node", *parameters, "-p", "auto_arm:=true"],
+        )
+        task = task_spec("", str(checkpoint))
+        return _measure(task, (TwistStamped, "command/twist"), processes, rate_hz, duration_s)
+
+
+def measure_floor(rate_hz: float, duration_s: float) -> LoopTimes:
+    """The same, with two processes that do nothing but pass the observation's bytes on.
+
+    That is the middleware and the operating system's share, below which no pair of nodes in Python gets here.
+    """
+    processes = [["-m", __name__, *topics] for topics in (("observation", "relayed"), ("relayed", "answer"))]
+    return _measure(task_spec("block"), (Observation, "answer"), processes, rate_hz, duration_s)
+
+
+def _measure(
+    task: TaskSpec,
+    answer: tuple[type, str],
+    processes: Sequence[Sequence[str]],
+    rate_hz: float,
+    duration_s: float,
+) -> LoopTimes:
+    with ExitStack() as stack:
         domain = _DOMAINS[os.getpid() % len(_DOMAINS)]
         context = Context()
         rclpy.init(context=context, domain_id=domain)
         stack.callback(rclpy.shutdown, context=context)
-        parameters = ["-p", f"skills:={checkpoint}"]
-        stack.enter_context(_process("policy_node", domain, parameters))
-        stack.enter_context(_process("command_node", domain, [*parameters, "-p", "auto_arm:=true"]))
-        source = _Source(context, task_spec("", str(checkpoint)), 1.0 / rate_hz)
+        for arguments in processes:
+            stack.enter_context(_process(arguments, domain))
+        source = _Source(context, task, answer, 1.0 / rate_hz)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(source)
         stack.callback(executor.shutdown)
         _spin(executor, lambda: bool(source.received), _START_TIMEOUT_S)
         if not source.received:
-            raise GraphError(f"policy_node and command_node gave no command within {_START_TIMEOUT_S:g} s")
+            raise GraphError(f"the processes of the loop gave no answer within {_START_TIMEOUT_S:g} s")
         _spin(executor, lambda: False, _WARM_UP_S)
         gc.collect()
         gc.freeze()
@@ -125,9 +156,9 @@ def untrained_skills(folder: Path, task: TaskSpec) -> Path:
 
 
 class _Source(Node):
-    """Publishes observations at a fixed rate and takes the time until the command comes."""
+    """Publishes observations at a fixed rate and takes the time until the answer with the same stamp comes."""
 
-    def __init__(self, context: Context, task: TaskSpec, period_s: float) -> None:
+    def __init__(self, context: Context, task: TaskSpec, answer: tuple[type, str], period_s: float) -> None:
         super().__init__("observation_source", context=context)
         self._period_s = period_s
         self._message = Observation(task=task.name, episode_id=1, episode_seed=0)
@@ -136,7 +167,7 @@ class _Source(Node):
         self._index: dict[int, int] = {}
         self.received: dict[int, int] = {}
         self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
-        self.create_subscription(TwistStamped, "command/twist", self._on_twist, qos.NEWEST)
+        self.create_subscription(*answer, self._on_answer, qos.NEWEST)
         self.create_timer(period_s, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
@@ -171,7 +202,7 @@ class _Source(Node):
         self._sent_ns.append(time.time_ns())
         self._publisher.publish(self._message)
 
-    def _on_twist(self, message: TwistStamped, info: Any) -> None:
+    def _on_answer(self, message: Any, info: Any) -> None:
         # The middleware's time of reception: how long this process takes to wake up is not the loop's.
         index = self._index.get(convert.stamp_to_ns(message.header.stamp))
         if index is not None:
@@ -185,12 +216,26 @@ def _spin(executor: SingleThreadedExecutor, done: Callable[[], bool], timeout_s:
 
 
 @contextmanager
-def _process(node: str, domain: int, parameters: Sequence[str]) -> Iterator[None]:
+def _process(arguments: Sequence[str], domain: int) -> Iterator[None]:
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", f"reskill_ros.{node}", "--ros-args", "--log-level", "warn", *parameters]
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen([sys.executable, *arguments], env=environment)
     try:
         yield
     finally:
         process.terminate()
         process.wait()
+
+
+def _relay(source: str, target: str) -> None:
+    """Pass the bytes of observations on from one topic to another until the process is ended."""
+    rclpy.init()
+    node = Node("relay")
+    publisher = node.create_publisher(Observation, target, qos.STATE)
+    node.create_subscription(Observation, source, publisher.publish, qos.NEWEST, raw=True)
+    # Not a handler that runs in Python: a process that spins without a timeout would never come to it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    DirectExecutor(node, Future()).spin()
+
+
+if __name__ == "__main__":
+    _relay(*sys.argv[1:])

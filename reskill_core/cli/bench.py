@@ -117,11 +117,18 @@ def _policy(options: argparse.Namespace) -> dict[str, Rows]:
 
 def _ros(options: argparse.Namespace) -> dict[str, Rows]:
     try:
-        from reskill_ros.bench import measure
+        from reskill_ros.bench import measure, measure_floor
     except ImportError as error:
         raise ReskillError(f"measuring over ROS needs a built and sourced workspace: {error}") from error
-    rows = [asdict(measure(rate_hz, options.duration, options.skills or None)) for rate_hz in (25.0, 100.0, 500.0)]
-    return {"observation to driver command over ROS, three processes": rows}
+    rates_hz, duration_s = (25.0, 100.0, 500.0), options.duration
+    return {
+        "observation to driver command over ROS, three processes": [
+            asdict(measure(rate_hz, duration_s, options.skills or None)) for rate_hz in rates_hz
+        ],
+        "its floor here: the same with processes that only pass bytes on": [
+            asdict(measure_floor(rate_hz, duration_s)) for rate_hz in rates_hz
+        ],
+    }
 
 
 _PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Rows]]] = {

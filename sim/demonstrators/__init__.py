@@ -1,12 +1,16 @@
-"""Scripted demonstrators: controllers that solve the data-collection tasks, disturbed by seeded noise.
+"""Scripted controllers: demonstrators for collecting data, disturbed by seeded noise, and the fastest scripts.
 
 A controller is a function from named observation slices to clean actions; it keeps no state, so that what it does
-can be learnt from what it sees. A new one is one file in this folder and one line in ``CONTROLLERS``.
+can be learnt from what it sees. A new demonstrator is one file in this folder and one line in ``CONTROLLERS``.
+
+On the tasks that are learnt with rewards, two scripts bracket what a learner can be expected to reach: the
+demonstrators, as they are for collecting data, are the floor, and ``FAST_SCRIPTS``, tuned to each task's reward, are
+about the ceiling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +19,24 @@ from reskill_core.errors import SimulationError, require_choice
 from reskill_core.runtime import SkillAction
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import TaskSpec
+from reskill_sim.demonstrators.fast import FAST_SCRIPTS
 from reskill_sim.demonstrators.hook import hook
-from reskill_sim.demonstrators.motions import Reading
+from reskill_sim.demonstrators.motions import Controller, Reading
 from reskill_sim.demonstrators.noise import smooth_noise
-from reskill_sim.demonstrators.pick_and_place import pick_and_place
+from reskill_sim.demonstrators.pick_and_place import pick_and_place, pick_and_put_away, pick_and_stack
 from reskill_sim.demonstrators.push import push
 from reskill_sim.tasks import get_task
 
-Controller = Callable[[Reading], NDArray[np.float64]]
 IntArray = NDArray[np.int64]
 
 # The controllers that solve each task; "mixed" draws one of them for each episode.
 CONTROLLERS: dict[str, dict[str, Controller]] = {
     "block": {"pick_and_place": pick_and_place, "push": push},
     "hook": {"hook": hook},
+    "slippery_push": {"push": push},
+    "clean_up": {"pick_and_place": pick_and_put_away},
+    "pyramid_stack": {"pick_and_place": pick_and_stack},
+    "complex_hook": {"hook": hook},
 }
 MIXED = "mixed"
 DEFAULT_NOISE_RANGE = (0.0, 0.15)
@@ -45,6 +53,7 @@ class Demonstrator:
         kind: which of the task's controllers, or ``mixed``.
         noise_range: lowest and highest noise scale, in action units (standard deviation of each axis).
         num_envs: number of episodes demonstrated side by side.
+        controllers: by name, instead of the task's demonstrators.
     """
 
     def __init__(
@@ -53,9 +62,11 @@ class Demonstrator:
         kind: str = MIXED,
         noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
         num_envs: int = 1,
+        controllers: Mapping[str, Controller] | None = None,
     ) -> None:
-        require_choice("task with a demonstrator", task.name, tuple(CONTROLLERS))
-        controllers = CONTROLLERS[task.name]
+        if controllers is None:
+            require_choice("task with a demonstrator", task.name, tuple(CONTROLLERS))
+            controllers = CONTROLLERS[task.name]
         require_choice(f"demonstrator of task {task.name!r}", kind, (MIXED, *controllers))
         if not 0 <= noise_range[0] <= noise_range[1]:
             raise SimulationError(f"noise range must be 0 <= low <= high, got {noise_range}")
@@ -119,3 +130,14 @@ def make_demonstrator(
         ConfigError: unknown task or kind; the message lists those there are.
     """
     return Demonstrator(get_task(task_name).spec, kind, noise_range, num_envs)
+
+
+def make_fast_script(task_name: str, num_envs: int = 1) -> Demonstrator:
+    """The fastest script for a task by name, without noise.
+
+    Raises:
+        ConfigError: there is none for that task; the message lists the tasks that have one.
+    """
+    require_choice("task with a fast script", task_name, tuple(FAST_SCRIPTS))
+    script = {"fast": FAST_SCRIPTS[task_name]}
+    return Demonstrator(get_task(task_name).spec, "fast", (0.0, 0.0), num_envs, script)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +30,10 @@ class Reading:
 
     def __len__(self) -> int:
         return len(self._observation)
+
+
+# (N, 4) clean actions from named observation slices.
+Controller = Callable[[Reading], FloatArray]
 
 
 def command(velocity: FloatArray, gripper: float | FloatArray) -> FloatArray:

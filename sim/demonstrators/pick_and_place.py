@@ -16,6 +16,9 @@ from reskill_sim.demonstrators.motions import (
     first_match,
     towards,
 )
+from reskill_sim.tasks.block import HALF_SIZE_M
+from reskill_sim.tasks.clean_up import GOAL_POS_W, TRAY_FLOOR_M
+from reskill_sim.tasks.pyramid_stack import LARGE_HALF_SIZE_M
 
 # Wide tolerances: a controller that insists on millimetres is thrown off by little noise.
 BESIDE_M = 0.02
@@ -25,11 +28,30 @@ PLACED_M = 0.015
 HOVER_M = 0.06
 CARRY_M = 0.03
 RETREAT_M = 0.1
+# From the goal of the task with the tray to the centre of a block that rests on the tray's floor.
+TRAY_HEIGHT_M = TRAY_FLOOR_M + HALF_SIZE_M - GOAL_POS_W[2]
+# From the centre of the large block to that of the block on it.
+STACK_HEIGHT_M = LARGE_HALF_SIZE_M + HALF_SIZE_M
 
 
 def pick_and_place(reading: Reading) -> FloatArray:
+    """(N, 4) actions that put the block down at the goal."""
+    return _put_down(reading, reading["goal_position"])
+
+
+def pick_and_put_away(reading: Reading) -> FloatArray:
+    """(N, 4) actions that put the block down in the tray: the goal, as given, lies in the tray's floor."""
+    return _put_down(reading, above(reading["goal_position"], TRAY_HEIGHT_M))
+
+
+def pick_and_stack(reading: Reading) -> FloatArray:
+    """(N, 4) actions that put the block down on the large block, whose position stands where else the goal does."""
+    return _put_down(reading, above(reading["goal_position"], STACK_HEIGHT_M))
+
+
+def _put_down(reading: Reading, goal: FloatArray) -> FloatArray:
     """(N, 4) actions of a state machine whose state is read off the observation alone."""
-    block, relative, goal = (reading[name] for name in ("block_position", "block_relative_position", "goal_position"))
+    block, relative = reading["block_position"], reading["block_relative_position"]
     fingers = reading["finger_position"].mean(axis=1)
     missing = goal - block
     distance = np.linalg.norm(missing[:, :2], axis=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-STREAMS = ("reset", "demonstrator", "policy")
+# An entry's place counts: new ones go to the end.
+STREAMS = ("reset", "demonstrator", "policy", "world", "delay", "perception")
 
 
 def episode_rng(seed: int, stream: str) -> np.random.Generator:

@@ -166,8 +166,8 @@ class SimSession:
 
     @property
     def poses(self) -> Mapping[str, Pose]:
-        """Position [m] and quaternion (scalar first) of each frame of the task, the goal among them."""
-        frame, names = self._simulator.frame, self._simulator.task.spec.obs.frames
+        """Perceived position [m] and quaternion (scalar first) of each frame of the task, the goal among them."""
+        frame, names = self._simulator.perceived_frame, self._simulator.task.spec.obs.frames
         return {name: (frame.frame_pos_w[0, i], frame.frame_quat_wxyz[0, i]) for i, name in enumerate(names)}
 
     @property

@@ -13,10 +13,49 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError
 from reskill_core.files import commit, part_path
+from reskill_sim.profiles import get_profile
+from reskill_sim.scene import build_model
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks.base import Task
 
 Image = NDArray[np.uint8]
+
+
+class PosedScene:
+    """A scene with all that is for show, brought into states of a task's simulator.
+
+    Args:
+        task: the task.
+        profile: fidelity profile the states come from.
+
+    Attributes:
+        model: the scene of the last state.
+        data: everything at its place there.
+    """
+
+    def __init__(self, task: Task, profile: str) -> None:
+        self._simulator = Simulator(task, profile=profile)
+        self._load(0)
+
+    def pose(self, state_row: NDArray[np.float64]) -> bool:
+        """Take the state of one environment; returns whether its scene is another one than before."""
+        scene = self._simulator.scene_of(state_row)
+        other = scene != self._scene
+        if other:
+            self._load(scene)
+        self.data.qpos[:] = self._simulator.qpos_of(state_row)
+        site = self.model.site("target0").id
+        body = self.model.site_bodyid[site]
+        self.model.site_pos[site] = self._simulator.goal_of(state_row) - self.model.body_pos[body]
+        mujoco.mj_forward(self.model, self.data)
+        return other
+
+    def _load(self, scene: int) -> None:
+        self._scene = scene
+        self.model = build_model(self._simulator.task.scene(scene), get_profile(self._simulator.profile))
+        # The mocap body's coloured cross is an aid for debugging the arm.
+        self.model.geom_rgba[self.model.geom_bodyid == self.model.body("robot0:mocap").id, 3] = 0
+        self.data = mujoco.MjData(self.model)
 
 
 class Renderer:
@@ -33,30 +72,28 @@ class Renderer:
     """
 
     def __init__(self, task: Task, width: int = 480, height: int = 360, profile: str = "exact") -> None:
-        self._simulator = Simulator(task, profile=profile)
-        self._model = self._simulator.model
-        self._data = mujoco.MjData(self._model)
-        # The mocap body's coloured cross is an aid for debugging the arm.
-        self._model.geom_rgba[self._model.geom_bodyid == self._model.body("robot0:mocap").id, 3] = 0
-        self._goal_site = self._model.site("target0").id
+        self._posed = PosedScene(task, profile)
+        self._size = height, width
         self._camera = mujoco.MjvCamera()
-        self._camera.lookat[:] = [*task.scene.table.centre, 0.45]
+        self._camera.lookat[:] = [*task.scene().table.centre, 0.45]
         self._camera.distance, self._camera.azimuth, self._camera.elevation = 1.9, 132.0, -22.0
+        self._renderer = self._open()
+
+    def render(self, state_row: NDArray[np.float64]) -> Image:
+        """Picture (height, width, 3) of one environment's state, see :meth:`Simulator.state`."""
+        if self._posed.pose(state_row):
+            self._renderer.close()
+            self._renderer = self._open()
+        self._renderer.update_scene(self._posed.data, self._camera)
+        return self._renderer.render()
+
+    def _open(self) -> mujoco.Renderer:
         try:
-            self._renderer = mujoco.Renderer(self._model, height, width)
+            return mujoco.Renderer(self._posed.model, *self._size)
         except Exception as error:
             raise SimulationError(
                 f"cannot draw off-screen ({error}); set MUJOCO_GL=egl, or install libosmesa6 and set MUJOCO_GL=osmesa"
             ) from error
-
-    def render(self, state_row: NDArray[np.float64]) -> Image:
-        """Picture (height, width, 3) of one environment's state, see :meth:`Simulator.state`."""
-        self._data.qpos[:] = self._simulator.qpos_of(state_row)
-        body = self._model.site_bodyid[self._goal_site]
-        self._model.site_pos[self._goal_site] = self._simulator.goal_of(state_row) - self._model.body_pos[body]
-        mujoco.mj_forward(self._model, self._data)
-        self._renderer.update_scene(self._data, self._camera)
-        return self._renderer.render()
 
     def close(self) -> None:
         """Give the graphics memory back."""

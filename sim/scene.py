@@ -5,7 +5,7 @@ Assets are read from the installed ``gymnasium-robotics``; nothing of it is copi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +17,10 @@ from reskill_core.errors import SimulationError
 from reskill_sim import constants
 from reskill_sim.profiles import Profile, get_profile
 
-OBJECT_DAMPING = 0.01
 FIXTURE_RGBA = (0.55, 0.42, 0.30, 1.0)
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,74 @@ class BoxGeom:
         quat_wxyz: orientation in the object's frame.
     """
 
-    half_size: tuple[float, float, float]
+    half_size: Vector
     mass: float
-    pos: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    quat_wxyz: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    pos: Vector = (0.0, 0.0, 0.0)
+    quat_wxyz: Quaternion = (1.0, 0.0, 0.0, 0.0)
+
+    _type = mujoco.mjtGeom.mjGEOM_BOX
+
+    @property
+    def lowest_m(self) -> float:
+        """Height of its lowest point in the object's frame, if it is not tilted [m]."""
+        return self.pos[2] - self.half_size[2]
+
+    def scaled(self, size: float, mass: float) -> BoxGeom:
+        """The same with its lengths and its mass multiplied."""
+        return replace(self, half_size=_times(self.half_size, size), pos=_times(self.pos, size), mass=self.mass * mass)
+
+    def add_to(self, spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str) -> mujoco.MjsGeom:
+        """Add the geom to a body of a specification."""
+        return body.add_geom(type=self._type, size=self.half_size, pos=self.pos, quat=self.quat_wxyz, mass=self.mass)
+
+
+class EllipsoidGeom(BoxGeom):
+    """An ellipsoid; ``half_size`` are its semi-axes."""
+
+    _type = mujoco.mjtGeom.mjGEOM_ELLIPSOID
+
+
+@dataclass(frozen=True)
+class MeshGeom:
+    """A convex polyhedron as part of an object.
+
+    Attributes:
+        vertices: in the object's frame [m].
+        faces: triangles, as indices of vertices, counter-clockwise seen from outside.
+        mass: [kg].
+    """
+
+    vertices: tuple[Vector, ...]
+    faces: tuple[tuple[int, int, int], ...]
+    mass: float
+
+    @property
+    def lowest_m(self) -> float:
+        """Height of its lowest point in the object's frame [m]."""
+        return min(vertex[2] for vertex in self.vertices)
+
+    def scaled(self, size: float, mass: float) -> MeshGeom:
+        """The same with its lengths and its mass multiplied."""
+        return replace(self, vertices=tuple(_times(vertex, size) for vertex in self.vertices), mass=self.mass * mass)
+
+    def add_to(self, spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str) -> mujoco.MjsGeom:
+        """Add mesh and geom to a specification."""
+        mesh = spec.add_mesh(name=name, uservert=np.ravel(self.vertices), userface=np.ravel(self.faces))
+        mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX
+        return body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, mass=self.mass)
+
+
+Geom = BoxGeom | MeshGeom
+
+
+def _times(vector: Vector, factor: float) -> Vector:
+    x, y, z = vector
+    return (x * factor, y * factor, z * factor)
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A free body made of boxes.
+    """A free body.
 
     Attributes:
         name: name of the body and of the frame the observation refers to.
@@ -48,13 +109,30 @@ class SceneObject:
         frame_offset: where the observed frame lies in the body's frame [m].
         frame: name of the frame that the observation knows it by; empty for the body's own name.
         rgba: colour.
+        friction: of sliding on it, whatever it touches; None leaves it to the two surfaces, the rougher one counts.
+        damping: of its motion through space, per axis [N s/m and N m s/rad].
     """
 
     name: str
-    geoms: tuple[BoxGeom, ...]
-    frame_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    geoms: tuple[Geom, ...]
+    frame_offset: Vector = (0.0, 0.0, 0.0)
     frame: str = ""
     rgba: tuple[float, float, float, float] = (0.20, 0.45, 0.75, 1.0)
+    friction: float | None = None
+    damping: float = 0.01
+
+    @property
+    def rest_height_m(self) -> float:
+        """Height of its origin over what it stands on [m]."""
+        return -min(part.lowest_m for part in self.geoms)
+
+    def scaled(self, size: float, mass: float) -> SceneObject:
+        """The same with its lengths and its mass multiplied."""
+        return replace(
+            self,
+            geoms=tuple(part.scaled(size, mass) for part in self.geoms),
+            frame_offset=_times(self.frame_offset, size),
+        )
 
 
 @dataclass(frozen=True)
@@ -79,12 +157,14 @@ class Scene:
         objects: free bodies, in the order of their coordinates in the simulator's state.
         fixtures: what is fixed to the table; ``pos`` in world coordinates.
         friction: sliding, torsional and rolling friction of every surface; None leaves the model's own.
+        friction_factor: factor on the sliding friction of every surface.
     """
 
     table: Table
     objects: tuple[SceneObject, ...]
     fixtures: tuple[BoxGeom, ...] = ()
-    friction: tuple[float, float, float] | None = None
+    friction: Vector | None = None
+    friction_factor: float = 1.0
 
 
 def asset_folder() -> Path:
@@ -105,11 +185,16 @@ EXACT = get_profile("exact")
 EMPTY = Scene(Table((1.3, 0.75), (0.25, 0.35)), ())
 
 
-def build_model(scene: Scene, profile: Profile = EXACT) -> mujoco.MjModel:
+def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> mujoco.MjModel:
     """Compile a scene as detailed as the profile says.
 
     Sensors, in this order: position and quaternion of the gripper link, position of the grip site, then position of
     the observed frame and quaternion of each object.
+
+    Args:
+        scene: what to build.
+        profile: how detailed the physics is.
+        looks: keep what a slim profile has for show only.
 
     Raises:
         SimulationError: the Fetch model is not installed.
@@ -119,17 +204,21 @@ def build_model(scene: Scene, profile: Profile = EXACT) -> mujoco.MjModel:
     table = spec.body("table0")
     table.pos = np.array([*scene.table.centre, constants.TABLE_TOP_M / 2])
     table.geoms[0].size = np.array([*scene.table.half_size, constants.TABLE_TOP_M / 2])
-    for fixture in scene.fixtures:
-        _add_box(spec.worldbody, fixture, FIXTURE_RGBA)
+    for number, fixture in enumerate(scene.fixtures):
+        geom = fixture.add_to(spec, spec.worldbody, f"fixture:{number}")
+        geom.condim, geom.rgba = 3, FIXTURE_RGBA
     for item in scene.objects:
         _add_object(spec, item)
     if scene.friction is not None:
         for geom in spec.geoms:
             geom.friction = np.array(scene.friction)
+    if scene.friction_factor != 1.0:
+        for geom in spec.geoms:
+            geom.friction = geom.friction * [scene.friction_factor, 1.0, 1.0]
     _add_sensors(spec, scene)
     spec.option.timestep = profile.timestep_s
     if profile.slim:
-        _slim_down(spec, profile)
+        _slim_down(spec, profile, looks)
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 960
     model = spec.compile()
     # The gripper follows the mocap body itself, not the offset between the two in the model's resting pose.
@@ -139,11 +228,11 @@ def build_model(scene: Scene, profile: Profile = EXACT) -> mujoco.MjModel:
     for item in scene.objects:
         # Set in the compiled model: how a specification states damping differs between MuJoCo versions.
         first = model.jnt_dofadr[model.joint(f"{item.name}:joint").id]
-        model.dof_damping[first : first + 6] = OBJECT_DAMPING
+        model.dof_damping[first : first + 6] = item.damping
     return model
 
 
-def _slim_down(spec: mujoco.MjSpec, profile: Profile) -> None:
+def _slim_down(spec: mujoco.MjSpec, profile: Profile, looks: bool) -> None:
     """Fix base, torso and head where episodes start, and let of the robot only gripper and fingers collide."""
     for name, position in constants.FIXED_JOINTS_START.items():
         joint = spec.joint(constants.MODEL_PREFIX + name)
@@ -155,8 +244,16 @@ def _slim_down(spec: mujoco.MjSpec, profile: Profile) -> None:
     for geom in spec.geoms:
         if geom.name.startswith(constants.MODEL_PREFIX) and geom.name not in constants.COLLIDING_GEOMS:
             geom.contype = geom.conaffinity = 0
+            if not looks:
+                spec.delete(geom)
+                continue
         if geom.name in constants.FINGER_GEOMS:
             geom.condim = profile.finger_condim
+    if not looks:
+        shown = {geom.meshname for geom in spec.geoms}
+        for mesh in list(spec.meshes):
+            if mesh.name not in shown:
+                spec.delete(mesh)
     # Few bodies: finding out which of them are independent costs more than it saves.
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
 
@@ -164,21 +261,13 @@ def _slim_down(spec: mujoco.MjSpec, profile: Profile) -> None:
 def _add_object(spec: mujoco.MjSpec, item: SceneObject) -> None:
     body = spec.worldbody.add_body(name=item.name)
     body.add_joint(name=f"{item.name}:joint", type=mujoco.mjtJoint.mjJNT_FREE)
-    for part in item.geoms:
-        _add_box(body, part, item.rgba)
+    for number, part in enumerate(item.geoms):
+        geom = part.add_to(spec, body, f"{item.name}:{number}")
+        geom.condim, geom.rgba = 3, item.rgba
+        if item.friction is not None:
+            geom.friction = np.array([item.friction, *geom.friction[1:]])
+            geom.priority = 1
     body.add_site(name=f"frame:{item.name}", pos=item.frame_offset, size=[0.005] * 3, rgba=[0, 0, 0, 0])
-
-
-def _add_box(body: mujoco.MjsBody, box: BoxGeom, rgba: tuple[float, float, float, float]) -> None:
-    body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=box.half_size,
-        pos=box.pos,
-        quat=box.quat_wxyz,
-        mass=box.mass,
-        condim=3,
-        rgba=rgba,
-    )
 
 
 def _add_sensors(spec: mujoco.MjSpec, scene: Scene) -> None:

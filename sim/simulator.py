@@ -3,6 +3,9 @@
 Every environment is one row of a float64 array that holds all there is to know about it, so that saving, restoring
 and resetting an environment is copying a row. A single environment is a batch of one. Results do not depend on the
 number of threads, on the size of the batch or on the place of an environment in it.
+
+What varies from episode to episode is part of the row as well: which scene it is (a compiled model of its own), the
+seed, from which the noise of perception follows, and how long perception and actions are delayed.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from reskill_core.spec import GRIPPER_FRAME
 from reskill_sim import constants
 from reskill_sim.profiles import get_profile
 from reskill_sim.scene import build_model, start_state
-from reskill_sim.tasks.base import BoolArray, EpisodeStart, FloatArray, Task
+from reskill_sim.tasks.base import BoolArray, EpisodeStart, FloatArray, Situation, Task
 
 IntArray = NDArray[np.int64]
 
@@ -61,15 +64,22 @@ class StepResult:
 class _RowLayout:
     """Where things stand in an environment's row."""
 
-    def __init__(self, model: mujoco.MjModel) -> None:
+    def __init__(self, model: mujoco.MjModel, task: Task) -> None:
+        perception_delay, action_delay = task.variation.perception_delay[1], task.variation.action_delay[1]
         sizes = {
             "physics": mujoco.mj_stateSize(model, _PHYSICS),
             "sensors": model.nsensordata,
-            # Fingers and sensors one control step ago, for displacements.
-            "previous": 2 + model.nsensordata,
+            # Fingers and sensors of earlier control steps, newest first; one is needed for displacements.
+            "history": (1 + perception_delay) * (2 + model.nsensordata),
+            # Actions that are still to take effect, newest first.
+            "pending": action_delay * task.spec.action.dim,
             "goal": 3,
             "step": 1,
             "held": 1,
+            "scene": 1,
+            "seed": 1,
+            # Of perception and of actions, in control steps.
+            "delays": 2,
         }
         self.width = 0
         for name, size in sizes.items():
@@ -81,10 +91,14 @@ class _RowLayout:
 
     physics: slice
     sensors: slice
-    previous: slice
+    history: slice
+    pending: slice
     goal: slice
     step: slice
     held: slice
+    scene: slice
+    seed: slice
+    delays: slice
 
 
 class Simulator:
@@ -102,11 +116,14 @@ class Simulator:
             raise SimulationError(f"need num_envs >= 1 and threads >= 0, got {num_envs} and {threads}")
         self.task, self.num_envs, self.profile = task, num_envs, profile
         settings = get_profile(profile)
-        self.model = build_model(task.scene, settings)
+        self._settings = settings
+        self._models_by_scene: dict[int, mujoco.MjModel] = {}
+        self.model = self._model_of(0)
+        self._models = [self.model] * num_envs
         self._workspace_w, self._action_gain = settings.workspace_w, settings.action_gain
         start = start_state(self.model)
         self._substeps = round(task.spec.control_period_s / self.model.opt.timestep)
-        self._layout = _RowLayout(self.model)
+        self._layout = _RowLayout(self.model, task)
         self._builder = ObservationBuilder(task.spec.obs)
         self._rollout = Rollout(nthread=threads)
         self._datas = [mujoco.MjData(self.model) for _ in range(max(1, threads))]
@@ -122,47 +139,70 @@ class Simulator:
             [self.model.jnt_dofadr[self.model.joint(constants.MODEL_PREFIX + name).id] for name in moving]
         )
         self._object_qpos = [
-            1 + int(self.model.jnt_qposadr[self.model.joint(f"{item.name}:joint").id]) for item in task.scene.objects
+            1 + int(self.model.jnt_qposadr[self.model.joint(f"{item.name}:joint").id]) for item in task.scene().objects
         ]
         self._sensed, self._frame_pos, self._frame_quat = self._sensor_columns()
+        self._size = np.array([task.size_factor(number) for number in range(task.num_scenes)])
+        self._noisy = task.variation.perception_noise[1] > 0.0
+        # Noise of perception over each environment's episode, drawn when it starts.
+        self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
+        self._perceived = np.array([name != GRIPPER_FRAME for name in task.spec.obs.frames]) & self._sensed
         self._displacement = np.array(task.spec.action.velocity_scale) * task.spec.control_period_s
         self.reset(range(num_envs))
 
     # ------------------------------------------------------------------ episodes
 
-    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> FloatArray:
+    def reset(
+        self, seeds: Sequence[int], indices: Sequence[int] | None = None, scenes: Sequence[int] | None = None
+    ) -> FloatArray:
         """Start new episodes.
 
         Args:
             seeds: one seed for each environment to reset; everything random in an episode follows from it.
             indices: which environments; all by default.
+            scenes: number of the scene of each; by default it follows from the seed, too.
 
         Returns:
             (N, O) observations of all environments.
 
         Raises:
-            SimulationError: the numbers of seeds and environments differ.
+            SimulationError: the numbers of seeds and environments differ, or there is no such scene.
         """
-        chosen = range(self.num_envs) if indices is None else indices
-        if len(seeds) != len(chosen):
+        chosen = list(range(self.num_envs)) if indices is None else list(indices)
+        if len(seeds) != len(chosen) or (scenes is not None and len(scenes) != len(chosen)):
             raise SimulationError(f"{len(seeds)} seeds for {len(chosen)} environments")
-        for index, seed in zip(chosen, seeds, strict=True):
-            self._rows[index] = self.initial_row(self.task.sample_start(episode_rng(int(seed), "reset")))
+        for place, index in enumerate(chosen):
+            seed = int(seeds[place])
+            start = self.task.sample_start(
+                episode_rng(seed, "reset"), episode_rng(seed, "world"), None if scenes is None else scenes[place]
+            )
+            self._rows[index] = self.initial_row(start, seed)
+        self._follow_rows(chosen)
         return self.observation()
 
-    def initial_row(self, start: EpisodeStart) -> FloatArray:
-        """(S,) complete state of an environment at the start of an episode."""
+    def initial_row(self, start: EpisodeStart, seed: int = 0) -> FloatArray:
+        """(S,) complete state of an environment at the start of an episode.
+
+        Args:
+            start: where things are.
+            seed: of what is drawn later: delays, noise of perception.
+        """
         layout = self._layout
         row = self._start_row.copy()
         sensors = row[layout.sensors]
-        columns = zip(self.task.scene.objects, start.object_poses, self._object_qpos, strict=True)
+        columns = zip(self.task.scene(start.scene).objects, start.object_poses, self._object_qpos, strict=True)
         for number, (item, pose, address) in enumerate(columns):
             row[address : address + 7] = pose
             at = 10 + 7 * number
             sensors[at : at + 3] = pose[:3] + matrix_from_quat(pose[3:]) @ np.array(item.frame_offset)
             sensors[at + 3 : at + 7] = pose[3:]
         row[layout.goal] = start.goal_pos_w
-        row[layout.previous] = self._readings(row[None])[0]
+        row[layout.scene], row[layout.seed] = start.scene, seed
+        variation, rng = self.task.variation, episode_rng(seed, "delay")
+        bounds = (variation.perception_delay, variation.action_delay)
+        row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
+        readings = self._readings(row[None])[0]
+        row[layout.history] = np.tile(readings, 1 + variation.perception_delay[1])
         return row
 
     def step(self, actions: FloatArray | NDArray[np.float32], indices: IntArray | None = None) -> StepResult:
@@ -180,8 +220,11 @@ class Simulator:
         clipped = self.task.spec.action.clip(actions).astype(np.float64)
         finite = np.all(np.isfinite(clipped), axis=1)
         moved = rows.copy()
-        moved[:, layout.previous] = self._readings(rows)
-        physics, sensors = self._advance(rows, np.where(finite[:, None], clipped, 0.0))
+        moved[:, layout.history] = _pushed(rows[:, layout.history], self._readings(rows))
+        clipped = np.where(finite[:, None], clipped, 0.0)
+        moved[:, layout.pending] = _pushed(rows[:, layout.pending], clipped)
+        models = self._models if indices is None else [self._models[index] for index in indices]
+        physics, sensors = self._advance(models, rows, self._delayed(rows, clipped))
         moved[:, layout.physics], moved[:, layout.sensors] = physics, sensors
         if self.task.gripper_blocked:
             moved[:, self._finger_qpos] = 0.0
@@ -189,8 +232,8 @@ class Simulator:
         diverged = ~finite | self._broken(rows, moved)
         moved[diverged] = rows[diverged]
 
-        frame, previous = self._frame_of(moved), self._previous_frame(moved)
-        success = self.task.success(frame, previous)
+        situation = self._situation(moved)
+        success = self.task.success(situation)
         held = np.where(success, moved[:, layout.held][:, 0] + 1, 0)
         moved[:, layout.held] = held[:, None]
         enough = np.inf if self.task.hold_steps is None else self.task.hold_steps
@@ -201,8 +244,8 @@ class Simulator:
         else:
             self._rows[indices] = moved
         return StepResult(
-            self._builder.build(frame, previous),
-            self.task.reward(frame, previous),
+            self._observe(moved, indices),
+            self.task.reward(situation),
             success,
             terminated,
             truncated,
@@ -211,14 +254,24 @@ class Simulator:
 
     def observation(self) -> FloatArray:
         """(N, O) current observations."""
-        return self._builder.build(self.frame, self._previous_frame(self._rows))
+        return self._observe(self._rows, None)
 
     # ------------------------------------------------------------------ what can be read
 
     @property
     def frame(self) -> SensorFrame:
-        """Current sensor values of all environments."""
-        return self._frame_of(self._rows)
+        """Current sensor values of all environments, as they are."""
+        return self._to_frame(self._readings(self._rows), self._rows[:, self._layout.goal])
+
+    @property
+    def perceived_frame(self) -> SensorFrame:
+        """Current sensor values of all environments as a robot perceives them: objects late and noisy if so varied."""
+        return self._perceived_frames(self._rows, None)[0]
+
+    @property
+    def scene_numbers(self) -> IntArray:
+        """(N,) number of each environment's scene."""
+        return self._rows[:, self._layout.scene][:, 0].astype(np.int64)
 
     @property
     def time_s(self) -> FloatArray:
@@ -268,6 +321,11 @@ class Simulator:
         if rows.shape != (len(chosen), self.state_dim):
             raise SimulationError(f"state has shape {rows.shape}, expected {(len(chosen), self.state_dim)}")
         self._rows[chosen] = rows
+        self._follow_rows(chosen)
+
+    def scene_of(self, row: FloatArray) -> int:
+        """Number of the scene in a state row, for rendering."""
+        return int(row[self._layout.scene][0])
 
     def qpos_of(self, row: FloatArray) -> FloatArray:
         """(nq,) MuJoCo coordinates in a state row, for rendering."""
@@ -279,7 +337,32 @@ class Simulator:
 
     # ------------------------------------------------------------------ internals
 
-    def _advance(self, rows: FloatArray, actions: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _model_of(self, scene: int) -> mujoco.MjModel:
+        if scene not in self._models_by_scene:
+            self._models_by_scene[scene] = build_model(self.task.scene(scene), self._settings, looks=False)
+        return self._models_by_scene[scene]
+
+    def _follow_rows(self, indices: Sequence[int]) -> None:
+        """Bring along what rows imply but do not hold: the compiled scene and the noise to come."""
+        for index in indices:
+            row = self._rows[index]
+            self._models[index] = self._model_of(self.scene_of(row))
+            if self._noisy:
+                rng = episode_rng(int(row[self._layout.seed][0]), "perception")
+                scale = rng.uniform(*self.task.variation.perception_noise)
+                self._noise[index] = scale * rng.standard_normal(self._noise.shape[1:]) * self._perceived[:, None]
+
+    def _delayed(self, rows: FloatArray, actions: FloatArray) -> FloatArray:
+        """(n, A) the actions that take effect now."""
+        layout, count, dim = self._layout, *actions.shape
+        if layout.pending.start == layout.pending.stop:
+            return actions
+        waiting = np.concatenate([actions[:, None], rows[:, layout.pending].reshape(count, -1, dim)], axis=1)
+        return waiting[np.arange(count), rows[:, layout.delays][:, 1].astype(int)]
+
+    def _advance(
+        self, models: list[mujoco.MjModel], rows: FloatArray, actions: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """Physics and sensors after one control period, as the Fetch environments command it.
 
         The mocap target is the gripper link's pose as of the last substep's start, plus the commanded displacement;
@@ -299,7 +382,7 @@ class Simulator:
         physics = np.empty((len(rows), self._substeps, self._layout.physics.stop))
         readings = np.empty((len(rows), self._substeps, self.model.nsensordata))
         self._rollout.rollout(
-            [self.model] * len(rows),
+            models,
             self._datas,
             np.ascontiguousarray(rows[:, self._layout.physics]),
             control,
@@ -322,11 +405,39 @@ class Simulator:
         """(n, 2 + sensors) finger positions and sensor values."""
         return np.concatenate([rows[:, self._finger_qpos], rows[:, self._layout.sensors]], axis=1)
 
-    def _frame_of(self, rows: FloatArray) -> SensorFrame:
-        return self._to_frame(self._readings(rows), rows[:, self._layout.goal])
+    def _situation(self, rows: FloatArray) -> Situation:
+        layout, goal = self._layout, rows[:, self._layout.goal]
+        previous = rows[:, layout.history][:, : 2 + (layout.sensors.stop - layout.sensors.start)]
+        return Situation(
+            self.task.spec.obs.frames,
+            self._to_frame(self._readings(rows), goal),
+            self._to_frame(previous, goal),
+            self._size[rows[:, layout.scene][:, 0].astype(int)],
+        )
 
-    def _previous_frame(self, rows: FloatArray) -> SensorFrame:
-        return self._to_frame(rows[:, self._layout.previous], rows[:, self._layout.goal])
+    def _observe(self, rows: FloatArray, indices: IntArray | None) -> FloatArray:
+        return self._builder.build(*self._perceived_frames(rows, indices))
+
+    def _perceived_frames(self, rows: FloatArray, indices: IntArray | None) -> tuple[SensorFrame, SensorFrame]:
+        """Sensors now and one control step ago, as they are perceived: the robot as it is, objects as varied."""
+        layout, count, goal = self._layout, len(rows), rows[:, self._layout.goal]
+        now = self._readings(rows)
+        known = np.concatenate([now[:, None], rows[:, layout.history].reshape(count, -1, now.shape[1])], axis=1)
+        frames = [self._to_frame(known[:, age], goal) for age in (0, 1)]
+        if known.shape[1] == 2 and not self._noisy:
+            return frames[0], frames[1]
+        delay = rows[:, layout.delays][:, 0].astype(int)
+        step = rows[:, layout.step][:, 0].astype(int)
+        noise = self._noise if indices is None else self._noise[indices]
+        for age, frame in enumerate(frames):
+            late = self._to_frame(known[np.arange(count), delay + age], goal)
+            frame.frame_pos_w[:, self._perceived] = late.frame_pos_w[:, self._perceived]
+            frame.frame_quat_wxyz[:, self._perceived] = late.frame_quat_wxyz[:, self._perceived]
+            if self._noisy:
+                # Before anything has arrived, the same first impression; past the horizon, the same noise again.
+                seen = np.maximum(step - delay - age, 0) % noise.shape[1]
+                frame.frame_pos_w[:] += noise[np.arange(count), seen]
+        return frames[0], frames[1]
 
     def _to_frame(self, readings: FloatArray, goal: FloatArray) -> SensorFrame:
         count = len(self._sensed)
@@ -343,7 +454,7 @@ class Simulator:
 
         The goal is read where an object stands for it; otherwise it is a constant of the episode.
         """
-        sources = {item.frame or item.name: 12 + 7 * number for number, item in enumerate(self.task.scene.objects)}
+        sources = {item.frame or item.name: 12 + 7 * number for number, item in enumerate(self.task.scene().objects)}
         # The gripper's position is that of the grip site, behind position and quaternion of the gripper link.
         columns = {GRIPPER_FRAME: (9, 5), **{name: (start, start + 3) for name, start in sources.items()}}
         frames = self.task.spec.obs.frames
@@ -366,3 +477,8 @@ class Simulator:
 
     def _joint_addresses(self, names: Sequence[str]) -> list[int]:
         return [int(self.model.jnt_qposadr[self.model.joint(constants.MODEL_PREFIX + n).id]) for n in names]
+
+
+def _pushed(queue: FloatArray, newest: FloatArray) -> FloatArray:
+    """(n, K) a queue with a new entry in front and its oldest one gone; an empty queue stays empty."""
+    return np.concatenate([newest, queue], axis=1)[:, : queue.shape[1]]

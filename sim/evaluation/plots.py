@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reskill_sim.evaluation.rollouts import EVALUATION_SEED
 from reskill_sim.simulator import Simulator
-from reskill_sim.tasks.base import Task, position_of
+from reskill_sim.tasks.base import Task
 
 _TITLES = {
     "prior": "skills sampled from the prior",
@@ -31,7 +31,7 @@ def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]])
     """
     simulator = Simulator(task)
     simulator.reset([EVALUATION_SEED])
-    marks = {name: position_of(task, simulator.frame, name)[0] for name in task.spec.obs.frames}
+    marks = dict(zip(task.spec.obs.frames, simulator.frame.frame_pos_w[0], strict=True))
     figure = Figure(figsize=(5 * len(paths), 8), layout="constrained")
     grid = figure.subplots(2, len(paths), sharex="row", sharey="row", squeeze=False)
     for column, (source, samples) in enumerate(paths.items()):

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.errors import SimulationError
 from reskill_core.observation import SensorFrame
-from reskill_core.spec import TaskSpec
+from reskill_core.spec import GRIPPER_FRAME, TaskSpec
 from reskill_sim import constants
-from reskill_sim.scene import Scene
+from reskill_sim.scene import Scene, SceneObject
+from reskill_sim.variation import NOMINAL, Variation
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -25,18 +27,54 @@ class EpisodeStart:
     Attributes:
         object_poses: (number of objects, 7) body position [m] and quaternion (scalar first), in the scene's order.
         goal_pos_w: (3,) goal position [m].
+        scene: number of the scene it takes place in.
     """
 
     object_poses: FloatArray
     goal_pos_w: FloatArray
+    scene: int = 0
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What success and reward are judged by, for a batch of N environments.
+
+    Attributes:
+        frames: names of the frames, in the order of the sensor frames.
+        now: the sensors now.
+        before: the sensors one control step ago.
+        size: (N,) factor on the size of the manipulated object.
+    """
+
+    frames: tuple[str, ...]
+    now: SensorFrame
+    before: SensorFrame
+    size: FloatArray
+
+    def position(self, name: str) -> FloatArray:
+        """(N, 3) position of a frame [m]."""
+        return self.now.frame_pos_w[:, self.frames.index(name)]
+
+    def at_rest(self, name: str) -> BoolArray:
+        """(N,) whether a frame moved by less than 2 mm in the last control step."""
+        moved = self.position(name) - self.before.frame_pos_w[:, self.frames.index(name)]
+        return np.linalg.norm(moved, axis=1) < 0.002
+
+    def released(self, name: str, half_width_m: FloatArray) -> BoolArray:
+        """(N,) whether the gripper does not hold an object: away, or its fingers further apart than that is wide."""
+        away = np.linalg.norm(self.position(GRIPPER_FRAME) - self.position(name), axis=1) > 0.05
+        return away | (self.now.joint_pos.mean(axis=1) > half_width_m + 0.004)
 
 
 class Task(ABC):
     """One MDP. Subclasses give the class attributes and three methods.
 
+    Args:
+        variation: how its world varies from episode to episode.
+
     Attributes:
         spec: layouts, horizon, control period.
-        scene: what stands in front of the robot.
+        scenes: what may stand in front of the robot; one of them in each episode.
         hold_steps: an episode ends when success has held for this many control steps in a row, so that what
             follows success (letting go, moving away) is part of it; None goes on until the horizon, so that every
             step of success pays.
@@ -44,47 +82,65 @@ class Task(ABC):
     """
 
     spec: TaskSpec
-    scene: Scene
+    scenes: tuple[Scene, ...]
     hold_steps: int | None = None
     gripper_blocked: bool = False
 
-    @abstractmethod
-    def sample_start(self, rng: np.random.Generator) -> EpisodeStart:
-        """Draw where the objects and the goal are."""
+    def __init__(self, variation: Variation = NOMINAL) -> None:
+        self.variation = variation
 
     @abstractmethod
-    def success(self, frame: SensorFrame, previous: SensorFrame) -> BoolArray:
-        """(N,) whether the task is solved right now, given the sensors now and one control step ago."""
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+        """Draw where the objects of a scene and the goal are: poses (objects, 7) and position (3,)."""
 
     @abstractmethod
-    def reward(self, frame: SensorFrame, previous: SensorFrame) -> FloatArray:
+    def success(self, situation: Situation) -> BoolArray:
+        """(N,) whether the task is solved right now."""
+
+    @abstractmethod
+    def reward(self, situation: Situation) -> FloatArray:
         """(N,) reward of arriving here."""
+
+    @property
+    def num_scenes(self) -> int:
+        """How many scenes episodes draw from, counting each world of the variation."""
+        return len(self.scenes) * self.variation.num_worlds
+
+    def scene(self, number: int = 0) -> Scene:
+        """Scene by number, as the variation has it."""
+        world, plain = divmod(number, len(self.scenes))
+        return self.variation.draw_world(world).applied_to(self.scenes[plain])
+
+    def size_factor(self, number: int) -> float:
+        """Factor on the size of the manipulated object in a scene."""
+        return self.variation.draw_world(number // len(self.scenes)).size
+
+    def sample_start(
+        self, placing: np.random.Generator, choosing: np.random.Generator, scene: int | None = None
+    ) -> EpisodeStart:
+        """Draw how an episode begins.
+
+        Args:
+            placing: draws where things are.
+            choosing: draws which scene it is.
+            scene: number of the scene instead.
+
+        Raises:
+            SimulationError: there is no such scene.
+        """
+        number = int(choosing.integers(self.num_scenes)) if scene is None else scene
+        if not 0 <= number < self.num_scenes:
+            raise SimulationError(f"task {self.spec.name} has the scenes 0 to {self.num_scenes - 1}, got {number}")
+        return EpisodeStart(*self.place(placing, self.scene(number)), number)
 
     def frame_index(self, name: str) -> int:
         """Index of a frame in :class:`SensorFrame` arrays."""
         return self.spec.obs.frames.index(name)
 
 
-def position_of(task: Task, frame: SensorFrame, name: str) -> FloatArray:
-    """(N, 3) position of a named frame [m]."""
-    return frame.frame_pos_w[:, task.frame_index(name)]
-
-
 def sparse_reward(success: BoolArray) -> FloatArray:
     """(N,) -1 until success, 0 there, as the sparse Fetch tasks have it."""
     return success.astype(np.float64) - 1.0
-
-
-def at_rest(task: Task, frame: SensorFrame, previous: SensorFrame, name: str) -> BoolArray:
-    """(N,) whether a frame moved by less than 2 mm in the last control step."""
-    moved = position_of(task, frame, name) - position_of(task, previous, name)
-    return np.linalg.norm(moved, axis=1) < 0.002
-
-
-def released(task: Task, frame: SensorFrame, name: str, half_width_m: float) -> BoolArray:
-    """(N,) whether the gripper does not hold an object: away from it, or its fingers further apart than it is wide."""
-    away = np.linalg.norm(position_of(task, frame, "gripper") - position_of(task, frame, name), axis=1) > 0.05
-    return away | (frame.joint_pos.mean(axis=1) > half_width_m + 0.004)
 
 
 def spawn_around_gripper(
@@ -101,8 +157,13 @@ def spawn_around_gripper(
 
 
 def upright_pose(xy: FloatArray, height: float) -> FloatArray:
-    """(7,) pose of a body that stands at a place on the table."""
+    """(7,) pose of a body that stands at a place, its origin at a height [m]."""
     return np.array([*xy, height, 1.0, 0.0, 0.0, 0.0])
+
+
+def on_the_table(item: SceneObject, xy: FloatArray) -> FloatArray:
+    """(7,) pose of an object that stands upright on the table."""
+    return upright_pose(xy, constants.TABLE_TOP_M + item.rest_height_m)
 
 
 def resample(

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from reskill_core.observation import SensorFrame
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term, zeros_term
 from reskill_sim import constants
 from reskill_sim.scene import BoxGeom, Scene, SceneObject, Table
 from reskill_sim.tasks.base import (
     BoolArray,
-    EpisodeStart,
     FloatArray,
+    Situation,
     Task,
-    position_of,
+    on_the_table,
     sparse_reward,
     spawn_around_gripper,
-    upright_pose,
 )
+from reskill_sim.variation import NOMINAL, Variation
 
 HALF_SIZE_M = 0.025
-REST_HEIGHT_M = constants.TABLE_TOP_M + HALF_SIZE_M
 
 BLOCK_OBS = ObsSpec(
     frames=("gripper", "block", "goal"),
@@ -50,25 +48,26 @@ class BlockTask(Task):
     success_distance_m = 0.03
     hold_steps = 10
 
-    def __init__(self) -> None:
+    def __init__(self, variation: Variation = NOMINAL) -> None:
+        super().__init__(variation)
         self.spec = TaskSpec(
             "block", BLOCK_OBS, horizon=50, description="bring a block to a goal on the table; 25-D observation"
         )
-        self.scene = Scene(BLOCK_TABLE, (BLOCK,))
+        self.scenes = (Scene(BLOCK_TABLE, (BLOCK,)),)
 
-    def sample_start(self, rng: np.random.Generator) -> EpisodeStart:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
         """Goal around the gripper, spread out sideways; block around the gripper, apart from both."""
         grip = constants.START_GRIP_POS_W[:2]
         goal = grip + rng.uniform(-0.15, 0.15, 2)
         goal[1] += rng.uniform(-0.35, 0.35)
-        block = spawn_around_gripper(rng, 0.15, [(goal, 0.05)])
-        return EpisodeStart(upright_pose(block, REST_HEIGHT_M)[None], np.array([*goal, REST_HEIGHT_M]))
+        block = spawn_around_gripper(rng, 0.15 * self.variation.spawn, [(goal, 0.05)])
+        return on_the_table(scene.objects[0], block)[None], on_the_table(scene.objects[0], goal)[:3]
 
-    def success(self, frame: SensorFrame, previous: SensorFrame) -> BoolArray:
+    def success(self, situation: Situation) -> BoolArray:
         """(N,) whether the block is within 3 cm of the goal."""
-        gap = position_of(self, frame, "block") - position_of(self, frame, "goal")
+        gap = situation.position("block") - situation.position("goal")
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
 
-    def reward(self, frame: SensorFrame, previous: SensorFrame) -> FloatArray:
+    def reward(self, situation: Situation) -> FloatArray:
         """(N,) -1 until success, 0 there."""
-        return sparse_reward(self.success(frame, previous))
+        return sparse_reward(self.success(situation))

@@ -6,22 +6,19 @@ import math
 
 import numpy as np
 
-from reskill_core.observation import SensorFrame
 from reskill_core.spec import TaskSpec
 from reskill_sim import constants
 from reskill_sim.scene import BoxGeom, Scene
 from reskill_sim.tasks.base import (
     BoolArray,
-    EpisodeStart,
     FloatArray,
+    Situation,
     Task,
-    at_rest,
-    position_of,
-    released,
+    on_the_table,
     spawn_around_gripper,
-    upright_pose,
 )
-from reskill_sim.tasks.block import BLOCK, BLOCK_OBS, BLOCK_TABLE, HALF_SIZE_M, REST_HEIGHT_M
+from reskill_sim.tasks.block import BLOCK, BLOCK_OBS, BLOCK_TABLE, HALF_SIZE_M
+from reskill_sim.variation import NOMINAL, Variation
 
 GOAL_POS_W = np.array([1.4162, 1.0749, 0.4245])
 TRAY_CENTRE_W = (1.4, 1.06)
@@ -64,25 +61,26 @@ class CleanUpTask(Task):
     to be let go, so that holding it there pays nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variation: Variation = NOMINAL) -> None:
+        super().__init__(variation)
         self.spec = TaskSpec("clean_up", BLOCK_OBS, horizon=50, description="put a block into a tray and retreat")
-        self.scene = Scene(BLOCK_TABLE, (BLOCK,), fixtures=TRAY)
+        self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), fixtures=TRAY),)
 
-    def sample_start(self, rng: np.random.Generator) -> EpisodeStart:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
         """Block around the gripper, apart from it, the goal and the tray."""
         tray = np.array(TRAY_CENTRE_W)
-        block = spawn_around_gripper(rng, 0.15, [(GOAL_POS_W[:2], 0.05), (tray, 0.27)])
-        return EpisodeStart(upright_pose(block, REST_HEIGHT_M)[None], GOAL_POS_W.copy())
+        block = spawn_around_gripper(rng, 0.15 * self.variation.spawn, [(GOAL_POS_W[:2], 0.05), (tray, 0.27)])
+        return on_the_table(scene.objects[0], block)[None], GOAL_POS_W.copy()
 
-    def success(self, frame: SensorFrame, previous: SensorFrame) -> BoolArray:
+    def success(self, situation: Situation) -> BoolArray:
         """(N,) whether the block rests in the tray, let go."""
-        block = position_of(self, frame, "block")
+        block, half_size_m = situation.position("block"), HALF_SIZE_M * situation.size
         inside = (np.abs(block[:, :2] - TRAY_CENTRE_W) < INSIDE_M).all(axis=1)
-        resting = np.abs(block[:, 2] - TRAY_FLOOR_M - HALF_SIZE_M) < RESTING_TOLERANCE_M
-        loose = released(self, frame, "block", HALF_SIZE_M)
-        return inside & resting & loose & at_rest(self, frame, previous, "block")
+        resting = np.abs(block[:, 2] - TRAY_FLOOR_M - half_size_m) < RESTING_TOLERANCE_M
+        loose = situation.released("block", half_size_m)
+        return inside & resting & loose & situation.at_rest("block")
 
-    def reward(self, frame: SensorFrame, previous: SensorFrame) -> FloatArray:
+    def reward(self, situation: Situation) -> FloatArray:
         """(N,) up to 1 while it succeeds, growing with the gripper's height."""
-        height = position_of(self, frame, "gripper")[:, 2]
-        return self.success(frame, previous) * np.clip(np.exp(10 * height - 5), 0.0, 1.0)
+        height = situation.position("gripper")[:, 2]
+        return self.success(situation) * np.clip(np.exp(10 * height - 5), 0.0, 1.0)

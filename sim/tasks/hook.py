@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from reskill_core.observation import SensorFrame
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term
 from reskill_sim import constants
 from reskill_sim.scene import BoxGeom, Scene, SceneObject, Table
 from reskill_sim.tasks.base import (
     BoolArray,
-    EpisodeStart,
     FloatArray,
+    Situation,
     Task,
-    position_of,
+    on_the_table,
     resample,
     sparse_reward,
-    upright_pose,
 )
+from reskill_sim.variation import NOMINAL, Variation
 
 OBJECT_HALF_SIZE_M = 0.025
 HOOK_HALF_THICKNESS_M = 0.015
 # From the hook's body to where it is held, near the end of the handle [m].
 HOOK_HOLD_OFFSET_M = (-0.25, 0.0, 0.0)
-HOOK_START_POS_W = (1.35, 0.35, constants.TABLE_TOP_M + HOOK_HALF_THICKNESS_M)
+HOOK_START_XY = np.array([1.35, 0.35])
 GOAL_POS_W = np.array([1.65, 0.75, 0.42])
 
 HOOK_OBS = ObsSpec(
@@ -67,29 +66,30 @@ class HookTask(Task):
     success_distance_m = 0.05
     hold_steps = 10
 
-    def __init__(self) -> None:
+    def __init__(self, variation: Variation = NOMINAL) -> None:
+        super().__init__(variation)
         self.spec = TaskSpec(
             "hook", HOOK_OBS, horizon=100, description="pull an object to the goal with a hook; 43-D observation"
         )
         target = SceneObject("object", (BoxGeom((OBJECT_HALF_SIZE_M,) * 3, mass=2.0),))
-        self.scene = Scene(HOOK_TABLE, (target, HOOK))
+        self.scenes = (Scene(HOOK_TABLE, (target, HOOK)),)
 
-    def sample_start(self, rng: np.random.Generator) -> EpisodeStart:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
         """Object beyond the goal, at least 10 cm from it; hook and goal always at the same place."""
+        spread = self.variation.spawn
         xy = resample(
-            lambda rng: np.array([1.8 + rng.uniform(-0.05, 0.10), 0.75 + rng.uniform(-0.05, 0.05)]),
+            lambda rng: np.array([1.8 + spread * rng.uniform(-0.05, 0.10), 0.75 + spread * rng.uniform(-0.05, 0.05)]),
             lambda xy: np.linalg.norm(xy - GOAL_POS_W[:2]) >= 0.10,
             rng,
         )
-        standing = upright_pose(xy, constants.TABLE_TOP_M + OBJECT_HALF_SIZE_M)
-        hook = upright_pose(np.array(HOOK_START_POS_W[:2]), HOOK_START_POS_W[2])
-        return EpisodeStart(np.stack([standing, hook]), GOAL_POS_W.copy())
+        target, hook = scene.objects
+        return np.stack([on_the_table(target, xy), on_the_table(hook, HOOK_START_XY)]), GOAL_POS_W.copy()
 
-    def success(self, frame: SensorFrame, previous: SensorFrame) -> BoolArray:
+    def success(self, situation: Situation) -> BoolArray:
         """(N,) whether the object is within 5 cm of the goal."""
-        gap = position_of(self, frame, "object") - position_of(self, frame, "goal")
+        gap = situation.position("object") - situation.position("goal")
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
 
-    def reward(self, frame: SensorFrame, previous: SensorFrame) -> FloatArray:
+    def reward(self, situation: Situation) -> FloatArray:
         """(N,) -1 until success, 0 there."""
-        return sparse_reward(self.success(frame, previous))
+        return sparse_reward(self.success(situation))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from reskill_core.observation import SensorFrame
 from reskill_core.spec import TaskSpec
-from reskill_sim import constants
 from reskill_sim.scene import BoxGeom, Scene, SceneObject
 from reskill_sim.tasks.base import (
     BoolArray,
-    EpisodeStart,
     FloatArray,
+    Situation,
     Task,
-    at_rest,
-    position_of,
-    released,
+    on_the_table,
     spawn_around_gripper,
-    upright_pose,
 )
-from reskill_sim.tasks.block import BLOCK, BLOCK_OBS, BLOCK_TABLE, HALF_SIZE_M, REST_HEIGHT_M
+from reskill_sim.tasks.block import BLOCK, BLOCK_OBS, BLOCK_TABLE, HALF_SIZE_M
+from reskill_sim.variation import NOMINAL, Variation
 
 LARGE_HALF_SIZE_M = 0.035
 CENTRED_M = 0.04
@@ -34,31 +30,31 @@ class PyramidStackTask(Task):
     or in each other; and the reward asks for a real stack, which holding the block over the large one is not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variation: Variation = NOMINAL) -> None:
+        super().__init__(variation)
         self.spec = TaskSpec("pyramid_stack", BLOCK_OBS, horizon=50, description="stack a block on a larger one")
         large = SceneObject(
             "large_block", (BoxGeom((LARGE_HALF_SIZE_M,) * 3, mass=10.0),), frame="goal", rgba=(0.75, 0.30, 0.25, 1.0)
         )
-        self.scene = Scene(BLOCK_TABLE, (BLOCK, large))
+        self.scenes = (Scene(BLOCK_TABLE, (BLOCK, large)),)
 
-    def sample_start(self, rng: np.random.Generator) -> EpisodeStart:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
         """Both blocks around the gripper, apart from it and from each other."""
-        large = spawn_around_gripper(rng, 0.10, [])
-        block = spawn_around_gripper(rng, 0.10, [(large, 0.10)])
-        poses = [
-            upright_pose(block, REST_HEIGHT_M),
-            upright_pose(large, constants.TABLE_TOP_M + LARGE_HALF_SIZE_M),
-        ]
-        return EpisodeStart(np.stack(poses), poses[1][:3])
+        spread_m = 0.10 * self.variation.spawn
+        large = spawn_around_gripper(rng, spread_m, [])
+        block = spawn_around_gripper(rng, spread_m, [(large, 0.10)])
+        poses = np.stack([on_the_table(item, xy) for item, xy in zip(scene.objects, (block, large), strict=True)])
+        return poses, poses[1, :3]
 
-    def success(self, frame: SensorFrame, previous: SensorFrame) -> BoolArray:
+    def success(self, situation: Situation) -> BoolArray:
         """(N,) whether the block rests on the large one, centred and let go."""
-        gap = position_of(self, frame, "block") - position_of(self, frame, "goal")
+        gap = situation.position("block") - situation.position("goal")
+        half_size_m = HALF_SIZE_M * situation.size
         centred = np.linalg.norm(gap[:, :2], axis=1) < CENTRED_M
-        resting = np.abs(gap[:, 2] - HALF_SIZE_M - LARGE_HALF_SIZE_M) < RESTING_TOLERANCE_M
-        loose = released(self, frame, "block", HALF_SIZE_M)
-        return centred & resting & loose & at_rest(self, frame, previous, "block")
+        resting = np.abs(gap[:, 2] - half_size_m - LARGE_HALF_SIZE_M) < RESTING_TOLERANCE_M
+        loose = situation.released("block", half_size_m)
+        return centred & resting & loose & situation.at_rest("block")
 
-    def reward(self, frame: SensorFrame, previous: SensorFrame) -> FloatArray:
+    def reward(self, situation: Situation) -> FloatArray:
         """(N,) 1 while it succeeds."""
-        return self.success(frame, previous).astype(np.float64)
+        return self.success(situation).astype(np.float64)

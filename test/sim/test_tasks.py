@@ -8,7 +8,7 @@ import pytest
 from reskill_core.observation import SensorFrame
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import TASKS, get_task
-from reskill_sim.tasks.base import EpisodeStart, Task, upright_pose
+from reskill_sim.tasks.base import EpisodeStart, Situation, Task, upright_pose
 from reskill_sim.tasks.clean_up import TRAY_CENTRE_W, TRAY_FLOOR_M
 
 OPEN, CLOSED = 0.05, 0.025
@@ -23,8 +23,8 @@ def frame(task: Task, finger: float = OPEN, **positions: list[float]) -> SensorF
 
 
 def judge(task: Task, now: SensorFrame, before: SensorFrame | None = None) -> tuple[bool, float]:
-    before = now if before is None else before
-    return bool(task.success(now, before)[0]), float(task.reward(now, before)[0])
+    situation = Situation(task.spec.obs.frames, now, now if before is None else before, np.ones(1))
+    return bool(task.success(situation)[0]), float(task.reward(situation)[0])
 
 
 def test_slippery_push_pays_for_the_block_at_the_goal_in_the_plane() -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -25,6 +26,7 @@ from reskill_sim.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstra
 from reskill_sim.episodes import run_episodes
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
+from reskill_sim.variation import NOMINAL, Variation
 
 # Environments stepped together in a worker; more gain nothing.
 BATCH = 32
@@ -44,6 +46,7 @@ class CollectConfig:
         first_seed: seed of the first episode; the others follow one by one.
         episodes_per_shard: episodes in one file.
         profile: fidelity profile of the simulator.
+        variation: how the task's world varies from episode to episode.
         workers: processes that simulate; 0 takes one for each core.
     """
 
@@ -55,6 +58,7 @@ class CollectConfig:
     first_seed: int = 0
     episodes_per_shard: int = 100
     profile: str = "exact"
+    variation: Variation = NOMINAL
     workers: int = 0
 
     def violations(self) -> list[str]:
@@ -120,7 +124,7 @@ class _Job:
 
 def dataset_spec(config: CollectConfig) -> DatasetSpec:
     """Kind of the data set that a configuration collects."""
-    task = get_task(config.task)
+    task = get_task(config.task, config.variation)
     return DatasetSpec(task.spec, config.profile, Simulator(task, profile=config.profile).state_dim)
 
 
@@ -211,7 +215,8 @@ def _finished(running: dict[Future[list[Episode]], _Job]) -> Iterator[tuple[_Job
 def _run_job(job: _Job) -> list[Episode]:
     config = job.config
     batch = min(BATCH, job.num_episodes)
-    simulator = Simulator(get_task(config.task), batch, config.profile)
+    task = get_task(config.task, config.variation)
+    simulator = Simulator(task, batch, config.profile, divergence_folder=Path(config.out) / "diverged")
     demonstrator = make_demonstrator(config.task, config.kind, config.noise_range, batch)
     episodes = run_episodes(
         simulator,

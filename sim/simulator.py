@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -24,6 +25,7 @@ from reskill_core.rotations import matrix_from_quat
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import GRIPPER_FRAME
 from reskill_sim import constants
+from reskill_sim.divergence import Divergence
 from reskill_sim.profiles import get_profile
 from reskill_sim.scene import build_model, start_state
 from reskill_sim.tasks.base import BoolArray, EpisodeStart, FloatArray, Situation, Task
@@ -33,6 +35,8 @@ IntArray = NDArray[np.int64]
 _PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 _CONTROL = mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS | mujoco.mjtState.mjSTATE_MOCAP_QUAT
 _HUGE = 1e6
+# Diverged states that a simulator keeps; what breaks more often breaks in the same way.
+MAX_KEPT = 100
 
 
 @dataclass(frozen=True)
@@ -109,12 +113,26 @@ class Simulator:
         num_envs: number of environments N.
         profile: name of the fidelity profile.
         threads: threads that share the environments; 0 steps them in the calling thread.
+        divergence_folder: where to keep the states in which the physics broke down, up to ``MAX_KEPT`` of them; None
+            keeps none.
+
+    Attributes:
+        num_diverged: how often the physics broke down so far.
     """
 
-    def __init__(self, task: Task, num_envs: int = 1, profile: str = "exact", threads: int = 0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int = 1,
+        profile: str = "exact",
+        threads: int = 0,
+        divergence_folder: Path | None = None,
+    ) -> None:
         if num_envs < 1 or threads < 0:
             raise SimulationError(f"need num_envs >= 1 and threads >= 0, got {num_envs} and {threads}")
         self.task, self.num_envs, self.profile = task, num_envs, profile
+        self.num_diverged = 0
+        self._divergence_folder = divergence_folder
         settings = get_profile(profile)
         self._settings = settings
         self._models_by_scene: dict[int, mujoco.MjModel] = {}
@@ -231,6 +249,8 @@ class Simulator:
         moved[:, layout.step] += 1
         diverged = ~finite | self._broken(rows, moved)
         moved[diverged] = rows[diverged]
+        if diverged.any():
+            self._note_divergence(rows[diverged], np.asarray(actions, dtype=np.float64)[diverged])
 
         situation = self._situation(moved)
         success = self.task.success(situation)
@@ -400,6 +420,15 @@ class Simulator:
         restarted = np.abs(elapsed - self.task.spec.control_period_s) > 1e-6
         state = after[:, self._layout.physics]
         return restarted | ~np.isfinite(state).all(axis=1) | (np.abs(state) > _HUGE).any(axis=1)
+
+    def _note_divergence(self, rows: FloatArray, actions: FloatArray) -> None:
+        layout = self._layout
+        for row, action in zip(rows, actions, strict=True):
+            self.num_diverged += 1
+            if self._divergence_folder is not None and self.num_diverged <= MAX_KEPT:
+                seed, step = int(row[layout.seed][0]), int(row[layout.step][0])
+                kept = Divergence(self.task.spec.name, self.profile, self.task.variation, seed, step, row, action)
+                kept.save(self._divergence_folder)
 
     def _readings(self, rows: FloatArray) -> FloatArray:
         """(n, 2 + sensors) finger positions and sensor values."""

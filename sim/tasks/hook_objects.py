@@ -88,7 +88,7 @@ def _frustum(rng: np.random.Generator, radius: float, height: float, bottom: flo
     turn = rng.uniform(0.0, np.pi)
     ring = radius * ring @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     levels = [np.column_stack([ring * scale, np.full(_SIDES, z)]) for scale, z in ((1.0, 0.0), (taper, height))]
-    return np.concatenate(levels) + [0.0, 0.0, bottom]
+    return np.concatenate(levels) + np.array([0.0, 0.0, bottom])
 
 
 def _faces() -> tuple[tuple[int, int, int], ...]:

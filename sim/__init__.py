@@ -1,4 +1,7 @@
-"""The Fetch robot in MuJoCo: scenes, tasks, demonstrators, a batched simulator and rendering. No ROS."""
+"""The Fetch robot in MuJoCo: scenes, tasks, demonstrators, a batched simulator and rendering. No ROS.
+
+Importing it registers the tasks with Gymnasium.
+"""
 
 import os
 import sys
@@ -6,3 +9,7 @@ import sys
 # Without a display MuJoCo draws through EGL; it decides when it is imported, so this must come before.
 if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     os.environ.setdefault("MUJOCO_GL", "egl")
+
+from reskill_sim.registration import register_envs
+
+register_envs()

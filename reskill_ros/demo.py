@@ -16,6 +16,7 @@ from reskill_core.cli.render import draw
 from reskill_core.data import DemoDataset, merge
 from reskill_core.errors import ReskillError
 from reskill_core.files import atomic_write_json
+from reskill_sim.tasks import get_task
 
 TASK = "block"
 
@@ -145,7 +146,7 @@ class Demo:
         dataset = DemoDataset.open(self._out / "policy" / "data")
         episodes = [dataset.episode(index) for index in range(dataset.num_episodes)]
         video = self._out / "policy.mp4"
-        draw(TASK, dataset.spec.profile, episodes, video, 480, 360)
+        draw(get_task(TASK), dataset.spec.profile, episodes, video, 480, 360)
         return f"{video.name}, {sum(episode.num_steps for episode in episodes)} frames"
 
 

@@ -6,6 +6,7 @@ the same whatever the number of workers, and collecting it again after a kill co
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -18,8 +19,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from reskill_core.config import config_to_dict
-from reskill_core.data import DatasetSpec, DatasetWriter, Episode, read_header
+from reskill_core.config import config_from_dict, config_to_dict
+from reskill_core.data import DatasetSpec, DatasetWriter, DemoDataset, Episode, read_header
 from reskill_core.data.manifest import shard_name
 from reskill_core.errors import ConfigError, DataError, SimulationError
 from reskill_sim.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstrator
@@ -126,6 +127,20 @@ def dataset_spec(config: CollectConfig) -> DatasetSpec:
     """Kind of the data set that a configuration collects."""
     task = get_task(config.task, config.variation)
     return DatasetSpec(task.spec, config.profile, Simulator(task, profile=config.profile).state_dim)
+
+
+def collected_variation(dataset: DemoDataset) -> Variation:
+    """How the world varied when a data set was collected, needed to draw or repeat its episodes.
+
+    Raises:
+        DataError: its parts were collected in differently varied worlds.
+    """
+    found = {json.dumps(entry.get(_PROVENANCE, {}).get("variation", {})) for entry in dataset.provenance} or {"{}"}
+    if len(found) > 1:
+        raise DataError(
+            "the data set's parts were collected in differently varied worlds; take them by themselves"
+        )
+    return config_from_dict(Variation, json.loads(found.pop()), source="the data set's variation")
 
 
 def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:

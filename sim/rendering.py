@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -113,4 +113,15 @@ def write_video(path: Path, frames: Iterable[Image], rate_hz: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_path(path)
     imageio.imwrite(part, np.stack(list(frames)), plugin="FFMPEG", fps=rate_hz, codec="libx264", macro_block_size=2)
+    commit(part, path)
+
+
+def write_sheet(path: Path, pictures: Sequence[Image], columns: int = 4) -> None:
+    """Write pictures of one size side by side as a PNG, row by row; what is missing in the last row stays white."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blank = np.full_like(pictures[0], 255)
+    padded = [*pictures, *[blank] * (-len(pictures) % columns)]
+    rows = [np.concatenate(padded[first : first + columns], axis=1) for first in range(0, len(padded), columns)]
+    part = part_path(path)
+    imageio.imwrite(part, np.concatenate(rows), extension=".png")
     commit(part, path)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from reskill_core.config import load_config
 from reskill_core.resources import find_config
+
+if TYPE_CHECKING:
+    from reskill_sim.variation import Variation
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -36,6 +39,25 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="change single values of the configuration")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def add_variation_argument(parser: argparse.ArgumentParser) -> None:
+    """Add how a task's world varies."""
+    parser.add_argument(
+        "--vary",
+        nargs="+",
+        default=[],
+        metavar="NAME=LOW:HIGH",
+        help="vary the world from episode to episode: friction, mass and size (factors), spawn (factor, one value), "
+        "perception_noise [m], perception_delay and action_delay [control steps]; a single value is a fixed one",
+    )
+
+
+def read_variation(options: argparse.Namespace) -> Variation:
+    """The variation that :func:`add_variation_argument` describes."""
+    from reskill_sim.variation import parse_variation
+
+    return parse_variation(options.vary)
 
 
 def read_config(cls: type[T], options: argparse.Namespace) -> T:

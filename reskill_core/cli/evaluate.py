@@ -1,10 +1,11 @@
-"""``reskill evaluate``: is a skill module any good?"""
+"""``reskill evaluate``: is a skill module any good, and how well does a policy do on a task?"""
 
 from __future__ import annotations
 
 import argparse
 
-from reskill_core.cli.arguments import Subparsers, add_verb
+from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, read_variation
+from reskill_core.errors import ConfigError
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -13,14 +14,21 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "evaluate",
         run,
-        "measure what a skill module can do in simulation: reconstruct held-out demonstrations, reach the task's goal "
-        "by sampling its prior; beside N(0, I) skills and random actions",
+        "measure in simulation what a skill module can do (reconstruct held-out demonstrations, reach the goal by "
+        "sampling its prior, beside N(0, I) skills and random actions); or, with --policy, success and return of "
+        "policies on tasks",
         "reskill evaluate runs/skills/block --data runs/data/block",
-        "reskill evaluate runs/skills/block --episodes 200 --out runs/evaluation/block",
+        "reskill evaluate runs/skills/block --policy prior fast-script --task clean_up pyramid_stack",
+        "reskill evaluate --policy demonstrator --task slippery_push --vary friction=0.5:1.5 action_delay=1",
     )
-    parser.add_argument("skills", help="run folder or checkpoint of a skill module")
-    parser.add_argument("--data", default="", help="data set it was trained on; without it no reconstruction")
-    parser.add_argument("--episodes", type=int, default=250, help="episodes of each diagnostic (default: 250)")
+    parser.add_argument("skills", nargs="*", help="run folders or checkpoints of skill modules")
+    parser.add_argument(
+        "--policy", nargs="+", default=[], help="policies to run: zero, random, demonstrator, fast-script, prior"
+    )
+    parser.add_argument("--task", nargs="+", default=[], help="tasks to run them on (default: that of the skills)")
+    add_variation_argument(parser)
+    parser.add_argument("--data", default="", help="data set the skills were trained on; without it no reconstruction")
+    parser.add_argument("--episodes", type=int, default=250, help="episodes of each measurement (default: 250)")
     parser.add_argument(
         "--out", default="", help="folder for the results (default: evaluation/ beside the checkpoints)"
     )
@@ -31,13 +39,47 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print the table."""
+    return _policies(options) if options.policy else _skills(options)
+
+
+def _skills(options: argparse.Namespace) -> int:
     from reskill_core.config import config_from_dict
     from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 
-    values = {name: getattr(options, name) for name in ("skills", "data", "episodes", "profile", "threads")}
-    out = options.out or f"{options.skills.rstrip('/')}/evaluation"
-    config = config_from_dict(SkillEvaluationConfig, {**values, "out": out}, source="the command line")
+    if len(options.skills) != 1:
+        raise ConfigError(f"give one skill module, or policies by --policy; got {len(options.skills)} skill modules")
+    if options.task or options.vary:
+        raise ConfigError("--task and --vary go with --policy; a skill module is measured on the task it was made for")
+    values = {name: getattr(options, name) for name in ("data", "episodes", "profile", "threads")}
+    skills = options.skills[0]
+    out = options.out or f"{skills.rstrip('/')}/evaluation"
+    document = {**values, "skills": skills, "out": out}
+    config = config_from_dict(SkillEvaluationConfig, document, source="the command line")
     evaluation = evaluate_skills(config, show_progress=not options.quiet)
     print("\n".join(evaluation.table()))
     print(f"results in {out}: evaluation.json, episodes.jsonl, paths.png")
+    return 0
+
+
+def _policies(options: argparse.Namespace) -> int:
+    from reskill_core.config import config_from_dict, config_to_dict
+    from reskill_core.runtime import SkillModule
+    from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, policy_table
+
+    if options.data:
+        raise ConfigError("--data goes with a skill module alone; policies are measured on new episodes")
+    tasks = options.task or [SkillModule.load(folder).task_spec.name for folder in options.skills]
+    if not tasks:
+        raise ConfigError("name the tasks by --task, or give a skill module whose task it is to be")
+    document = {
+        "policies": options.policy,
+        "tasks": tasks,
+        "skills": options.skills,
+        "out": options.out or "runs/evaluation/policies",
+        "variation": config_to_dict(read_variation(options)),
+        **{name: getattr(options, name) for name in ("episodes", "profile", "threads")},
+    }
+    config = config_from_dict(PolicyEvaluationConfig, document, source="the command line")
+    print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
+    print(f"results in {config.out}: policies.json, episodes.jsonl")
     return 0

@@ -1,4 +1,4 @@
-"""``reskill render``: videos of recorded or of new episodes."""
+"""``reskill render``: videos of recorded or of new episodes, and pictures of how episodes start."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reskill_core.cli.arguments import Subparsers, add_verb
-from reskill_core.errors import DataError
+from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, read_variation
+from reskill_core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from reskill_core.data import Episode
+    from reskill_sim.tasks import Task
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -20,45 +21,65 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "render",
         run,
-        "draw episodes as a video: those of a data set, or new ones of a skill module that samples its prior",
+        "draw episodes as a video: those of a data set, new ones of a skill module that samples its prior, or of any "
+        "policy on a task; or, with --starts, how episodes of a task begin",
         "reskill render runs/data/block --episodes 4",
         "reskill render runs/skills/block --out prior.mp4",
+        "reskill render clean_up --policy fast-script",
+        "reskill render clean_up --policy prior --skills runs/skills/block",
+        "reskill render complex_hook --starts 16 --out starts.png",
     )
-    parser.add_argument("source", type=Path, help="a data set, or the run folder or checkpoint of a skill module")
+    parser.add_argument("source", help="a data set, the run folder or checkpoint of a skill module, or a task")
+    parser.add_argument("--policy", default="", help="who acts on the task (default: demonstrator)")
+    parser.add_argument("--skills", nargs="+", default=[], help="skill modules, for --policy prior")
+    add_variation_argument(parser)
+    parser.add_argument("--starts", type=int, default=0, help="draw a sheet of that many starts of the task instead")
     parser.add_argument("--episodes", type=int, default=4, help="number of episodes (default: 4)")
     parser.add_argument("--first", type=int, default=0, help="first episode of the data set (default: 0)")
-    parser.add_argument("--out", type=Path, default=Path("runs/render.mp4"), help="the MP4 (default: runs/render.mp4)")
-    parser.add_argument("--width", type=int, default=480, help="of the picture [pixels] (default: 480)")
-    parser.add_argument("--height", type=int, default=360, help="of the picture [pixels] (default: 360)")
+    parser.add_argument("--out", type=Path, default=None, help="the file (default: runs/render.mp4 or runs/starts.png)")
+    parser.add_argument("--profile", default="exact", help="simulator profile of new episodes (default: exact)")
+    parser.add_argument("--width", type=int, default=480, help="of a picture [pixels] (default: 480)")
+    parser.add_argument("--height", type=int, default=360, help="of a picture [pixels] (default: 360)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw and say where the video is."""
+    """Draw and say where the file is."""
     from reskill_core.data.manifest import find_shards
+    from reskill_sim.tasks import TASKS, get_task
 
-    recorded = bool(find_shards(options.source))
-    task_name, profile, episodes = _recorded(options) if recorded else _rolled_out(options)
-    draw(task_name, profile, episodes, options.out, options.width, options.height)
-    print(f"{options.out}: {len(episodes)} episodes, {sum(episode.num_steps for episode in episodes)} steps")
+    folder = Path(options.source)
+    recorded = folder.is_dir() and bool(find_shards(folder))
+    is_task = options.source in TASKS and not recorded
+    if not is_task and (options.policy or options.skills or options.vary or options.starts):
+        raise ConfigError(
+            f"--policy, --skills, --vary and --starts go with a task, {options.source!r} is none; "
+            f"tasks: {', '.join(TASKS)}"
+        )
+    out = options.out or Path("runs/starts.png" if options.starts else "runs/render.mp4")
+    if options.starts:
+        return _starts(options, get_task(options.source, read_variation(options)), out)
+    task, profile, episodes = _recorded(options) if recorded else _new(options, is_task)
+    draw(task, profile, episodes, out, options.width, options.height)
+    print(f"{out}: {len(episodes)} episodes, {sum(episode.num_steps for episode in episodes)} steps")
     return 0
 
 
-def draw(task_name: str, profile: str, episodes: Sequence[Episode], out: Path, width: int, height: int) -> None:
+def draw(task: Task, profile: str, episodes: Sequence[Episode], out: Path, width: int, height: int) -> None:
     """Write a video of episodes one after the other, at the speed at which they happened."""
     from tqdm import tqdm
 
     from reskill_sim.rendering import Renderer, write_video
-    from reskill_sim.tasks import get_task
 
-    task = get_task(task_name)
     with Renderer(task, width, height, profile) as renderer:
         states = [state for episode in episodes for state in episode.sim_state]
         frames = [renderer.render(state) for state in tqdm(states, unit="frames")]
     write_video(out, frames, task.spec.control_rate_hz)
 
 
-def _recorded(options: argparse.Namespace) -> tuple[str, str, list[Episode]]:
+def _recorded(options: argparse.Namespace) -> tuple[Task, str, list[Episode]]:
     from reskill_core.data import DemoDataset
+    from reskill_sim.collect import collected_variation
+    from reskill_sim.tasks import get_task
 
     dataset = DemoDataset.open(options.source, on_bad_shard="skip")
     if dataset.spec.sim_state_dim == 0:
@@ -66,18 +87,34 @@ def _recorded(options: argparse.Namespace) -> tuple[str, str, list[Episode]]:
     chosen = range(options.first, min(options.first + options.episodes, dataset.num_episodes))
     if not chosen:
         raise DataError(f"{options.source} has {dataset.num_episodes} episodes, none from {options.first} on")
-    return dataset.spec.task.name, dataset.spec.profile, [dataset.episode(index) for index in chosen]
+    task = get_task(dataset.spec.task.name, collected_variation(dataset))
+    return task, dataset.spec.profile, [dataset.episode(index) for index in chosen]
 
 
-def _rolled_out(options: argparse.Namespace) -> tuple[str, str, list[Episode]]:
+def _new(options: argparse.Namespace, is_task: bool) -> tuple[Task, str, list[Episode]]:
     from reskill_core.runtime import SkillModule
     from reskill_sim.episodes import run_episodes
-    from reskill_sim.evaluation.rollouts import EVALUATION_SEED, actor_of
+    from reskill_sim.evaluation import EVALUATION_SEED, make_policy
     from reskill_sim.simulator import Simulator
     from reskill_sim.tasks import get_task
 
-    module = SkillModule.load(options.source)
-    simulator = Simulator(get_task(module.task_spec.name), options.episodes)
-    seeds = range(EVALUATION_SEED, EVALUATION_SEED + options.episodes)
-    episodes = run_episodes(simulator, actor_of("prior", module, options.episodes), seeds)
-    return module.task_spec.name, "exact", sorted(episodes, key=lambda episode: episode.seed)
+    modules = [SkillModule.load(folder) for folder in (options.skills if is_task else [options.source])]
+    policy = (options.policy or "demonstrator") if is_task else "prior"
+    name = options.source if is_task else modules[0].task_spec.name
+    task = get_task(name, read_variation(options))
+    simulator = Simulator(task, options.episodes, options.profile)
+    actor = make_policy(policy, task.spec, options.episodes, modules)
+    episodes = run_episodes(simulator, actor, range(EVALUATION_SEED, EVALUATION_SEED + options.episodes))
+    return task, options.profile, sorted(episodes, key=lambda episode: episode.seed)
+
+
+def _starts(options: argparse.Namespace, task: Task, out: Path) -> int:
+    from reskill_sim.rendering import Renderer, write_sheet
+    from reskill_sim.simulator import Simulator
+
+    simulator = Simulator(task, options.starts, options.profile)
+    simulator.reset(range(options.starts))
+    with Renderer(task, options.width, options.height, options.profile) as renderer:
+        write_sheet(out, [renderer.render(state) for state in simulator.state()])
+    print(f"{out}: how the episodes of {options.source} with the seeds 0 to {options.starts - 1} start")
+    return 0

@@ -40,14 +40,19 @@ class UniformActor:
         chosen = range(len(self._rngs)) if indices is None else indices
         size = self._task.action.dim
         action = np.stack([self._rngs[index].uniform(-1, 1, size) for index in chosen]).astype(np.float32)
-        return SkillAction(
-            action=action,
-            decoded_action=action,
-            residual=np.zeros_like(action),
-            residual_weight=np.zeros(len(action), np.float32),
-            latent=np.zeros((len(action), 0), np.float32),
-            skill_step=np.zeros(len(action), np.int64),
-        )
+        return plain_action(action)
+
+
+def plain_action(action: NDArray[np.float32]) -> SkillAction:
+    """Actions (n, A) of something that knows neither skills nor residuals."""
+    return SkillAction(
+        action=action,
+        decoded_action=action,
+        residual=np.zeros_like(action),
+        residual_weight=np.zeros(len(action), np.float32),
+        latent=np.zeros((len(action), 0), np.float32),
+        skill_step=np.zeros(len(action), np.int64),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,239 @@
+"""The one protocol by which anything that acts is judged on a task: fixed seeds, success with interval, return."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from reskill_core.config import config_to_dict
+from reskill_core.data import Episode
+from reskill_core.errors import ConfigError, require_choice
+from reskill_core.files import atomic_write_bytes, atomic_write_json
+from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.provenance import provenance
+from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
+from reskill_core.spec import TaskSpec
+from reskill_sim.demonstrators import make_demonstrator, make_fast_script
+from reskill_sim.episodes import Actor, IntArray, run_episodes
+from reskill_sim.evaluation.rollouts import EVALUATION_SEED, UniformActor, plain_action
+from reskill_sim.simulator import Simulator
+from reskill_sim.tasks import get_task
+from reskill_sim.tasks.base import Task
+from reskill_sim.variation import NOMINAL, Variation
+
+BATCH = 64
+
+
+class ZeroActor:
+    """Stands still."""
+
+    def __init__(self, task: TaskSpec) -> None:
+        self._dim = task.action.dim
+
+    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> None:
+        """Nothing to start."""
+
+    def act(self, observation: NDArray[np.float64], indices: Sequence[int] | IntArray | None = None) -> SkillAction:
+        """Zero actions (n, A)."""
+        return plain_action(np.zeros((len(observation), self._dim), np.float32))
+
+
+def _prior(task: TaskSpec, num_envs: int, modules: Sequence[SkillModule]) -> Actor:
+    fitting = [module for module in modules if module.task_spec.obs == task.obs]
+    if not fitting:
+        given = ", ".join(module.task_spec.name for module in modules) or "none"
+        raise ConfigError(
+            f"policy prior needs a skill module with the observation layout of task {task.name!r}; given: {given}"
+        )
+    policy = SkillPolicy(fitting[0])
+    policy.reset([0] * num_envs)
+    return policy
+
+
+ActorFactory = Callable[[TaskSpec, int, Sequence[SkillModule]], Actor]
+
+# Policies without learning: what a learner has to beat, and about what it can reach.
+POLICIES: dict[str, ActorFactory] = {
+    "zero": lambda task, num_envs, modules: ZeroActor(task),
+    "random": lambda task, num_envs, modules: UniformActor(task, num_envs),
+    "demonstrator": lambda task, num_envs, modules: make_demonstrator(task.name, num_envs=num_envs),
+    "fast-script": lambda task, num_envs, modules: make_fast_script(task.name, num_envs),
+    "prior": _prior,
+}
+
+
+def make_policy(name: str, task: TaskSpec, num_envs: int, modules: Sequence[SkillModule] = ()) -> Actor:
+    """The policy of that name for N environments of a task.
+
+    Raises:
+        ConfigError: there is none of that name or for that task, or none of the skill modules fits.
+    """
+    require_choice("policy", name, tuple(POLICIES))
+    return POLICIES[name](task, num_envs, modules)
+
+
+@dataclass(frozen=True)
+class PolicyEvaluationConfig:
+    """What to evaluate, and how.
+
+    Attributes:
+        policies: names of policies, see ``POLICIES``.
+        tasks: names of tasks.
+        skills: run folders or checkpoints of skill modules; each task takes the first that fits its layout.
+        out: folder for the results.
+        episodes: number of episodes of each policy on each task; they have the same seeds for all.
+        profile: fidelity profile of the simulator.
+        variation: how the tasks' world varies from episode to episode.
+        threads: threads that simulate.
+    """
+
+    policies: tuple[str, ...]
+    tasks: tuple[str, ...]
+    skills: tuple[str, ...] = ()
+    out: str = "runs/evaluation/policies"
+    episodes: int = 200
+    profile: str = "exact"
+    variation: Variation = field(default=NOMINAL)
+    threads: int = 2
+
+    def violations(self) -> list[str]:
+        """Rules that the fields break."""
+        return [] if self.episodes >= 1 else ["episodes must be at least 1"]
+
+
+@dataclass(frozen=True)
+class PolicyEvaluation:
+    """How one policy did on one task.
+
+    Attributes:
+        task: name of the task.
+        policy: name of the policy.
+        rows: one for each episode: its seed, ``success`` at its end, ``episode_return``, ``steps`` and ``scene``.
+        num_diverged: episodes in which the physics broke down; they are not among the rows.
+    """
+
+    task: str
+    policy: str
+    rows: list[dict[str, Any]]
+    num_diverged: int
+
+    @property
+    def success(self) -> Estimate:
+        """Share of episodes that end in success."""
+        return rate([row["success"] for row in self.rows])
+
+    @property
+    def episode_return(self) -> Estimate:
+        """Mean return."""
+        return mean([row["episode_return"] for row in self.rows])
+
+    def summary(self) -> dict[str, Any]:
+        """Figures with their intervals, ready for JSON."""
+        return {
+            "task": self.task,
+            "policy": self.policy,
+            "episodes": len(self.rows),
+            "diverged": self.num_diverged,
+            "success": asdict(self.success),
+            "episode_return": asdict(self.episode_return),
+        }
+
+
+def evaluate_policy(
+    task: Task,
+    make_actor: Callable[[int], Actor],
+    policy: str,
+    episodes: int,
+    profile: str = "exact",
+    threads: int = 0,
+    on_episode: Callable[[Episode], None] = lambda episode: None,
+) -> PolicyEvaluation:
+    """Run a policy on the evaluation seeds, which are the same whoever acts.
+
+    Args:
+        task: the task, with its variation.
+        make_actor: makes the policy for a number of environments.
+        policy: its name.
+        episodes: number of episodes.
+        profile: fidelity profile of the simulator.
+        threads: threads that simulate.
+        on_episode: called with every episode when it is over.
+    """
+    num_envs = min(BATCH, episodes)
+    simulator = Simulator(task, num_envs, profile, threads)
+    seeds = range(EVALUATION_SEED, EVALUATION_SEED + episodes)
+    rows = []
+    for episode in run_episodes(simulator, make_actor(num_envs), seeds):
+        on_episode(episode)
+        rows.append(
+            {
+                "seed": episode.seed,
+                "scene": simulator.scene_of(episode.sim_state[0]),
+                "success": episode.success,
+                "episode_return": float(episode.reward.sum(dtype=np.float64)),
+                "steps": episode.num_steps,
+            }
+        )
+    return PolicyEvaluation(
+        task.spec.name, policy, sorted(rows, key=lambda row: int(row["seed"])), simulator.num_diverged
+    )
+
+
+def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True) -> list[PolicyEvaluation]:
+    """Run every policy on every task and leave ``policies.json`` and ``episodes.jsonl`` in the folder ``out``.
+
+    Raises:
+        ConfigError: a policy or task is unknown, or no skill module fits.
+        CheckpointError: a skill module cannot be read.
+    """
+    modules = [SkillModule.load(folder) for folder in config.skills]
+    tasks = [get_task(name, config.variation) for name in config.tasks]
+    runs = [(task, name) for task in tasks for name in config.policies]
+    for task, name in runs:
+        # What is missing is said before anything has run.
+        make_policy(name, task.spec, 1, modules)
+    results = []
+    with tqdm(total=len(runs) * config.episodes, unit="episodes", disable=not show_progress) as progress:
+
+        def count(episode: Episode) -> None:
+            progress.update()
+
+        for task, name in runs:
+            progress.set_description(f"{task.spec.name}, {name}")
+            make_actor = partial(make_policy, name, task.spec, modules=modules)
+            results.append(
+                evaluate_policy(task, make_actor, name, config.episodes, config.profile, config.threads, count)
+            )
+    _write(Path(config.out), config, results)
+    return results
+
+
+def _write(out: Path, config: PolicyEvaluationConfig, results: list[PolicyEvaluation]) -> None:
+    rows = [{"task": result.task, "policy": result.policy, **row} for result in results for row in result.rows]
+    atomic_write_bytes(out / "episodes.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    document = {
+        "config": config_to_dict(config),
+        "results": [result.summary() for result in results],
+        "provenance": provenance(),
+    }
+    atomic_write_json(out / "policies.json", document)
+
+
+def table(results: Sequence[PolicyEvaluation]) -> list[str]:
+    """Lines of a Markdown table: success at the end and return, both with their 95 % intervals."""
+    lines = ["| task | policy | success | return | diverged |", "|---|---|---|---|---|"]
+    for result in results:
+        returned = result.episode_return
+        lines.append(
+            f"| {result.task} | {result.policy} | {result.success} "
+            f"| {returned.mean:.1f} [{returned.low:.1f}, {returned.high:.1f}] | {result.num_diverged} |"
+        )
+    return lines

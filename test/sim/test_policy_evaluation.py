@@ -1,0 +1,108 @@
+"""The protocol by which policies are judged on tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reskill_core.cli.main import main
+from reskill_core.data import Episode
+from reskill_core.errors import ConfigError
+from reskill_sim.demonstrators import make_demonstrator
+from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy, policy_table
+from reskill_sim.evaluation.policies import ZeroActor
+from reskill_sim.evaluation.rollouts import EVALUATION_SEED
+from reskill_sim.tasks import get_task
+from reskill_sim.variation import Variation
+
+
+def test_return_success_and_seeds_are_those_of_the_episodes() -> None:
+    task = get_task("clean_up")
+    episodes: list[Episode] = []
+    evaluation = evaluate_policy(
+        task, lambda n: make_demonstrator("clean_up", num_envs=n), "demonstrator", 5, "fast", on_episode=episodes.append
+    )
+    by_seed = {episode.seed: episode for episode in episodes}
+    assert [row["seed"] for row in evaluation.rows] == list(range(EVALUATION_SEED, EVALUATION_SEED + 5))
+    for row in evaluation.rows:
+        episode = by_seed[row["seed"]]
+        assert row["episode_return"] == pytest.approx(float(np.sum(episode.reward)), rel=1e-5)
+        assert (row["success"], row["steps"], row["scene"]) == (episode.success, 50, 0)
+    returns = [row["episode_return"] for row in evaluation.rows]
+    assert evaluation.episode_return.mean == pytest.approx(np.mean(returns))
+    assert evaluation.success.mean == np.mean([row["success"] for row in evaluation.rows])
+
+
+def test_standing_still_earns_nothing_and_is_the_same_however_many_run_at_once() -> None:
+    task = get_task("complex_hook")
+    few = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "fast")
+    more = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 4, "fast")
+    assert few.rows == more.rows[:2]
+    assert {row["episode_return"] for row in more.rows} == {0.0}
+    assert len({row["scene"] for row in more.rows}) > 1
+
+
+def test_results_are_left_in_files(tmp_path: Path) -> None:
+    config = PolicyEvaluationConfig(
+        ("zero", "random"), ("block", "slippery_push"), out=str(tmp_path), episodes=3, profile="fast", threads=0
+    )
+    results = evaluate_policies(config, show_progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * 2 * 3
+    document = json.loads((tmp_path / "policies.json").read_text())
+    assert [(r["task"], r["policy"]) for r in document["results"]] == [(r.task, r.policy) for r in results]
+    assert document["config"]["variation"]["friction"] == [1.0, 1.0]
+    lines = policy_table(results)
+    assert len(lines) == 2 + 4
+    assert lines[2].startswith("| block | zero | 0.000 [0.000, ")
+    assert "| -50.0 [-50.0, -50.0] | 0 |" in lines[2]
+
+
+def test_a_variation_reaches_the_episodes() -> None:
+    plain, heavy = (
+        evaluate_policy(
+            get_task("slippery_push", variation),
+            lambda n: make_demonstrator("slippery_push", noise_range=(0.0, 0.0), num_envs=n),
+            "demonstrator",
+            8,
+            "fast",
+        )
+        for variation in (Variation(), Variation(action_delay=(4, 4)))
+    )
+    assert plain.episode_return.mean != heavy.episode_return.mean
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give one skill module, or policies by --policy"),
+        (["--policy", "zero"], "name the tasks by --task"),
+        (["--policy", "best", "--task", "block"], "unknown policy 'best'; allowed: demonstrator, fast-script"),
+        (["--policy", "prior", "--task", "block"], "needs a skill module with the observation layout"),
+        (["--policy", "zero", "--task", "blok"], "unknown task 'blok'"),
+        (["--policy", "zero", "--task", "block", "--vary", "frictoin=2"], "did you mean friction"),
+        (["--policy", "zero", "--task", "block", "--data", "d"], "--data goes with a skill module"),
+        (["--task", "block"], "give one skill module"),
+        (["--policy", "zero", "--task", "block", "--episodes", "0"], "episodes must be at least 1"),
+    ],
+)
+def test_wrong_questions_are_answered_with_what_is_allowed(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *arguments]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_policies_run_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--task", "block", "--episodes", "2", "--profile", "fast", "--out", str(tmp_path), "--quiet"]
+    assert main(["evaluate", "--policy", "zero", "demonstrator", *options]) == 0
+    assert "| block | demonstrator | " in capsys.readouterr().out
+
+
+def test_unknown_policies_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown policy"):
+        evaluate_policies(PolicyEvaluationConfig(("zero", "nothing"), ("block",), out=str(tmp_path)))
+    assert not list(tmp_path.iterdir())

@@ -35,9 +35,9 @@ GOAL_OBJECTS = {
     "complex_hook_held_out": "object",
 }
 
-# Observation spaces have an end, since algorithms may scale by it. Nothing of a scene is further away than this, unless
-# physics is about to break down: then the observation is cut off here.
-FAR_M = 10.0
+# Observations end somewhere, as Gymnasium asks of a space. An object that a hook flings away stays within 10 m in an
+# episode; this is cut off only where physics is about to break down.
+FAR_M = 100.0
 
 _METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}
 
@@ -214,8 +214,9 @@ class _GoalMethods:
         """
         enough = self._episodes.task.hold_steps
         success = self._goals.success(achieved_goal, desired_goal)
-        over = np.zeros_like(success) if enough is None else success & (_of(info, "success_steps") >= enough)
-        return over[()]
+        if enough is None:
+            return np.zeros_like(success)[()]
+        return (success & (_of(info, "success_steps") >= enough) & ~_of(info, "diverged"))[()]
 
     def compute_truncated(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any) -> Any:
         """Whether () or (N,) the episode is cut off there: at the horizon, or because physics broke down."""

@@ -76,7 +76,7 @@ class Renderer:
         self._size = height, width
         self._camera = mujoco.MjvCamera()
         self._camera.lookat[:] = [*task.scene().table.centre, 0.45]
-        self._camera.distance, self._camera.azimuth, self._camera.elevation = 1.9, 132.0, -22.0
+        self._camera.distance, self._camera.azimuth, self._camera.elevation = 1.6, 132.0, -24.0
         self._renderer = self._open()
 
     def render(self, state_row: NDArray[np.float64]) -> Image:

@@ -158,6 +158,7 @@ class Scene:
         fixtures: what is fixed to the table; ``pos`` in world coordinates.
         friction: sliding, torsional and rolling friction of every surface; None leaves the model's own.
         friction_factor: factor on the sliding friction of every surface.
+        gripper_blocked: the fingers have no motors and are held shut, as in the stock pushing environment.
     """
 
     table: Table
@@ -165,6 +166,7 @@ class Scene:
     fixtures: tuple[BoxGeom, ...] = ()
     friction: Vector | None = None
     friction_factor: float = 1.0
+    gripper_blocked: bool = False
 
 
 def asset_folder() -> Path:
@@ -204,6 +206,9 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
     table = spec.body("table0")
     table.pos = np.array([*scene.table.centre, constants.TABLE_TOP_M / 2])
     table.geoms[0].size = np.array([*scene.table.half_size, constants.TABLE_TOP_M / 2])
+    if scene.gripper_blocked:
+        for actuator in list(spec.actuators):
+            spec.delete(actuator)
     for number, fixture in enumerate(scene.fixtures):
         geom = fixture.add_to(spec, spec.worldbody, f"fixture:{number}")
         geom.condim, geom.rgba = 3, FIXTURE_RGBA

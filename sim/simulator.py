@@ -148,6 +148,7 @@ class Simulator:
         self._rows = np.zeros((num_envs, self._layout.width))
         self._start_row = self._row_of(start)
         self._finger_qpos = np.array(self._joint_addresses(constants.FINGER_JOINTS)) + 1
+        self._blocked = task.scene().gripper_blocked
         self._actuated_qpos = np.array(self._joint_addresses(constants.FINGER_ACTUATORS)) + 1
         fixed = self._fixed_joints()
         self._moving = np.array([name not in fixed for name in constants.JOINT_NAMES])
@@ -244,8 +245,6 @@ class Simulator:
         models = self._models if indices is None else [self._models[index] for index in indices]
         physics, sensors = self._advance(models, rows, self._delayed(rows, clipped))
         moved[:, layout.physics], moved[:, layout.sensors] = physics, sensors
-        if self.task.gripper_blocked:
-            moved[:, self._finger_qpos] = 0.0
         moved[:, layout.step] += 1
         diverged = ~finite | self._broken(rows, moved)
         moved[diverged] = rows[diverged]
@@ -390,29 +389,38 @@ class Simulator:
         """
         sensors = rows[:, self._layout.sensors]
         command = actions * self._displacement
-        if self.task.gripper_blocked:
-            command[:, 3] = 0.0
-        control = np.empty((len(rows), self._substeps, 9))
-        control[:, :, :2] = (rows[:, self._actuated_qpos] + command[:, 3:4])[:, None]
         target = sensors[:, 0:3] + self._action_gain * command[:, :3]
         if self._workspace_w is not None:
             target = np.clip(target, *self._workspace_w)
-        control[:, :, 2:5] = target[:, None]
-        control[:, :, 5:9] = (sensors[:, 3:7] + constants.GRIPPER_DOWN_WXYZ)[:, None]
-        physics = np.empty((len(rows), self._substeps, self._layout.physics.stop))
-        readings = np.empty((len(rows), self._substeps, self.model.nsensordata))
+        orientation = sensors[:, 3:7] + constants.GRIPPER_DOWN_WXYZ
+        fingers = rows[:, self._actuated_qpos] + command[:, 3:4]
+        control = np.concatenate([*([] if self._blocked else [fingers]), target, orientation], axis=1)
+        physics, readings = self._integrate(models, rows[:, self._layout.physics], control, self._substeps)
+        if self._blocked:
+            # Shut the fingers and read the sensors again, as the stock environment does then: those of one more
+            # substep, which is not taken.
+            physics[:, self._finger_qpos] = 0.0
+            _, readings = self._integrate(models, physics, control, 1)
+        return physics, readings
+
+    def _integrate(
+        self, models: list[mujoco.MjModel], physics: FloatArray, control: FloatArray, substeps: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Physics after a number of substeps, and sensors as of the last one's start."""
+        states = np.empty((len(physics), substeps, physics.shape[1]))
+        readings = np.empty((len(physics), substeps, self.model.nsensordata))
         self._rollout.rollout(
             models,
             self._datas,
-            np.ascontiguousarray(rows[:, self._layout.physics]),
-            control,
+            np.ascontiguousarray(physics),
+            np.repeat(control[:, None], substeps, axis=1),
             control_spec=int(_CONTROL),
             skip_checks=True,
-            nstep=self._substeps,
-            state=physics,
+            nstep=substeps,
+            state=states,
             sensordata=readings,
         )
-        return physics[:, -1], readings[:, -1]
+        return states[:, -1], readings[:, -1]
 
     def _broken(self, before: FloatArray, after: FloatArray) -> BoolArray:
         """(n,) where MuJoCo gave up; it then silently starts over, which shows in the time."""

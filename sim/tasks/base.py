@@ -78,13 +78,11 @@ class Task(ABC):
         hold_steps: an episode ends when success has held for this many control steps in a row, so that what
             follows success (letting go, moving away) is part of it; None goes on until the horizon, so that every
             step of success pays.
-        gripper_blocked: the fingers stay closed, whatever the action says.
     """
 
     spec: TaskSpec
     scenes: tuple[Scene, ...]
     hold_steps: int | None = None
-    gripper_blocked: bool = False
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
         self.variation = variation

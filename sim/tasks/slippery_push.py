@@ -28,14 +28,13 @@ class SlipperyPushTask(Task):
     """
 
     success_distance_m = 0.03
-    gripper_blocked = True
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
         super().__init__(variation)
         self.spec = TaskSpec(
             "slippery_push", BLOCK_OBS, horizon=100, description="push a block to a fixed goal on a slippery table"
         )
-        self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), friction=(0.25, 5e-3, 1e-4)),)
+        self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), friction=(0.25, 5e-3, 1e-4), gripper_blocked=True),)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
         """Block around the gripper, apart from it and from the goal."""

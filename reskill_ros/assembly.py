@@ -48,6 +48,11 @@ class State:
         """Whether the episode has ended here."""
         return self.terminated or self.truncated or not self.valid
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the episode has ended here in success, and was not cut off in passing."""
+        return self.success and (self.terminated or self.truncated)
+
 
 _NO_STATE = State(0, -1, 0, 0.0, success=False, terminated=False, truncated=False, valid=True, sim_state=np.zeros(0))
 
@@ -241,7 +246,7 @@ class EpisodeAssembler:
             episode=self._episode([row or {} for row in rows[: length + 1]], last, not missing) if length > 0 else None,
             missing=dict(missing),
             valid=last.valid,
-            success=last.success and last.terminated,
+            success=last.succeeded,
         )
 
     def _gaps(self, row: Row | None, is_last: bool) -> list[str]:
@@ -267,7 +272,7 @@ class EpisodeAssembler:
             sim_state=np.stack([row.get(EPISODE, _NO_STATE).sim_state for row in steps]),
             final_observation=rows[-1][OBSERVATION],
             seed=last.seed,
-            success=whole and last.success and last.terminated,
+            success=whole and last.succeeded,
             terminated=whole and last.terminated,
             truncated=last.truncated or not whole,
             noise_scale=label.noise_scale,

@@ -24,7 +24,7 @@ from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, GraphError, require_choice
 from reskill_core.parameters import parameter, range_violations
 from reskill_ros.episode_store import next_seed
-from reskill_ros.tasks import simulated_tasks
+from reskill_ros.tasks import simulated_names
 
 ParameterValue = bool | int | float | str | list[str]
 
@@ -41,8 +41,8 @@ _PACING = (
     "Simulator: lockstep waits for the action to each observation, exactly and as fast as the machine allows; "
     "realtime follows the wall clock."
 )
-_TASKS, _DEMONSTRATORS = simulated_tasks()
-_KINDS = ("mixed", *dict.fromkeys(name for names in _DEMONSTRATORS.values() for name in names))
+_SIMULATED = simulated_names()
+_KINDS = ("mixed", *dict.fromkeys(name for names in _SIMULATED.demonstrators.values() for name in names))
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,16 @@ class GraphArguments:
 class RobotArguments(GraphArguments):
     """What the graphs that move a robot take."""
 
-    task: str = parameter("block", "Task to run.", choices=_TASKS)
+    task: str = parameter("block", "Task to run.", choices=_SIMULATED.tasks)
     driver: str = parameter(SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file.")
     seed: int = parameter(0, "Simulator: seed of the first episode; the following ones count up from it.", low=-1)
     pacing: str = parameter("lockstep", _PACING, choices=("lockstep", "realtime"))
     real_time_factor: float = parameter(
         1.0, "Simulator, realtime pacing: simulated seconds per second.", low=1e-3, high=1e3
+    )
+    profile: str = parameter("exact", "Simulator: fidelity profile.", choices=_SIMULATED.profiles)
+    variation: str = parameter(
+        "", "Simulator: how the world varies from episode to episode, like 'friction=0.5:1.5 action_delay=1'."
     )
     dry_run: bool = parameter(False, "Publish commands below shadow/, where no driver listens.")
     headless: bool = parameter(True, "Simulator: without a window.")
@@ -170,9 +174,11 @@ class RobotArguments(GraphArguments):
                 "real_time_factor": self.real_time_factor,
                 "headless": self.headless,
                 "camera": self.camera,
+                "profile": self.profile,
                 # In a dry run nobody answers, and the robot stands still anyway.
                 "hold_until_ready": not self.dry_run,
                 # An empty list has no type that ROS could tell.
+                **({"variation": self.variation.split()} if self.variation else {}),
                 **({"acknowledge_topics": acknowledge} if acknowledge else {}),
                 **sim,
             },
@@ -208,7 +214,7 @@ class RobotArguments(GraphArguments):
 class CollectArguments(RobotArguments):
     """Arguments of the graph that records demonstrations."""
 
-    task: str = parameter("block", "Task to demonstrate.", choices=tuple(_DEMONSTRATORS))
+    task: str = parameter("block", "Task to demonstrate.", choices=tuple(_SIMULATED.demonstrators))
     seed: int = parameter(
         -1, "Simulator: seed of the first episode; -1 goes on after the highest one in the data set.", low=-1
     )

@@ -17,6 +17,7 @@ from reskill_core.errors import SimulationError
 from reskill_core.spec import GRIPPER_FRAME
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
+from reskill_sim.variation import NOMINAL, Variation
 
 _NS = 1_000_000_000
 Pose = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -61,6 +62,7 @@ class SimSession:
     Attributes:
         task: name of the running task.
         profile: fidelity profile of the simulator.
+        variation: how the task's world varies from episode to episode.
         next_seed: seed of the next episode that is not given one.
         stamp_ns: time of the current state [ns]: the sum of all control periods and resets, so that no two states
             have the same stamp and none is earlier than the one before.
@@ -70,13 +72,14 @@ class SimSession:
 
     task: str
     profile: str = "exact"
+    variation: Variation = NOMINAL
     next_seed: int = 0
     stamp_ns: int = field(default=0, init=False)
     episode_id: int = field(default=0, init=False)
     results: list[EpisodeResult] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._simulator = Simulator(get_task(self.task), profile=self.profile)
+        self._simulator = self._simulate(self.task)
         self._first_step_s: float | None = None
         self.begin()
 
@@ -96,7 +99,7 @@ class SimSession:
         if seed is not None and seed < 0:
             raise SimulationError(f"a seed is a non-negative integer, got {seed}")
         if task and task != self.task:
-            self._simulator = Simulator(get_task(task), profile=self.profile)
+            self._simulator = self._simulate(task)
             self.task = task
         if self.episode_id and not self.over:
             self._note_result(ended=False)
@@ -197,6 +200,9 @@ class SimSession:
         )
 
     # ------------------------------------------------------------------ internals
+
+    def _simulate(self, task: str) -> Simulator:
+        return Simulator(get_task(task, self.variation), profile=self.profile)
 
     def _action(self, command: Command) -> NDArray[np.float32]:
         """(1, A) the action that a command is."""

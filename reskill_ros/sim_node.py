@@ -24,6 +24,7 @@ from reskill_ros.sim_publisher import SimPublisher
 from reskill_ros.sim_views import SimViews
 from reskill_ros.spin import run
 from reskill_ros.srv import ResetEpisode, StepSimulation
+from reskill_sim.variation import parse_variation
 
 # A state nobody answers is published again this often: a node that starts late, or missed it, finds it then.
 REPEAT_PERIOD_S = 0.5
@@ -45,7 +46,7 @@ class SimNode(Node):
         values = self._config.values
         if self.get_parameter("use_sim_time").value:
             raise GraphError("sim_node publishes /clock and cannot live by it; set its use_sim_time to false")
-        self.session = SimSession(values.task, values.profile, values.seed)
+        self.session = SimSession(values.task, values.profile, parse_variation(values.variation), values.seed)
         self.paused = False
         self._running = not values.hold_until_ready
         self._episode_start_ns = self.session.stamp_ns

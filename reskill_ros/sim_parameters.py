@@ -15,6 +15,12 @@ class SimParameters:
 
     task: str = parameter("block", "Task to simulate.", read_only=True)
     profile: str = parameter("exact", "Fidelity profile of the simulator.", read_only=True)
+    variation: tuple[str, ...] = parameter(
+        (),
+        "How the world varies from episode to episode, as name=value or name=low:high entries: friction, mass, size, "
+        "spawn, perception_noise, perception_delay, action_delay.",
+        read_only=True,
+    )
     seed: int = parameter(0, "Seed of the first episode; the following ones count up from it.", low=0, read_only=True)
     episodes: int = parameter(0, "Episodes after which the node ends; 0 runs until stopped.", low=0, read_only=True)
     pacing: str = parameter(

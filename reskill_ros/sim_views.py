@@ -61,7 +61,7 @@ class SimViews:
     def _open(self, session: SimSession) -> None:
         self.close()
         self._task = session.task
-        task, parameters = get_task(session.task), self._parameters
+        task, parameters = get_task(session.task, session.variation), self._parameters
         if parameters.camera:
             from reskill_sim.rendering import Renderer
 

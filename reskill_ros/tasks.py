@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import TaskSpec
@@ -26,12 +29,29 @@ def task_spec(name: str, skills: str = "") -> TaskSpec:
     return get_task(name).spec
 
 
-def simulated_tasks() -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Names of all tasks, and of the demonstrators of those that have some; empty where there is no simulator."""
+@dataclass(frozen=True)
+class SimulatedNames:
+    """What a simulator offers, by name.
+
+    Attributes:
+        tasks: all tasks.
+        demonstrators: the demonstrators of each task that has some.
+        profiles: fidelity profiles.
+    """
+
+    tasks: tuple[str, ...] = ()
+    demonstrators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ()
+
+
+def simulated_names() -> SimulatedNames:
+    """What there is to simulate; nothing where there is no simulator."""
     try:
         from reskill_sim.demonstrators import CONTROLLERS
+        from reskill_sim.profiles import PROFILES
         from reskill_sim.tasks import TASKS
     except ModuleNotFoundError:
         # A robot's computer does without; what needs a simulator there says so itself.
-        return (), {}
-    return tuple(TASKS), {task: tuple(controllers) for task, controllers in CONTROLLERS.items()}
+        return SimulatedNames()
+    demonstrators = {task: tuple(controllers) for task, controllers in CONTROLLERS.items()}
+    return SimulatedNames(tuple(TASKS), demonstrators, tuple(PROFILES))

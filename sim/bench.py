@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import gymnasium_robotics
 import numpy as np
+from tqdm import tqdm
 
-from reskill_core.intervals import rate
+from reskill_core.data import Episode
 from reskill_sim.collect import CollectConfig, collect
-from reskill_sim.demonstrators import make_demonstrator
+from reskill_sim.demonstrators import CONTROLLERS, make_demonstrator
 from reskill_sim.episodes import run_episodes
+from reskill_sim.evaluation.rollouts import outcome_of
 from reskill_sim.profiles import PROFILES
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import Task, get_task
 
-BATCH_SIZES = (1, 8, 32, 64)
+BATCH_SIZES = (1, 4, 16, 64, 256)
 _STEPS = 40
 _ROUNDS = 5
+_BATCH = 64
+# Of actions, in action units: as demonstrations are collected, and more.
+_NOISE_SCALES = (0.05, 0.2)
+# Episodes whose paths are compared.
+_PATHS = 64
 
 
 def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
@@ -58,36 +66,72 @@ def _rate_row(name: str, size: int, rates: list[float], stock_rates: list[float]
     }
 
 
-def measure_fidelity(episodes: int = 64) -> list[dict[str, Any]]:
-    """How far the other profiles are from ``exact`` on the block task.
+def measure_fidelity(tasks: Sequence[str] = tuple(CONTROLLERS), episodes: int = 320) -> list[dict[str, Any]]:
+    """How far the other profiles are from ``exact``, by what demonstrators do on each task.
 
     Returns:
-        One row per profile: root mean square distance of gripper and block from the exact ones under the same
-        scripted pick-and-place actions [mm], and the demonstrators' success rate with interval.
+        One row per demonstrator and profile. ``gripper_mm`` and ``object_mm``: median over the episodes of the root
+        mean square distance from the exact path under the same actions [mm]. ``success_*``: success at two noise
+        scales on the same seeds, and how far from the exact one in standard errors of a rate. ``travel_mm``: how far
+        the object ends from where it started, median and 10 % and 90 % quantiles [mm]; ``lifted``: share of episodes
+        that lift it by more than 2 cm; both at the higher noise.
     """
-    task = get_task("block")
-    actions = _pick_and_place_actions(episodes)
-    exact = _paths(task, "exact", actions)
     rows = []
-    for profile in PROFILES:
-        away = np.linalg.norm(_paths(task, profile, actions) - exact, axis=-1)
-        gripper_mm, block_mm = 1e3 * np.sqrt(np.mean(away**2, axis=(0, 1)))
-        demonstrator = make_demonstrator("block", num_envs=episodes)
-        demonstrated = run_episodes(Simulator(task, episodes, profile), demonstrator, range(4 * episodes))
-        success = rate([episode.success for episode in demonstrated])
-        rows.append(
-            {"profile": profile, "gripper_mm": gripper_mm, "block_mm": block_mm, "demonstrator_success": str(success)}
-        )
+    for name in tqdm(tasks, unit="tasks", desc="fidelity"):
+        for kind in CONTROLLERS[name]:
+            rows += _fidelity_rows(name, kind, episodes)
     return rows
 
 
-def _paths(task: Task, profile: str, actions: np.ndarray) -> np.ndarray:
-    """(T, N, 2, 3) positions of gripper and block under given actions [m]."""
-    simulator = Simulator(task, actions.shape[1], profile)
-    simulator.reset(range(simulator.num_envs))
-    columns = [task.spec.obs.slice(name) for name in ("gripper_position", "block_position")]
-    observations = [simulator.step(action).observation for action in actions]
-    return np.stack([np.stack([o[:, column] for column in columns], axis=1) for o in observations])
+def _fidelity_rows(name: str, kind: str, episodes: int) -> list[dict[str, Any]]:
+    task = get_task(name)
+    done = {
+        (profile, noise): _demonstrated(task, kind, noise, profile, episodes)
+        for profile in PROFILES
+        for noise in _NOISE_SCALES
+    }
+    reference = done["exact", _NOISE_SCALES[0]][:_PATHS]
+    rows = []
+    for profile in PROFILES:
+        gripper_mm, object_mm = 1e3 * _path_errors(task, profile, reference)
+        row: dict[str, Any] = {"task": name, "demonstrator": kind, "profile": profile}
+        row |= {"gripper_mm": gripper_mm, "object_mm": object_mm}
+        for noise in _NOISE_SCALES:
+            exact, mine = (np.mean([e.success for e in done[p, noise]]) for p in ("exact", profile))
+            # Of a rate that is 0 or 1, that of one episode short of it.
+            share = np.clip(exact, 1 / episodes, 1 - 1 / episodes)
+            apart = (mine - exact) / np.sqrt(share * (1 - share) / episodes)
+            row[f"success_{noise:g}"] = f"{mine:.3f} ({apart:+.1f} se)"
+        outcomes = [outcome_of(task.spec, episode) for episode in done[profile, _NOISE_SCALES[-1]]]
+        low, middle, high = np.quantile([1e3 * outcome.travel_m for outcome in outcomes], [0.1, 0.5, 0.9])
+        row["travel_mm"] = f"{middle:.0f} [{low:.0f}, {high:.0f}]"
+        row["lifted"] = float(np.mean([outcome.lifted for outcome in outcomes]))
+        rows.append(row)
+    return rows
+
+
+def _demonstrated(task: Task, kind: str, noise: float, profile: str, episodes: int) -> list[Episode]:
+    simulator = Simulator(task, min(episodes, _BATCH), profile, threads=os.cpu_count() or 1)
+    demonstrator = make_demonstrator(task.spec.name, kind, (noise, noise), simulator.num_envs)
+    return sorted(run_episodes(simulator, demonstrator, range(episodes)), key=lambda episode: episode.seed)
+
+
+def _path_errors(task: Task, profile: str, episodes: list[Episode]) -> np.ndarray:
+    """(2,) median over episodes of the rms distance of gripper and object when their actions are done again [m]."""
+    columns = [task.spec.obs.slice(f"{name}_position") for name in ("gripper", task.spec.obs.objects[0])]
+    simulator = Simulator(task, len(episodes), profile)
+    observation = simulator.reset([episode.seed for episode in episodes])
+    squares = np.zeros((len(episodes), len(columns)))
+    lengths = np.array([episode.num_steps for episode in episodes])
+    for step in range(lengths.max()):
+        running = np.flatnonzero(lengths > step)
+        recorded = np.stack([episodes[index].observation[step] for index in running])
+        for number, column in enumerate(columns):
+            gap = observation[running, column] - recorded[:, column]
+            squares[running, number] += (gap**2).sum(axis=1)
+        actions = np.stack([episodes[index].executed_action[step] for index in running])
+        observation[running] = simulator.step(actions, running).observation
+    return np.asarray(np.median(np.sqrt(squares / lengths[:, None]), axis=0))
 
 
 def measure_collecting(episodes: int = 400, workers: int = 0) -> dict[str, float]:

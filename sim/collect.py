@@ -137,9 +137,7 @@ def collected_variation(dataset: DemoDataset) -> Variation:
     """
     found = {json.dumps(entry.get(_PROVENANCE, {}).get("variation", {})) for entry in dataset.provenance} or {"{}"}
     if len(found) > 1:
-        raise DataError(
-            "the data set's parts were collected in differently varied worlds; take them by themselves"
-        )
+        raise DataError("the data set's parts were collected in differently varied worlds; take them by themselves")
     return config_from_dict(Variation, json.loads(found.pop()), source="the data set's variation")
 
 

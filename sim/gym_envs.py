@@ -17,23 +17,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from reskill_core.config import config_from_dict
 from reskill_core.errors import SimulationError, SpecError
 from reskill_core.observation import SensorFrame
 from reskill_core.spec import GOAL_FRAME, ObsTerm, TaskSpec
 from reskill_sim.rendering import Image, Renderer
 from reskill_sim.simulator import IntArray, Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.tasks import TASKS, get_task
 from reskill_sim.tasks.base import BoolArray, FloatArray, Situation, Task
-
-# By task, the object that is to come to the goal, where its position and the goal's decide about reward and success
-# and nothing else does. Only there can a reward be told for a goal that the episode did not have.
-GOAL_OBJECTS = {
-    "block": "block",
-    "slippery_push": "block",
-    "hook": "object",
-    "complex_hook": "object",
-    "complex_hook_held_out": "object",
-}
+from reskill_sim.variation import NOMINAL, Variation
 
 # Observations end somewhere, as Gymnasium asks of a space. An object that a hook flings away stays within 10 m in an
 # episode; this is cut off only where physics is about to break down.
@@ -67,18 +59,23 @@ class _GoalView:
     """A task as one of reaching goals: observations without the goal, and rewards for any goal.
 
     Raises:
-        SimulationError: the task's reward needs more than the positions of one object and the goal.
+        SimulationError: the task's reward needs more than the positions of one object and the goal, or they are not
+            perceived as they are.
     """
 
     def __init__(self, task: Task) -> None:
-        name = task.spec.name
-        if name not in GOAL_OBJECTS:
+        if task.goal_object is None:
+            having = ", ".join(name for name in TASKS if get_task(name).goal_object is not None)
             raise SimulationError(
-                f"task {name!r} has no goal form: its reward depends on more than where an object and its goal are; "
-                f"tasks that have: {', '.join(GOAL_OBJECTS)}"
+                f"task {task.spec.name!r} has no goal form: its reward depends on more than where an object and its "
+                f"goal are; tasks that have: {having}"
+            )
+        if task.variation.perceives_otherwise:
+            raise SimulationError(
+                "goals need objects to be perceived as they are: leave perception_noise and perception_delay at 0"
             )
         self._task = task
-        self._object = GOAL_OBJECTS[name]
+        self._object = task.goal_object
         self._achieved, self._desired = (_position_slice(task.spec, frame) for frame in (self._object, GOAL_FRAME))
         kept = [term for term in task.spec.obs.terms if term.kind != "zeros" and GOAL_FRAME not in term.of]
         self._kept = np.concatenate([np.arange(task.spec.obs.dim)[task.spec.obs.slice(term.name)] for term in kept])
@@ -132,13 +129,23 @@ class _Episodes:
         profile: fidelity profile.
         threads: threads that share the environments.
         goal_dict: whether observations are dictionaries with goals.
+        variation: how the world varies from episode to episode.
         max_episode_steps: truncates earlier than the task's horizon.
     """
 
     def __init__(
-        self, task: str, num_envs: int, profile: str, threads: int, goal_dict: bool, max_episode_steps: int | None
+        self,
+        task: str,
+        num_envs: int,
+        profile: str,
+        threads: int,
+        goal_dict: bool,
+        variation: Variation | Mapping[str, Any],
+        max_episode_steps: int | None,
     ) -> None:
-        self.task = get_task(task)
+        if not isinstance(variation, Variation):
+            variation = config_from_dict(Variation, variation, source="the variation")
+        self.task = get_task(task, variation)
         self.goals = _GoalView(self.task) if goal_dict else None
         self.simulator = Simulator(self.task, num_envs, profile, threads)
         self.action_space = spaces.Box(-1.0, 1.0, (self.task.spec.action.dim,), np.float32)
@@ -243,18 +250,24 @@ class FetchEnv(_GoalMethods, gymnasium.Env[Any, NDArray[np.float32]]):
         goal_dict: observations are dictionaries of ``observation`` (without the goal), ``achieved_goal`` (3,) [m] and
             ``desired_goal`` (3,) [m].
         render_mode: ``rgb_array`` or None.
+        variation: how the world varies from episode to episode; a dictionary of its fields will do.
 
     Raises:
-        ConfigError: there is no such task or profile.
+        ConfigError: there is no such task or profile, or the variation is out of range.
         SimulationError: ``goal_dict`` and the task's reward needs more than goals.
     """
 
     metadata = _METADATA
 
     def __init__(
-        self, task: str, profile: str = "fast", goal_dict: bool = False, render_mode: str | None = None
+        self,
+        task: str,
+        profile: str = "fast",
+        goal_dict: bool = False,
+        render_mode: str | None = None,
+        variation: Variation | Mapping[str, Any] = NOMINAL,
     ) -> None:
-        self._episodes = _Episodes(task, 1, profile, 0, goal_dict, None)
+        self._episodes = _Episodes(task, 1, profile, 0, goal_dict, variation, None)
         self.metadata = _metadata(self._episodes.task, render_mode)
         self.render_mode = render_mode
         self.action_space, self.observation_space = self._episodes.action_space, self._episodes.observation_space
@@ -302,12 +315,13 @@ class FetchVectorEnv(_GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[A
         profile: fidelity profile.
         goal_dict: as of :class:`FetchEnv`.
         render_mode: ``rgb_array`` or None.
+        variation: as of :class:`FetchEnv`.
         threads: threads that share the environments; 0 steps them in the calling thread. Results are the same.
         autoreset_mode: when an environment whose episode is over starts the next one.
         max_episode_steps: truncates earlier than the task's horizon.
 
     Raises:
-        ConfigError: there is no such task or profile.
+        ConfigError: there is no such task or profile, or the variation is out of range.
         SimulationError: ``goal_dict`` and the task's reward needs more than goals.
     """
 
@@ -320,11 +334,12 @@ class FetchVectorEnv(_GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[A
         profile: str = "fast",
         goal_dict: bool = False,
         render_mode: str | None = None,
+        variation: Variation | Mapping[str, Any] = NOMINAL,
         threads: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
     ) -> None:
-        self._episodes = _Episodes(task, num_envs, profile, threads, goal_dict, max_episode_steps)
+        self._episodes = _Episodes(task, num_envs, profile, threads, goal_dict, variation, max_episode_steps)
         self.num_envs = num_envs
         self._mode = AutoresetMode(autoreset_mode)
         self.metadata = _metadata(self._episodes.task, render_mode) | {"autoreset_mode": self._mode}

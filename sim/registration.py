@@ -6,10 +6,9 @@ wants something else of this package does not pay for MuJoCo.
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import gymnasium
+
+from reskill_sim.tasks import TASKS
 
 
 def env_id(task: str) -> str:
@@ -23,7 +22,7 @@ def register_envs() -> None:
     No ``max_episode_steps``: the horizon is the task's, and the environment itself truncates there. Gymnasium would
     put a second clock around it.
     """
-    for task in _task_names():
+    for task in TASKS:
         if env_id(task) not in gymnasium.registry:
             gymnasium.register(
                 env_id(task),
@@ -31,13 +30,3 @@ def register_envs() -> None:
                 vector_entry_point="reskill_sim.gym_envs:FetchVectorEnv",
                 kwargs={"task": task},
             )
-
-
-def _task_names() -> list[str]:
-    """Names in the registry of tasks, read from its source: importing it would import MuJoCo."""
-    source = Path(__file__).parent / "tasks" / "__init__.py"
-    for statement in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "TASKS":
-            assert isinstance(statement.value, ast.Dict), f"{source}: TASKS is not a literal dictionary"
-            return [ast.literal_eval(key) for key in statement.value.keys if key is not None]
-    raise AssertionError(f"{source} assigns no TASKS")

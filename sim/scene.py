@@ -5,8 +5,9 @@ Assets are read from the installed ``gymnasium-robotics``; nothing of it is copi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,6 +47,11 @@ class BoxGeom:
         """Height of its lowest point in the object's frame, if it is not tilted [m]."""
         return self.pos[2] - self.half_size[2]
 
+    @property
+    def footprint_m(self) -> float:
+        """Radius of the circle around the frame's origin that it lies in, seen from above, if it is not tilted [m]."""
+        return math.hypot(*(abs(self.pos[axis]) + self.half_size[axis] for axis in (0, 1)))
+
     def scaled(self, size: float, mass: float) -> BoxGeom:
         """The same with its lengths and its mass multiplied."""
         return replace(self, half_size=_times(self.half_size, size), pos=_times(self.pos, size), mass=self.mass * mass)
@@ -79,6 +85,11 @@ class MeshGeom:
     def lowest_m(self) -> float:
         """Height of its lowest point in the object's frame [m]."""
         return min(vertex[2] for vertex in self.vertices)
+
+    @property
+    def footprint_m(self) -> float:
+        """Radius of the circle around the frame's origin that it lies in, seen from above [m]."""
+        return max(math.hypot(x, y) for x, y, _ in self.vertices)
 
     def scaled(self, size: float, mass: float) -> MeshGeom:
         """The same with its lengths and its mass multiplied."""
@@ -121,10 +132,15 @@ class SceneObject:
     friction: float | None = None
     damping: float = 0.01
 
-    @property
+    @cached_property
     def rest_height_m(self) -> float:
         """Height of its origin over what it stands on [m]."""
         return -min(part.lowest_m for part in self.geoms)
+
+    @cached_property
+    def footprint_m(self) -> float:
+        """Radius of the smallest circle around its origin that it stands inside, seen from above [m]."""
+        return max(part.footprint_m for part in self.geoms)
 
     def scaled(self, size: float, mass: float) -> SceneObject:
         """The same with its lengths and its mass multiplied."""

@@ -192,10 +192,8 @@ class Simulator:
             raise SimulationError(f"{len(seeds)} seeds for {len(chosen)} environments")
         for place, index in enumerate(chosen):
             seed = int(seeds[place])
-            start = self.task.sample_start(
-                episode_rng(seed, "reset"), episode_rng(seed, "world"), None if scenes is None else scenes[place]
-            )
-            self._rows[index] = self.initial_row(start, seed)
+            scene = self._draw_scene(seed) if scenes is None else scenes[place]
+            self._rows[index] = self.initial_row(self.task.sample_start(episode_rng(seed, "reset"), scene), seed)
         self._follow_rows(chosen)
         return self.observation()
 
@@ -217,11 +215,12 @@ class Simulator:
             sensors[at + 3 : at + 7] = pose[3:]
         row[layout.goal] = start.goal_pos_w
         row[layout.scene], row[layout.seed] = start.scene, seed
-        variation, rng = self.task.variation, episode_rng(seed, "delay")
-        bounds = (variation.perception_delay, variation.action_delay)
-        row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
+        bounds = (self.task.variation.perception_delay, self.task.variation.action_delay)
+        if any(high for _, high in bounds):
+            rng = episode_rng(seed, "delay")
+            row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
         readings = self._readings(row[None])[0]
-        row[layout.history] = np.tile(readings, 1 + variation.perception_delay[1])
+        row[layout.history] = np.tile(readings, 1 + bounds[0][1])
         return row
 
     def step(self, actions: FloatArray | NDArray[np.float32], indices: IntArray | None = None) -> StepResult:
@@ -355,6 +354,10 @@ class Simulator:
         return row[self._layout.goal]
 
     # ------------------------------------------------------------------ internals
+
+    def _draw_scene(self, seed: int) -> int:
+        count = self.task.num_scenes
+        return 0 if count == 1 else int(episode_rng(seed, "world").integers(count))
 
     def _model_of(self, scene: int) -> mujoco.MjModel:
         if scene not in self._models_by_scene:

@@ -58,6 +58,11 @@ class Variation:
         ranges = (self.friction, self.mass, self.size)
         return 1 if all(low == high for low, high in ranges) else POOL
 
+    @property
+    def perceives_otherwise(self) -> bool:
+        """Whether objects are seen late or with noise."""
+        return self.perception_noise[1] > 0.0 or self.perception_delay[1] > 0
+
     def draw_world(self, number: int) -> World:
         """One of the :attr:`num_worlds` worlds; the same number is always the same world."""
         rng = np.random.default_rng([number, 1])
@@ -74,6 +79,8 @@ class World:
 
     def applied_to(self, scene: Scene) -> Scene:
         """The scene as it is in this world; its first object is the manipulated one."""
+        if self == World():
+            return scene
         first, *others = scene.objects
         return replace(
             scene,

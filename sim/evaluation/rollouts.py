@@ -66,6 +66,7 @@ class RolloutOutcome:
         reached: the object came within 5 cm of the goal at some time.
         success: the episode ended in success.
         final_distance_m: distance of the object to the goal at the end [m].
+        travel_m: distance of the object at the end to where it started [m].
     """
 
     seed: int
@@ -74,6 +75,7 @@ class RolloutOutcome:
     reached: bool
     success: bool
     final_distance_m: float
+    travel_m: float
 
 
 def actor_of(source: str, module: SkillModule, num_envs: int) -> Actor:
@@ -121,6 +123,7 @@ def outcome_of(spec: TaskSpec, episode: Episode) -> RolloutOutcome:
         reached=bool(distance.min() < NEAR_GOAL_M),
         success=episode.success,
         final_distance_m=float(distance[-1]),
+        travel_m=float(np.linalg.norm(path[-1] - path[0])),
     )
 
 

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from reskill_core.errors import require_choice
-from reskill_sim.tasks.base import EpisodeStart, Task
-from reskill_sim.tasks.block import BlockTask
-from reskill_sim.tasks.clean_up import CleanUpTask
-from reskill_sim.tasks.complex_hook import ComplexHookHeldOutTask, ComplexHookTask
-from reskill_sim.tasks.hook import HookTask
-from reskill_sim.tasks.pyramid_stack import PyramidStackTask
-from reskill_sim.tasks.slippery_push import SlipperyPushTask
-from reskill_sim.variation import NOMINAL, Variation
 
-TASKS: dict[str, type[Task]] = {
-    "block": BlockTask,
-    "hook": HookTask,
-    "slippery_push": SlipperyPushTask,
-    "clean_up": CleanUpTask,
-    "pyramid_stack": PyramidStackTask,
-    "complex_hook": ComplexHookTask,
-    "complex_hook_held_out": ComplexHookHeldOutTask,
+if TYPE_CHECKING:
+    from reskill_sim.tasks.base import Task
+    from reskill_sim.variation import Variation
+
+# Module and class of each; imported when they are asked for, so that the names alone do not cost MuJoCo.
+TASKS = {
+    "block": ("block", "BlockTask"),
+    "hook": ("hook", "HookTask"),
+    "slippery_push": ("slippery_push", "SlipperyPushTask"),
+    "clean_up": ("clean_up", "CleanUpTask"),
+    "pyramid_stack": ("pyramid_stack", "PyramidStackTask"),
+    "complex_hook": ("complex_hook", "ComplexHookTask"),
+    "complex_hook_held_out": ("complex_hook", "ComplexHookHeldOutTask"),
 }
 
 
 @cache
-def get_task(name: str, variation: Variation = NOMINAL) -> Task:
-    """The task of that name, in a world that varies.
+def get_task(name: str, variation: Variation | None = None) -> Task:
+    """The task of that name, in a world that varies if a variation is given.
 
     Raises:
         ConfigError: there is none; the message lists those there are.
     """
     require_choice("task", name, tuple(TASKS))
-    return TASKS[name](variation)
+    module, cls = TASKS[name]
+    task: type[Task] = getattr(import_module(f"{__name__}.{module}"), cls)
+    return task() if variation is None else task(variation)
 
 
-__all__ = ["TASKS", "EpisodeStart", "Task", "get_task"]
+__all__ = ["TASKS", "get_task"]

@@ -78,14 +78,18 @@ class Task(ABC):
         hold_steps: an episode ends when success has held for this many control steps in a row, so that what
             follows success (letting go, moving away) is part of it; None goes on until the horizon, so that every
             step of success pays.
+        goal_object: the object whose distance to the goal alone decides about success and reward; None if they depend
+            on more than that.
     """
 
     spec: TaskSpec
     scenes: tuple[Scene, ...]
     hold_steps: int | None = None
+    goal_object: str | None = None
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
         self.variation = variation
+        self._made: dict[int, Scene] = {}
 
     @abstractmethod
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
@@ -106,30 +110,24 @@ class Task(ABC):
 
     def scene(self, number: int = 0) -> Scene:
         """Scene by number, as the variation has it."""
-        world, plain = divmod(number, len(self.scenes))
-        return self.variation.draw_world(world).applied_to(self.scenes[plain])
+        if number not in self._made:
+            world, plain = divmod(number, len(self.scenes))
+            self._made[number] = self.variation.draw_world(world).applied_to(self.scenes[plain])
+        return self._made[number]
 
     def size_factor(self, number: int) -> float:
         """Factor on the size of the manipulated object in a scene."""
         return self.variation.draw_world(number // len(self.scenes)).size
 
-    def sample_start(
-        self, placing: np.random.Generator, choosing: np.random.Generator, scene: int | None = None
-    ) -> EpisodeStart:
-        """Draw how an episode begins.
-
-        Args:
-            placing: draws where things are.
-            choosing: draws which scene it is.
-            scene: number of the scene instead.
+    def sample_start(self, rng: np.random.Generator, scene: int = 0) -> EpisodeStart:
+        """Draw how an episode in a scene begins.
 
         Raises:
-            SimulationError: there is no such scene.
+            SimulationError: there is no scene of that number.
         """
-        number = int(choosing.integers(self.num_scenes)) if scene is None else scene
-        if not 0 <= number < self.num_scenes:
-            raise SimulationError(f"task {self.spec.name} has the scenes 0 to {self.num_scenes - 1}, got {number}")
-        return EpisodeStart(*self.place(placing, self.scene(number)), number)
+        if not 0 <= scene < self.num_scenes:
+            raise SimulationError(f"task {self.spec.name} has the scenes 0 to {self.num_scenes - 1}, got {scene}")
+        return EpisodeStart(*self.place(rng, self.scene(scene)), scene)
 
     def frame_index(self, name: str) -> int:
         """Index of a frame in :class:`SensorFrame` arrays."""

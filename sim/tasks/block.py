@@ -46,7 +46,8 @@ class BlockTask(Task):
     """One cube, a goal anywhere within reach on the table; success is the block within 3 cm of the goal."""
 
     success_distance_m = 0.03
-    hold_steps = 10
+    hold_steps: int | None = 10
+    goal_object: str | None = "block"
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
         super().__init__(variation)

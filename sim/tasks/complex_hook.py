@@ -10,7 +10,7 @@ from reskill_core.spec import TaskSpec
 from reskill_sim.scene import Scene
 from reskill_sim.tasks.base import BoolArray, FloatArray, Situation, Task, on_the_table, resample
 from reskill_sim.tasks.hook import GOAL_POS_W, HOOK_OBS, HOOK_START_XY
-from reskill_sim.tasks.hook_objects import HELD_OUT_IDS, SPAWN_CENTRE_W, TRAINING_IDS, footprint_m, hook_scene
+from reskill_sim.tasks.hook_objects import HELD_OUT_IDS, SPAWN_CENTRE_W, TRAINING_IDS, hook_scene
 from reskill_sim.variation import NOMINAL, Variation
 
 
@@ -24,6 +24,7 @@ class ComplexHookTask(Task):
     """
 
     success_distance_m = 0.05
+    goal_object: str | None = "object"
     name, objects, about = "complex_hook", TRAINING_IDS, "the objects to train with"
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
@@ -36,7 +37,7 @@ class ComplexHookTask(Task):
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
         """Object out of reach, clear of bumps and at least 10 cm from the goal; hook and goal at their places."""
         target, hook = scene.objects
-        spread, reach = self.variation.spawn, footprint_m(target)
+        spread, reach = self.variation.spawn, target.footprint_m
         places = [(fixture.pos[:2], fixture.half_size[0] + reach) for fixture in scene.fixtures]
         places.append((tuple(GOAL_POS_W[:2]), 0.10))
         xy = resample(

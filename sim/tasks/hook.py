@@ -64,7 +64,8 @@ class HookTask(Task):
     """A cube beyond the arm's reach and a hook beside the robot; success is the cube within 5 cm of the goal."""
 
     success_distance_m = 0.05
-    hold_steps = 10
+    hold_steps: int | None = 10
+    goal_object: str | None = "object"
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
         super().__init__(variation)

@@ -36,11 +36,6 @@ def hook_scene(number: int) -> Scene:
     return Scene(HOOK_TABLE, (target, HOOK), fixtures=_bumps(rng))
 
 
-def footprint_m(item: SceneObject) -> float:
-    """Radius of the smallest circle around the origin that an object stands inside, seen from above [m]."""
-    return max(math.hypot(x, y) for part in item.geoms if isinstance(part, MeshGeom) for x, y, _ in part.vertices)
-
-
 def _object(rng: np.random.Generator) -> SceneObject:
     parts = _stack(rng) if rng.random() < 0.5 else _cluster(rng)
     mass = rng.uniform(0.5, 3.0)

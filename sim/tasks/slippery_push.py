@@ -28,6 +28,7 @@ class SlipperyPushTask(Task):
     """
 
     success_distance_m = 0.03
+    goal_object: str | None = "block"
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
         super().__init__(variation)

@@ -12,20 +12,60 @@ from reskill_core.data import DemoDataset, Episode
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_ros.bench import untrained_skills
 from reskill_sim.demonstrators import make_demonstrator
+from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
+from reskill_sim.variation import parse_variation
 
 
-def demonstrated(task: str, seeds: range) -> dict[int, Episode]:
+def demonstrated(task: str, seeds: range, profile: str = "exact", variation: str = "") -> dict[int, Episode]:
     demonstrator = make_demonstrator(task)
     return in_process(
-        task, demonstrator, seeds, lambda place: (demonstrator.source(place), float(demonstrator.noise_scale[place]))
+        Simulator(get_task(task, parse_variation(variation.split())), profile=profile),
+        demonstrator,
+        seeds,
+        lambda place: (demonstrator.source(place), float(demonstrator.noise_scale[place])),
     )
 
 
-@pytest.mark.parametrize(("task", "seed"), [("block", 3), ("hook", 11)])
-def test_demonstrations_over_ros_equal_those_in_process(task: str, seed: int, tmp_path: Path) -> None:
-    run_graph("collect", tmp_path, task=task, seed=seed, episodes=3, dataset=tmp_path / "data", keep_failures="true")
-    assert_equal_to_the_last_bit(DemoDataset.open(tmp_path / "data"), demonstrated(task, range(seed, seed + 3)))
+EVERYTHING = "friction=0.5:1.5 mass=0.5:2 size=0.9:1.1 perception_noise=0.002 perception_delay=0:2 action_delay=1"
+
+
+@pytest.mark.parametrize(
+    ("task", "seed", "profile", "variation"),
+    [
+        ("block", 3, "exact", ""),
+        ("hook", 11, "exact", ""),
+        ("slippery_push", 0, "exact", ""),
+        ("clean_up", 0, "fast", ""),
+        ("pyramid_stack", 0, "turbo", ""),
+        ("complex_hook", 0, "fast", ""),
+        ("block", 0, "fast", EVERYTHING),
+    ],
+)
+def test_demonstrations_over_ros_equal_those_in_process(
+    task: str, seed: int, profile: str, variation: str, tmp_path: Path
+) -> None:
+    run_graph(
+        "collect",
+        tmp_path,
+        task=task,
+        seed=seed,
+        profile=profile,
+        variation=variation,
+        episodes=2,
+        dataset=tmp_path / "data",
+        keep_failures="true",
+    )
+    expected = demonstrated(task, range(seed, seed + 2), profile, variation)
+    assert_equal_to_the_last_bit(DemoDataset.open(tmp_path / "data"), expected)
+
+
+@pytest.mark.parametrize("task", ["slippery_push", "clean_up", "pyramid_stack", "complex_hook"])
+def test_tasks_run_in_real_time(task: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    run_graph("collect", tmp_path, task=task, pacing="realtime", episodes=1, dataset=data, keep_failures="true")
+    dataset = DemoDataset.open(data)
+    assert dataset.episode_lengths.tolist() == [get_task(task).spec.horizon]
 
 
 def test_a_policy_over_ros_acts_as_in_process_and_can_be_replayed(tmp_path: Path) -> None:
@@ -36,7 +76,7 @@ def test_a_policy_over_ros_acts_as_in_process_and_can_be_replayed(tmp_path: Path
     run_graph("policy", tmp_path, **given, dataset=data, bag=bag)
     policy = SkillPolicy.load(skills)
     policy.reset([0])
-    expected = in_process("block", policy, range(5, 7), lambda place: ("skills sample", 0.0))
+    expected = in_process(Simulator(get_task("block")), policy, range(5, 7), lambda place: ("skills sample", 0.0))
     assert_equal_to_the_last_bit(DemoDataset.open(data), expected)
     results = json.loads(report.read_text())["results"]
     assert [row["steps"] for row in results] == [episode.num_steps for episode in expected.values()]

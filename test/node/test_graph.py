@@ -149,11 +149,14 @@ def test_tasks_and_demonstrators_are_those_of_the_simulator(required: dict[str, 
     kinds = {name for controllers in CONTROLLERS.values() for name in controllers}
     assert set(choices("collect")["demonstrator"]) == {MIXED, *kinds}
     with pytest.raises(GraphError, match="task: must be one of"):
-        parse_arguments("collect", {"task": "clean_up"})
+        parse_arguments("collect", {"task": "tidy_up"})
     # Nobody is led to believe that there are agents.
     assert not any("agent" in choices(graph) for graph in GRAPHS)
     entry = build_graph(parse_arguments("policy", {**required["policy"], "task": "clean_up"}))[-1]
     assert entry.parameters["task"] == "clean_up"
+    varied = parse_arguments("policy", {**required["policy"], "profile": "fast", "variation": "mass=2 size=0.9:1.1"})
+    sim_node = build_graph(varied)[0]
+    assert (sim_node.parameters["profile"], sim_node.parameters["variation"]) == ("fast", ["mass=2", "size=0.9:1.1"])
 
 
 def test_a_robots_computer_needs_no_simulator(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from reskill_core.errors import ConfigError, SimulationError, SpecError
 from reskill_sim.demonstrators import CONTROLLERS, make_demonstrator
-from reskill_sim.gym_envs import GOAL_OBJECTS, FetchEnv, FetchVectorEnv
+from reskill_sim.gym_envs import FetchEnv, FetchVectorEnv
 from reskill_sim.registration import env_id, register_envs
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import TASKS, get_task
 
+GOAL_OBJECTS = {name: get_task(name).goal_object for name in TASKS if get_task(name).goal_object is not None}
 DEMONSTRATED_GOALS = sorted(GOAL_OBJECTS.keys() & CONTROLLERS.keys())
 
 
@@ -407,3 +408,16 @@ def test_stable_baselines_learns_with_sac_in_hindsight() -> None:
     np.testing.assert_array_equal(rewards == 0.0, np.linalg.norm(achieved - desired, axis=1) < 0.03)
     action, _ = model.predict(env.reset(seed=1)[0])
     assert action in env.action_space
+
+
+def test_variations_reach_the_world_and_are_checked() -> None:
+    plain, late = (make("block", variation=variation) for variation in ({}, {"action_delay": [2, 2]}))
+    plain.reset(seed=0)
+    late.reset(seed=0)
+    moving, gripper = np.array([1, 0, 0, 0], dtype=np.float32), get_task("block").spec.obs.slice("gripper_position")
+    started = late.step(moving)[0][gripper]
+    assert np.linalg.norm(plain.step(moving)[0][gripper] - started) > 0.01
+    with pytest.raises(ConfigError, match="did you mean friction"):
+        make("block", variation={"frictoin": [1, 1]})
+    with pytest.raises(SimulationError, match="leave perception_noise and perception_delay at 0"):
+        make("block", variation={"perception_delay": [0, 1]}, goal_dict=True)

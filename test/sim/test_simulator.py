@@ -206,7 +206,7 @@ def test_broken_physics_is_noticed() -> None:
 def test_success_must_hold_and_time_runs_out() -> None:
     task = get_task("block")
     simulator = Simulator(task, 2)
-    start = task.sample_start(np.random.default_rng(0), np.random.default_rng(0))
+    start = task.sample_start(np.random.default_rng(0))
     there = EpisodeStart(start.object_poses, start.object_poses[0, :3])
     simulator.set_state(np.stack([simulator.initial_row(there), simulator.initial_row(start)]))
     assert task.hold_steps is not None

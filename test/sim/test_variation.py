@@ -12,7 +12,7 @@ from reskill_sim.divergence import load_divergence
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import TASKS, get_task
 from reskill_sim.tasks.block import HALF_SIZE_M
-from reskill_sim.tasks.hook_objects import HELD_OUT_IDS, NUM_BUMPS, TRAINING_IDS, footprint_m, hook_scene
+from reskill_sim.tasks.hook_objects import HELD_OUT_IDS, NUM_BUMPS, TRAINING_IDS, hook_scene
 from reskill_sim.variation import POOL, Variation, World, parse_variation
 
 EVERYTHING = Variation(
@@ -158,7 +158,7 @@ def test_hook_objects_differ_and_held_out_ones_are_others() -> None:
     assert all(len(scene.fixtures) == NUM_BUMPS for scene in scenes)
     assert all(0.5 <= sum(part.mass for part in item.geoms) <= 3.0 for item in objects)
     assert all(item.rest_height_m == pytest.approx(HALF_SIZE_M) for item in objects)
-    radii = [footprint_m(item) for item in objects]
+    radii = [item.footprint_m for item in objects]
     assert min(radii) > 0.02
     assert max(radii) < 0.06
 

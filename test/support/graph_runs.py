@@ -99,10 +99,10 @@ def run_graph(graph: str, folder: Path, **arguments: object) -> str:
 
 
 def in_process(
-    task: str, actor: Any, seeds: Sequence[int], describe: Callable[[int], tuple[str, float]]
+    simulator: Simulator, actor: Any, seeds: Sequence[int], describe: Callable[[int], tuple[str, float]]
 ) -> dict[int, Episode]:
     """The episodes of these seeds without ROS, by seed."""
-    episodes = run_episodes(Simulator(get_task(task)), actor, seeds, describe)
+    episodes = run_episodes(simulator, actor, seeds, describe)
     return {episode.seed: episode for episode in episodes}
 
 

@@ -37,6 +37,7 @@ CONTROLLERS: dict[str, dict[str, Controller]] = {
     "clean_up": {"pick_and_place": pick_and_put_away},
     "pyramid_stack": {"pick_and_place": pick_and_stack},
     "complex_hook": {"hook": hook},
+    "complex_hook_held_out": {"hook": hook},
 }
 MIXED = "mixed"
 DEFAULT_NOISE_RANGE = (0.0, 0.15)

@@ -54,6 +54,11 @@ def above(point: FloatArray, height: float) -> FloatArray:
     return point + np.array([0.0, 0.0, height])
 
 
+def displacement(reading: Reading, name: str) -> FloatArray:
+    """(N, 3) displacement of an object over the last control step [m]."""
+    return reading[f"{name}_relative_displacement"] + reading["gripper_displacement"]
+
+
 def first_match(rules: list[tuple[BoolArray, FloatArray]], otherwise: FloatArray) -> FloatArray:
     """(N, A) for each row the action of the first rule whose condition holds there."""
     return np.select([condition[:, None] for condition, _ in rules], [action for _, action in rules], otherwise)

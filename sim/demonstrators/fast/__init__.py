@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from reskill_sim.demonstrators.hook import hook
+from reskill_sim.demonstrators.fast.hook import reach_and_pull
+from reskill_sim.demonstrators.fast.pick import drop_on_block, throw_into_tray
+from reskill_sim.demonstrators.fast.push import strike_to_goal
 from reskill_sim.demonstrators.motions import Controller
-from reskill_sim.demonstrators.pick_and_place import pick_and_put_away, pick_and_stack
-from reskill_sim.demonstrators.push import push
 
 FAST_SCRIPTS: dict[str, Controller] = {
-    "slippery_push": push,
-    "clean_up": pick_and_put_away,
-    "pyramid_stack": pick_and_stack,
-    "complex_hook": hook,
+    "slippery_push": strike_to_goal,
+    "clean_up": throw_into_tray,
+    "pyramid_stack": drop_on_block,
+    "hook": reach_and_pull,
+    "complex_hook": reach_and_pull,
+    "complex_hook_held_out": reach_and_pull,
 }

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -21,7 +22,9 @@ from reskill_sim.episodes import run_episodes
 from reskill_sim.evaluation.rollouts import outcome_of
 from reskill_sim.profiles import PROFILES
 from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import Task, get_task
+from reskill_sim.tasks import TASKS, get_task
+from reskill_sim.tasks.base import Task
+from reskill_sim.variation import Variation
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
 _STEPS = 40
@@ -29,6 +32,9 @@ _ROUNDS = 5
 _BATCH = 64
 # Of actions, in action units: as demonstrations are collected, and more.
 _NOISE_SCALES = (0.05, 0.2)
+# Further away than anything can be thrown in an episode [m].
+_FAR_M = 20.0
+_VARIED = Variation(friction=(0.5, 1.5), mass=(0.5, 2.0), size=(0.8, 1.2), perception_delay=(0, 2), action_delay=(0, 2))
 # Episodes whose paths are compared.
 _PATHS = 64
 
@@ -54,6 +60,82 @@ def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _
         _rate_row("stock env.step", 1, stock_rates, stock_rates),
         *(_rate_row(profile, size, rates[profile, size], stock_rates) for profile, size in steppers),
     ]
+
+
+def measure_threads(num_envs: int = 64, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
+    """Control steps per second of wall-clock time with one thread and with one per core, in turns.
+
+    Returns:
+        One row per profile: ``one_per_s``, ``all_per_s`` and ``ratio``, medians over the rounds.
+    """
+    actions = _pick_and_place_actions(num_envs)
+    cores = os.cpu_count() or 1
+    rows = []
+    for profile in PROFILES:
+        alone, shared = (_BatchStepper(profile, num_envs, actions, threads) for threads in (0, cores))
+        pairs = [[_STEPS * num_envs / _wall_s(stepper.run) for stepper in (alone, shared)] for _ in range(rounds)]
+        ratio = statistics.median(both / one for one, both in pairs)
+        one_per_s, all_per_s = (statistics.median(rates) for rates in zip(*pairs, strict=True))
+        rows.append(
+            {"profile": profile, "threads": cores, "one_per_s": one_per_s, "all_per_s": all_per_s, "ratio": ratio}
+        )
+    return rows
+
+
+def measure_endurance(steps: int, profile: str = "fast") -> list[dict[str, Any]]:
+    """Random actions on every task, in worlds that vary, episode after episode.
+
+    Args:
+        steps: control steps in all, the same number on each task.
+        profile: fidelity profile.
+
+    Returns:
+        One row per task: ``steps``, ``episodes``, ``diverged`` episodes, ``undetected``: steps with a state that is not
+        finite or an object further than 20 m away that were not reported as diverged; resident memory before and after
+        [MB], the former when every scene has been built.
+    """
+    return [_endured(name, steps // len(TASKS), profile) for name in tqdm(TASKS, unit="tasks", desc="endurance")]
+
+
+def _endured(name: str, steps: int, profile: str) -> dict[str, Any]:
+    task = get_task(name, _VARIED)
+    simulator = Simulator(task, _BATCH, profile, threads=os.cpu_count() or 1)
+    for first in range(0, task.num_scenes, _BATCH):
+        scenes = [number % task.num_scenes for number in range(first, first + _BATCH)]
+        simulator.reset(range(_BATCH), scenes=scenes)
+    rng = np.random.default_rng(0)
+    before_mb, next_seed, done, undetected = _resident_mb(), _BATCH, 0, 0
+    simulator.reset(range(_BATCH))
+    actions = np.zeros((_BATCH, task.spec.action.dim))
+    while done < steps:
+        # Half of the time the same again: what only trembles gets nowhere.
+        anew = rng.random(_BATCH) < 0.5
+        actions[anew] = rng.uniform(-1.0, 1.0, (int(anew.sum()), actions.shape[1]))
+        result = simulator.step(actions)
+        done += _BATCH
+        strange = (np.abs(simulator.frame.frame_pos_w) > _FAR_M).any(axis=(1, 2)) | ~np.isfinite(result.reward)
+        undetected += int((strange & ~result.diverged).sum())
+        over = np.flatnonzero(result.done)
+        simulator.reset(range(next_seed, next_seed + len(over)), over.tolist())
+        next_seed += len(over)
+    return {
+        "task": name,
+        "steps": done,
+        "episodes": next_seed - _BATCH,
+        "diverged": simulator.num_diverged,
+        "undetected": undetected,
+        "before_mb": before_mb,
+        "after_mb": _resident_mb(),
+    }
+
+
+def _resident_mb() -> float:
+    """Memory of this process that is in RAM now [MB]; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _rate_row(name: str, size: int, rates: list[float], stock_rates: list[float]) -> dict[str, Any]:
@@ -161,8 +243,8 @@ def _pick_and_place_actions(num_envs: int) -> np.ndarray:
 
 
 class _BatchStepper:
-    def __init__(self, profile: str, num_envs: int, actions: np.ndarray) -> None:
-        self._simulator = Simulator(get_task("block"), num_envs, profile)
+    def __init__(self, profile: str, num_envs: int, actions: np.ndarray, threads: int = 0) -> None:
+        self._simulator = Simulator(get_task("block"), num_envs, profile, threads)
         self._actions = actions
 
     def run(self) -> None:
@@ -193,3 +275,9 @@ def _steps_per_cpu_s(run: Callable[[], None], steps: int) -> float:
     start = time.process_time()
     run()
     return steps / (time.process_time() - start)
+
+
+def _wall_s(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

@@ -18,7 +18,8 @@ from reskill_sim.scene import Scene
 
 Range = tuple[float, float]
 
-# Compiled worlds to draw from where physics varies: drawing one costs nothing, compiling one 10 ms.
+# Where physics varies, episodes draw from at least so many compiled worlds: drawing one costs nothing, compiling one
+# 10 ms and keeping it 2 MB.
 POOL = 64
 _MAX_DELAY = 10
 
@@ -27,7 +28,7 @@ _MAX_DELAY = 10
 class Variation:
     """Ranges from which each episode draws how it differs; a single value is a range of no width.
 
-    Friction, mass and size are drawn together, as one of ``POOL`` worlds.
+    Friction, mass and size are drawn together, as one of ``POOL`` worlds or more.
     """
 
     friction: Range = parameter((1.0, 1.0), "factor on the sliding friction of every surface", low=0.01, high=10.0)
@@ -53,10 +54,9 @@ class Variation:
         return range_violations(self) + turned
 
     @property
-    def num_worlds(self) -> int:
-        """How many different worlds the episodes draw from."""
-        ranges = (self.friction, self.mass, self.size)
-        return 1 if all(low == high for low, high in ranges) else POOL
+    def has_many_worlds(self) -> bool:
+        """Whether friction, mass or size differ from episode to episode."""
+        return any(low != high for low, high in (self.friction, self.mass, self.size))
 
     @property
     def perceives_otherwise(self) -> bool:
@@ -64,7 +64,7 @@ class Variation:
         return self.perception_noise[1] > 0.0 or self.perception_delay[1] > 0
 
     def draw_world(self, number: int) -> World:
-        """One of the :attr:`num_worlds` worlds; the same number is always the same world."""
+        """The world with this number; the same number is always the same world."""
         rng = np.random.default_rng([number, 1])
         return World(*(float(rng.uniform(*bounds)) for bounds in (self.friction, self.mass, self.size)))
 

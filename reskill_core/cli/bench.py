@@ -35,6 +35,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--skills", default="", help="skill module (default: an untrained one of the usual size)")
     parser.add_argument("--duration", type=float, default=10.0, help="time to measure each rate for [s] (default: 10)")
     parser.add_argument(
+        "--steps", type=int, default=1_000_000, help="control steps of the endurance run in all (default: 1000000)"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("runs/bench"), help="folder for the JSON (default: runs/bench)"
     )
 
@@ -65,13 +68,25 @@ def _text(value: Any) -> str:
 
 
 def _sim(options: argparse.Namespace) -> dict[str, Rows]:
-    from reskill_sim.bench import measure_collecting, measure_fidelity, measure_stepping
+    from reskill_sim.bench import measure_collecting, measure_stepping, measure_threads
 
     return {
         "control steps per CPU-second, pick-and-place, in turns with the stock environment": measure_stepping(),
-        "fidelity on the block task, beside the exact profile": measure_fidelity(),
+        "control steps per second, 64 environments, one thread and one per core in turns": measure_threads(),
         "collecting block demonstrations, workers' start included": [measure_collecting()],
     }
+
+
+def _fidelity(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_sim.bench import measure_fidelity
+
+    return {"profiles beside the exact one, by what demonstrators do": measure_fidelity()}
+
+
+def _endurance(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_sim.bench import measure_endurance
+
+    return {"random actions in varied worlds, profile fast": measure_endurance(options.steps)}
 
 
 def _with_data(options: argparse.Namespace, measure: Callable[[Path], dict[str, Rows]]) -> dict[str, Rows]:
@@ -133,6 +148,8 @@ def _ros(options: argparse.Namespace) -> dict[str, Rows]:
 
 _PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Rows]]] = {
     "sim": _sim,
+    "fidelity": _fidelity,
+    "endurance": _endurance,
     "data": _data,
     "skills": _skills,
     "policy": _policy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from reskill_core.observation import SensorFrame
 from reskill_core.spec import GRIPPER_FRAME, TaskSpec
 from reskill_sim import constants
 from reskill_sim.scene import Scene, SceneObject
-from reskill_sim.variation import NOMINAL, Variation
+from reskill_sim.variation import NOMINAL, POOL, Variation
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -105,19 +106,19 @@ class Task(ABC):
 
     @property
     def num_scenes(self) -> int:
-        """How many scenes episodes draw from, counting each world of the variation."""
-        return len(self.scenes) * self.variation.num_worlds
+        """How many scenes episodes draw from; where physics varies, each is in a world of its own."""
+        repeats = math.ceil(POOL / len(self.scenes)) if self.variation.has_many_worlds else 1
+        return len(self.scenes) * repeats
 
     def scene(self, number: int = 0) -> Scene:
-        """Scene by number, as the variation has it."""
+        """Scene by number, as the variation has it: ``scenes[number]``, counted round and round."""
         if number not in self._made:
-            world, plain = divmod(number, len(self.scenes))
-            self._made[number] = self.variation.draw_world(world).applied_to(self.scenes[plain])
+            self._made[number] = self.variation.draw_world(number).applied_to(self.scenes[number % len(self.scenes)])
         return self._made[number]
 
     def size_factor(self, number: int) -> float:
         """Factor on the size of the manipulated object in a scene."""
-        return self.variation.draw_world(number // len(self.scenes)).size
+        return self.variation.draw_world(number).size
 
     def sample_start(self, rng: np.random.Generator, scene: int = 0) -> EpisodeStart:
         """Draw how an episode in a scene begins.

@@ -65,9 +65,12 @@ def test_nothing_varied_starts_inside_anything_else(name: str) -> None:
 
 
 def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
-    assert Variation().num_worlds == 1
     assert Variation().draw_world(0) == World()
-    assert EVERYTHING.num_worlds == POOL
+    assert get_task("block").num_scenes == 1
+    assert get_task("block", EVERYTHING).num_scenes == POOL
+    # As many as there are objects, or a multiple of it.
+    assert get_task("complex_hook", EVERYTHING).num_scenes == len(TRAINING_IDS)
+    assert get_task("complex_hook_held_out", EVERYTHING).num_scenes == 3 * len(HELD_OUT_IDS)
     worlds = [EVERYTHING.draw_world(number) for number in range(POOL)]
     assert worlds == [EVERYTHING.draw_world(number) for number in range(POOL)]
     for name, (low, high) in (("friction", (0.5, 1.5)), ("mass", (0.5, 2.0)), ("size", (0.8, 1.2))):

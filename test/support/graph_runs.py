@@ -17,7 +17,6 @@ import psutil
 from reskill_core.data import DemoDataset, Episode
 from reskill_sim.episodes import run_episodes
 from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
 
 # Only a failing test waits this long; the machine may be busy.
 TIMEOUT_S = 150.0

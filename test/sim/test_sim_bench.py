@@ -1,0 +1,43 @@
+"""What the simulator's benchmarks report, on small sizes; how fast it is, is not tested."""
+
+from __future__ import annotations
+
+import pytest
+
+from reskill_sim.bench import measure_endurance, measure_fidelity, measure_stepping, measure_threads
+from reskill_sim.profiles import PROFILES
+from reskill_sim.tasks import TASKS
+
+
+def test_fidelity_finds_exact_equal_to_itself_and_others_near() -> None:
+    rows = measure_fidelity(("block",), 16)
+    assert [row["profile"] for row in rows] == 2 * list(PROFILES)
+    for row in rows:
+        if row["profile"] == "exact":
+            # Recorded observations are rounded to float32.
+            assert (row["gripper_mm"], row["object_mm"]) == pytest.approx((0.0, 0.0), abs=1e-3)
+            assert row["success_0.05"].endswith("(+0.0 se)")
+        else:
+            assert 0.1 < row["gripper_mm"] < 10.0
+    lifted = {row["demonstrator"]: row["lifted"] for row in rows if row["profile"] == "exact"}
+    assert lifted["pick_and_place"] > 0.9
+    assert lifted["push"] < 0.2
+
+
+def test_endurance_counts_what_was_run() -> None:
+    rows = measure_endurance(len(TASKS) * 64 * 60, "turbo")
+    assert [row["task"] for row in rows] == list(TASKS)
+    for row in rows:
+        assert row["steps"] == 64 * 60
+        assert row["undetected"] == 0
+        # Horizons are 50 and 100.
+        assert row["episodes"] >= (64 if row["task"] in ("block", "clean_up", "pyramid_stack") else 0)
+
+
+def test_rates_are_told_for_every_profile_and_size() -> None:
+    rows = measure_stepping((1, 2), rounds=1)
+    assert [(row["simulator"], row["envs"]) for row in rows[1:]] == [
+        (name, size) for name in PROFILES for size in (1, 2)
+    ]
+    assert rows[0]["ratio_to_stock"] == pytest.approx(1.0)
+    assert [row["profile"] for row in measure_threads(4, rounds=1)] == list(PROFILES)

@@ -100,6 +100,6 @@ reach_and_pull = ReachAndPull(
         close_within_m=(0.1, 0.02, 0.055),
         inside_m=(0.1, 0.0356, 0.022),
         shut_m=0.045,
-        holding_m=0.02,
+        holding_m=(0.005, 0.02),
     )
 )

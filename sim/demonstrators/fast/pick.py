@@ -18,11 +18,11 @@ from reskill_sim.demonstrators.motions import (
     first_match,
 )
 from reskill_sim.demonstrators.pick_and_place import STACK_HEIGHT_M
-from reskill_sim.tasks.clean_up import TRAY_CENTRE_W
+from reskill_sim.tasks.clean_up import INSIDE_M, TRAY_CENTRE_W
 
 # Below this finger position the block is not free yet, above it is [m].
 FREE_M = 0.034
-# Action per speed wish along y at which the block is dragged at full speed.
+# Of the action along y for carrying, the share at which the fingers drag the block along while they close.
 DRAG = 0.5
 
 
@@ -40,6 +40,7 @@ class ThrowIntoTray:
         aim_y_m: place that it is thrown towards [m].
         release_y_m: where it is let go [m].
         x_margin_m: how far from the middle of the tray it may land along x [m].
+        x_ahead_m: how far outside of that it may still be when it starts over the wall [m].
         release_z: action along z in the step that lets go.
         follow: action along y while the block is still between the fingers.
         rest_m: height at which the gripper stays in the end [m].
@@ -53,7 +54,8 @@ class ThrowIntoTray:
     land_m: float = 0.48
     aim_y_m: float = 1.04
     release_y_m: float = 0.93
-    x_margin_m: float = 0.06
+    x_margin_m: float = 0.067
+    x_ahead_m: float = 0.08
     release_z: float = 0.0
     follow: float = 0.8
     rest_m: float = 0.52
@@ -64,7 +66,8 @@ class ThrowIntoTray:
         moved, fingers = reading["gripper_displacement"], reading["finger_position"].mean(axis=1)
 
         over = block[:, 1] > self.over_y_m
-        barred = ~over & (block[:, 2] < self.clear_m)
+        sideways = np.abs(block[:, 0] - TRAY_CENTRE_W[0])
+        barred = (~over & (block[:, 2] < self.clear_m)) | (sideways > self.x_margin_m + self.x_ahead_m)
         aim = np.empty_like(block)
         aim[:, 0] = np.clip(block[:, 0], TRAY_CENTRE_W[0] - self.x_margin_m, TRAY_CENTRE_W[0] + self.x_margin_m)
         aim[:, 1] = np.where(barred, self.stop_y_m, self.aim_y_m)
@@ -78,7 +81,7 @@ class ThrowIntoTray:
         away[:, 2] = np.where(near & (fingers < FREE_M), self.release_z, rise)
         return first_match(
             [
-                (block[:, 1] > self.release_y_m, command(away, OPEN)),
+                ((block[:, 1] > self.release_y_m) & (sideways < INSIDE_M), command(away, OPEN)),
                 (self.grasp.holds(relative, fingers), command(carry, CLOSE)),
             ],
             otherwise=self.grasp.action(relative, moved, fingers, np.clip(DRAG * carry[:, 1], -1.0, 1.0)),
@@ -138,13 +141,12 @@ class DropOnBlock:
 throw_into_tray = ThrowIntoTray(
     Grasp(
         gain=21.0,
-        lag=0.075,
-        hover_m=0.062,
-        funnel=0.69,
-        depth_m=0.0016,
-        open_m=0.049,
-        close_within_m=(0.03, 0.0253, 0.055),
-        inside_m=(0.04, 0.03, 0.037),
+        lag=0.066,
+        hover_m=0.068,
+        funnel=(0.0, 0.69),
+        close_within_m=(0.05, 0.031, 0.055),
+        inside_m=(0.0475, 0.03, 0.0485),
     )
 )
-drop_on_block = DropOnBlock(Grasp(gain=21.0, lag=0.075, funnel=0.74, hover_m=0.075, open_m=0.06))
+# The large block may stand in the way: over it along x too, and down only beside the small one.
+drop_on_block = DropOnBlock(Grasp(lag=0.066, hover_m=0.075, funnel=(1.5, 1.0)))

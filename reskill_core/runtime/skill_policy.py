@@ -34,8 +34,17 @@ class HighLevel(Protocol):
 class Residual(Protocol):
     """Corrects the decoded action in every step."""
 
-    def correct(self, observations: FloatArray, latents: FloatArray, decoded: FloatArray) -> tuple[FloatArray, float]:
-        """Residual (N, A) and its weight, given observations (N, O), latents (N, Z) and decoded actions (N, A)."""
+    def correct(
+        self, observations: FloatArray, latents: FloatArray, decoded: FloatArray, skill_step: NDArray[np.int64]
+    ) -> tuple[FloatArray, float]:
+        """Residual (N, A) and its weight.
+
+        Args:
+            observations: (N, O).
+            latents: (N, Z) of the running skills.
+            decoded: (N, A) actions that the skills want.
+            skill_step: (N,) control step within the skill, from 0.
+        """
         ...
 
 
@@ -74,6 +83,7 @@ class SkillPolicy:
             as latent.
         high_level: chooses the noise, as an agent does.
         residual: corrects the decoded action, as an agent does.
+        task: what it acts in, where that is not the task that the skills were learnt in.
     """
 
     def __init__(
@@ -83,10 +93,12 @@ class SkillPolicy:
         latent_source: LatentSource = "prior",
         high_level: HighLevel | None = None,
         residual: Residual | None = None,
+        task: TaskSpec | None = None,
     ) -> None:
         require_choice("mode", mode, MODES)
         require_choice("latent_source", latent_source, LATENT_SOURCES)
         self.module = module
+        self._task = module.task_spec if task is None else task
         self._latent_source = latent_source
         default = SampleNoise if mode == "sample" else ModeNoise
         self._high_level = high_level if high_level is not None else default(module.latent_dim)
@@ -113,8 +125,8 @@ class SkillPolicy:
 
     @property
     def task_spec(self) -> TaskSpec:
-        """The task the skills were learnt for."""
-        return self.module.task_spec
+        """The task it acts in; of skills alone, the one they were learnt for."""
+        return self._task
 
     @property
     def num_envs(self) -> int:
@@ -165,12 +177,12 @@ class SkillPolicy:
         self._choose_skills(envs, observations, features)
         latents = self._latents[envs]
         decoded = self.module.decode_features(features, latents)
+        skill_step = self._skill_step[envs]
         if self._residual is None:
             residual, weight, action = np.zeros_like(decoded), 0.0, decoded
         else:
-            residual, weight = self._residual.correct(observations, latents, decoded)
+            residual, weight = self._residual.correct(observations, latents, decoded, skill_step)
             action = self.task_spec.action.clip(decoded + np.float32(weight) * residual)
-        skill_step = self._skill_step[envs]
         self._skill_step[envs] = (skill_step + 1) % self.module.horizon
         return SkillAction(
             action=action,

@@ -70,3 +70,16 @@ def plot_actions(path: Path, names: Sequence[str], demonstrated: FloatArray, rec
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
+
+
+def plot_returns(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    """Return and success of an agent against environment steps: while it explores, and evaluated without."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("return", "success"), strict=True):
+        for tag in (f"train/{name}", f"evaluation/{name}"):
+            points = [row for row in rows if tag in row]
+            axes.plot([row[STEP] for row in points], [row[tag] for row in points], marker=".", label=tag)
+        axes.set(title=name, xlabel="environment steps")
+        axes.legend()
+        axes.grid(alpha=0.3)
+    _save(figure, path)

@@ -186,7 +186,7 @@ class TestPolicy:
             def noise(self, now, rngs):
                 return np.full((len(now), LATENT), 0.25, np.float32)
 
-            def correct(self, now, latents, decoded):
+            def correct(self, now, latents, decoded, skill_step):
                 return np.full_like(decoded, 4.0), 0.5
 
         module = SkillModule.load(folder)

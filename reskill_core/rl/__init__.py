@@ -1,0 +1,1 @@
+"""Reinforcement learning on top of skills: the two-level agent, its experience and its updates."""

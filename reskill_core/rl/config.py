@@ -1,0 +1,151 @@
+"""Configuration of an agent and of its training; every field can be overridden on the command line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """Proximal policy optimisation (Schulman et al. 2017) of one of the two levels.
+
+    Attributes:
+        hidden: widths of the hidden layers of actor and critic.
+        discount: of rewards, per control step; a decision that lasts d steps discounts what follows by its d-th power.
+        trace: lambda of the advantage estimate, per decision.
+        clip: how far the probability ratio may leave 1 before it earns nothing more.
+        learning_rate: of actor and critic.
+        epochs: passes over the experience of an iteration.
+        minibatch: decisions per update.
+        target_kl: passes end once the policy has moved this far from the one that acted [nats].
+        std: standard deviation of actions before training.
+        min_std: smallest standard deviation.
+        entropy: weight of the entropy bonus.
+        gradient_norm: gradients are scaled down to this norm.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    discount: float = 0.99
+    trace: float = 0.95
+    clip: float = 0.2
+    learning_rate: float = 1e-3
+    epochs: int = 10
+    minibatch: int = 128
+    target_kl: float = 0.05
+    std: float = 1.0
+    min_std: float = 0.1
+    entropy: float = 0.0
+    gradient_norm: float = 1.0
+
+    def violations(self) -> list[str]:
+        """Rules on single values."""
+        positive = ("clip", "learning_rate", "target_kl", "std", "min_std", "gradient_norm")
+        faults = [f"{name}: must be positive, got {v}" for name in positive if (v := getattr(self, name)) <= 0]
+        counts = ("epochs", "minibatch")
+        faults += [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
+        shares = {name: getattr(self, name) for name in ("discount", "trace")}
+        faults += [f"{name}: must lie in [0, 1], got {value}" for name, value in shares.items() if not 0 <= value <= 1]
+        if self.min_std > self.std:
+            faults.append(f"min_std: must not exceed std {self.std}, got {self.min_std}")
+        return faults
+
+
+@dataclass(frozen=True)
+class ResidualSchedule:
+    """Weight of the residual's correction over the environment steps of training.
+
+    Attributes:
+        kind: ``linear`` rises from 0 at ``begin`` to 1 at ``end``; ``logistic``, as published, is 1/2 in the middle
+            between the two, 2 % at ``begin`` and 98 % at ``end``.
+        begin: environment steps, of all environments together.
+        end: environment steps.
+    """
+
+    kind: Literal["linear", "logistic"] = "linear"
+    begin: int = 50_000
+    end: int = 200_000
+
+    def violations(self) -> list[str]:
+        """Rules across fields."""
+        return [] if 0 <= self.begin < self.end else [f"must be 0 <= begin < end, got {self.begin} and {self.end}"]
+
+    def weight(self, steps: int) -> float:
+        """Weight after so many environment steps."""
+        progress = (steps - self.begin) / (self.end - self.begin)
+        if self.kind == "linear":
+            return min(max(progress, 0.0), 1.0)
+        return 1.0 / (1.0 + math.exp(-8.0 * (progress - 0.5)))
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What an agent is and how each of its levels learns.
+
+    Attributes:
+        latent_source: ``prior`` maps the high level's noise to a skill by the skill prior, ``standard_normal`` takes it
+            as the skill itself.
+        noise_limit: the high level's noise stays within [-limit, limit].
+        residual: whether there is a residual policy.
+        min_weight: below this weight the residual is not trained: what it does shows in nothing.
+        schedule: weight of the residual.
+        high_level: decides on a skill every H steps.
+        low_level: the residual, decides in every step.
+    """
+
+    latent_source: Literal["prior", "standard_normal"] = "prior"
+    noise_limit: float = 3.0
+    residual: bool = True
+    min_weight: float = 0.05
+    schedule: ResidualSchedule = field(default_factory=ResidualSchedule)
+    high_level: PpoConfig = field(default_factory=lambda: PpoConfig(discount=0.993))
+    low_level: PpoConfig = field(
+        default_factory=lambda: PpoConfig(
+            discount=0.985, learning_rate=5e-4, epochs=8, minibatch=512, target_kl=0.03, std=0.15, min_std=0.05
+        )
+    )
+
+
+@dataclass(frozen=True)
+class AgentTrainingConfig:
+    """An agent training run.
+
+    Attributes:
+        task: name of the task.
+        skills: run folder or checkpoint of the skill module.
+        out: run folder.
+        seed: of initial weights, exploration and episodes.
+        steps: environment steps in all, of all environments together.
+        num_envs: environments stepped together.
+        rollout_steps: control steps of each environment in an iteration.
+        profile: fidelity profile of the simulator that it learns in.
+        threads: threads that simulate.
+        evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
+        evaluation_episodes: episodes of an evaluation.
+        keep_checkpoints: numbered checkpoints kept beside the best one.
+        agent: the agent.
+    """
+
+    task: str
+    skills: str
+    out: str
+    seed: int = 0
+    steps: int = 1_500_000
+    num_envs: int = 64
+    rollout_steps: int = 100
+    profile: str = "fast"
+    threads: int = 2
+    evaluate_every: int = 100_000
+    evaluation_episodes: int = 64
+    keep_checkpoints: int = 2
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def violations(self) -> list[str]:
+        """Rules on single values."""
+        counts = ("steps", "num_envs", "rollout_steps", "evaluate_every", "evaluation_episodes", "keep_checkpoints")
+        faults = [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
+        not_negative = ("seed", "threads")
+        return faults + [
+            f"{name}: must not be negative, got {v}" for name in not_negative if (v := getattr(self, name)) < 0
+        ]

@@ -1,0 +1,249 @@
+"""Training of a two-level agent into a run folder.
+
+1. The agent acts for some control steps in every environment, then both levels learn from what they did.
+2. The residual's weight follows its schedule; below a small weight it is not trained.
+3. A checkpoint follows every evaluation. ``best`` has the highest evaluated return; from ``last`` a run that was killed
+   continues to the same bits as if it had not been (with one math thread).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from reskill_core.checkpoint import Checkpoint, load_training_state, prune_checkpoints, save_checkpoint
+from reskill_core.config import config_to_dict, save_config
+from reskill_core.errors import TrainingError
+from reskill_core.files import atomic_write_json
+from reskill_core.rl.config import AgentTrainingConfig
+from reskill_core.rl.ppo import Ppo
+from reskill_core.rl.two_level import Collected, Environments, TwoLevelCollector, low_level_dim
+from reskill_core.runtime.agent import (
+    AGENT_KEY,
+    AGENT_KIND,
+    HIGH_LEVEL,
+    LOW_LEVEL,
+    SKILLS,
+    SKILLS_KEY,
+    WEIGHT_KEY,
+    agent_policy,
+)
+from reskill_core.runtime.skill_module import SkillModule
+from reskill_core.runtime.skill_policy import SkillPolicy
+from reskill_core.spec import TaskSpec
+from reskill_core.training import run_folder
+from reskill_core.training.metrics import MetricsLogger, read_metrics
+from reskill_core.training.plots import plot_returns
+
+_TRAINING_KEY = "training"
+# Fields of the configuration that say where a run lives, not what it is.
+_PLACES = ("skills", "out", "threads")
+
+# From a policy to how well it does: values by name, ``return`` among them, higher is better.
+Evaluate = Callable[[SkillPolicy], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class AgentTrainingResult:
+    """What a finished run left.
+
+    Attributes:
+        run: its folder.
+        checkpoint: its best checkpoint.
+        steps: environment steps trained.
+        best_step: environment steps of the best checkpoint.
+        evaluation: evaluation of the best checkpoint.
+    """
+
+    run: Path
+    checkpoint: Path
+    steps: int
+    best_step: int
+    evaluation: dict[str, float]
+
+
+@dataclass
+class _Progress:
+    """Where a run stands; steps are environment steps."""
+
+    step: int = 0
+    iteration: int = 0
+    next_evaluation: int = 0
+    best_step: int = 0
+    best_evaluation: dict[str, float] = field(default_factory=dict)
+    trained_s: float = 0.0
+
+
+class AgentTrainer:
+    """One training run.
+
+    Args:
+        config: what to train, where to.
+        environments: where the agent acts.
+        task: its task.
+        module: the skills, with ``batch_invariant`` off.
+        evaluate: judges the agent as it is executed later, without exploration.
+
+    Raises:
+        CheckpointError: the skills do not fit the task.
+    """
+
+    def __init__(
+        self,
+        config: AgentTrainingConfig,
+        environments: Environments,
+        task: TaskSpec,
+        module: SkillModule,
+        evaluate: Evaluate,
+    ) -> None:
+        module.checkpoint.require_task(task, interface_only=True)
+        # More threads than one cost more than they bring for networks of this size.
+        torch.set_num_threads(1)
+        self.config, self.folder = config, Path(config.out)
+        self._task, self._module, self._evaluate = task, module, evaluate
+        agent = config.agent
+        features_dim = module.features(np.zeros((1, task.obs.dim))).shape[-1]
+        self._high = Ppo(features_dim, features_dim, module.latent_dim, agent.high_level, config.seed)
+        self._low: Ppo | None = None
+        if agent.residual:
+            inputs = low_level_dim(module, features_dim)
+            self._low = Ppo(inputs, features_dim, task.action.dim, agent.low_level, config.seed + 1)
+        self._collector = TwoLevelCollector(environments, module, task, agent, self._high, self._low, config.seed)
+        self._progress = _Progress(next_evaluation=config.evaluate_every)
+
+    def run(self, show_progress: bool = True) -> AgentTrainingResult:
+        """Train until the steps are spent.
+
+        Raises:
+            TrainingError: a loss is not finite; the last good checkpoint remains.
+            CheckpointError: the run folder holds a run with other settings, or a damaged checkpoint.
+        """
+        self._resume()
+        progress, config = self._progress, self.config
+        save_config(config, self.folder / run_folder.CONFIG_FILE)
+        bar = tqdm(
+            total=config.steps,
+            initial=progress.step,
+            desc=f"train-agent {config.task}",
+            unit="step",
+            unit_scale=True,
+            disable=not show_progress,
+            mininterval=0.2 if sys.stderr.isatty() else 15.0,
+        )
+        with bar, MetricsLogger(self.folder, progress.step) as logger:
+            while progress.step < config.steps:
+                row = self._iterate()
+                bar.update(progress.step - bar.n)
+                bar.set_postfix(ret=f"{row.get('train/return', math.nan):.1f}", refresh=False)
+                logger.log(progress.step, row)
+                if progress.step >= min(progress.next_evaluation, config.steps):
+                    self._judge(logger)
+        plot_returns(self.folder / run_folder.PLOTS_FOLDER / "returns.png", read_metrics(self.folder))
+        return AgentTrainingResult(
+            self.folder,
+            run_folder.best_checkpoint(self.folder),
+            progress.step,
+            progress.best_step,
+            progress.best_evaluation,
+        )
+
+    def _iterate(self) -> dict[str, float]:
+        config, progress = self.config, self._progress
+        started_s = time.perf_counter()
+        weight = config.agent.schedule.weight(progress.step) if self._low is not None else 0.0
+        collected = self._collector.collect(config.rollout_steps, weight)
+        acted_s = time.perf_counter()
+        row = self._learn(collected)
+        progress.step += config.rollout_steps * config.num_envs
+        progress.iteration += 1
+        duration_s = time.perf_counter() - started_s
+        progress.trained_s += duration_s
+        episodes = collected.episodes
+        if episodes.returns:
+            row["train/return"] = float(np.mean(episodes.returns))
+            row["train/success"] = float(np.mean(episodes.successes))
+        return row | {
+            "train/diverged": float(episodes.diverged),
+            "train/residual_weight": weight,
+            "train/steps_per_s": config.rollout_steps * config.num_envs / duration_s,
+            "train/learning_share": 1 - (acted_s - started_s) / duration_s,
+            "train/trained_s": progress.trained_s,
+        }
+
+    def _learn(self, collected: Collected) -> dict[str, float]:
+        try:
+            row = {f"high_level/{name}": value for name, value in self._high.update(collected.high_level).items()}
+            if self._low is not None and collected.low_level is not None:
+                row |= {f"low_level/{name}": value for name, value in self._low.update(collected.low_level).items()}
+        except TrainingError as error:
+            folder = self.folder / run_folder.NOT_FINITE_FOLDER
+            atomic_write_json(folder / "report.json", {"step": self._progress.step, "error": str(error)})
+            raise TrainingError(
+                f"step {self._progress.step}: {error}. The last good checkpoint remains in {self.folder}; lower the "
+                "learning_rate of the level"
+            ) from error
+        return row
+
+    def _judge(self, logger: MetricsLogger) -> None:
+        progress = self._progress
+        progress.next_evaluation = progress.step + self.config.evaluate_every
+        weights, document = self._agent()
+        found = self._evaluate(agent_policy(Checkpoint(weights, document, self.folder)))
+        logger.log(progress.step, {f"evaluation/{name}": value for name, value in found.items()})
+        if found["return"] > progress.best_evaluation.get("return", -math.inf):
+            progress.best_step, progress.best_evaluation = progress.step, found
+        state = {"progress": asdict(progress), **self._collector.state()}
+        for prefix, level in self._levels():
+            state |= {f"{prefix}{name}": value for name, value in level.state().items()}
+        folder = run_folder.checkpoint_folder(self.folder, progress.step)
+        save_checkpoint(folder, AGENT_KIND, weights, {**document, "evaluation": found}, state)
+        run_folder.link_checkpoints(self.folder, last=progress.step, best=progress.best_step)
+        prune_checkpoints(folder.parent, self.config.keep_checkpoints)
+
+    def _agent(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Weights and document of a checkpoint of the agent as it is now."""
+        config, progress, skills = self.config, self._progress, self._module.checkpoint
+        document = {
+            "task": self._task.to_dict(),
+            AGENT_KEY: config_to_dict(config.agent),
+            SKILLS_KEY: skills.document,
+            WEIGHT_KEY: config.agent.schedule.weight(progress.step) if self._low is not None else 0.0,
+            _TRAINING_KEY: self._identity(),
+        }
+        weights = {f"{SKILLS}{name}": array for name, array in skills.weights.items()}
+        for prefix, level in self._levels():
+            weights |= {f"{prefix}{name}": array for name, array in level.weights().items()}
+        return weights, document
+
+    def _resume(self) -> None:
+        checkpoint = run_folder.last_checkpoint(self.folder, AGENT_KIND)
+        if checkpoint is not None:
+            run_folder.require_same(self.folder, checkpoint.document[_TRAINING_KEY], self._identity())
+            state = load_training_state(checkpoint.folder)
+            for prefix, level in self._levels():
+                level.restore(_below(prefix, checkpoint.weights), _below(prefix, state))
+            self._collector.restore(state)
+            self._progress = _Progress(**state["progress"])
+            run_folder.link_checkpoints(self.folder, last=self._progress.step, best=self._progress.best_step)
+        run_folder.discard_after(self.folder, self._progress.step)
+
+    def _levels(self) -> list[tuple[str, Ppo]]:
+        return [(HIGH_LEVEL, self._high), *([(LOW_LEVEL, self._low)] if self._low is not None else [])]
+
+    def _identity(self) -> dict[str, Any]:
+        """What makes a run this run: its settings and its skills, wherever they are kept."""
+        return {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
+
+
+def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

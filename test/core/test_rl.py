@@ -1,0 +1,158 @@
+"""Advantages by hand, the residual's schedule, and PPO on problems with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from reskill_core.config import config_from_dict
+from reskill_core.errors import ConfigError, TrainingError
+from reskill_core.rl.advantages import Decisions, generalised_advantages
+from reskill_core.rl.config import AgentConfig, PpoConfig, ResidualSchedule
+from reskill_core.rl.ppo import Experience, Ppo
+
+pytestmark = pytest.mark.core
+
+
+def decisions(**columns: list[float] | list[bool]) -> Decisions:
+    """Decisions of a single environment."""
+    arrays = {}
+    for name, values in columns.items():
+        kind = np.bool_ if name in ("terminated", "ended") else np.float32
+        arrays[name] = np.array(values, kind)[:, None]
+    return Decisions(**arrays)
+
+
+def test_advantages_by_hand() -> None:
+    # Two decisions of ten steps and one of three, after which a time limit cuts the episode off.
+    given = decisions(
+        reward=[1.0, 2.0, 3.0],
+        discount=[0.5, 0.5, 0.8],
+        value=[10.0, 20.0, 30.0],
+        next_value=[20.0, 30.0, 40.0],
+        terminated=[False, False, False],
+        ended=[False, False, True],
+    )
+    # Surprises: 1 + 10 - 10, 2 + 15 - 20, 3 + 32 - 30; each carries discount * trace of the next.
+    third = 5.0
+    second = -3.0 + 0.5 * 0.9 * third
+    first = 1.0 + 0.5 * 0.9 * second
+    assert generalised_advantages(given, 0.9)[:, 0] == pytest.approx([first, second, third])
+
+
+def test_nothing_follows_a_real_end_and_no_episode_leaks_into_the_one_before() -> None:
+    given = decisions(
+        reward=[1.0, 1.0, 1.0],
+        discount=[0.5, 0.5, 0.5],
+        value=[0.0, 0.0, 0.0],
+        next_value=[8.0, 8.0, 8.0],
+        terminated=[True, False, False],
+        ended=[True, True, False],
+    )
+    # At a real end the next value counts nothing, at a time limit it does.
+    assert generalised_advantages(given, 1.0)[:, 0] == pytest.approx([1.0, 5.0, 5.0])
+
+
+def test_environments_do_not_mix() -> None:
+    rng = np.random.default_rng(0)
+    arrays = rng.standard_normal((4, 5, 3)).astype(np.float32)
+    flags = rng.random((2, 5, 3)) < 0.3
+    together = generalised_advantages(Decisions(*arrays, *flags), 0.95)
+    for column in range(3):
+        alone = Decisions(*(array[:, [column]] for array in (*arrays, *flags)))
+        np.testing.assert_array_equal(together[:, [column]], generalised_advantages(alone, 0.95))
+
+
+def test_residual_weight_rises_as_scheduled() -> None:
+    linear = ResidualSchedule("linear", 100, 300)
+    assert [linear.weight(steps) for steps in (0, 100, 200, 300, 999)] == [0.0, 0.0, 0.5, 1.0, 1.0]
+    logistic = ResidualSchedule("logistic", 100, 300)
+    assert logistic.weight(200) == pytest.approx(0.5)
+    assert logistic.weight(100) == pytest.approx(0.018, abs=1e-3)
+    assert logistic.weight(300) == pytest.approx(0.982, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"schedule": {"begin": 5, "end": 5}}, "must be 0 <= begin < end"),
+        ({"high_level": {"min_std": 2.0}}, "min_std: must not exceed std"),
+        ({"low_level": {"discount": 1.5}}, r"discount: must lie in \[0, 1\]"),
+        ({"high_level": {"minibatch": 0}}, "minibatch: must be at least 1"),
+        ({"residul": True}, "did you mean residual"),
+    ],
+)
+def test_wrong_settings_are_named(document: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_from_dict(AgentConfig, document)
+
+
+def play(ppo: Ppo, rng: np.random.Generator, count: int = 512) -> Experience[np.ndarray]:
+    """A bandit with a context: the best action is the context's first two entries, negated."""
+    context = rng.uniform(-1, 1, (count, 3)).astype(np.float32)
+    mean, std = ppo.actor()
+    drawn = rng.standard_normal((count, 2), dtype=np.float32)
+    action = mean(context) + std * drawn
+    log_prob = (-0.5 * drawn**2 - np.log(std) - 0.5 * np.log(2 * np.pi)).sum(axis=1, dtype=np.float32)
+    reward = -((action + context[:, :2]) ** 2).sum(axis=1)
+    return Experience(context, context, action, log_prob, reward - ppo.values(context), reward)
+
+
+def test_ppo_solves_a_bandit_with_a_context() -> None:
+    ppo = Ppo(3, 3, 2, PpoConfig(learning_rate=3e-3, minibatch=128, std=0.5, min_std=0.05), seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(120):
+        metrics = ppo.update(play(ppo, rng))
+    mean, std = ppo.actor()
+    context = rng.uniform(-1, 1, (100, 3)).astype(np.float32)
+    assert np.abs(mean(context) + context[:, :2]).mean() < 0.1
+    assert std.max() < 0.2
+    assert metrics["kl"] < 1.0
+
+
+def test_density_of_draws_is_that_of_the_model() -> None:
+    ppo = Ppo(3, 3, 2, PpoConfig(), seed=3)
+    played = play(ppo, np.random.default_rng(1))
+    with torch.no_grad():
+        mean = ppo.model.actor(torch.from_numpy(played.actor_input))
+        expected = ppo.model.log_prob(mean, torch.from_numpy(played.action)).numpy()
+    np.testing.assert_allclose(played.log_prob, expected, atol=1e-5)
+
+
+def test_the_first_policy_is_the_standard_normal() -> None:
+    mean, std = Ppo(3, 3, 2, PpoConfig(std=1.0), seed=5).actor()
+    assert not mean(np.random.default_rng(0).standard_normal((4, 3), dtype=np.float32)).any()
+    assert (std == 1.0).all()
+
+
+def test_learning_continues_to_the_same_bits() -> None:
+    config = PpoConfig(minibatch=64, epochs=3)
+    steady, first = (Ppo(3, 3, 2, config, seed=1) for _ in range(2))
+    batches = [play(steady, np.random.default_rng(seed), 256) for seed in range(2)]
+    for batch in batches:
+        steady.update(batch)
+    first.update(batches[0])
+    second = Ppo(3, 3, 2, config, seed=99)
+    second.restore(first.weights(), first.state())
+    second.update(batches[1])
+    for name, array in steady.weights().items():
+        np.testing.assert_array_equal(array, second.weights()[name])
+
+
+def test_passes_end_when_the_policy_has_moved_far_enough() -> None:
+    played = play(Ppo(3, 3, 2, PpoConfig(), seed=0), np.random.default_rng(0))
+    free = Ppo(3, 3, 2, PpoConfig(learning_rate=0.05, target_kl=1e9), seed=0).update(played)
+    held = Ppo(3, 3, 2, PpoConfig(learning_rate=0.05, target_kl=1e-3), seed=0).update(played)
+    assert (free["passes"], held["passes"]) == (10.0, 1.0)
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_policy_alone() -> None:
+    ppo = Ppo(3, 3, 2, PpoConfig(), seed=0)
+    before = ppo.weights()
+    played = play(ppo, np.random.default_rng(0))
+    played.target[3] = np.inf
+    with pytest.raises(TrainingError, match="the loss is not finite"):
+        ppo.update(played)
+    assert all(np.isfinite(array).all() for array in ppo.weights().values())
+    assert before.keys() == ppo.weights().keys()

@@ -1,0 +1,201 @@
+"""Agents on the real simulator: what the collector hands to learning, training runs, and what is left of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reskill_core.checkpoint import load_checkpoint, save_checkpoint
+from reskill_core.config import config_to_dict
+from reskill_core.errors import CheckpointError
+from reskill_core.models.config import SkillModelConfig
+from reskill_core.models.features import FeatureMap
+from reskill_core.models.io import state_arrays
+from reskill_core.models.skill_vae import SkillVae
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
+from reskill_core.rl.ppo import Ppo
+from reskill_core.rl.two_level import TwoLevelCollector, low_level_dim
+from reskill_core.runtime.agent import AGENT_KIND, load_agent
+from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND, SkillModule
+from reskill_sim.agents import train_agent
+from reskill_sim.evaluation import evaluate_policy
+from reskill_sim.simulator import Simulator
+from reskill_sim.tasks import get_task
+
+HORIZON = 7
+ENVS = 6
+AT_ONCE = ResidualSchedule("linear", 0, 1)
+
+
+@pytest.fixture(scope="module")
+def skills(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained skill module whose skills do not fit into episodes a whole number of times."""
+    task = get_task("block")
+    observations = Simulator(task, 200, "fast").observation().astype(np.float32)
+    observations += np.random.default_rng(0).normal(0.0, 0.1, observations.shape).astype(np.float32)
+    torch.manual_seed(0)
+    config = SkillModelConfig(horizon=HORIZON, decoder_hidden=(32,))
+    features = FeatureMap.fit(config.features, task.spec.obs, observations)
+    document = {
+        "task": task.spec.to_dict(),
+        MODEL_KEY: config_to_dict(config),
+        NORMALISER_KEY: features.to_document(),
+    }
+    model = SkillVae(config, features, task.spec.action.dim)
+    return save_checkpoint(tmp_path_factory.mktemp("skills") / "one", SKILL_MODULE_KIND, state_arrays(model), document)
+
+
+def collector(skills: Path, task: str, config: AgentConfig) -> tuple[TwoLevelCollector, Simulator]:
+    module = SkillModule.load(skills, batch_invariant=False)
+    spec = get_task(task).spec
+    simulator = Simulator(get_task(task), ENVS, "turbo")
+    width = module.features(np.zeros((1, spec.obs.dim))).shape[1]
+    high = Ppo(width, width, module.latent_dim, config.high_level, 0)
+    low = Ppo(low_level_dim(module, width), width, 4, config.low_level, 1)
+    return TwoLevelCollector(simulator, module, spec, config, high, low, 0), simulator
+
+
+def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path) -> None:
+    # Without discount and bootstrapping, an advantage over a value of zero is all that comes until the episode ends.
+    free = {"discount": 1.0 - 1e-7, "trace": 1.0}
+    config = AgentConfig(
+        schedule=AT_ONCE, high_level=PpoConfig(**free), low_level=PpoConfig(**free, std=0.15, min_std=0.05)
+    )
+    runner, _ = collector(skills, "block", config)
+    steps = get_task("block").spec.horizon
+    collected = runner.collect(steps, 1.0)
+    high, low = collected.high_level, collected.low_level
+    assert low is not None
+    # Untrained skills solve nothing: 50 steps of -1, in 7 whole skills and one that the horizon cuts off.
+    assert collected.episodes.returns == [-float(steps)] * ENVS
+    assert not any(collected.episodes.successes)
+    assert len(high.action) == ENVS * 8
+    assert len(low.action) == ENVS * steps
+    per_env = high.advantage.reshape(ENVS, 8) / 1e-7
+    lengths = np.diff(per_env, axis=1, append=0.0)
+    np.testing.assert_allclose(lengths, np.tile([7] * 7 + [1], (ENVS, 1)), rtol=0.2)
+    np.testing.assert_allclose(low.advantage.reshape(steps, ENVS)[0] / 1e-7, -steps, rtol=0.2)
+
+
+def test_a_skill_goes_on_into_the_next_iteration(skills: Path) -> None:
+    runner, _ = collector(skills, "block", AgentConfig(residual=False))
+    parts = [runner.collect(steps, 0.0) for steps in (10, 10, 30)]
+    whole, _ = collector(skills, "block", AgentConfig(residual=False))
+    together = whole.collect(50, 0.0)
+    assert [len(part.high_level.action) // ENVS for part in parts] == [1, 1, 6]
+    assert sum(len(part.high_level.action) for part in parts) == len(together.high_level.action)
+    noise = np.concatenate([part.high_level.action.reshape(ENVS, -1, 4) for part in parts], axis=1)
+    np.testing.assert_array_equal(noise, together.high_level.action.reshape(ENVS, 8, 4))
+
+
+def test_a_residual_too_weak_to_matter_is_not_learnt_from(skills: Path) -> None:
+    runner, _ = collector(skills, "block", AgentConfig())
+    assert runner.collect(7, 0.0).low_level is None
+    assert runner.collect(7, 0.04).low_level is None
+    assert runner.collect(7, 0.05).low_level is not None
+
+
+def test_collecting_continues_to_the_same_bits(skills: Path) -> None:
+    config = AgentConfig(schedule=AT_ONCE)
+    steady, _ = collector(skills, "slippery_push", config)
+    steady.collect(13, 1.0)
+    resumed, simulator = collector(skills, "slippery_push", config)
+    simulator.reset(range(100, 100 + ENVS))
+    resumed.restore(steady.state())
+    expected, found = steady.collect(20, 1.0), resumed.collect(20, 1.0)
+    for name, array in vars(expected.high_level).items():
+        np.testing.assert_array_equal(array, getattr(found.high_level, name), err_msg=name)
+
+
+def test_diverged_steps_are_not_learnt_from(skills: Path) -> None:
+    runner, simulator = collector(skills, "slippery_push", AgentConfig(schedule=AT_ONCE))
+    rows = simulator.state()
+    rows[2, simulator._layout.qvel.start + 8] = 1e12
+    simulator.set_state(rows)
+    collected = runner.collect(14, 1.0)
+    assert collected.episodes.diverged == 1
+    assert collected.low_level is not None
+    assert len(collected.low_level.action) == ENVS * 14 - 1
+    assert np.isfinite(collected.low_level.actor_input).all()
+
+
+def config(skills: Path, out: Path, **changes: object) -> AgentTrainingConfig:
+    values = AgentTrainingConfig(
+        task="slippery_push",
+        skills=str(skills),
+        out=str(out),
+        steps=4 * ENVS * 20,
+        num_envs=ENVS,
+        rollout_steps=20,
+        profile="turbo",
+        threads=0,
+        evaluate_every=2 * ENVS * 20,
+        evaluation_episodes=2,
+        agent=AgentConfig(schedule=AT_ONCE),
+    )
+    return replace(values, **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_leaves_an_agent_that_acts_as_it_was_evaluated(skills: Path, tmp_path: Path) -> None:
+    result = train_agent(config(skills, tmp_path), show_progress=False)
+    assert result.steps == 4 * ENVS * 20
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert sum("train/steps_per_s" in row for row in rows) == 4
+    evaluations = [row for row in rows if "evaluation/return" in row]
+    assert [row["step"] for row in evaluations] == [240, 480]
+    assert (tmp_path / "plots" / "returns.png").stat().st_size > 1000
+    policy = load_agent(tmp_path)
+    assert policy.task_spec.name == "slippery_push"
+    policy.reset([0, 0])
+
+    def make_actor(num_envs: int) -> object:
+        policy.reset([0] * num_envs)
+        return policy
+
+    again = evaluate_policy(get_task("slippery_push"), make_actor, "agent", 2, "turbo")  # type: ignore[arg-type]
+    assert again.episode_return.mean == pytest.approx(result.evaluation["return"])
+    action = policy.act(Simulator(get_task("slippery_push"), 2).reset([1, 2]))
+    assert (action.residual_weight == 1.0).all()
+    assert np.abs(action.action).max() <= 1.0
+
+
+def test_a_run_continues_to_the_same_bits(skills: Path, tmp_path: Path) -> None:
+    steady, broken = tmp_path / "steady", tmp_path / "broken"
+    train_agent(config(skills, steady), show_progress=False)
+    # As after a kill in the second half: the first checkpoint, and metrics of work that was lost.
+    train_agent(config(skills, broken), show_progress=False)
+    late = max(path for path in (broken / "checkpoints").iterdir() if path.name.isdigit())
+    (broken / "checkpoints" / "last").unlink()
+    (broken / "checkpoints" / "last").symlink_to(f"{240:08d}")
+    train_agent(config(skills, broken), show_progress=False)
+    expected, found = (load_checkpoint(run / "checkpoints" / late.name, AGENT_KIND) for run in (steady, broken))
+    assert expected.weights.keys() == found.weights.keys()
+    for name, array in expected.weights.items():
+        np.testing.assert_array_equal(array, found.weights[name], err_msg=name)
+    assert expected.document["evaluation"] == found.document["evaluation"]
+
+
+def test_a_run_with_other_settings_is_not_continued(skills: Path, tmp_path: Path) -> None:
+    train_agent(config(skills, tmp_path), show_progress=False)
+    with pytest.raises(CheckpointError, match=r"agent.residual: True != False"):
+        train_agent(config(skills, tmp_path, agent=AgentConfig(schedule=AT_ONCE, residual=False)), show_progress=False)
+
+
+def test_skills_of_another_layout_are_refused(skills: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not fit 'complex_hook'"):
+        train_agent(config(skills, tmp_path, task="complex_hook"), show_progress=False)
+
+
+def test_an_agent_without_residual_decodes_what_it_chooses(skills: Path, tmp_path: Path) -> None:
+    plain = AgentConfig(residual=False, latent_source="standard_normal")
+    train_agent(config(skills, tmp_path, agent=plain), show_progress=False)
+    policy = load_agent(tmp_path)
+    policy.reset([0])
+    action = policy.act(Simulator(get_task("slippery_push")).reset([1]))
+    np.testing.assert_array_equal(action.action, action.decoded_action)
+    assert action.residual_weight.tolist() == [0.0]

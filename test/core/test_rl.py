@@ -15,13 +15,18 @@ from reskill_core.rl.ppo import Experience, Ppo
 pytestmark = pytest.mark.core
 
 
-def decisions(**columns: list[float] | list[bool]) -> Decisions:
+def decisions(
+    reward: list[float],
+    discount: list[float],
+    value: list[float],
+    next_value: list[float],
+    terminated: list[bool],
+    ended: list[bool],
+) -> Decisions:
     """Decisions of a single environment."""
-    arrays = {}
-    for name, values in columns.items():
-        kind = np.bool_ if name in ("terminated", "ended") else np.float32
-        arrays[name] = np.array(values, kind)[:, None]
-    return Decisions(**arrays)
+    numbers = [np.array(values, np.float32)[:, None] for values in (reward, discount, value, next_value)]
+    flags = [np.array(values, np.bool_)[:, None] for values in (terminated, ended)]
+    return Decisions(*numbers, *flags)
 
 
 def test_advantages_by_hand() -> None:

@@ -62,10 +62,8 @@ def collector(skills: Path, task: str, config: AgentConfig) -> tuple[TwoLevelCol
 
 def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path) -> None:
     # Without discount and bootstrapping, an advantage over a value of zero is all that comes until the episode ends.
-    free = {"discount": 1.0 - 1e-7, "trace": 1.0}
-    config = AgentConfig(
-        schedule=AT_ONCE, high_level=PpoConfig(**free), low_level=PpoConfig(**free, std=0.15, min_std=0.05)
-    )
+    free = PpoConfig(discount=1.0 - 1e-7, trace=1.0)
+    config = AgentConfig(schedule=AT_ONCE, high_level=free, low_level=replace(free, std=0.15, min_std=0.05))
     runner, _ = collector(skills, "block", config)
     steps = get_task("block").spec.horizon
     collected = runner.collect(steps, 1.0)

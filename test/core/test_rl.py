@@ -25,8 +25,7 @@ def decisions(
 ) -> Decisions:
     """Decisions of a single environment."""
     numbers = [np.array(values, np.float32)[:, None] for values in (reward, discount, value, next_value)]
-    flags = [np.array(values, np.bool_)[:, None] for values in (terminated, ended)]
-    return Decisions(*numbers, *flags)
+    return Decisions(*numbers, terminated=np.array(terminated)[:, None], ended=np.array(ended)[:, None])
 
 
 def test_advantages_by_hand() -> None:

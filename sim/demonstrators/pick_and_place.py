@@ -26,7 +26,8 @@ INSIDE_HEIGHT_M = 0.018
 HOLDING_M = 0.03
 PLACED_M = 0.015
 HOVER_M = 0.06
-CARRY_M = 0.03
+# High enough to pass over the wall of a tray or another block: skills are learnt for more than an empty table.
+CARRY_M = 0.07
 RETREAT_M = 0.1
 # From the goal of the task with the tray to the centre of a block that rests on the tray's floor.
 TRAY_HEIGHT_M = TRAY_FLOOR_M + HALF_SIZE_M - GOAL_POS_W[2]

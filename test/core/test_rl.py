@@ -24,8 +24,18 @@ def decisions(
     ended: list[bool],
 ) -> Decisions:
     """Decisions of a single environment."""
-    numbers = [np.array(values, np.float32)[:, None] for values in (reward, discount, value, next_value)]
-    return Decisions(*numbers, terminated=np.array(terminated)[:, None], ended=np.array(ended)[:, None])
+
+    def column(values: list[float]) -> np.ndarray:
+        return np.array(values, np.float32)[:, None]
+
+    return Decisions(
+        column(reward),
+        column(discount),
+        column(value),
+        column(next_value),
+        np.array(terminated)[:, None],
+        np.array(ended)[:, None],
+    )
 
 
 def test_advantages_by_hand() -> None:

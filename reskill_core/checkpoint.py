@@ -67,6 +67,11 @@ class Checkpoint:
     folder: Path
 
     @property
+    def kind(self) -> str:
+        """What it is."""
+        return str(self.document.get("kind"))
+
+    @property
     def task(self) -> TaskSpec:
         """The task it was made for.
 
@@ -141,12 +146,12 @@ def save_checkpoint(
     return folder
 
 
-def load_checkpoint(folder: Path | str, kind: str) -> Checkpoint:
+def load_checkpoint(folder: Path | str, *kinds: str) -> Checkpoint:
     """Read and verify a checkpoint.
 
     Args:
         folder: the checkpoint, or a run folder, of which the best checkpoint is taken, else the last.
-        kind: what it has to be.
+        kinds: what it has to be, one of them.
 
     Raises:
         CheckpointError: it is missing, incomplete, damaged (naming the file), of another kind or a newer format.
@@ -157,8 +162,9 @@ def load_checkpoint(folder: Path | str, kind: str) -> Checkpoint:
     version = document.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{folder} has checkpoint format {version!r}; this version reads {FORMAT_VERSION}")
-    if document.get("kind") != kind:
-        raise CheckpointError(f"{folder} is a checkpoint of kind {document.get('kind')!r}, expected {kind!r}")
+    if document.get("kind") not in kinds:
+        expected = " or ".join(map(repr, kinds))
+        raise CheckpointError(f"{folder} is a checkpoint of kind {document.get('kind')!r}, expected {expected}")
     weights = _parse_tensors(folder / WEIGHTS, _verified(folder, WEIGHTS, entries))
     _require_finite(weights, f"{folder / WEIGHTS} is unusable")
     return Checkpoint(weights, document, folder)

@@ -23,6 +23,7 @@ import yaml
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, GraphError, require_choice
 from reskill_core.parameters import parameter, range_violations
+from reskill_core.runtime.loading import POLICY_MODES
 from reskill_ros.episode_store import next_seed
 from reskill_ros.tasks import simulated_names
 
@@ -252,8 +253,12 @@ class CollectArguments(RobotArguments):
 class SkillArguments:
     """What the graphs with a policy take beside the others."""
 
-    skills: str = parameter("", "Checkpoint folder of the skill module.")
-    mode: str = parameter("sample", "Whether skills are sampled or the most likely one.", choices=("sample", "mode"))
+    skills: str = parameter("", "Checkpoint folder of the skill module, or of an agent.")
+    mode: str = parameter(
+        "auto",
+        "Whether skills are sampled or the most likely one; auto: sampled, but for an agent.",
+        choices=POLICY_MODES,
+    )
     latent_source: str = parameter(
         "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
     )

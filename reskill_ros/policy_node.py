@@ -12,8 +12,9 @@ from std_srvs.srv import Trigger
 
 from reskill_core.errors import CheckpointError
 from reskill_core.parameters import parameter, range_violations
-from reskill_core.runtime import SkillAction
-from reskill_core.runtime.skill_policy import LATENT_SOURCES, MODES, LatentSource, Mode, SkillPolicy
+from reskill_core.runtime import SkillAction, SkillPolicy, load_policy
+from reskill_core.runtime.loading import POLICY_MODES, PolicyMode
+from reskill_core.runtime.skill_policy import LATENT_SOURCES, LatentSource
 from reskill_core.spec import TaskSpec
 from reskill_ros.answering import Answerer
 from reskill_ros.diagnostics import Report
@@ -27,8 +28,12 @@ from reskill_ros.tasks import task_spec
 class PolicyParameters:
     """Parameters of policy_node; those of the policy are read when it is configured."""
 
-    skills: str = parameter("", "Checkpoint folder of the skill module.")
-    mode: Mode = parameter("sample", "Whether skills are sampled or the most likely one.", choices=MODES)
+    skills: str = parameter("", "Checkpoint folder of the skill module, or of an agent.")
+    mode: PolicyMode = parameter(
+        "auto",
+        "Whether skills are sampled or the most likely one; auto: sampled, but for an agent.",
+        choices=POLICY_MODES,
+    )
     latent_source: LatentSource = parameter(
         "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=LATENT_SOURCES
     )
@@ -80,12 +85,12 @@ class PolicyNode(ManagedNode):
         """Load the policy; refuse what is damaged or does not fit."""
         values = self._settings.values
         if not values.skills:
-            raise CheckpointError("parameter skills is empty; give the checkpoint folder of a skill module")
-        policy = SkillPolicy.load(values.skills, mode=values.mode, latent_source=values.latent_source)
+            raise CheckpointError("parameter skills is empty; give the checkpoint folder of a skill module or agent")
+        policy = load_policy(values.skills, values.mode, values.latent_source)
         task = task_spec(values.task) if values.task else policy.task_spec
         # Skills serve every task of the same layout; under their own task's name, all of it has to fit.
-        policy.module.checkpoint.require_task(task, interface_only=task.name != policy.task_spec.name)
-        source = PolicySource(policy, task, f"skills {values.mode}")
+        policy.checkpoint.require_task(task, interface_only=task.name != policy.task_spec.name)
+        source = PolicySource(policy, task, policy.description)
         # The first call compiles and allocates; better now than in the first control step.
         source.reset(values.seed)
         source.act(np.zeros((1, source.task.obs.dim)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reskill_core.checkpoint import load_checkpoint
-from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
+from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.spec import TaskSpec
 
 
@@ -15,14 +15,14 @@ def task_spec(name: str, skills: str = "") -> TaskSpec:
 
     Args:
         name: a task of the simulator's registry.
-        skills: checkpoint of a skill module whose task is taken instead; needs no simulator.
+        skills: checkpoint of a skill module or agent whose task is taken instead; needs no simulator.
 
     Raises:
         ConfigError: there is no such task; the message lists those there are.
         CheckpointError: the checkpoint is missing or damaged.
     """
     if skills:
-        return load_checkpoint(skills, SKILL_MODULE_KIND).task
+        return load_checkpoint(skills, *POLICY_KINDS).task
     # Only here, so that a robot driven from a checkpoint needs no simulator installed.
     from reskill_sim.tasks import get_task
 

@@ -18,14 +18,15 @@ def add_parser(subparsers: Subparsers) -> None:
         "sampling its prior, beside N(0, I) skills and random actions); or, with --policy, success and return of "
         "policies on tasks",
         "reskill evaluate runs/skills/block --data runs/data/block",
+        "reskill evaluate runs/agents/clean_up --policy agent",
         "reskill evaluate runs/skills/block --policy prior fast-script --task clean_up pyramid_stack",
         "reskill evaluate --policy demonstrator --task slippery_push --vary friction=0.5:1.5 action_delay=1",
     )
-    parser.add_argument("skills", nargs="*", help="run folders or checkpoints of skill modules")
+    parser.add_argument("checkpoints", nargs="*", help="run folders or checkpoints of skill modules and agents")
     parser.add_argument(
-        "--policy", nargs="+", default=[], help="policies to run: zero, random, demonstrator, fast-script, prior"
+        "--policy", nargs="+", default=[], help="policies to run: zero, random, demonstrator, fast-script, prior, agent"
     )
-    parser.add_argument("--task", nargs="+", default=[], help="tasks to run them on (default: that of the skills)")
+    parser.add_argument("--task", nargs="+", default=[], help="tasks to run them on (default: the checkpoints')")
     add_variation_argument(parser)
     parser.add_argument("--data", default="", help="data set the skills were trained on; without it no reconstruction")
     parser.add_argument("--episodes", type=int, default=250, help="episodes of each measurement (default: 250)")
@@ -46,12 +47,12 @@ def _skills(options: argparse.Namespace) -> int:
     from reskill_core.config import config_from_dict
     from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 
-    if len(options.skills) != 1:
-        raise ConfigError(f"give one skill module, or policies by --policy; got {len(options.skills)} skill modules")
+    if len(options.checkpoints) != 1:
+        raise ConfigError(f"give one skill module, or policies by --policy; got {len(options.checkpoints)} checkpoints")
     if options.task or options.vary:
         raise ConfigError("--task and --vary go with --policy; a skill module is measured on the task it was made for")
     values = {name: getattr(options, name) for name in ("data", "episodes", "profile", "threads")}
-    skills = options.skills[0]
+    skills = options.checkpoints[0]
     out = options.out or f"{skills.rstrip('/')}/evaluation"
     document = {**values, "skills": skills, "out": out}
     config = config_from_dict(SkillEvaluationConfig, document, source="the command line")
@@ -62,19 +63,20 @@ def _skills(options: argparse.Namespace) -> int:
 
 
 def _policies(options: argparse.Namespace) -> int:
+    from reskill_core.checkpoint import load_checkpoint
     from reskill_core.config import config_from_dict, config_to_dict
-    from reskill_core.runtime import SkillModule
+    from reskill_core.runtime.loading import POLICY_KINDS
     from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, policy_table
 
     if options.data:
         raise ConfigError("--data goes with a skill module alone; policies are measured on new episodes")
-    tasks = options.task or [SkillModule.load(folder).task_spec.name for folder in options.skills]
+    tasks = options.task or [load_checkpoint(folder, *POLICY_KINDS).task.name for folder in options.checkpoints]
     if not tasks:
-        raise ConfigError("name the tasks by --task, or give a skill module whose task it is to be")
+        raise ConfigError("name the tasks by --task, or give a checkpoint whose task it is to be")
     document = {
         "policies": options.policy,
         "tasks": tasks,
-        "skills": options.skills,
+        "checkpoints": options.checkpoints,
         "out": options.out or "runs/evaluation/policies",
         "variation": config_to_dict(read_variation(options)),
         **{name: getattr(options, name) for name in ("episodes", "profile", "threads")},

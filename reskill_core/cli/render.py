@@ -21,17 +21,17 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "render",
         run,
-        "draw episodes as a video: those of a data set, new ones of a skill module that samples its prior, or of any "
-        "policy on a task; or, with --starts, how episodes of a task begin",
+        "draw episodes as a video: those of a data set, new ones of an agent or of a skill module that samples its "
+        "prior, or of any policy on a task; or, with --starts, how episodes of a task begin",
         "reskill render runs/data/block --episodes 4",
-        "reskill render runs/skills/block --out prior.mp4",
+        "reskill render runs/agents/clean_up --out agent.mp4",
         "reskill render clean_up --policy fast-script",
-        "reskill render clean_up --policy prior --skills runs/skills/block",
+        "reskill render clean_up --policy prior --checkpoints runs/skills/block",
         "reskill render complex_hook --starts 16 --out starts.png",
     )
-    parser.add_argument("source", help="a data set, the run folder or checkpoint of a skill module, or a task")
+    parser.add_argument("source", help="a data set, the run folder or checkpoint of a skill module or agent, or a task")
     parser.add_argument("--policy", default="", help="who acts on the task (default: demonstrator)")
-    parser.add_argument("--skills", nargs="+", default=[], help="skill modules, for --policy prior")
+    parser.add_argument("--checkpoints", nargs="+", default=[], help="skill modules and agents, for the policies")
     add_variation_argument(parser)
     parser.add_argument("--starts", type=int, default=0, help="draw a sheet of that many starts of the task instead")
     parser.add_argument("--episodes", type=int, default=4, help="number of episodes (default: 4)")
@@ -50,9 +50,9 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.source)
     recorded = folder.is_dir() and bool(find_shards(folder))
     is_task = options.source in TASKS and not recorded
-    if not is_task and (options.policy or options.skills or options.vary or options.starts):
+    if not is_task and (options.policy or options.checkpoints or options.vary or options.starts):
         raise ConfigError(
-            f"--policy, --skills, --vary and --starts go with a task, {options.source!r} is none; "
+            f"--policy, --checkpoints, --vary and --starts go with a task, {options.source!r} is none; "
             f"tasks: {', '.join(TASKS)}"
         )
     out = options.out or Path("runs/starts.png" if options.starts else "runs/render.mp4")
@@ -92,18 +92,23 @@ def _recorded(options: argparse.Namespace) -> tuple[Task, str, list[Episode]]:
 
 
 def _new(options: argparse.Namespace, is_task: bool) -> tuple[Task, str, list[Episode]]:
-    from reskill_core.runtime import SkillModule
+    from reskill_core.checkpoint import load_checkpoint
+    from reskill_core.runtime.agent import AGENT_KIND
+    from reskill_core.runtime.loading import POLICY_KINDS
     from reskill_sim.episodes import run_episodes
     from reskill_sim.evaluation import EVALUATION_SEED, make_policy
     from reskill_sim.simulator import Simulator
     from reskill_sim.tasks import get_task
 
-    modules = [SkillModule.load(folder) for folder in (options.skills if is_task else [options.source])]
-    policy = (options.policy or "demonstrator") if is_task else "prior"
-    name = options.source if is_task else modules[0].task_spec.name
+    folders = options.checkpoints if is_task else [options.source]
+    checkpoints = [load_checkpoint(folder, *POLICY_KINDS) for folder in folders]
+    if is_task:
+        name, policy = options.source, options.policy or "demonstrator"
+    else:
+        name, policy = checkpoints[0].task.name, "agent" if checkpoints[0].kind == AGENT_KIND else "prior"
     task = get_task(name, read_variation(options))
     simulator = Simulator(task, options.episodes, options.profile)
-    actor = make_policy(policy, task.spec, options.episodes, modules)
+    actor = make_policy(policy, task.spec, options.episodes, checkpoints)
     episodes = run_episodes(simulator, actor, range(EVALUATION_SEED, EVALUATION_SEED + options.episodes))
     return task, options.profile, sorted(episodes, key=lambda episode: episode.seed)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.checkpoint import Checkpoint, load_checkpoint
+from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import CheckpointError
 from reskill_core.runtime.networks import Mlp
 from reskill_core.runtime.skill_module import SkillModule
@@ -87,22 +86,17 @@ class AgentResidual:
         return self._mean(inputs).reshape(decoded.shape), self._weight
 
 
-def load_agent(folder: Path | str, mode: Mode = "mode", batch_invariant: bool = True) -> SkillPolicy:
-    """The policy of an agent checkpoint, or of the best one in a run folder.
+def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: bool = True) -> SkillPolicy:
+    """The policy of an agent's checkpoint.
 
     Args:
-        folder: checkpoint or run folder.
+        checkpoint: of kind ``AGENT_KIND``.
         mode: ``mode`` always takes the most likely skill, as agents are evaluated; ``sample`` draws one.
         batch_invariant: see :class:`~reskill_core.runtime.skill_module.SkillModule`.
 
     Raises:
-        CheckpointError: it is missing, damaged or of another kind.
+        CheckpointError: it lacks something.
     """
-    return agent_policy(load_checkpoint(folder, AGENT_KIND), mode, batch_invariant)
-
-
-def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: bool = True) -> SkillPolicy:
-    """:func:`load_agent` from weights and document that are in memory."""
     try:
         module = SkillModule(_skills_of(checkpoint), batch_invariant)
         config: dict[str, Any] = checkpoint.document[AGENT_KEY]
@@ -116,7 +110,7 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
             residual = AgentResidual(module, mean, float(checkpoint.document[WEIGHT_KEY]))
     except KeyError as error:
         raise CheckpointError(f"{checkpoint.folder} lacks a part of an agent: {error}") from error
-    return SkillPolicy(module, mode, config["latent_source"], high_level, residual, checkpoint.task)
+    return SkillPolicy(module, mode, config["latent_source"], high_level, residual, checkpoint)
 
 
 def _skills_of(checkpoint: Checkpoint) -> Checkpoint:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import SpecError, require_choice
 from reskill_core.runtime.skill_action import SkillAction
 from reskill_core.runtime.skill_module import SkillModule
@@ -83,7 +83,7 @@ class SkillPolicy:
             as latent.
         high_level: chooses the noise, as an agent does.
         residual: corrects the decoded action, as an agent does.
-        task: what it acts in, where that is not the task that the skills were learnt in.
+        checkpoint: what it was made from, if not the skills' alone; has the task that it acts in.
     """
 
     def __init__(
@@ -93,13 +93,14 @@ class SkillPolicy:
         latent_source: LatentSource = "prior",
         high_level: HighLevel | None = None,
         residual: Residual | None = None,
-        task: TaskSpec | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         require_choice("mode", mode, MODES)
         require_choice("latent_source", latent_source, LATENT_SOURCES)
         self.module = module
-        self._task = module.task_spec if task is None else task
-        self._latent_source = latent_source
+        self.checkpoint = module.checkpoint if checkpoint is None else checkpoint
+        self._task = self.checkpoint.task
+        self._mode, self._latent_source = mode, latent_source
         default = SampleNoise if mode == "sample" else ModeNoise
         self._high_level = high_level if high_level is not None else default(module.latent_dim)
         self._residual = residual
@@ -107,26 +108,17 @@ class SkillPolicy:
         self._latents = np.zeros((0, module.latent_dim), dtype=np.float32)
         self._skill_step = np.zeros(0, dtype=np.int64)
 
-    @classmethod
-    def load(
-        cls,
-        skill_folder: Path | str,
-        mode: Mode = "sample",
-        latent_source: LatentSource = "prior",
-        batch_invariant: bool = True,
-    ) -> SkillPolicy:
-        """Policy of a skill-module checkpoint, or of the best one in a run folder, without an agent.
-
-        Raises:
-            CheckpointError: it is missing, damaged or of another kind.
-            ConfigError: a mode is unknown.
-        """
-        return cls(SkillModule.load(skill_folder, batch_invariant), mode, latent_source)
-
     @property
     def task_spec(self) -> TaskSpec:
         """The task it acts in; of skills alone, the one they were learnt for."""
         return self._task
+
+    @property
+    def description(self) -> str:
+        """What acts, in a few words."""
+        if self.checkpoint is self.module.checkpoint:
+            return f"skills {self._mode}"
+        return f"{self.checkpoint.kind} {self._mode}"
 
     @property
     def num_envs(self) -> int:

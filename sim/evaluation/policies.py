@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import Episode
 from reskill_core.errors import ConfigError, require_choice
@@ -20,6 +21,9 @@ from reskill_core.files import atomic_write_bytes, atomic_write_json
 from reskill_core.intervals import Estimate, mean, rate
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
+from reskill_core.runtime.agent import AGENT_KIND, agent_policy
+from reskill_core.runtime.loading import POLICY_KINDS
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import TaskSpec
 from reskill_sim.demonstrators import make_demonstrator, make_fast_script
 from reskill_sim.episodes import Actor, IntArray, run_episodes
@@ -46,38 +50,54 @@ class ZeroActor:
         return plain_action(np.zeros((len(observation), self._dim), np.float32))
 
 
-def _prior(task: TaskSpec, num_envs: int, modules: Sequence[SkillModule]) -> Actor:
-    fitting = [module for module in modules if module.task_spec.obs == task.obs]
-    if not fitting:
-        given = ", ".join(module.task_spec.name for module in modules) or "none"
-        raise ConfigError(
-            f"policy prior needs a skill module with the observation layout of task {task.name!r}; given: {given}"
-        )
-    policy = SkillPolicy(fitting[0])
+def _prior(task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint]) -> Actor:
+    skills = [checkpoint for checkpoint in checkpoints if checkpoint.kind == SKILL_MODULE_KIND]
+    policy = SkillPolicy(SkillModule(_fitting(skills, task, "prior", "skill module")))
     policy.reset([0] * num_envs)
     return policy
 
 
-ActorFactory = Callable[[TaskSpec, int, Sequence[SkillModule]], Actor]
+def _agent(task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint]) -> Actor:
+    agents = [checkpoint for checkpoint in checkpoints if checkpoint.kind == AGENT_KIND]
+    mine = [checkpoint for checkpoint in agents if checkpoint.task.name == task.name]
+    policy = agent_policy(_fitting([*mine, *agents], task, "agent", "agent"))
+    policy.reset([0] * num_envs)
+    return policy
 
-# Policies without learning: what a learner has to beat, and about what it can reach.
+
+def _fitting(checkpoints: Sequence[Checkpoint], task: TaskSpec, policy: str, what: str) -> Checkpoint:
+    """The first one with the task's layout."""
+    for checkpoint in checkpoints:
+        if not checkpoint.task.interface_differences(task):
+            return checkpoint
+    given = ", ".join(checkpoint.task.name for checkpoint in checkpoints) or "none"
+    raise ConfigError(
+        f"policy {policy} needs a checkpoint of a {what} with the observation layout of task {task.name!r}; "
+        f"given: {given}"
+    )
+
+
+ActorFactory = Callable[[TaskSpec, int, Sequence[Checkpoint]], Actor]
+
+# What a learner has to beat, and about what it can reach, without learning; and what has been learnt.
 POLICIES: dict[str, ActorFactory] = {
-    "zero": lambda task, num_envs, modules: ZeroActor(task),
-    "random": lambda task, num_envs, modules: UniformActor(task, num_envs),
-    "demonstrator": lambda task, num_envs, modules: make_demonstrator(task.name, num_envs=num_envs),
-    "fast-script": lambda task, num_envs, modules: make_fast_script(task.name, num_envs),
+    "zero": lambda task, num_envs, checkpoints: ZeroActor(task),
+    "random": lambda task, num_envs, checkpoints: UniformActor(task, num_envs),
+    "demonstrator": lambda task, num_envs, checkpoints: make_demonstrator(task.name, num_envs=num_envs),
+    "fast-script": lambda task, num_envs, checkpoints: make_fast_script(task.name, num_envs),
     "prior": _prior,
+    "agent": _agent,
 }
 
 
-def make_policy(name: str, task: TaskSpec, num_envs: int, modules: Sequence[SkillModule] = ()) -> Actor:
+def make_policy(name: str, task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint] = ()) -> Actor:
     """The policy of that name for N environments of a task.
 
     Raises:
-        ConfigError: there is none of that name or for that task, or none of the skill modules fits.
+        ConfigError: there is none of that name or for that task, or none of the checkpoints fits.
     """
     require_choice("policy", name, tuple(POLICIES))
-    return POLICIES[name](task, num_envs, modules)
+    return POLICIES[name](task, num_envs, checkpoints)
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,7 @@ class PolicyEvaluationConfig:
     Attributes:
         policies: names of policies, see ``POLICIES``.
         tasks: names of tasks.
-        skills: run folders or checkpoints of skill modules; each task takes the first that fits its layout.
+        checkpoints: run folders or checkpoints of skill modules and agents; each task takes the first that fits.
         out: folder for the results.
         episodes: number of episodes of each policy on each task; they have the same seeds for all.
         profile: fidelity profile of the simulator.
@@ -97,7 +117,7 @@ class PolicyEvaluationConfig:
 
     policies: tuple[str, ...]
     tasks: tuple[str, ...]
-    skills: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
     out: str = "runs/evaluation/policies"
     episodes: int = 200
     profile: str = "exact"
@@ -191,15 +211,15 @@ def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True
     """Run every policy on every task and leave ``policies.json`` and ``episodes.jsonl`` in the folder ``out``.
 
     Raises:
-        ConfigError: a policy or task is unknown, or no skill module fits.
-        CheckpointError: a skill module cannot be read.
+        ConfigError: a policy or task is unknown, or no checkpoint fits.
+        CheckpointError: a checkpoint cannot be read.
     """
-    modules = [SkillModule.load(folder) for folder in config.skills]
+    checkpoints = [load_checkpoint(folder, *POLICY_KINDS) for folder in config.checkpoints]
     tasks = [get_task(name, config.variation) for name in config.tasks]
     runs = [(task, name) for task in tasks for name in config.policies]
     for task, name in runs:
         # What is missing is said before anything has run.
-        make_policy(name, task.spec, 1, modules)
+        make_policy(name, task.spec, 1, checkpoints)
     results = []
     with tqdm(total=len(runs) * config.episodes, unit="episodes", disable=not show_progress) as progress:
 
@@ -208,7 +228,7 @@ def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True
 
         for task, name in runs:
             progress.set_description(f"{task.spec.name}, {name}")
-            make_actor = partial(make_policy, name, task.spec, modules=modules)
+            make_actor = partial(make_policy, name, task.spec, checkpoints=checkpoints)
             results.append(
                 evaluate_policy(task, make_actor, name, config.episodes, config.profile, config.threads, count)
             )

@@ -13,7 +13,7 @@ from skill_fixtures import TASK, observations, random_model, save_module, small_
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.errors import CheckpointError, ConfigError, SpecError
 from reskill_core.models.config import EncoderConfig, SkillModelConfig
-from reskill_core.runtime import SkillModule, SkillPolicy
+from reskill_core.runtime import SkillModule, SkillPolicy, load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 
 FULL_SIZE = SkillModelConfig(latent_dim=3)
@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 
 def policy(folder, seeds=(0,), **options):
-    made = SkillPolicy.load(folder, **options)
+    made = load_policy(folder, **options)
     made.reset(seeds)
     return made
 
@@ -74,8 +74,8 @@ class TestEqualsTorch:
 def test_needs_no_torch(folder):
     script = f"""
 import sys, numpy as np
-from reskill_core.runtime import SkillPolicy
-policy = SkillPolicy.load({str(folder)!r})
+from reskill_core.runtime import load_policy
+policy = load_policy({str(folder)!r})
 policy.reset([0])
 policy.act(np.zeros((1, {TASK.obs.dim})))
 sys.exit("torch" in sys.modules)
@@ -87,8 +87,8 @@ sys.exit("torch" in sys.modules)
 def test_same_action_in_another_process(folder):
     script = f"""
 import numpy as np
-from reskill_core.runtime import SkillPolicy
-policy = SkillPolicy.load({str(folder)!r})
+from reskill_core.runtime import load_policy
+policy = load_policy({str(folder)!r})
 policy.reset([5])
 print(policy.act(np.full((1, {TASK.obs.dim}), 0.75)).action.tobytes().hex())
 """
@@ -214,13 +214,13 @@ class TestRefusals:
 
     def test_before_the_first_reset(self, folder):
         with pytest.raises(SpecError, match="reset"):
-            SkillPolicy.load(folder).act(observations(1))
+            load_policy(folder).act(observations(1))
 
     def test_unknown_modes_name_the_known_ones(self, folder):
-        with pytest.raises(ConfigError, match="unknown mode 'best'; allowed: mode, sample"):
-            SkillPolicy.load(folder, mode="best")  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="unknown mode 'best'; allowed: auto, mode, sample"):
+            load_policy(folder, mode="best")  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="allowed: prior, standard_normal"):
-            SkillPolicy.load(folder, latent_source="uniform")  # type: ignore[arg-type]
+            load_policy(folder, latent_source="uniform")  # type: ignore[arg-type]
 
     def test_incomplete_module(self, folder, tmp_path):
         whole = load_checkpoint(folder, SKILL_MODULE_KIND)

@@ -9,8 +9,10 @@ import pytest
 from graph_runs import GraphProcess, assert_equal_to_the_last_bit, in_process, run_graph
 
 from reskill_core.data import DemoDataset, Episode
-from reskill_core.runtime.skill_policy import SkillPolicy
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, ResidualSchedule
+from reskill_core.runtime import load_policy
 from reskill_ros.bench import untrained_skills
+from reskill_sim.agents import train_agent
 from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
@@ -74,7 +76,7 @@ def test_a_policy_over_ros_acts_as_in_process_and_can_be_replayed(tmp_path: Path
     data, bag, report = tmp_path / "data", tmp_path / "bag", tmp_path / "report.json"
     given = {"skills": skills, "episodes": 2, "seed": 5, "pacing": "lockstep", "report": report}
     run_graph("policy", tmp_path, **given, dataset=data, bag=bag)
-    policy = SkillPolicy.load(skills)
+    policy = load_policy(skills)
     policy.reset([0])
     expected = in_process(Simulator(get_task("block")), policy, range(5, 7), lambda place: ("skills sample", 0.0))
     assert_equal_to_the_last_bit(DemoDataset.open(data), expected)
@@ -88,6 +90,30 @@ def test_a_policy_over_ros_acts_as_in_process_and_can_be_replayed(tmp_path: Path
     other = GraphProcess("replay", tmp_path, bag=bag, skills=skills, mode="mode")
     assert other.wait() == 1
     assert "DIFFERENT" in other.output
+
+
+def test_an_agent_over_ros_acts_as_in_process(tmp_path: Path) -> None:
+    skills = untrained_skills(tmp_path / "skills", get_task("block").spec)
+    config = AgentTrainingConfig(
+        task="clean_up",
+        skills=str(skills),
+        out=str(tmp_path / "agent"),
+        steps=400,
+        num_envs=8,
+        rollout_steps=50,
+        profile="turbo",
+        threads=0,
+        evaluation_episodes=1,
+        agent=AgentConfig(schedule=ResidualSchedule("linear", 0, 1)),
+    )
+    agent = train_agent(config, show_progress=False).run
+    given = {"skills": agent, "task": "clean_up", "profile": "fast", "episodes": 2, "pacing": "lockstep"}
+    run_graph("policy", tmp_path, **given, dataset=tmp_path / "data")
+    policy = load_policy(agent)
+    policy.reset([0])
+    simulator = Simulator(get_task("clean_up"), profile="fast")
+    expected = in_process(simulator, policy, range(2), lambda place: ("agent mode", 0.0))
+    assert_equal_to_the_last_bit(DemoDataset.open(tmp_path / "data"), expected)
 
 
 def test_f46_two_robots_in_two_namespaces_do_not_disturb_each_other(tmp_path: Path) -> None:

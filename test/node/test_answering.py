@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from ros_graph import Graph, MakeGraph, text
 from std_srvs.srv import Trigger
 
-from reskill_core.runtime.skill_policy import SkillPolicy
+from reskill_core.runtime import load_policy
 from reskill_ros import convert, qos
 from reskill_ros.demonstrator_node import DemonstratorNode
 from reskill_ros.msg import Observation, SkillAction
@@ -72,7 +72,7 @@ def test_the_policy_answers_as_in_process(graph: Graph, skills: Path) -> None:
     """Same seed, same observations: the same actions, latents and skill steps, to the last bit."""
     graph.add(PolicyNode())
     asker = Asker(graph)
-    policy = SkillPolicy.load(skills)
+    policy = load_policy(skills)
     for seed in (5, 6):
         policy.reset([seed])
         for step, values in enumerate(observations(13)):

@@ -13,7 +13,7 @@ from rclpy.serialization import serialize_message
 from ros_graph import Graph, MakeGraph
 
 from reskill_core.errors import DataError, GraphError
-from reskill_core.runtime.skill_policy import SkillPolicy
+from reskill_core.runtime import load_policy
 from reskill_ros import convert
 from reskill_ros.bag import BagWriter
 from reskill_ros.msg import Observation, SkillAction
@@ -27,7 +27,7 @@ EPISODES, STEPS = 2, 13
 
 def conversation(skills: Path, mode: str = "sample") -> Iterator[tuple[Observation, SkillAction]]:
     """Observations and what a policy in process answers to them."""
-    policy = SkillPolicy.load(skills, mode=mode)  # type: ignore[arg-type]
+    policy = load_policy(skills, mode=mode)  # type: ignore[arg-type]
     values = np.random.default_rng(0).uniform(0.4, 1.3, (EPISODES * STEPS, policy.task_spec.obs.dim))
     for number, row in enumerate(values):
         episode, step = divmod(number, STEPS)

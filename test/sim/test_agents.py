@@ -20,7 +20,8 @@ from reskill_core.models.skill_vae import SkillVae
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
 from reskill_core.rl.ppo import Ppo
 from reskill_core.rl.two_level import TwoLevelCollector, low_level_dim
-from reskill_core.runtime.agent import AGENT_KIND, load_agent
+from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND, SkillModule
 from reskill_sim.agents import train_agent
 from reskill_sim.evaluation import evaluate_policy
@@ -147,7 +148,7 @@ def test_a_run_leaves_an_agent_that_acts_as_it_was_evaluated(skills: Path, tmp_p
     evaluations = [row for row in rows if "evaluation/return" in row]
     assert [row["step"] for row in evaluations] == [240, 480]
     assert (tmp_path / "plots" / "returns.png").stat().st_size > 1000
-    policy = load_agent(tmp_path)
+    policy = load_policy(tmp_path)
     assert policy.task_spec.name == "slippery_push"
     policy.reset([0, 0])
 
@@ -192,7 +193,7 @@ def test_skills_of_another_layout_are_refused(skills: Path, tmp_path: Path) -> N
 def test_an_agent_without_residual_decodes_what_it_chooses(skills: Path, tmp_path: Path) -> None:
     plain = AgentConfig(residual=False, latent_source="standard_normal")
     train_agent(config(skills, tmp_path, agent=plain), show_progress=False)
-    policy = load_agent(tmp_path)
+    policy = load_policy(tmp_path)
     policy.reset([0])
     action = policy.act(Simulator(get_task("slippery_push")).reset([1]))
     np.testing.assert_array_equal(action.action, action.decoded_action)

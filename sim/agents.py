@@ -1,13 +1,17 @@
-"""Training agents in the simulator."""
+"""Training agents in the simulator, and how fast that is."""
 
 from __future__ import annotations
 
+import statistics
+import tempfile
 from functools import partial
+from pathlib import Path
 
-from reskill_core.rl.config import AgentTrainingConfig
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
+from reskill_core.training.metrics import read_metrics
 from reskill_sim.evaluation import evaluate_policy
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
@@ -27,6 +31,28 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     module = SkillModule.load(config.skills, batch_invariant=False)
     evaluate = partial(_evaluate, task, config)
     return AgentTrainer(config, simulator, task.spec, module, evaluate).run(show_progress)
+
+
+def measure_training(skills: str, iterations: int = 20) -> dict[str, float]:
+    """Environment steps per second of training, and where the time goes.
+
+    Args:
+        skills: run folder or checkpoint of a skill module.
+        iterations: how many to measure, after as many to warm up.
+
+    Returns:
+        ``steps_per_s`` over all, median over the iterations, and the ``learning_share`` of it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        steps = 2 * iterations * AgentTrainingConfig.num_envs * AgentTrainingConfig.rollout_steps
+        # The residual at its full weight from the beginning: the most expensive case.
+        agent = AgentConfig(schedule=ResidualSchedule("linear", 0, 1))
+        config = AgentTrainingConfig(
+            "slippery_push", skills, folder, steps=steps, evaluate_every=steps, evaluation_episodes=1, agent=agent
+        )
+        train_agent(config, show_progress=False)
+        rows = [row for row in read_metrics(Path(folder)) if "train/steps_per_s" in row][iterations:]
+    return {name: statistics.median(row[f"train/{name}"] for row in rows) for name in ("steps_per_s", "learning_share")}
 
 
 def _evaluate(task: Task, config: AgentTrainingConfig, policy: SkillPolicy) -> dict[str, float]:

@@ -37,6 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--steps", type=int, default=1_000_000, help="control steps of the endurance run in all (default: 1000000)"
     )
+    parser.add_argument("--profile", default="fast", help="simulator profile of the endurance run (default: fast)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/bench"), help="folder for the JSON (default: runs/bench)"
     )
@@ -86,7 +87,16 @@ def _fidelity(options: argparse.Namespace) -> dict[str, Rows]:
 def _endurance(options: argparse.Namespace) -> dict[str, Rows]:
     from reskill_sim.bench import measure_endurance
 
-    return {"random actions in varied worlds, profile fast": measure_endurance(options.steps)}
+    title = f"random actions in varied worlds, profile {options.profile}"
+    return {title: measure_endurance(options.steps, options.profile)}
+
+
+def _agent(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_sim.agents import measure_training
+
+    if not options.skills:
+        raise ReskillError("bench agent trains on skills: give a skill module by --skills")
+    return {"training an agent on slippery_push, learning included": [measure_training(options.skills)]}
 
 
 def _with_data(options: argparse.Namespace, measure: Callable[[Path], dict[str, Rows]]) -> dict[str, Rows]:
@@ -150,6 +160,7 @@ _PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Rows]]] = {
     "sim": _sim,
     "fidelity": _fidelity,
     "endurance": _endurance,
+    "agent": _agent,
     "data": _data,
     "skills": _skills,
     "policy": _policy,

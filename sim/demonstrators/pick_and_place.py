@@ -24,7 +24,7 @@ from reskill_sim.tasks.pyramid_stack import LARGE_HALF_SIZE_M
 BESIDE_M = 0.02
 INSIDE_HEIGHT_M = 0.018
 HOLDING_M = 0.03
-PLACED_M = 0.015
+PLACED_M, PLACED_HEIGHT_M = 0.015, 0.02
 HOVER_M = 0.06
 # High enough to pass over the wall of a tray or another block: skills are learnt for more than an empty table.
 CARRY_M = 0.07
@@ -60,7 +60,7 @@ def _put_down(reading: Reading, goal: FloatArray) -> FloatArray:
     beside = np.abs(relative[:, :2]).max(axis=1) < BESIDE_M
     inside = beside & (np.abs(relative[:, 2]) < INSIDE_HEIGHT_M)
     holding = inside & (fingers < HOLDING_M)
-    placed = (distance < PLACED_M) & (np.abs(missing[:, 2]) < 0.01)
+    placed = (distance < PLACED_M) & (np.abs(missing[:, 2]) < PLACED_HEIGHT_M)
     opened = fingers > OPENED_M
 
     carry = missing.copy()

@@ -29,7 +29,8 @@ class Profile:
         slim: base, torso and head fixed, and of the robot only gripper and fingers collide.
         finger_condim: dimensions of friction at the fingers; 4 has torsion, 3 has not.
         weld_time_constant_s: of the constraint that pulls the gripper to where it is commanded [s].
-        action_gain: factor on the commanded displacement, which makes up for the coarser steps' slower tracking.
+        action_gain: factor on the commanded displacement, which makes up for how coarser steps track it.
+        blocked_action_gain: the same where the gripper is blocked, whose place is read anew after each control step.
         workspace_w: lower and upper corner of the box the commanded gripper place is kept in [m]; None for no box.
     """
 
@@ -39,6 +40,7 @@ class Profile:
     finger_condim: int = 4
     weld_time_constant_s: float = 0.02
     action_gain: float = 1.0
+    blocked_action_gain: float = 1.0
     workspace_w: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
 
@@ -48,13 +50,21 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("exact"),
-        Profile("fast", timestep_s=0.004, slim=True, action_gain=1.015, workspace_w=_TABLE_BOX),
+        Profile(
+            "fast",
+            timestep_s=0.004,
+            slim=True,
+            action_gain=1.015,
+            blocked_action_gain=0.985,
+            workspace_w=_TABLE_BOX,
+        ),
         Profile(
             "turbo",
             timestep_s=0.008,
             slim=True,
             finger_condim=3,
             weld_time_constant_s=0.019,
+            blocked_action_gain=0.94,
             workspace_w=_TABLE_BOX,
         ),
     )

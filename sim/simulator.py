@@ -138,7 +138,7 @@ class Simulator:
         self._models_by_scene: dict[int, mujoco.MjModel] = {}
         self.model = self._model_of(0)
         self._models = [self.model] * num_envs
-        self._workspace_w, self._action_gain = settings.workspace_w, settings.action_gain
+        self._workspace_w = settings.workspace_w
         start = start_state(self.model)
         self._substeps = round(task.spec.control_period_s / self.model.opt.timestep)
         self._layout = _RowLayout(self.model, task)
@@ -149,6 +149,7 @@ class Simulator:
         self._start_row = self._row_of(start)
         self._finger_qpos = np.array(self._joint_addresses(constants.FINGER_JOINTS)) + 1
         self._blocked = task.scene().gripper_blocked
+        self._action_gain = settings.blocked_action_gain if self._blocked else settings.action_gain
         self._actuated_qpos = np.array(self._joint_addresses(constants.FINGER_ACTUATORS)) + 1
         fixed = self._fixed_joints()
         self._moving = np.array([name not in fixed for name in constants.JOINT_NAMES])

@@ -62,23 +62,31 @@ def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _
     ]
 
 
-def measure_threads(num_envs: int = 64, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
+def measure_threads(batch_sizes: tuple[int, ...] = (64, 256), rounds: int = _ROUNDS) -> list[dict[str, Any]]:
     """Control steps per second of wall-clock time with one thread and with one per core, in turns.
 
     Returns:
-        One row per profile: ``one_per_s``, ``all_per_s`` and ``ratio``, medians over the rounds.
+        One row per profile and batch size: ``one_per_s`` and ``all_per_s``, of the fastest round of each, because other
+        work on the machine only ever takes away; and their ``ratio``.
     """
-    actions = _pick_and_place_actions(num_envs)
+    actions = _pick_and_place_actions(max(batch_sizes))
     cores = os.cpu_count() or 1
     rows = []
     for profile in PROFILES:
-        alone, shared = (_BatchStepper(profile, num_envs, actions, threads) for threads in (0, cores))
-        pairs = [[_STEPS * num_envs / _wall_s(stepper.run) for stepper in (alone, shared)] for _ in range(rounds)]
-        ratio = statistics.median(both / one for one, both in pairs)
-        one_per_s, all_per_s = (statistics.median(rates) for rates in zip(*pairs, strict=True))
-        rows.append(
-            {"profile": profile, "threads": cores, "one_per_s": one_per_s, "all_per_s": all_per_s, "ratio": ratio}
-        )
+        for size in batch_sizes:
+            steppers = [_BatchStepper(profile, size, actions[:, :size], threads) for threads in (0, cores)]
+            times_s = [[_wall_s(stepper.run) for stepper in steppers] for _ in range(rounds)]
+            one_per_s, all_per_s = (_STEPS * size / min(column) for column in zip(*times_s, strict=True))
+            rows.append(
+                {
+                    "profile": profile,
+                    "envs": size,
+                    "threads": cores,
+                    "one_per_s": one_per_s,
+                    "all_per_s": all_per_s,
+                    "ratio": all_per_s / one_per_s,
+                }
+            )
     return rows
 
 

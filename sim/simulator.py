@@ -263,7 +263,7 @@ class Simulator:
         else:
             self._rows[indices] = moved
         return StepResult(
-            self._observe(moved, indices),
+            self._observe(moved, situation, indices),
             self.task.reward(situation),
             success,
             terminated,
@@ -273,7 +273,7 @@ class Simulator:
 
     def observation(self) -> FloatArray:
         """(N, O) current observations."""
-        return self._observe(self._rows, None)
+        return self._observe(self._rows, self._situation(self._rows), None)
 
     # ------------------------------------------------------------------ what can be read
 
@@ -285,7 +285,7 @@ class Simulator:
     @property
     def perceived_frame(self) -> SensorFrame:
         """Current sensor values of all environments as a robot perceives them: objects late and noisy if so varied."""
-        return self._perceived_frames(self._rows, None)[0]
+        return self._perceive(self._rows, self._situation(self._rows), None)[0]
 
     @property
     def scene_numbers(self) -> IntArray:
@@ -431,7 +431,8 @@ class Simulator:
         elapsed = after[:, self._layout.time] - before[:, self._layout.time]
         restarted = np.abs(elapsed - self.task.spec.control_period_s) > 1e-6
         state = after[:, self._layout.physics]
-        return restarted | ~np.isfinite(state).all(axis=1) | (np.abs(state) > _HUGE).any(axis=1)
+        # Of what is not a number, this is not true either.
+        return restarted | ~(np.abs(state) <= _HUGE).all(axis=1)
 
     def _note_divergence(self, rows: FloatArray, actions: FloatArray) -> None:
         layout = self._layout
@@ -456,17 +457,19 @@ class Simulator:
             self._size[rows[:, layout.scene][:, 0].astype(int)],
         )
 
-    def _observe(self, rows: FloatArray, indices: IntArray | None) -> FloatArray:
-        return self._builder.build(*self._perceived_frames(rows, indices))
+    def _observe(self, rows: FloatArray, situation: Situation, indices: IntArray | None) -> FloatArray:
+        return self._builder.build(*self._perceive(rows, situation, indices))
 
-    def _perceived_frames(self, rows: FloatArray, indices: IntArray | None) -> tuple[SensorFrame, SensorFrame]:
+    def _perceive(
+        self, rows: FloatArray, situation: Situation, indices: IntArray | None
+    ) -> tuple[SensorFrame, SensorFrame]:
         """Sensors now and one control step ago, as they are perceived: the robot as it is, objects as varied."""
+        if not self.task.variation.perceives_otherwise:
+            return situation.now, situation.before
         layout, count, goal = self._layout, len(rows), rows[:, self._layout.goal]
         now = self._readings(rows)
         known = np.concatenate([now[:, None], rows[:, layout.history].reshape(count, -1, now.shape[1])], axis=1)
         frames = [self._to_frame(known[:, age], goal) for age in (0, 1)]
-        if known.shape[1] == 2 and not self._noisy:
-            return frames[0], frames[1]
         delay = rows[:, layout.delays][:, 0].astype(int)
         step = rows[:, layout.step][:, 0].astype(int)
         noise = self._noise if indices is None else self._noise[indices]
@@ -522,4 +525,6 @@ class Simulator:
 
 def _pushed(queue: FloatArray, newest: FloatArray) -> FloatArray:
     """(n, K) a queue with a new entry in front and its oldest one gone; an empty queue stays empty."""
+    if queue.shape[1] <= newest.shape[1]:
+        return newest[:, : queue.shape[1]]
     return np.concatenate([newest, queue], axis=1)[:, : queue.shape[1]]

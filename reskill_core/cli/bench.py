@@ -73,7 +73,7 @@ def _sim(options: argparse.Namespace) -> dict[str, Rows]:
 
     return {
         "control steps per CPU-second, pick-and-place, in turns with the stock environment": measure_stepping(),
-        "control steps per second, 64 environments, one thread and one per core in turns": measure_threads(),
+        "control steps per second, one thread and one per core in turns, the fastest round of each": measure_threads(),
         "collecting block demonstrations, workers' start included": [measure_collecting()],
     }
 

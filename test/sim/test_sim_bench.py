@@ -40,4 +40,4 @@ def test_rates_are_told_for_every_profile_and_size() -> None:
         (name, size) for name in PROFILES for size in (1, 2)
     ]
     assert rows[0]["ratio_to_stock"] == pytest.approx(1.0)
-    assert [row["profile"] for row in measure_threads(4, rounds=1)] == list(PROFILES)
+    assert [row["profile"] for row in measure_threads((4,), rounds=1)] == list(PROFILES)

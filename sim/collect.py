@@ -29,8 +29,8 @@ from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 from reskill_sim.variation import NOMINAL, Variation
 
-# Environments stepped together in a worker; more gain nothing.
-BATCH = 32
+# Environments stepped together in a worker: whole shards of the usual size at once, so that few steps are for few.
+BATCH = 128
 _PROVENANCE = "collection"
 
 

@@ -1,4 +1,4 @@
-"""Skill VAEs to and from the tensors of a checkpoint."""
+"""Models and optimisers to and from the arrays of a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import CheckpointError
@@ -15,13 +16,15 @@ from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.features import FeatureMap
 from reskill_core.models.skill_vae import SkillVae
 
+_OPTIMISER = "optimiser/"
 
-def state_arrays(model: SkillVae) -> dict[str, NDArray[Any]]:
+
+def state_arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
     """A model's parameters and buffers by name, as arrays of their own."""
     return {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
 
 
-def load_state_arrays(model: SkillVae, weights: Mapping[str, NDArray[Any]]) -> None:
+def load_state_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
     """Inverse of :func:`state_arrays`.
 
     Raises:
@@ -31,6 +34,26 @@ def load_state_arrays(model: SkillVae, weights: Mapping[str, NDArray[Any]]) -> N
         model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
     except RuntimeError as error:
         raise CheckpointError(f"weights do not fit the model: {error}") from error
+
+
+def optimiser_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, NDArray[Any]]:
+    """An optimiser's state of each parameter of a model, by name."""
+    return {
+        f"{_OPTIMISER}{name}/{key}": value.detach().numpy().copy()
+        for name, parameter in model.named_parameters()
+        for key, value in optimiser.state[parameter].items()
+    }
+
+
+def load_optimiser_arrays(
+    model: nn.Module, optimiser: torch.optim.Optimizer, arrays: Mapping[str, NDArray[Any]]
+) -> None:
+    """Inverse of :func:`optimiser_arrays`; entries of other owners are left alone."""
+    parameters = dict(model.named_parameters())
+    for path, array in arrays.items():
+        if path.startswith(_OPTIMISER):
+            name, key = path.removeprefix(_OPTIMISER).rsplit("/", 1)
+            optimiser.state[parameters[name]][key] = torch.from_numpy(np.array(array))
 
 
 def torch_model(config: SkillModelConfig, features: FeatureMap, action_dim: int, checkpoint: Checkpoint) -> SkillVae:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reskill_core.errors import TrainingError
+from reskill_core.models.io import load_optimiser_arrays, load_state_arrays, optimiser_arrays, state_arrays
 from reskill_core.models.networks import Mlp
 from reskill_core.rl.config import PpoConfig
 from reskill_core.runtime.networks import Mlp as NumpyMlp
@@ -21,7 +22,6 @@ FloatArray = NDArray[np.float32]
 T = TypeVar("T")
 
 ACTOR, CRITIC, LOG_STD = "actor", "critic", "log_std"
-_OPTIMISER = "optimiser/"
 
 
 @dataclass(frozen=True)
@@ -157,23 +157,14 @@ class Ppo:
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Parameters by name."""
-        return {name: tensor.detach().numpy().copy() for name, tensor in self.model.state_dict().items()}
+        return state_arrays(self.model)
 
     def state(self) -> dict[str, Any]:
         """Optimiser and random stream, to continue from exactly; the weights are not in it."""
-        arrays = {
-            f"{_OPTIMISER}{name}/{key}": value.detach().numpy().copy()
-            for name, parameter in self.model.named_parameters()
-            for key, value in self._optimiser.state[parameter].items()
-        }
-        return {"rng": self._rng.bit_generator.state, **arrays}
+        return {"rng": self._rng.bit_generator.state, **optimiser_arrays(self.model, self._optimiser)}
 
     def restore(self, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`weights` and :meth:`state`."""
-        self.model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+        load_state_arrays(self.model, weights)
         self._rng.bit_generator.state = state["rng"]
-        parameters = dict(self.model.named_parameters())
-        for path, array in state.items():
-            if path.startswith(_OPTIMISER):
-                name, key = path.removeprefix(_OPTIMISER).rsplit("/", 1)
-                self._optimiser.state[parameters[name]][key] = torch.from_numpy(np.array(array))
+        load_optimiser_arrays(self.model, self._optimiser, state)

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reskill_core.errors import TrainingError
+from reskill_core.models.io import load_optimiser_arrays, optimiser_arrays
 from reskill_core.models.skill_vae import SkillLosses, SkillVae
 from reskill_core.training.config import OptimiserConfig
 
 FloatArray = NDArray[np.float32]
 
-_OPTIMISER = "optimiser/"
 _NOISE_RNG = "noise_rng"
 _VALIDATION_BATCH = 1024
 
@@ -119,21 +119,15 @@ class SkillLearner:
 
     def state(self) -> dict[str, Any]:
         """Optimiser and random stream as arrays by name, to continue from exactly; the model is not in it."""
-        arrays = {
-            f"{_OPTIMISER}{name}/{key}": value.detach().numpy().copy()
-            for name, parameter in self.model.named_parameters()
-            for key, value in self._optimiser.state[parameter].items()
+        return {
+            _NOISE_RNG: self._noise_rng.get_state().numpy().copy(),
+            **optimiser_arrays(self.model, self._optimiser),
         }
-        return {_NOISE_RNG: self._noise_rng.get_state().numpy().copy(), **arrays}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state`; entries of other owners are left alone."""
         self._noise_rng.set_state(torch.from_numpy(np.array(state[_NOISE_RNG])))
-        parameters = dict(self.model.named_parameters())
-        for path, array in state.items():
-            if path.startswith(_OPTIMISER):
-                name, key = path.removeprefix(_OPTIMISER).rsplit("/", 1)
-                self._optimiser.state[parameters[name]][key] = torch.from_numpy(np.array(array))
+        load_optimiser_arrays(self.model, self._optimiser, state)
 
 
 def learning_rate_factor(config: OptimiserConfig, step: int, steps: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import reskill_core
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.errors import CheckpointError
@@ -145,6 +147,8 @@ def test_a_run_leaves_an_agent_that_acts_as_it_was_evaluated(skills: Path, tmp_p
     assert result.steps == 4 * ENVS * 20
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert sum("train/steps_per_s" in row for row in rows) == 4
+    glossary = (Path(reskill_core.__file__).parent / "README.md").read_text().split("## The agent")[1].split("\n## ")[0]
+    assert {tag for row in rows for tag in row if tag != "step"} == set(re.findall(r"`(\w+/\w+)`", glossary))
     evaluations = [row for row in rows if "evaluation/return" in row]
     assert [row["step"] for row in evaluations] == [240, 480]
     assert (tmp_path / "plots" / "returns.png").stat().st_size > 1000

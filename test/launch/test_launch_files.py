@@ -91,7 +91,7 @@ def test_failure_of_a_required_node_ends_and_fails_the_launch(launched: Start) -
 @pytest.mark.parametrize(
     ("graph", "argument", "message"),
     [
-        ("collect", "task:=blok", "Valid options are: ['block', 'hook']"),
+        ("collect", "task:=blok", "Valid options are: ['block', 'hook', "),
         ("collect", "episodes:=-1", "episodes"),
         ("policy", "task:=block", "skills: is required"),
         ("replay", "skills:=somewhere", "bag: is required"),

@@ -86,9 +86,9 @@ def test_equals_the_installed_fetch_environments(env_id: str, kind: str, blocked
             gaps[seed] = max(gaps[seed], *(np.abs(mine - stocks).max() for mine, stocks in compared))
             velocity_gaps.append(ours[0, spec.slice("gripper_displacement")] - theirs[20:23])
     # A state that can be restored does not hold where the solver started from, which is worth 1e-13 a step; a block
-    # that random actions throw about may multiply that.
+    # that falls or tumbles may multiply that, in one episode in forty.
     assert np.sort(gaps)[:-1].max() < 1e-9
-    assert gaps.max() < (1e-9 if scripted else 1e-6)
+    assert gaps.max() < 1e-6
     # Theirs is the velocity at the end of the control step times its duration, ours the distance moved in it: the
     # same but for the acceleration within the step.
     assert np.sqrt(np.mean(np.square(velocity_gaps))) < 0.006

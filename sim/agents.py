@@ -13,6 +13,7 @@ from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
 from reskill_core.training.metrics import read_metrics
 from reskill_sim.evaluation import evaluate_policy
+from reskill_sim.evaluation.rollouts import with_places
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 from reskill_sim.tasks.base import Task
@@ -56,9 +57,6 @@ def measure_training(skills: str, iterations: int = 20) -> dict[str, float]:
 
 
 def _evaluate(task: Task, config: AgentTrainingConfig, policy: SkillPolicy) -> dict[str, float]:
-    def make_actor(num_envs: int) -> SkillPolicy:
-        policy.reset([0] * num_envs)
-        return policy
-
+    make_actor = partial(with_places, policy)
     found = evaluate_policy(task, make_actor, "agent", config.evaluation_episodes, config.profile, config.threads)
     return {"return": found.episode_return.mean, "success": found.success.mean}

@@ -77,7 +77,6 @@ class _Progress:
     """Where a run stands; steps are environment steps."""
 
     step: int = 0
-    iteration: int = 0
     next_evaluation: int = 0
     best_step: int = 0
     best_evaluation: dict[str, float] = field(default_factory=dict)
@@ -165,7 +164,6 @@ class AgentTrainer:
         acted_s = time.perf_counter()
         row = self._learn(collected)
         progress.step += config.rollout_steps * config.num_envs
-        progress.iteration += 1
         duration_s = time.perf_counter() - started_s
         progress.trained_s += duration_s
         episodes = collected.episodes

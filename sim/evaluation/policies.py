@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import TaskSpec
 from reskill_sim.demonstrators import make_demonstrator, make_fast_script
 from reskill_sim.episodes import Actor, IntArray, run_episodes
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED, UniformActor, plain_action
+from reskill_sim.evaluation.rollouts import EVALUATION_SEED, UniformActor, plain_action, with_places
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 from reskill_sim.tasks.base import Task
@@ -52,17 +52,13 @@ class ZeroActor:
 
 def _prior(task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint]) -> Actor:
     skills = [checkpoint for checkpoint in checkpoints if checkpoint.kind == SKILL_MODULE_KIND]
-    policy = SkillPolicy(SkillModule(_fitting(skills, task, "prior", "skill module")))
-    policy.reset([0] * num_envs)
-    return policy
+    return with_places(SkillPolicy(SkillModule(_fitting(skills, task, "prior", "skill module"))), num_envs)
 
 
 def _agent(task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint]) -> Actor:
     agents = [checkpoint for checkpoint in checkpoints if checkpoint.kind == AGENT_KIND]
     mine = [checkpoint for checkpoint in agents if checkpoint.task.name == task.name]
-    policy = agent_policy(_fitting([*mine, *agents], task, "agent", "agent"))
-    policy.reset([0] * num_envs)
-    return policy
+    return with_places(agent_policy(_fitting([*mine, *agents], task, "agent", "agent")), num_envs)
 
 
 def _fitting(checkpoints: Sequence[Checkpoint], task: TaskSpec, policy: str, what: str) -> Checkpoint:
@@ -121,7 +117,7 @@ class PolicyEvaluationConfig:
     out: str = "runs/evaluation/policies"
     episodes: int = 200
     profile: str = "exact"
-    variation: Variation = field(default=NOMINAL)
+    variation: Variation = NOMINAL
     threads: int = 2
 
     def violations(self) -> list[str]:

@@ -82,7 +82,11 @@ def actor_of(source: str, module: SkillModule, num_envs: int) -> Actor:
     """Who rolls out: the skills sampled from the ``prior`` or from N(0, I), or ``uniform`` random actions."""
     if source == "uniform":
         return UniformActor(module.task_spec, num_envs)
-    policy = SkillPolicy(module, latent_source="prior" if source == "prior" else "standard_normal")
+    return with_places(SkillPolicy(module, latent_source="prior" if source == "prior" else "standard_normal"), num_envs)
+
+
+def with_places(policy: SkillPolicy, num_envs: int) -> SkillPolicy:
+    """The policy, ready to be reset place by place for N environments."""
     policy.reset([0] * num_envs)
     return policy
 

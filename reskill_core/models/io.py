@@ -37,11 +37,11 @@ def load_state_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> 
 
 
 def optimiser_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, NDArray[Any]]:
-    """An optimiser's state of each parameter of a model, by name."""
+    """An optimiser's state of each parameter that it shares with a model, by name."""
     return {
         f"{_OPTIMISER}{name}/{key}": value.detach().numpy().copy()
         for name, parameter in model.named_parameters()
-        for key, value in optimiser.state[parameter].items()
+        for key, value in optimiser.state.get(parameter, {}).items()
     }
 
 
@@ -49,10 +49,11 @@ def load_optimiser_arrays(
     model: nn.Module, optimiser: torch.optim.Optimizer, arrays: Mapping[str, NDArray[Any]]
 ) -> None:
     """Inverse of :func:`optimiser_arrays`; entries of other owners are left alone."""
-    parameters = dict(model.named_parameters())
+    mine = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    parameters = {name: parameter for name, parameter in model.named_parameters() if id(parameter) in mine}
     for path, array in arrays.items():
-        if path.startswith(_OPTIMISER):
-            name, key = path.removeprefix(_OPTIMISER).rsplit("/", 1)
+        name, _, key = path.removeprefix(_OPTIMISER).rpartition("/")
+        if path.startswith(_OPTIMISER) and name in parameters:
             optimiser.state[parameters[name]][key] = torch.from_numpy(np.array(array))
 
 

@@ -16,10 +16,11 @@ class PpoConfig:
         discount: of rewards, per control step; a decision that lasts d steps discounts what follows by its d-th power.
         trace: lambda of the advantage estimate, per decision.
         clip: how far the probability ratio may leave 1 before it earns nothing more.
-        learning_rate: of actor and critic.
+        learning_rate: of the actor.
+        critic_learning_rate: of the critic; None learns as fast as the actor.
         epochs: passes over the experience of an iteration.
         minibatch: decisions per update.
-        target_kl: passes end once the policy has moved this far from the one that acted [nats].
+        target_kl: the actor's passes end once it has moved this far from the policy that acted [nats].
         std: standard deviation of actions before training.
         min_std: smallest standard deviation.
         entropy: weight of the entropy bonus.
@@ -31,6 +32,7 @@ class PpoConfig:
     trace: float = 0.95
     clip: float = 0.2
     learning_rate: float = 1e-3
+    critic_learning_rate: float | None = None
     epochs: int = 10
     minibatch: int = 128
     target_kl: float = 0.05

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -66,6 +66,8 @@ class ActorCritic(nn.Module):
 class Ppo:
     """One level of the agent.
 
+    Actor and critic share nothing, so that they may learn side by side in two threads.
+
     Args:
         actor_dim: entries I of the actor's input.
         critic_dim: entries C of the critic's input.
@@ -79,8 +81,12 @@ class Ppo:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.model = ActorCritic(actor_dim, critic_dim, action_dim, config)
-        self._rng = np.random.default_rng([seed, 2])
-        self._optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, eps=1e-5)
+        self._learners = {
+            ACTOR: _Learner([*self.model.actor.parameters(), self.model.log_std], config.learning_rate, [seed, 2]),
+            CRITIC: _Learner(
+                list(self.model.critic.parameters()), config.critic_learning_rate or config.learning_rate, [seed, 4]
+            ),
+        }
 
     # ------------------------------------------------------------------ acting
 
@@ -98,60 +104,71 @@ class Ppo:
     # ------------------------------------------------------------------ learning
 
     def update(self, experience: Experience[FloatArray]) -> dict[str, float]:
-        """Learn from what the current policy did.
+        """Learn from what the current policy did: :meth:`learn_actor`, then :meth:`learn_critic`."""
+        return self.learn_actor(experience) | self.learn_critic(experience)
+
+    def learn_actor(self, experience: Experience[FloatArray]) -> dict[str, float]:
+        """Improve the policy, in passes over the experience until it has moved away from the one that acted.
 
         Returns:
-            ``kl`` to the policy that acted, share of ``clipped`` decisions, ``value_loss``, ``std`` of actions,
-            ``explained`` share of the targets' variance before the update, and ``passes`` over the experience.
+            ``kl`` to the policy that acted and share of ``clipped`` decisions in the last pass, ``passes``, and ``std``
+            of actions.
 
         Raises:
             TrainingError: a loss is not finite.
         """
-        before = self.values(experience.critic_input)
-        variance = float(np.var(experience.target))
-        explained = 1.0 - float(np.var(experience.target - before)) / max(variance, 1e-12)
-        tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in vars(experience).values()]
-        passes, epoch = 0, [{"kl": 0.0}]
-        for _ in range(self.config.epochs):
-            epoch = [
-                self._step(Experience(*(tensor[chosen] for tensor in tensors)))
-                for chosen in self._minibatches(len(experience.action))
-            ]
+        config, learner = self.config, self._learners[ACTOR]
+        columns = _tensors(experience.actor_input, experience.action, experience.log_prob, experience.advantage)
+        passes, kl, clipped = 0, 0.0, 0.0
+        for _ in range(config.epochs):
+            moved = []
+            for batch in learner.minibatches(columns, config.minibatch):
+                gain, log_ratio = self._gain(*batch)
+                learner.descend(-gain, "gain", config.gradient_norm)
+                with torch.no_grad():
+                    self.model.log_std.clamp_(min=math.log(config.min_std))
+                moved.append(log_ratio.detach())
             passes += 1
-            if np.mean([row["kl"] for row in epoch]) > self.config.target_kl:
-                break
-        metrics = {name: float(np.mean([row[name] for row in epoch])) for name in epoch[0]}
-        std = float(self.model.log_std.detach().exp().mean())
-        return {**metrics, "std": std, "explained": explained, "passes": float(passes)}
-
-    def _minibatches(self, count: int) -> Iterator[Tensor]:
-        order = torch.from_numpy(self._rng.permutation(count))
-        # What is left over at the end would make a batch of its own size; it comes up in another pass.
-        whole = max(count // self.config.minibatch, 1)
-        yield from order[: whole * self.config.minibatch].split(self.config.minibatch)
-
-    def _step(self, batch: Experience[Tensor]) -> dict[str, float]:
-        config = self.config
-        log_ratio = self.model.log_prob(self.model.actor(batch.actor_input), batch.action) - batch.log_prob
-        ratio = log_ratio.exp()
-        advantage = (batch.advantage - batch.advantage.mean()) / (batch.advantage.std() + 1e-8)
-        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-        gain = torch.minimum(ratio * advantage, clipped * advantage).mean() + config.entropy * self.model.log_std.sum()
-        value_loss = (self.model.critic(batch.critic_input)[..., 0] - batch.target).square().mean()
-        loss = value_loss - gain
-        if not math.isfinite(loss.item()):
-            raise TrainingError(f"the loss is not finite: gain {gain.item()}, value loss {value_loss.item()}")
-        self._optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.actor.parameters(), config.gradient_norm)
-        nn.utils.clip_grad_norm_(self.model.critic.parameters(), config.gradient_norm)
-        self._optimiser.step()
-        with torch.no_grad():
-            self.model.log_std.clamp_(min=math.log(config.min_std))
+            log_ratios = torch.cat(moved)
+            ratios = log_ratios.exp()
             # Never negative, and of little variance (Schulman, "Approximating KL divergence", 2020).
-            kl = (ratio - 1 - log_ratio).mean().item()
-            share = ((ratio - 1).abs() > config.clip).float().mean().item()
-        return {"kl": kl, "clipped": share, "value_loss": value_loss.item()}
+            kl = float((ratios - 1 - log_ratios).mean())
+            clipped = float(((ratios - 1).abs() > config.clip).float().mean())
+            if kl > config.target_kl:
+                break
+        std = float(self.model.log_std.detach().exp().mean())
+        return {"kl": kl, "clipped": clipped, "passes": float(passes), "std": std}
+
+    def learn_critic(self, experience: Experience[FloatArray]) -> dict[str, float]:
+        """Improve the estimate of values.
+
+        Returns:
+            ``value_loss`` in the last pass, and ``explained`` share of the targets' variance before the first.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        config, learner = self.config, self._learners[CRITIC]
+        before = self.values(experience.critic_input)
+        explained = 1.0 - float(np.var(experience.target - before)) / max(float(np.var(experience.target)), 1e-12)
+        columns = _tensors(experience.critic_input, experience.target)
+        losses: list[float] = []
+        for _ in range(config.epochs):
+            losses = []
+            for inputs, target in learner.minibatches(columns, config.minibatch):
+                loss = (self.model.critic(inputs)[..., 0] - target).square().mean()
+                losses.append(learner.descend(loss, "value loss", config.gradient_norm))
+        return {"value_loss": float(np.mean(losses)), "explained": explained}
+
+    def _gain(self, inputs: Tensor, action: Tensor, log_prob: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        """What is to be maximised, and (B,) log ratios to the policy that acted."""
+        config = self.config
+        log_ratio = self.model.log_prob(self.model.actor(inputs), action) - log_prob
+        ratio = log_ratio.exp()
+        scaled = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+        gain = torch.minimum(ratio * scaled, clipped * scaled).mean() + config.entropy * self.model.log_std.sum()
+        return gain, log_ratio
 
     # ------------------------------------------------------------------ keeping
 
@@ -161,10 +178,53 @@ class Ppo:
 
     def state(self) -> dict[str, Any]:
         """Optimiser and random stream, to continue from exactly; the weights are not in it."""
-        return {"rng": self._rng.bit_generator.state, **optimiser_arrays(self.model, self._optimiser)}
+        state: dict[str, Any] = {}
+        for name, learner in self._learners.items():
+            state[f"{name}_rng"] = learner.rng.bit_generator.state
+            state |= optimiser_arrays(self.model, learner.optimiser)
+        return state
 
     def restore(self, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`weights` and :meth:`state`."""
         load_state_arrays(self.model, weights)
-        self._rng.bit_generator.state = state["rng"]
-        load_optimiser_arrays(self.model, self._optimiser, state)
+        for name, learner in self._learners.items():
+            learner.rng.bit_generator.state = state[f"{name}_rng"]
+            load_optimiser_arrays(self.model, learner.optimiser, state)
+
+
+class _Learner:
+    """Gradient descent on some of the parameters, with minibatches of its own.
+
+    Args:
+        parameters: that learn.
+        learning_rate: of Adam.
+        seed: of the minibatches.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], learning_rate: float, seed: Sequence[int]) -> None:
+        self._parameters = parameters
+        self.rng = np.random.default_rng(seed)
+        self.optimiser = torch.optim.Adam(parameters, lr=learning_rate, eps=1e-5, fused=True)
+
+    def minibatches(self, columns: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor, ...]]:
+        """One pass over rows of the columns in random order."""
+        order = torch.from_numpy(self.rng.permutation(len(columns[0])))
+        # What is left over at the end would make a batch of its own size; it comes up in another pass.
+        whole = max(len(order) // size, 1)
+        shuffled = [column[order[: whole * size]] for column in columns]
+        yield from zip(*(column.split(size) for column in shuffled), strict=True)
+
+    def descend(self, loss: Tensor, name: str, gradient_norm: float) -> float:
+        """Take a step down a loss; returns its value."""
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(f"the {name} is not finite: {value}")
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._parameters, gradient_norm)
+        self.optimiser.step()
+        return value
+
+
+def _tensors(*arrays: FloatArray) -> list[Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]

@@ -12,7 +12,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +181,19 @@ class AgentTrainer:
         }
 
     def _learn(self, collected: Collected) -> dict[str, float]:
+        jobs: list[tuple[str, Callable[[], dict[str, float]]]] = []
+        for prefix, level, experience in (
+            (HIGH_LEVEL, self._high, collected.high_level),
+            (LOW_LEVEL, self._low, collected.low_level),
+        ):
+            if level is not None and experience is not None:
+                jobs.append((prefix, partial(level.learn_actor, experience)))
+                jobs.append((prefix, partial(level.learn_critic, experience)))
+        # The longest first: those of the low level, which decides more often.
+        jobs.reverse()
         try:
-            row = {f"high_level/{name}": value for name, value in self._high.update(collected.high_level).items()}
-            if self._low is not None and collected.low_level is not None:
-                row |= {f"low_level/{name}": value for name, value in self._low.update(collected.low_level).items()}
+            with ThreadPoolExecutor(max(self.config.threads, 1)) as pool:
+                learnt = list(pool.map(lambda job: job[1](), jobs))
         except TrainingError as error:
             folder = self.folder / run_folder.NOT_FINITE_FOLDER
             atomic_write_json(folder / "report.json", {"step": self._progress.step, "error": str(error)})
@@ -190,7 +201,11 @@ class AgentTrainer:
                 f"step {self._progress.step}: {error}. The last good checkpoint remains in {self.folder}; lower the "
                 "learning_rate of the level"
             ) from error
-        return row
+        return {
+            f"{prefix.rstrip('.')}/{name}": value
+            for (prefix, _), metrics in zip(jobs, learnt, strict=True)
+            for name, value in metrics.items()
+        }
 
     def _judge(self, logger: MetricsLogger) -> None:
         progress = self._progress

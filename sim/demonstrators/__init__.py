@@ -1,7 +1,8 @@
 """Scripted controllers: demonstrators for collecting data, disturbed by seeded noise, and the fastest scripts.
 
 A controller is a function from named observation slices to clean actions; it keeps no state, so that what it does
-can be learnt from what it sees. A new demonstrator is one file in this folder and one line in ``CONTROLLERS``.
+can be learnt from what it sees. In which manner it does so may be drawn for each episode: what varies in the
+demonstrations is what a skill's latent tells apart, and so what a learner can choose between later. A new demonstrator is one file in this folder and one line in ``CONTROLLERS``.
 
 On the tasks that are learnt with rewards, two scripts bracket what a learner can be expected to reach: the
 demonstrators, as they are for collecting data, are the floor, and ``FAST_SCRIPTS``, tuned to each task's reward, are
@@ -21,7 +22,7 @@ from reskill_core.seeding import episode_rng
 from reskill_core.spec import TaskSpec
 from reskill_sim.demonstrators.fast import FAST_SCRIPTS
 from reskill_sim.demonstrators.hook import hook
-from reskill_sim.demonstrators.motions import Controller, Reading
+from reskill_sim.demonstrators.motions import MANNER_DIM, Controller, Reading
 from reskill_sim.demonstrators.noise import smooth_noise
 from reskill_sim.demonstrators.pick_and_place import pick_and_place, pick_and_put_away, pick_and_stack
 from reskill_sim.demonstrators.push import push
@@ -78,6 +79,7 @@ class Demonstrator:
         self._choice = np.zeros(num_envs, dtype=np.int64)
         self._step = np.zeros(num_envs, dtype=np.int64)
         self._noise = np.zeros((num_envs, task.horizon, 3))
+        self._manner = np.zeros((num_envs, MANNER_DIM))
         self.noise_scale = np.zeros(num_envs)
 
     def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> None:
@@ -88,17 +90,17 @@ class Demonstrator:
             self._choice[index] = rng.integers(len(self._names))
             self.noise_scale[index] = rng.uniform(*self._noise_range)
             self._noise[index] = self.noise_scale[index] * smooth_noise(rng, self.task.horizon, 3)
+            self._manner[index] = rng.uniform(size=MANNER_DIM)
             self._step[index] = 0
 
     def act(self, observation: NDArray[np.float64], indices: Sequence[int] | IntArray | None = None) -> SkillAction:
         """Answer observations (n, O) of the episodes ``indices`` (all by default)."""
         chosen = np.arange(len(self._choice)) if indices is None else np.asarray(indices)
-        reading = Reading(self.task.obs, observation)
-        clean = np.zeros((len(reading), self.task.action.dim))
+        clean = np.zeros((len(chosen), self.task.action.dim))
         for number, controller in enumerate(self._controllers):
             mine = self._choice[chosen] == number
             if mine.any():
-                clean[mine] = controller(Reading(self.task.obs, observation[mine]))
+                clean[mine] = controller(Reading(self.task.obs, observation[mine], self._manner[chosen[mine]]))
         residual = np.zeros_like(clean, dtype=np.float32)
         # An episode that is let run beyond its horizon meets the same noise again.
         residual[:, :3] = self._noise[chosen, self._step[chosen] % self.task.horizon]

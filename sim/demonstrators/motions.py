@@ -19,17 +19,33 @@ OPEN, HOLD, CLOSE = 1.0, 0.0, -1.0
 OPENED_M = 0.04
 
 
-class Reading:
-    """Named slices of a batch of observations."""
+# How many numbers say in which manner an episode is demonstrated.
+MANNER_DIM = 2
 
-    def __init__(self, spec: ObsSpec, observation: FloatArray) -> None:
+
+class Reading:
+    """Named slices of a batch of observations, and in which manner each episode is to be demonstrated.
+
+    Args:
+        spec: layout of the observations.
+        observation: (N, O).
+        manner: (N, MANNER_DIM) numbers in [0, 1], constant over an episode, that a controller may use to do things now
+            this way, now that way; its middle by default.
+    """
+
+    def __init__(self, spec: ObsSpec, observation: FloatArray, manner: FloatArray | None = None) -> None:
         self._spec, self._observation = spec, spec.check(observation)
+        self._manner = np.full((len(observation), MANNER_DIM), 0.5) if manner is None else manner
 
     def __getitem__(self, name: str) -> FloatArray:
         return self._observation[:, self._spec.slice(name)]
 
     def __len__(self) -> int:
         return len(self._observation)
+
+    def drawn(self, index: int, low: float, high: float) -> FloatArray:
+        """(N,) values between two bounds, by an entry of the manner."""
+        return low + (high - low) * self._manner[:, index]
 
 
 # (N, 4) clean actions from named observation slices.

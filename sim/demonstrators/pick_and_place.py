@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from reskill_sim.constants import CONTROL_PERIOD_S
 from reskill_sim.demonstrators.motions import (
     CLOSE,
     HOLD,
@@ -13,6 +14,7 @@ from reskill_sim.demonstrators.motions import (
     Reading,
     above,
     command,
+    displacement,
     first_match,
     towards,
 )
@@ -26,8 +28,12 @@ INSIDE_HEIGHT_M = 0.018
 HOLDING_M = 0.03
 PLACED_M, PLACED_HEIGHT_M = 0.015, 0.02
 HOVER_M = 0.06
-# High enough to pass over the wall of a tray or another block: skills are learnt for more than an empty table.
+GRAVITY_M_S2 = 9.81
+# High enough to pass over the wall of a tray or another block.
 CARRY_M = 0.07
+# Skills are learnt for more than an empty table: demonstrations carry blocks at any of these heights, and let go of
+# them from up to some height over their place.
+CARRY_RANGE_M, RELEASE_RANGE_M = (0.03, 0.12), (PLACED_HEIGHT_M, 0.1)
 RETREAT_M = 0.1
 # From the goal of the task with the tray to the centre of a block that rests on the tray's floor.
 TRAY_HEIGHT_M = TRAY_FLOOR_M + HALF_SIZE_M - GOAL_POS_W[2]
@@ -36,8 +42,9 @@ STACK_HEIGHT_M = LARGE_HALF_SIZE_M + HALF_SIZE_M
 
 
 def pick_and_place(reading: Reading) -> FloatArray:
-    """(N, 4) actions that put the block down at the goal."""
-    return _put_down(reading, reading["goal_position"])
+    """(N, 4) actions that put the block down at the goal, or drop it there, as the manner has it."""
+    carry_m, release_m = reading.drawn(0, *CARRY_RANGE_M), reading.drawn(1, *RELEASE_RANGE_M)
+    return _put_down(reading, reading["goal_position"], carry_m, release_m)
 
 
 def pick_and_put_away(reading: Reading) -> FloatArray:
@@ -50,21 +57,36 @@ def pick_and_stack(reading: Reading) -> FloatArray:
     return _put_down(reading, above(reading["goal_position"], STACK_HEIGHT_M))
 
 
-def _put_down(reading: Reading, goal: FloatArray) -> FloatArray:
-    """(N, 4) actions of a state machine whose state is read off the observation alone."""
+def _put_down(
+    reading: Reading,
+    goal: FloatArray,
+    carry_m: float | FloatArray = CARRY_M,
+    release_m: float | FloatArray = PLACED_HEIGHT_M,
+) -> FloatArray:
+    """(N, 4) actions of a state machine whose state is read off the observation alone.
+
+    Args:
+        reading: the observations.
+        goal: (N, 3) where the block's centre is to rest [m].
+        carry_m: height over the goal at which it is carried [m].
+        release_m: height over the goal up to which it is let go [m].
+    """
     block, relative = reading["block_position"], reading["block_relative_position"]
     fingers = reading["finger_position"].mean(axis=1)
     missing = goal - block
     distance = np.linalg.norm(missing[:, :2], axis=1)
+    # A block that is let go of on the move flies on while it falls.
+    fall_steps = np.sqrt(2 * np.maximum(-missing[:, 2:], 0.0) / GRAVITY_M_S2) / CONTROL_PERIOD_S
+    will_miss = np.linalg.norm(missing[:, :2] - fall_steps * displacement(reading, "block")[:, :2], axis=1)
 
     beside = np.abs(relative[:, :2]).max(axis=1) < BESIDE_M
     inside = beside & (np.abs(relative[:, 2]) < INSIDE_HEIGHT_M)
     holding = inside & (fingers < HOLDING_M)
-    placed = (distance < PLACED_M) & (np.abs(missing[:, 2]) < PLACED_HEIGHT_M)
+    placed = (will_miss < PLACED_M) & (np.abs(missing[:, 2]) < release_m)
     opened = fingers > OPENED_M
 
     carry = missing.copy()
-    carry[:, 2] += np.where(distance > 2 * PLACED_M, CARRY_M, 0.0)
+    carry[:, 2] += np.where(distance > 2 * PLACED_M, carry_m, 0.0)
     still = np.zeros_like(relative)
     return first_match(
         [

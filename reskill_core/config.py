@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -46,7 +46,7 @@ def config_from_dict(cls: type[T], document: Mapping[str, Any], source: str = "c
     faults = _unknown_keys(cls, document, "")
     if not faults:
         try:
-            config = TypeAdapter(cls).validate_python(dict(document))
+            config = TypeAdapter(cls).validate_python(_filled(document, _defaults(cls)))
         except ValidationError as error:
             faults = [
                 f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, got {item['input']!r}"
@@ -114,6 +114,24 @@ def _unknown_keys(cls: Any, document: Mapping[str, Any], path: str) -> list[str]
         elif is_dataclass(hints[key]) and isinstance(value, Mapping):
             faults += _unknown_keys(hints[key], value, f"{where}.")
     return faults
+
+
+def _defaults(cls: Any) -> dict[str, Any]:
+    return {
+        field.name: field.default if field.default_factory is MISSING else field.default_factory()
+        for field in fields(cls)
+    }
+
+
+def _filled(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A document whose sections are completed from their defaults, which may differ from those of their class."""
+    filled = dict(document)
+    for name, default in defaults.items():
+        section = filled.get(name)
+        if is_dataclass(default) and isinstance(section, Mapping):
+            inner = {field.name: getattr(default, field.name) for field in fields(default)}
+            filled[name] = inner | _filled(section, inner)
+    return filled
 
 
 def _violations(config: Any, path: str) -> list[str]:

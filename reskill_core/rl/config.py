@@ -86,6 +86,8 @@ class AgentConfig:
     """What an agent is and how each of its levels learns.
 
     Attributes:
+        skills: whether skills are decoded. Without them the low level acts alone, as plain PPO does.
+        skill_steps: control steps after which the next skill is chosen; None takes the length skills were learnt with.
         latent_source: ``prior`` maps the high level's noise to a skill by the skill prior, ``standard_normal`` takes it
             as the skill itself.
         noise_limit: the high level's noise stays within [-limit, limit].
@@ -96,6 +98,8 @@ class AgentConfig:
         low_level: the residual, decides in every step.
     """
 
+    skills: bool = True
+    skill_steps: int | None = None
     latent_source: Literal["prior", "standard_normal"] = "prior"
     noise_limit: float = 3.0
     residual: bool = True
@@ -107,6 +111,23 @@ class AgentConfig:
             discount=0.985, learning_rate=5e-4, epochs=8, minibatch=512, target_kl=0.03, std=0.15, min_std=0.05
         )
     )
+
+    def violations(self) -> list[str]:
+        """Rules across fields."""
+        faults = [] if self.skills or self.residual else ["residual: must be true where skills is false: nothing acts"]
+        if self.skill_steps is not None and self.skill_steps < 1:
+            faults.append(f"skill_steps: must be at least 1, got {self.skill_steps}")
+        return faults
+
+    def steps_per_skill(self, horizon: int) -> int:
+        """Control steps from one choice of a skill to the next, of skills learnt with a horizon."""
+        return (self.skill_steps or horizon) if self.skills else 1
+
+    def residual_weight(self, steps: int) -> float:
+        """Weight of the residual after so many environment steps of training."""
+        if not self.residual:
+            return 0.0
+        return self.schedule.weight(steps) if self.skills else 1.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,9 @@ class AgentTrainingConfig:
         steps: environment steps in all, of all environments together.
         num_envs: environments stepped together.
         rollout_steps: control steps of each environment in an iteration.
+        imitate: data set whose actions the low level learns before it learns from rewards, where it acts alone; empty
+            for none.
+        imitation_updates: gradient steps of that.
         profile: fidelity profile of the simulator that it learns in.
         threads: threads that simulate.
         evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
@@ -136,6 +160,8 @@ class AgentTrainingConfig:
     steps: int = 1_500_000
     num_envs: int = 64
     rollout_steps: int = 100
+    imitate: str = ""
+    imitation_updates: int = 4000
     profile: str = "fast"
     threads: int = 2
     evaluate_every: int = 100_000
@@ -148,6 +174,7 @@ class AgentTrainingConfig:
         counts = ("steps", "num_envs", "rollout_steps", "evaluate_every", "evaluation_episodes", "keep_checkpoints")
         faults = [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
         not_negative = ("seed", "threads")
-        return faults + [
-            f"{name}: must not be negative, got {v}" for name in not_negative if (v := getattr(self, name)) < 0
-        ]
+        faults += [f"{name}: must not be negative, got {v}" for name in not_negative if (v := getattr(self, name)) < 0]
+        if self.imitate and self.agent.skills:
+            faults.append("imitate: goes with agent.skills=false; skills have learnt from demonstrations already")
+        return faults

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from reskill_core.runtime.networks import Mlp as NumpyMlp
 FloatArray = NDArray[np.float32]
 T = TypeVar("T")
 
+_IMITATION_RATE, _IMITATION_MINIBATCH = 1e-3, 512
 ACTOR, CRITIC, LOG_STD = "actor", "critic", "log_std"
 
 
@@ -77,7 +79,7 @@ class Ppo:
     """
 
     def __init__(self, actor_dim: int, critic_dim: int, action_dim: int, config: PpoConfig, seed: int) -> None:
-        self.config = config
+        self.config, self._seed = config, seed
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.model = ActorCritic(actor_dim, critic_dim, action_dim, config)
@@ -160,6 +162,21 @@ class Ppo:
                 losses.append(learner.descend(loss, "value loss", config.gradient_norm))
         return {"value_loss": float(np.mean(losses)), "explained": explained}
 
+    def imitate(self, actor_input: FloatArray, action: FloatArray, updates: int) -> None:
+        """Learn to act as demonstrated, by least squares.
+
+        Args:
+            actor_input: (B, I).
+            action: (B, A).
+            updates: number of gradient steps.
+        """
+        learner = _Learner(list(self.model.actor.parameters()), _IMITATION_RATE, [self._seed, 5])
+        columns = _tensors(actor_input, action)
+        batches = (batch for _ in count() for batch in learner.minibatches(columns, _IMITATION_MINIBATCH))
+        for inputs, label in islice(batches, updates):
+            loss = (self.model.actor(inputs) - label).square().sum(dim=-1).mean()
+            learner.descend(loss, "imitation loss", self.config.gradient_norm)
+
     def _gain(self, inputs: Tensor, action: Tensor, log_prob: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
         """What is to be maximised, and (B,) log ratios to the policy that acted."""
         config = self.config
@@ -220,7 +237,7 @@ class _Learner:
         if not math.isfinite(value):
             raise TrainingError(f"the {name} is not finite: {value}")
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self._parameters, gradient_norm)
         self.optimiser.step()
         return value

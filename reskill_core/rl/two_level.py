@@ -74,12 +74,12 @@ class Collected:
     """What an iteration brought.
 
     Attributes:
-        high_level: decisions on skills.
+        high_level: decisions on skills; None where there are none.
         low_level: residuals; None where there is no residual or its weight is too small to learn from.
         episodes: the episodes that ended.
     """
 
-    high_level: Experience[FloatArray]
+    high_level: Experience[FloatArray] | None
     low_level: Experience[FloatArray] | None
     episodes: EpisodeStatistics
 
@@ -100,7 +100,7 @@ class TwoLevelCollector:
         module: the skills, with ``batch_invariant`` off.
         task: the task.
         config: the agent.
-        high_level: chooses skills.
+        high_level: chooses skills, if there are any.
         low_level: the residual, if there is one.
         seed: of exploration; episodes take seeds from it on.
     """
@@ -111,12 +111,13 @@ class TwoLevelCollector:
         module: SkillModule,
         task: TaskSpec,
         config: AgentConfig,
-        high_level: Ppo,
+        high_level: Ppo | None,
         low_level: Ppo | None,
         seed: int,
     ) -> None:
         self._envs, self._module, self._task, self._config = environments, module, task, config
         self._high, self._low = high_level, low_level
+        self._skill_steps = config.steps_per_skill(module.horizon)
         self._rng = np.random.default_rng([seed, 3])
         self._next_seed = seed * 10_000_000
         count = environments.num_envs
@@ -134,21 +135,24 @@ class TwoLevelCollector:
             weight: of the residual.
         """
         module, config = self._module, self._config
-        mean, std = self._high.actor()
+        chooser = None if self._high is None else self._high.actor()
         high_discount = np.float32(config.high_level.discount)
         residual = None if self._low is None or weight <= 0.0 else _Residual(*self._low.actor(), weight, self._rng)
         finished: list[dict[str, NDArray[Any]]] = []
         tape: list[dict[str, NDArray[Any]]] = []
         statistics = EpisodeStatistics()
         for _ in range(steps):
-            due = np.flatnonzero(self._skill_step == 0)
-            if due.size:
-                self._choose(due, mean, std)
-            decoded = module.decode_features(self._features, self._latents)
+            if chooser is None:
+                decoded = np.zeros((len(self._features), self._task.action.dim), np.float32)
+            else:
+                due = np.flatnonzero(self._skill_step == 0)
+                if due.size:
+                    self._choose(due, *chooser)
+                decoded = module.decode_features(self._features, self._latents)
             row: dict[str, NDArray[Any]] = {"features": self._features}
             action = decoded
             if residual is not None:
-                phase = (self._skill_step / module.horizon).astype(np.float32)
+                phase = (self._skill_step / self._skill_steps).astype(np.float32)
                 row |= residual.correct(self._features, self._latents, decoded, phase)
                 action = decoded + np.float32(weight) * row["action"]
             result = self._envs.step(self._task.action.clip(action))
@@ -157,7 +161,8 @@ class TwoLevelCollector:
         low = None
         if residual is not None and weight >= config.min_weight:
             low = self._low_experience(tape)
-        return Collected(self._high_experience(finished), low, statistics)
+        high = None if self._high is None else self._high_experience(self._high, finished)
+        return Collected(high, low, statistics)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next :meth:`collect` depends on but the networks."""
@@ -206,7 +211,7 @@ class TwoLevelCollector:
         reward, ended = result.reward.astype(np.float32), result.done
         following = self._module.features(result.observation)
         self._pending.earn(reward, high_discount)
-        self._skill_step = (self._skill_step + 1) % self._module.horizon
+        self._skill_step = (self._skill_step + 1) % self._skill_steps
         over = np.flatnonzero((ended | (self._skill_step == 0)) & ~result.diverged)
         if over.size:
             finished.append(self._pending.finish(over, following, result.terminated, ended))
@@ -257,13 +262,13 @@ class TwoLevelCollector:
             (advantage + value)[valid],
         )
 
-    def _high_experience(self, finished: list[dict[str, NDArray[Any]]]) -> Experience[FloatArray]:
+    def _high_experience(self, high_level: Ppo, finished: list[dict[str, NDArray[Any]]]) -> Experience[FloatArray]:
         config = self._config.high_level
         columns = {name: np.concatenate([row[name] for row in finished]) for name in finished[0]}
         # Environment by environment, each in order of time.
         order = np.argsort(columns["place"], kind="stable")
         columns = {name: array[order] for name, array in columns.items()}
-        value, next_value = (self._high.values(columns[name]) for name in ("features", "next_features"))
+        value, next_value = (high_level.values(columns[name]) for name in ("features", "next_features"))
         reward = columns["reward"] * np.float32(1 - config.discount)
         advantage = np.empty_like(value)
         bounds = np.searchsorted(columns["place"], np.arange(self._envs.num_envs + 1))

@@ -69,17 +69,18 @@ class AgentResidual:
         module: the skills.
         mean: network from :func:`residual_input` to the correction.
         weight: of the correction.
+        skill_steps: control steps after which the next skill is chosen.
     """
 
-    def __init__(self, module: SkillModule, mean: Mlp, weight: float) -> None:
-        self._module, self._mean, self._weight = module, mean, weight
+    def __init__(self, module: SkillModule, mean: Mlp, weight: float, skill_steps: int) -> None:
+        self._module, self._mean, self._weight, self._skill_steps = module, mean, weight, skill_steps
 
     def correct(
         self, observations: FloatArray, latents: FloatArray, decoded: FloatArray, skill_step: NDArray[np.int64]
     ) -> tuple[FloatArray, float]:
         """Correction (N, A) and its weight; see :class:`~reskill_core.runtime.skill_policy.Residual`."""
         features = self._module.features(observations).reshape(len(observations), -1)
-        phase = (skill_step / self._module.horizon).astype(np.float32)
+        phase = (skill_step / self._skill_steps).astype(np.float32)
         inputs = residual_input(features, latents, decoded, phase, self._weight)
         if self._module.batch_invariant:
             inputs = inputs[:, None]
@@ -101,16 +102,20 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
         module = SkillModule(_skills_of(checkpoint), batch_invariant)
         config: dict[str, Any] = checkpoint.document[AGENT_KEY]
         weights = checkpoint.weights
-        std = np.exp(weights[f"{HIGH_LEVEL}log_std"]) if mode == "sample" else None
-        mean = Mlp.from_weights(weights, f"{HIGH_LEVEL}actor")
-        high_level = AgentHighLevel(module, mean, std, config["noise_limit"])
-        residual = None
+        skill_steps: int = (config["skill_steps"] or module.horizon) if config["skills"] else 1
+        high_level, residual = None, None
+        if config["skills"]:
+            std = np.exp(weights[f"{HIGH_LEVEL}log_std"]) if mode == "sample" else None
+            mean = Mlp.from_weights(weights, f"{HIGH_LEVEL}actor")
+            high_level = AgentHighLevel(module, mean, std, config["noise_limit"])
         if config["residual"]:
             mean = Mlp.from_weights(weights, f"{LOW_LEVEL}actor")
-            residual = AgentResidual(module, mean, float(checkpoint.document[WEIGHT_KEY]))
+            residual = AgentResidual(module, mean, float(checkpoint.document[WEIGHT_KEY]), skill_steps)
     except KeyError as error:
         raise CheckpointError(f"{checkpoint.folder} lacks a part of an agent: {error}") from error
-    return SkillPolicy(module, mode, config["latent_source"], high_level, residual, checkpoint)
+    return SkillPolicy(
+        module, mode, config["latent_source"], high_level, residual, skill_steps, config["skills"], checkpoint
+    )
 
 
 def _skills_of(checkpoint: Checkpoint) -> Checkpoint:

@@ -83,6 +83,8 @@ class SkillPolicy:
             as latent.
         high_level: chooses the noise, as an agent does.
         residual: corrects the decoded action, as an agent does.
+        skill_steps: control steps after which the next skill is chosen; None takes the skills' own length.
+        decodes: whether skills are decoded; without them the residual acts alone.
         checkpoint: what it was made from, if not the skills' alone; has the task that it acts in.
     """
 
@@ -93,6 +95,8 @@ class SkillPolicy:
         latent_source: LatentSource = "prior",
         high_level: HighLevel | None = None,
         residual: Residual | None = None,
+        skill_steps: int | None = None,
+        decodes: bool = True,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         require_choice("mode", mode, MODES)
@@ -104,6 +108,7 @@ class SkillPolicy:
         default = SampleNoise if mode == "sample" else ModeNoise
         self._high_level = high_level if high_level is not None else default(module.latent_dim)
         self._residual = residual
+        self._skill_steps, self._decodes = skill_steps or module.horizon, decodes
         self._rngs: list[np.random.Generator] = []
         self._latents = np.zeros((0, module.latent_dim), dtype=np.float32)
         self._skill_step = np.zeros(0, dtype=np.int64)
@@ -166,16 +171,20 @@ class SkillPolicy:
                 "one row per environment given to reset()"
             )
         features = self.module.features(observations)
-        self._choose_skills(envs, observations, features)
+        if self._decodes:
+            self._choose_skills(envs, observations, features)
         latents = self._latents[envs]
-        decoded = self.module.decode_features(features, latents)
+        if self._decodes:
+            decoded = self.module.decode_features(features, latents)
+        else:
+            decoded = np.zeros((len(envs), self.task_spec.action.dim), dtype=np.float32)
         skill_step = self._skill_step[envs]
         if self._residual is None:
             residual, weight, action = np.zeros_like(decoded), 0.0, decoded
         else:
             residual, weight = self._residual.correct(observations, latents, decoded, skill_step)
             action = self.task_spec.action.clip(decoded + np.float32(weight) * residual)
-        self._skill_step[envs] = (skill_step + 1) % self.module.horizon
+        self._skill_step[envs] = (skill_step + 1) % self._skill_steps
         return SkillAction(
             action=action,
             decoded_action=decoded,

@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from reskill_core.checkpoint import Checkpoint, load_training_state, prune_checkpoints, save_checkpoint
 from reskill_core.config import config_to_dict, save_config
-from reskill_core.errors import TrainingError
+from reskill_core.data import DemoDataset
+from reskill_core.errors import DataError, TrainingError
 from reskill_core.files import atomic_write_json
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.rl.ppo import Ppo
@@ -39,6 +40,7 @@ from reskill_core.runtime.agent import (
     SKILLS_KEY,
     WEIGHT_KEY,
     agent_policy,
+    residual_input,
 )
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
@@ -114,8 +116,10 @@ class AgentTrainer:
         self._task, self._module, self._evaluate = task, module, evaluate
         agent = config.agent
         features_dim = module.features(np.zeros((1, task.obs.dim))).shape[-1]
-        self._high = Ppo(features_dim, features_dim, module.latent_dim, agent.high_level, config.seed)
+        self._high: Ppo | None = None
         self._low: Ppo | None = None
+        if agent.skills:
+            self._high = Ppo(features_dim, features_dim, module.latent_dim, agent.high_level, config.seed)
         if agent.residual:
             inputs = low_level_dim(module, features_dim)
             self._low = Ppo(inputs, features_dim, task.action.dim, agent.low_level, config.seed + 1)
@@ -130,6 +134,8 @@ class AgentTrainer:
             CheckpointError: the run folder holds a run with other settings, or a damaged checkpoint.
         """
         self._resume()
+        if self._progress.step == 0 and self.config.imitate:
+            self._imitate()
         progress, config = self._progress, self.config
         save_config(config, self.folder / run_folder.CONFIG_FILE)
         bar = tqdm(
@@ -158,10 +164,22 @@ class AgentTrainer:
             progress.best_evaluation,
         )
 
+    def _imitate(self) -> None:
+        """Let the low level, which acts alone, start from the demonstrations."""
+        assert self._low is not None
+        dataset = DemoDataset.open(self.config.imitate)
+        if faults := dataset.spec.task.interface_differences(self._task):
+            raise DataError(f"{dataset.folder} has other observations or actions than the task: {'; '.join(faults)}")
+        features = self._module.features(dataset.observation)
+        nothing = np.zeros((len(features), self._module.latent_dim + self._task.action.dim), np.float32)
+        latents, decoded = np.split(nothing, [self._module.latent_dim], axis=1)
+        inputs = residual_input(features, latents, decoded, np.zeros(len(features), np.float32), 1.0)
+        self._low.imitate(inputs, dataset.action, self.config.imitation_updates)
+
     def _iterate(self) -> dict[str, float]:
         config, progress = self.config, self._progress
         started_s = time.perf_counter()
-        weight = config.agent.schedule.weight(progress.step) if self._low is not None else 0.0
+        weight = config.agent.residual_weight(progress.step)
         collected = self._collector.collect(config.rollout_steps, weight)
         acted_s = time.perf_counter()
         row = self._learn(collected)
@@ -230,7 +248,7 @@ class AgentTrainer:
             "task": self._task.to_dict(),
             AGENT_KEY: config_to_dict(config.agent),
             SKILLS_KEY: skills.document,
-            WEIGHT_KEY: config.agent.schedule.weight(progress.step) if self._low is not None else 0.0,
+            WEIGHT_KEY: config.agent.residual_weight(progress.step),
             _TRAINING_KEY: self._identity(),
         }
         weights = {f"{SKILLS}{name}": array for name, array in skills.weights.items()}
@@ -251,7 +269,8 @@ class AgentTrainer:
         run_folder.discard_after(self.folder, self._progress.step)
 
     def _levels(self) -> list[tuple[str, Ppo]]:
-        return [(HIGH_LEVEL, self._high), *([(LOW_LEVEL, self._low)] if self._low is not None else [])]
+        levels = ((HIGH_LEVEL, self._high), (LOW_LEVEL, self._low))
+        return [(prefix, level) for prefix, level in levels if level is not None]
 
     def _identity(self) -> dict[str, Any]:
         """What makes a run this run: its settings and its skills, wherever they are kept."""

@@ -2,7 +2,8 @@
 
 A controller is a function from named observation slices to clean actions; it keeps no state, so that what it does
 can be learnt from what it sees. In which manner it does so may be drawn for each episode: what varies in the
-demonstrations is what a skill's latent tells apart, and so what a learner can choose between later. A new demonstrator is one file in this folder and one line in ``CONTROLLERS``.
+demonstrations is what a skill's latent tells apart, and so what a learner can choose between later. A new demonstrator
+is one file in this folder and one line in ``CONTROLLERS``.
 
 On the tasks that are learnt with rewards, two scripts bracket what a learner can be expected to reach: the
 demonstrators, as they are for collecting data, are the floor, and ``FAST_SCRIPTS``, tuned to each task's reward, are

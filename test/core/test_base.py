@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from reskill_core.config import config_from_dict, config_to_dict, load_config, s
 from reskill_core.errors import ConfigError, DataError, SpecError
 from reskill_core.files import atomic_write_json, read_json, replace_link
 from reskill_core.observation import ObservationBuilder, SensorFrame
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig
 from reskill_core.rotations import euler_from_quat, matrix_from_quat, rotation_vector_between
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import ActionSpec, ObsSpec, TaskSpec, frame_term, joint_term, zeros_term
@@ -138,6 +139,12 @@ def test_config_file_overrides_and_round_trip(tmp_path: Path) -> None:
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(Outer, tmp_path / "saved.yaml") == config
     assert config_from_dict(Outer, config_to_dict(config)) == config
+
+
+def test_a_section_given_in_part_keeps_the_rest_of_its_own_default() -> None:
+    config = load_config(AgentTrainingConfig, None, ["task=t", "skills=s", "out=o", "agent.low_level.minibatch=256"])
+    assert config.agent.low_level == replace(AgentConfig().low_level, minibatch=256)
+    assert config.agent.high_level == AgentConfig().high_level
 
 
 def test_config_reports_every_fault_with_its_path() -> None:

@@ -13,19 +13,21 @@ import torch
 
 import reskill_core
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
-from reskill_core.config import config_to_dict
-from reskill_core.errors import CheckpointError
+from reskill_core.config import config_from_dict, config_to_dict
+from reskill_core.data import DemoDataset
+from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.features import FeatureMap
 from reskill_core.models.io import state_arrays
 from reskill_core.models.skill_vae import SkillVae
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
 from reskill_core.rl.ppo import Ppo
-from reskill_core.rl.two_level import TwoLevelCollector, low_level_dim
+from reskill_core.rl.two_level import Collected, TwoLevelCollector, low_level_dim
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND, SkillModule
 from reskill_sim.agents import train_agent
+from reskill_sim.collect import CollectConfig, collect
 from reskill_sim.evaluation import evaluate_policy
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
@@ -71,6 +73,7 @@ def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path
     steps = get_task("block").spec.horizon
     collected = runner.collect(steps, 1.0)
     high, low = collected.high_level, collected.low_level
+    assert high is not None
     assert low is not None
     # Untrained skills solve nothing: 50 steps of -1, in 7 whole skills and one that the horizon cuts off.
     assert collected.episodes.returns == [-float(steps)] * ENVS
@@ -85,13 +88,20 @@ def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path
 
 def test_a_skill_goes_on_into_the_next_iteration(skills: Path) -> None:
     runner, _ = collector(skills, "block", AgentConfig(residual=False))
-    parts = [runner.collect(steps, 0.0) for steps in (10, 10, 30)]
+    parts = [chosen_noise(runner.collect(steps, 0.0)) for steps in (10, 10, 30)]
+    assert [part.shape[1] for part in parts] == [1, 1, 6]
     whole, _ = collector(skills, "block", AgentConfig(residual=False))
-    together = whole.collect(50, 0.0)
-    assert [len(part.high_level.action) // ENVS for part in parts] == [1, 1, 6]
-    assert sum(len(part.high_level.action) for part in parts) == len(together.high_level.action)
-    noise = np.concatenate([part.high_level.action.reshape(ENVS, -1, 4) for part in parts], axis=1)
-    np.testing.assert_array_equal(noise, together.high_level.action.reshape(ENVS, 8, 4))
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), chosen_noise(whole.collect(50, 0.0)))
+
+
+def chosen_noise(collected: Collected) -> np.ndarray:
+    assert collected.high_level is not None
+    return collected.high_level.action.reshape(ENVS, -1, 4)
+
+
+def test_skills_may_be_chosen_more_often_than_they_were_learnt_to_last(skills: Path) -> None:
+    runner, _ = collector(skills, "block", AgentConfig(residual=False, skill_steps=2))
+    assert chosen_noise(runner.collect(10, 0.0)).shape[1] == 5
 
 
 def test_a_residual_too_weak_to_matter_is_not_learnt_from(skills: Path) -> None:
@@ -110,6 +120,7 @@ def test_collecting_continues_to_the_same_bits(skills: Path) -> None:
     resumed.restore(steady.state())
     expected, found = steady.collect(20, 1.0), resumed.collect(20, 1.0)
     for name, array in vars(expected.high_level).items():
+        assert found.high_level is not None
         np.testing.assert_array_equal(array, getattr(found.high_level, name), err_msg=name)
 
 
@@ -204,3 +215,28 @@ def test_an_agent_without_residual_decodes_what_it_chooses(skills: Path, tmp_pat
     action = policy.act(Simulator(get_task("slippery_push")).reset([1]))
     np.testing.assert_array_equal(action.action, action.decoded_action)
     assert action.residual_weight.tolist() == [0.0]
+
+
+def test_without_skills_the_low_level_acts_alone_and_may_start_by_imitation(skills: Path, tmp_path: Path) -> None:
+    alone = AgentConfig(skills=False, low_level=PpoConfig(std=0.5))
+    demonstrations = CollectConfig(task="slippery_push", episodes=8, out=str(tmp_path / "data"), workers=1)
+    collect(demonstrations, show_progress=False)
+    actions = []
+    for name, updates in (("untaught", 0), ("taught", 400)):
+        run = config(
+            skills, tmp_path / name, agent=alone, imitate=demonstrations.out, imitation_updates=updates, steps=1
+        )
+        train_agent(run, show_progress=False)
+        policy = load_policy(tmp_path / name)
+        dataset = DemoDataset.open(demonstrations.out)
+        policy.reset([0] * dataset.num_steps)
+        actions.append(policy.act(dataset.observation))
+        assert not actions[-1].decoded_action.any()
+        assert (actions[-1].residual_weight == 1.0).all()
+    untaught, taught = (np.square(action.action - dataset.action).mean() for action in actions)
+    assert taught < 0.3 * untaught
+
+
+def test_imitation_goes_without_skills(skills: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"imitate: goes with agent\.skills=false"):
+        config_from_dict(AgentTrainingConfig, config_to_dict(config(skills, tmp_path, imitate="runs/data/block")))

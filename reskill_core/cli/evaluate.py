@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, read_variation
 from reskill_core.errors import ConfigError
+
+_OUT = "runs/evaluation/policies"
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -31,7 +34,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--data", default="", help="data set the skills were trained on; without it no reconstruction")
     parser.add_argument("--episodes", type=int, default=250, help="episodes of each measurement (default: 250)")
     parser.add_argument(
-        "--out", default="", help="folder for the results (default: evaluation/ beside the checkpoints)"
+        "--out",
+        default="",
+        help=f"folder for the results (default: evaluation/ in the run folder if one checkpoint is given, else {_OUT})",
     )
     parser.add_argument("--profile", default="exact", help="simulator profile (default: exact)")
     parser.add_argument("--threads", type=int, default=2, help="simulating threads (default: 2)")
@@ -52,32 +57,25 @@ def _skills(options: argparse.Namespace) -> int:
     if options.task or options.vary:
         raise ConfigError("--task and --vary go with --policy; a skill module is measured on the task it was made for")
     values = {name: getattr(options, name) for name in ("data", "episodes", "profile", "threads")}
-    skills = options.checkpoints[0]
-    out = options.out or f"{skills.rstrip('/')}/evaluation"
-    document = {**values, "skills": skills, "out": out}
+    document = {**values, "skills": options.checkpoints[0], "out": _out(options)}
     config = config_from_dict(SkillEvaluationConfig, document, source="the command line")
     evaluation = evaluate_skills(config, show_progress=not options.quiet)
     print("\n".join(evaluation.table()))
-    print(f"results in {out}: evaluation.json, episodes.jsonl, paths.png")
+    print(f"results in {config.out}: evaluation.json, episodes.jsonl, paths.png")
     return 0
 
 
 def _policies(options: argparse.Namespace) -> int:
-    from reskill_core.checkpoint import load_checkpoint
     from reskill_core.config import config_from_dict, config_to_dict
-    from reskill_core.runtime.loading import POLICY_KINDS
     from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, policy_table
 
     if options.data:
         raise ConfigError("--data goes with a skill module alone; policies are measured on new episodes")
-    tasks = options.task or [load_checkpoint(folder, *POLICY_KINDS).task.name for folder in options.checkpoints]
-    if not tasks:
-        raise ConfigError("name the tasks by --task, or give a checkpoint whose task it is to be")
     document = {
         "policies": options.policy,
-        "tasks": tasks,
+        "tasks": options.task,
         "checkpoints": options.checkpoints,
-        "out": options.out or "runs/evaluation/policies",
+        "out": _out(options),
         "variation": config_to_dict(read_variation(options)),
         **{name: getattr(options, name) for name in ("episodes", "profile", "threads")},
     }
@@ -85,3 +83,14 @@ def _policies(options: argparse.Namespace) -> int:
     print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
     print(f"results in {config.out}: policies.json, episodes.jsonl")
     return 0
+
+
+def _out(options: argparse.Namespace) -> str:
+    """Folder for the results: in the run folder, where there is one."""
+    from reskill_core.checkpoint import CHECKPOINTS_FOLDER
+
+    if options.out or len(options.checkpoints) != 1:
+        return options.out or _OUT
+    given = Path(options.checkpoints[0])
+    run = given.parents[1] if given.parent.name == CHECKPOINTS_FOLDER else given
+    return str(run / "evaluation")

@@ -19,11 +19,12 @@ def add_parser(subparsers: Subparsers) -> None:
         run,
         "measure in simulation what a skill module can do (reconstruct held-out demonstrations, reach the goal by "
         "sampling its prior, beside N(0, I) skills and random actions); or, with --policy, success and return of "
-        "policies on tasks",
+        "policies on tasks, with --sweep while the world moves away from the nominal one",
         "reskill evaluate runs/skills/block --data runs/data/block",
         "reskill evaluate runs/agents/clean_up --policy agent",
         "reskill evaluate runs/skills/block --policy prior fast-script --task clean_up pyramid_stack",
         "reskill evaluate --policy demonstrator --task slippery_push --vary friction=0.5:1.5 action_delay=1",
+        "reskill evaluate runs/agents/clean_up --policy agent --sweep friction=0.5,1,2 action_delay",
     )
     parser.add_argument("checkpoints", nargs="*", help="run folders or checkpoints of skill modules and agents")
     parser.add_argument(
@@ -31,6 +32,14 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--task", nargs="+", default=[], help="tasks to run them on (default: the checkpoints')")
     add_variation_argument(parser)
+    parser.add_argument(
+        "--sweep",
+        nargs="*",
+        metavar="NAME=VALUE,VALUE",
+        help="measure how robust one policy is on one task: one variation at a time takes several values, the same in "
+        "all episodes; without names all of them do (friction, mass, size, action_delay, perception_delay, "
+        "perception_noise), and a name without values takes the usual ones",
+    )
     parser.add_argument("--data", default="", help="data set the skills were trained on; without it no reconstruction")
     parser.add_argument("--episodes", type=int, default=250, help="episodes of each measurement (default: 250)")
     parser.add_argument(
@@ -45,7 +54,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    return _policies(options) if options.policy else _skills(options)
+    if options.policy:
+        return _policies(options)
+    if options.sweep is not None:
+        raise ConfigError("--sweep goes with a policy: name one by --policy")
+    return _skills(options)
 
 
 def _skills(options: argparse.Namespace) -> int:
@@ -67,7 +80,14 @@ def _skills(options: argparse.Namespace) -> int:
 
 def _policies(options: argparse.Namespace) -> int:
     from reskill_core.config import config_from_dict, config_to_dict
-    from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, policy_table
+    from reskill_sim.evaluation import (
+        PolicyEvaluationConfig,
+        evaluate_policies,
+        evaluate_robustness,
+        parse_sweeps,
+        policy_table,
+        robustness_table,
+    )
 
     if options.data:
         raise ConfigError("--data goes with a skill module alone; policies are measured on new episodes")
@@ -80,8 +100,13 @@ def _policies(options: argparse.Namespace) -> int:
         **{name: getattr(options, name) for name in ("episodes", "profile", "threads")},
     }
     config = config_from_dict(PolicyEvaluationConfig, document, source="the command line")
-    print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
-    print(f"results in {config.out}: policies.json, episodes.jsonl")
+    if options.sweep is None:
+        print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
+        print(f"results in {config.out}: policies.json, episodes.jsonl")
+    else:
+        sweeps = parse_sweeps(options.sweep)
+        print("\n".join(robustness_table(evaluate_robustness(config, sweeps, show_progress=not options.quiet))))
+        print(f"results in {config.out}: robustness.json, robustness.png")
     return 0
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, read_variation
 from reskill_core.errors import ConfigError
+
+_OUT = "runs/evaluation/policies"
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -16,11 +19,12 @@ def add_parser(subparsers: Subparsers) -> None:
         run,
         "measure in simulation what a skill module can do (reconstruct held-out demonstrations, reach the goal by "
         "sampling its prior, beside N(0, I) skills and random actions); or, with --policy, success and return of "
-        "policies on tasks",
+        "policies on tasks, with --sweep while the world moves away from the nominal one",
         "reskill evaluate runs/skills/block --data runs/data/block",
         "reskill evaluate runs/agents/clean_up --policy agent",
         "reskill evaluate runs/skills/block --policy prior fast-script --task clean_up pyramid_stack",
         "reskill evaluate --policy demonstrator --task slippery_push --vary friction=0.5:1.5 action_delay=1",
+        "reskill evaluate runs/agents/clean_up --policy agent --sweep friction=0.5,1,2 action_delay",
     )
     parser.add_argument("checkpoints", nargs="*", help="run folders or checkpoints of skill modules and agents")
     parser.add_argument(
@@ -28,10 +32,20 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--task", nargs="+", default=[], help="tasks to run them on (default: the checkpoints')")
     add_variation_argument(parser)
+    parser.add_argument(
+        "--sweep",
+        nargs="*",
+        metavar="NAME=VALUE,VALUE",
+        help="measure how robust one policy is on one task: one variation at a time takes several values, the same in "
+        "all episodes; without names all of them do (friction, mass, size, action_delay, perception_delay, "
+        "perception_noise), and a name without values takes the usual ones",
+    )
     parser.add_argument("--data", default="", help="data set the skills were trained on; without it no reconstruction")
     parser.add_argument("--episodes", type=int, default=250, help="episodes of each measurement (default: 250)")
     parser.add_argument(
-        "--out", default="", help="folder for the results (default: evaluation/ beside the checkpoints)"
+        "--out",
+        default="",
+        help=f"folder for the results (default: evaluation/ in the run folder if one checkpoint is given, else {_OUT})",
     )
     parser.add_argument("--profile", default="exact", help="simulator profile (default: exact)")
     parser.add_argument("--threads", type=int, default=2, help="simulating threads (default: 2)")
@@ -40,7 +54,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    return _policies(options) if options.policy else _skills(options)
+    if options.policy:
+        return _policies(options)
+    if options.sweep is not None:
+        raise ConfigError("--sweep goes with a policy: name one by --policy")
+    return _skills(options)
 
 
 def _skills(options: argparse.Namespace) -> int:
@@ -52,36 +70,52 @@ def _skills(options: argparse.Namespace) -> int:
     if options.task or options.vary:
         raise ConfigError("--task and --vary go with --policy; a skill module is measured on the task it was made for")
     values = {name: getattr(options, name) for name in ("data", "episodes", "profile", "threads")}
-    skills = options.checkpoints[0]
-    out = options.out or f"{skills.rstrip('/')}/evaluation"
-    document = {**values, "skills": skills, "out": out}
+    document = {**values, "skills": options.checkpoints[0], "out": _out(options)}
     config = config_from_dict(SkillEvaluationConfig, document, source="the command line")
     evaluation = evaluate_skills(config, show_progress=not options.quiet)
     print("\n".join(evaluation.table()))
-    print(f"results in {out}: evaluation.json, episodes.jsonl, paths.png")
+    print(f"results in {config.out}: evaluation.json, episodes.jsonl, paths.png")
     return 0
 
 
 def _policies(options: argparse.Namespace) -> int:
-    from reskill_core.checkpoint import load_checkpoint
     from reskill_core.config import config_from_dict, config_to_dict
-    from reskill_core.runtime.loading import POLICY_KINDS
-    from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, policy_table
+    from reskill_sim.evaluation import (
+        PolicyEvaluationConfig,
+        evaluate_policies,
+        evaluate_robustness,
+        parse_sweeps,
+        policy_table,
+        robustness_table,
+    )
 
     if options.data:
         raise ConfigError("--data goes with a skill module alone; policies are measured on new episodes")
-    tasks = options.task or [load_checkpoint(folder, *POLICY_KINDS).task.name for folder in options.checkpoints]
-    if not tasks:
-        raise ConfigError("name the tasks by --task, or give a checkpoint whose task it is to be")
     document = {
         "policies": options.policy,
-        "tasks": tasks,
+        "tasks": options.task,
         "checkpoints": options.checkpoints,
-        "out": options.out or "runs/evaluation/policies",
+        "out": _out(options),
         "variation": config_to_dict(read_variation(options)),
         **{name: getattr(options, name) for name in ("episodes", "profile", "threads")},
     }
     config = config_from_dict(PolicyEvaluationConfig, document, source="the command line")
-    print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
-    print(f"results in {config.out}: policies.json, episodes.jsonl")
+    if options.sweep is None:
+        print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
+        print(f"results in {config.out}: policies.json, episodes.jsonl")
+    else:
+        sweeps = parse_sweeps(options.sweep)
+        print("\n".join(robustness_table(evaluate_robustness(config, sweeps, show_progress=not options.quiet))))
+        print(f"results in {config.out}: robustness.json, robustness.png")
     return 0
+
+
+def _out(options: argparse.Namespace) -> str:
+    """Folder for the results: in the run folder, where there is one."""
+    from reskill_core.checkpoint import CHECKPOINTS_FOLDER
+
+    if options.out or len(options.checkpoints) != 1:
+        return options.out or _OUT
+    given = Path(options.checkpoints[0])
+    run = given.parents[1] if given.parent.name == CHECKPOINTS_FOLDER else given
+    return str(run / "evaluation")

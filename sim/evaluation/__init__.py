@@ -9,19 +9,27 @@ from reskill_sim.evaluation.policies import (
     make_policy,
 )
 from reskill_sim.evaluation.policies import table as policy_table
+from reskill_sim.evaluation.robustness import SWEEPS, Robustness, Sweep, evaluate_robustness, parse_sweeps
+from reskill_sim.evaluation.robustness import table as robustness_table
 from reskill_sim.evaluation.rollouts import EVALUATION_SEED
 from reskill_sim.evaluation.skills import SkillEvaluation, SkillEvaluationConfig, evaluate_skills
 
 __all__ = [
     "EVALUATION_SEED",
     "POLICIES",
+    "SWEEPS",
     "PolicyEvaluation",
     "PolicyEvaluationConfig",
+    "Robustness",
     "SkillEvaluation",
     "SkillEvaluationConfig",
+    "Sweep",
     "evaluate_policies",
     "evaluate_policy",
+    "evaluate_robustness",
     "evaluate_skills",
     "make_policy",
+    "parse_sweeps",
     "policy_table",
+    "robustness_table",
 ]

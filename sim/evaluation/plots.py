@@ -1,9 +1,10 @@
-"""Pictures of what skills do."""
+"""Pictures of what skills and policies do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 from reskill_sim.evaluation.rollouts import EVALUATION_SEED
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks.base import Task
+from reskill_sim.variation import NOMINAL
+
+if TYPE_CHECKING:
+    from reskill_sim.evaluation.robustness import Robustness
 
 _TITLES = {
     "prior": "skills sampled from the prior",
@@ -51,5 +56,31 @@ def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]])
             axes.grid(alpha=0.3)
         grid[0, column].set_title(_TITLES.get(source, source))
     grid[0, 0].legend(loc="best")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def plot_sweeps(path: Path, title: str, results: Sequence[Robustness]) -> None:
+    """Success and return of a policy along sweeps, with their 95 % intervals as bands; one column for each sweep.
+
+    A dotted line marks the nominal world.
+    """
+    figure = Figure(figsize=(max(1.5 + 2.5 * len(results), 6), 5), layout="constrained")
+    grid = figure.subplots(2, len(results), sharex="col", sharey="row", squeeze=False)
+    for column, result in zip(grid.T, results, strict=True):
+        sweep = result.sweep
+        for axes, measure in zip(column, ("success", "episode_return"), strict=True):
+            estimates = [getattr(evaluation, measure) for evaluation in result.evaluations]
+            low, middle, high = np.transpose([(estimate.low, estimate.mean, estimate.high) for estimate in estimates])
+            axes.fill_between(sweep.values, low, high, alpha=0.25, linewidth=0)
+            axes.plot(sweep.values, middle, ".-")
+            axes.axvline(getattr(NOMINAL, sweep.name)[0], color="grey", linestyle=":")
+            axes.grid(alpha=0.3)
+        column[0].set_title(sweep.name.replace("_", " "))
+        column[1].set_xlabel(sweep.unit)
+        column[1].set_xticks(sweep.values, [f"{value:g}" for value in sweep.values])
+    grid[0, 0].set(ylabel="success", ylim=(-0.05, 1.05))
+    grid[1, 0].set(ylabel="return")
+    figure.suptitle(f"{title}, 95 % intervals")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

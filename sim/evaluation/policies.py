@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,13 @@ class ZeroActor:
 
 def _prior(task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint]) -> Actor:
     skills = [checkpoint for checkpoint in checkpoints if checkpoint.kind == SKILL_MODULE_KIND]
-    return with_places(SkillPolicy(SkillModule(_fitting(skills, task, "prior", "skill module"))), num_envs)
+    return with_places(SkillPolicy(SkillModule(_fitting(skills, task, "prior", "a skill module"))), num_envs)
 
 
 def _agent(task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint]) -> Actor:
     agents = [checkpoint for checkpoint in checkpoints if checkpoint.kind == AGENT_KIND]
     mine = [checkpoint for checkpoint in agents if checkpoint.task.name == task.name]
-    return with_places(agent_policy(_fitting([*mine, *agents], task, "agent", "agent")), num_envs)
+    return with_places(agent_policy(_fitting([*mine, *agents], task, "agent", "an agent")), num_envs)
 
 
 def _fitting(checkpoints: Sequence[Checkpoint], task: TaskSpec, policy: str, what: str) -> Checkpoint:
@@ -68,7 +68,7 @@ def _fitting(checkpoints: Sequence[Checkpoint], task: TaskSpec, policy: str, wha
             return checkpoint
     given = ", ".join(checkpoint.task.name for checkpoint in checkpoints) or "none"
     raise ConfigError(
-        f"policy {policy} needs a checkpoint of a {what} with the observation layout of task {task.name!r}; "
+        f"policy {policy} needs a checkpoint of {what} with the observation layout of task {task.name!r}; "
         f"given: {given}"
     )
 
@@ -102,7 +102,7 @@ class PolicyEvaluationConfig:
 
     Attributes:
         policies: names of policies, see ``POLICIES``.
-        tasks: names of tasks.
+        tasks: names of tasks; none means those of the checkpoints.
         checkpoints: run folders or checkpoints of skill modules and agents; each task takes the first that fits.
         out: folder for the results.
         episodes: number of episodes of each policy on each task; they have the same seeds for all.
@@ -112,7 +112,7 @@ class PolicyEvaluationConfig:
     """
 
     policies: tuple[str, ...]
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     out: str = "runs/evaluation/policies"
     episodes: int = 200
@@ -162,6 +162,15 @@ class PolicyEvaluation:
             "episode_return": asdict(self.episode_return),
         }
 
+    def cells(self) -> list[str]:
+        """Success, return and number of diverged episodes, for a table."""
+        returned = self.episode_return
+        return [
+            f"{self.success}",
+            f"{returned.mean:.1f} [{returned.low:.1f}, {returned.high:.1f}]",
+            f"{self.num_diverged}",
+        ]
+
 
 def evaluate_policy(
     task: Task,
@@ -207,14 +216,43 @@ def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True
     """Run every policy on every task and leave ``policies.json`` and ``episodes.jsonl`` in the folder ``out``.
 
     Raises:
-        ConfigError: a policy or task is unknown, or no checkpoint fits.
+        ConfigError: a policy or task is unknown, no task is named, or no checkpoint fits.
+        CheckpointError: a checkpoint cannot be read.
+    """
+    config, checkpoints = with_checkpoints(config)
+    tasks = [get_task(name, config.variation) for name in config.tasks]
+    runs = [(task, name) for task in tasks for name in config.policies]
+    results = evaluate_runs(runs, config, checkpoints, show_progress)
+    _write(Path(config.out), config, results)
+    return results
+
+
+def with_checkpoints(config: PolicyEvaluationConfig) -> tuple[PolicyEvaluationConfig, list[Checkpoint]]:
+    """The configuration, with the tasks of its checkpoints if it names none, and these checkpoints.
+
+    Raises:
+        ConfigError: there is no task.
         CheckpointError: a checkpoint cannot be read.
     """
     checkpoints = [load_checkpoint(folder, *POLICY_KINDS) for folder in config.checkpoints]
-    tasks = [get_task(name, config.variation) for name in config.tasks]
-    runs = [(task, name) for task in tasks for name in config.policies]
+    tasks = config.tasks or tuple(checkpoint.task.name for checkpoint in checkpoints)
+    if not tasks:
+        raise ConfigError("name the tasks by --task, or give a checkpoint whose task it is to be")
+    return replace(config, tasks=tasks), checkpoints
+
+
+def evaluate_runs(
+    runs: Sequence[tuple[Task, str]],
+    config: PolicyEvaluationConfig,
+    checkpoints: Sequence[Checkpoint],
+    show_progress: bool = True,
+) -> list[PolicyEvaluation]:
+    """Run pairs of a task and the name of a policy, with one progress bar over all episodes.
+
+    Raises:
+        ConfigError: a policy is unknown, or no checkpoint fits; said before anything has run.
+    """
     for task, name in runs:
-        # What is missing is said before anything has run.
         make_policy(name, task.spec, 1, checkpoints)
     results = []
     with tqdm(total=len(runs) * config.episodes, unit="episodes", disable=not show_progress) as progress:
@@ -228,7 +266,6 @@ def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True
             results.append(
                 evaluate_policy(task, make_actor, name, config.episodes, config.profile, config.threads, count)
             )
-    _write(Path(config.out), config, results)
     return results
 
 
@@ -246,10 +283,5 @@ def _write(out: Path, config: PolicyEvaluationConfig, results: list[PolicyEvalua
 def table(results: Sequence[PolicyEvaluation]) -> list[str]:
     """Lines of a Markdown table: success at the end and return, both with their 95 % intervals."""
     lines = ["| task | policy | success | return | diverged |", "|---|---|---|---|---|"]
-    for result in results:
-        returned = result.episode_return
-        lines.append(
-            f"| {result.task} | {result.policy} | {result.success} "
-            f"| {returned.mean:.1f} [{returned.low:.1f}, {returned.high:.1f}] | {result.num_diverged} |"
-        )
+    lines += [f"| {result.task} | {result.policy} | {' | '.join(result.cells())} |" for result in results]
     return lines

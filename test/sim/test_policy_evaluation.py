@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reskill_core.checkpoint import save_checkpoint
 from reskill_core.cli.main import main
 from reskill_core.data import Episode
 from reskill_core.errors import ConfigError
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy, policy_table
 from reskill_sim.evaluation.policies import ZeroActor
@@ -100,6 +102,21 @@ def test_policies_run_from_the_command_line(tmp_path: Path, capsys: pytest.Captu
     options = ["--task", "block", "--episodes", "2", "--profile", "fast", "--out", str(tmp_path), "--quiet"]
     assert main(["evaluate", "--policy", "zero", "demonstrator", *options]) == 0
     assert "| block | demonstrator | " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["run", "run/", "run/checkpoints/00000001"])
+def test_one_checkpoint_names_the_task_and_takes_the_results_into_its_run(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    document = {"task": get_task("block").spec.to_dict()}
+    save_checkpoint(run / "checkpoints" / "00000001", SKILL_MODULE_KIND, {"weight": np.zeros(1)}, document)
+    (run / "checkpoints" / "last").symlink_to("00000001")
+    assert main(["evaluate", given, "--policy", "zero", "--episodes", "1", "--profile", "fast", "--quiet"]) == 0
+    assert "results in run/evaluation:" in capsys.readouterr().out
+    results = json.loads((run / "evaluation" / "policies.json").read_text())
+    assert results["config"]["tasks"] == ["block"]
 
 
 def test_unknown_policies_are_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
     assert Variation().draw_world(0) == World()
     assert get_task("block").num_scenes == 1
     assert get_task("block", EVERYTHING).num_scenes == POOL
+    # Where nothing is drawn, all episodes share one world.
+    assert get_task("block", Variation(friction=(0.5, 0.5), size=(1.2, 1.2))).num_scenes == 1
     # As many as there are objects, or a multiple of it.
     assert get_task("complex_hook", EVERYTHING).num_scenes == len(TRAINING_IDS)
     assert get_task("complex_hook_held_out", EVERYTHING).num_scenes == 3 * len(HELD_OUT_IDS)

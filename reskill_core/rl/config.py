@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class PpoConfig:
@@ -21,7 +23,7 @@ class PpoConfig:
         epochs: passes over the experience of an iteration.
         minibatch: decisions per update.
         target_kl: the actor's passes end once it has moved this far from the policy that acted [nats].
-        std: standard deviation of actions before training.
+        std: standard deviation of actions before training: of all entries, or of each.
         min_std: smallest standard deviation.
         entropy: weight of the entropy bonus.
         gradient_norm: gradients are scaled down to this norm.
@@ -36,21 +38,21 @@ class PpoConfig:
     epochs: int = 10
     minibatch: int = 128
     target_kl: float = 0.05
-    std: float = 1.0
+    std: float | tuple[float, ...] = 1.0
     min_std: float = 0.1
     entropy: float = 0.0
     gradient_norm: float = 1.0
 
     def violations(self) -> list[str]:
         """Rules on single values."""
-        positive = ("clip", "learning_rate", "target_kl", "std", "min_std", "gradient_norm")
+        positive = ("clip", "learning_rate", "target_kl", "min_std", "gradient_norm")
         faults = [f"{name}: must be positive, got {v}" for name in positive if (v := getattr(self, name)) <= 0]
         counts = ("epochs", "minibatch")
         faults += [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
         shares = {name: getattr(self, name) for name in ("discount", "trace")}
         faults += [f"{name}: must lie in [0, 1], got {value}" for name, value in shares.items() if not 0 <= value <= 1]
-        if self.min_std > self.std:
-            faults.append(f"min_std: must not exceed std {self.std}, got {self.min_std}")
+        if np.min(self.std) < self.min_std:
+            faults.append(f"std: must be at least min_std {self.min_std}, got {self.std}")
         return faults
 
 
@@ -138,13 +140,14 @@ class AgentTrainingConfig:
         task: name of the task.
         skills: run folder or checkpoint of the skill module.
         out: run folder.
+        variant: what the run is called in tables and plots.
         seed: of initial weights, exploration and episodes.
         steps: environment steps in all, of all environments together.
         num_envs: environments stepped together.
         rollout_steps: control steps of each environment in an iteration.
-        imitate: data set whose actions the low level learns before it learns from rewards, where it acts alone; empty
-            for none.
-        imitation_updates: gradient steps of that.
+        demonstrations: data set that the skills were learnt from.
+        imitation_updates: gradient steps in which the low level, where it acts alone, learns to act as demonstrated
+            before it learns from rewards.
         profile: fidelity profile of the simulator that it learns in.
         threads: threads that simulate.
         evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
@@ -156,12 +159,13 @@ class AgentTrainingConfig:
     task: str
     skills: str
     out: str
+    variant: str = "agent"
     seed: int = 0
     steps: int = 1_500_000
     num_envs: int = 64
     rollout_steps: int = 100
-    imitate: str = ""
-    imitation_updates: int = 4000
+    demonstrations: str = ""
+    imitation_updates: int = 0
     profile: str = "fast"
     threads: int = 2
     evaluate_every: int = 100_000
@@ -173,8 +177,10 @@ class AgentTrainingConfig:
         """Rules on single values."""
         counts = ("steps", "num_envs", "rollout_steps", "evaluate_every", "evaluation_episodes", "keep_checkpoints")
         faults = [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
-        not_negative = ("seed", "threads")
+        not_negative = ("seed", "threads", "imitation_updates")
         faults += [f"{name}: must not be negative, got {v}" for name in not_negative if (v := getattr(self, name)) < 0]
-        if self.imitate and self.agent.skills:
-            faults.append("imitate: goes with agent.skills=false; skills have learnt from demonstrations already")
+        if self.imitation_updates and (self.agent.skills or not self.demonstrations):
+            faults.append(
+                "imitation_updates: needs demonstrations, and agent.skills=false: skills have learnt from them already"
+            )
         return faults

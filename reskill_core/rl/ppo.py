@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from reskill_core.errors import TrainingError
+from reskill_core.errors import ConfigError, TrainingError
 from reskill_core.models.io import load_optimiser_arrays, load_state_arrays, optimiser_arrays, state_arrays
 from reskill_core.models.networks import Mlp
 from reskill_core.rl.config import PpoConfig
@@ -57,7 +57,11 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.actor = Mlp((actor_dim, *config.hidden, action_dim), zero_last=True)
         self.critic = Mlp((critic_dim, *config.hidden, 1), zero_last=True)
-        self.log_std = nn.Parameter(torch.full((action_dim,), math.log(config.std)))
+        if np.shape(config.std) not in ((), (action_dim,)):
+            raise ConfigError(
+                f"std: must be one value or {action_dim}, one for each entry of actions, got {config.std}"
+            )
+        self.log_std = nn.Parameter(torch.tensor(np.broadcast_to(np.log(config.std), action_dim), dtype=torch.float32))
 
     def log_prob(self, mean: Tensor, action: Tensor) -> Tensor:
         """(B,) log density of actions (B, A) [nats]."""

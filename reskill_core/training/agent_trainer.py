@@ -51,7 +51,7 @@ from reskill_core.training.plots import plot_returns
 
 _TRAINING_KEY = "training"
 # Fields of the configuration that say where a run lives, not what it is.
-_PLACES = ("skills", "out", "threads")
+_PLACES = ("skills", "demonstrations", "out", "threads")
 
 # From a policy to how well it does: values by name, ``return`` among them, higher is better.
 Evaluate = Callable[[SkillPolicy], dict[str, float]]
@@ -134,7 +134,7 @@ class AgentTrainer:
             CheckpointError: the run folder holds a run with other settings, or a damaged checkpoint.
         """
         self._resume()
-        if self._progress.step == 0 and self.config.imitate:
+        if self._progress.step == 0 and self.config.imitation_updates:
             self._imitate()
         progress, config = self._progress, self.config
         save_config(config, self.folder / run_folder.CONFIG_FILE)
@@ -167,7 +167,7 @@ class AgentTrainer:
     def _imitate(self) -> None:
         """Let the low level, which acts alone, start from the demonstrations."""
         assert self._low is not None
-        dataset = DemoDataset.open(self.config.imitate)
+        dataset = DemoDataset.open(self.config.demonstrations)
         if faults := dataset.spec.task.interface_differences(self._task):
             raise DataError(f"{dataset.folder} has other observations or actions than the task: {'; '.join(faults)}")
         features = self._module.features(dataset.observation)

@@ -91,7 +91,7 @@ def test_residual_weight_rises_as_scheduled() -> None:
     ("document", "message"),
     [
         ({"schedule": {"begin": 5, "end": 5}}, "must be 0 <= begin < end"),
-        ({"high_level": {"min_std": 2.0}}, "min_std: must not exceed std"),
+        ({"high_level": {"min_std": 2.0}}, "std: must be at least min_std"),
         ({"low_level": {"discount": 1.5}}, r"discount: must lie in \[0, 1\]"),
         ({"high_level": {"minibatch": 0}}, "minibatch: must be at least 1"),
         ({"residul": True}, "did you mean residual"),

@@ -224,7 +224,7 @@ def test_without_skills_the_low_level_acts_alone_and_may_start_by_imitation(skil
     actions = []
     for name, updates in (("untaught", 0), ("taught", 400)):
         run = config(
-            skills, tmp_path / name, agent=alone, imitate=demonstrations.out, imitation_updates=updates, steps=1
+            skills, tmp_path / name, agent=alone, demonstrations=demonstrations.out, imitation_updates=updates, steps=1
         )
         train_agent(run, show_progress=False)
         policy = load_policy(tmp_path / name)
@@ -237,6 +237,9 @@ def test_without_skills_the_low_level_acts_alone_and_may_start_by_imitation(skil
     assert taught < 0.3 * untaught
 
 
-def test_imitation_goes_without_skills(skills: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"imitate: goes with agent\.skills=false"):
-        config_from_dict(AgentTrainingConfig, config_to_dict(config(skills, tmp_path, imitate="runs/data/block")))
+def test_imitation_needs_demonstrations_and_goes_without_skills(skills: Path, tmp_path: Path) -> None:
+    alone = AgentConfig(skills=False)
+    for changes in ({"demonstrations": "runs/data/block"}, {"agent": alone}):
+        wrong = config_to_dict(config(skills, tmp_path, imitation_updates=1, **changes))
+        with pytest.raises(ConfigError, match="imitation_updates: needs demonstrations"):
+            config_from_dict(AgentTrainingConfig, wrong)

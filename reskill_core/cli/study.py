@@ -1,0 +1,31 @@
+"""``reskill study``: variants of the agent, trained and evaluated on several tasks with several seeds."""
+
+from __future__ import annotations
+
+import argparse
+
+from reskill_core.cli.arguments import Subparsers, add_config_arguments, add_verb, read_config
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb."""
+    parser = add_verb(
+        subparsers,
+        "study",
+        run,
+        "train and evaluate variants of the agent, such as ablations and baselines, on several tasks with several "
+        "seeds; run again, it goes on where it stopped",
+        "reskill study studies/baselines.yaml",
+        "reskill study studies/baselines.yaml seeds=[0,1,2] common.steps=1500000 workers=8",
+    )
+    add_config_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, evaluate, and say how to look at it."""
+    from reskill_sim.study import StudyConfig, run_study
+
+    config = read_config(StudyConfig, options)
+    runs = run_study(config, show_progress=not options.quiet)
+    print(f"{len(runs)} runs in {config.out}; compare them: reskill report {config.out}/*/*/seed_* --out report.html")
+    return 0

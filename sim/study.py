@@ -1,0 +1,119 @@
+"""Many training runs that differ in one thing at a time: variants of the agent on several tasks with several seeds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from reskill_core.config import config_from_dict
+from reskill_core.errors import ReskillError
+from reskill_core.resources import find_config
+from reskill_core.rl.config import AgentTrainingConfig
+from reskill_sim.agents import train_agent
+from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
+
+EVALUATION_FOLDER = "evaluation"
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What is compared.
+
+    Attributes:
+        agents: configurations of agents, one for each task: paths, or names of those that ship with the package.
+        variants: by name, what each changes in all of these configurations.
+        out: folder; a run goes to ``<task>/<variant>/seed_<seed>`` in it.
+        common: what is changed in all variants.
+        seeds: of training.
+        episodes: of the evaluation of each run, in ``exact``.
+        workers: runs at a time, each with one thread.
+    """
+
+    agents: tuple[str, ...]
+    variants: dict[str, dict[str, Any]]
+    out: str
+    common: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1)
+    episodes: int = 200
+    workers: int = 2
+
+    def violations(self) -> list[str]:
+        """Rules on single values."""
+        counts = ("agents", "variants", "seeds")
+        faults = [f"{name}: must not be empty" for name in counts if not getattr(self, name)]
+        positive = ("episodes", "workers")
+        return faults + [f"{name}: must be at least 1, got {v}" for name in positive if (v := getattr(self, name)) < 1]
+
+
+def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:
+    """The runs of a study, seed by seed, so that every variant has a result early.
+
+    Raises:
+        ConfigError: a configuration is missing, or a variant does not fit it; names the variant.
+    """
+    return [
+        _run_config(config, agent, variant, seed)
+        for seed in config.seeds
+        for agent in config.agents
+        for variant in config.variants
+    ]
+
+
+def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
+    """Train and evaluate all that has not been yet; returns the run folders.
+
+    Raises:
+        ConfigError: see :func:`plan_study`.
+        ReskillError: runs have failed; the others were finished first.
+    """
+    runs = plan_study(config)
+    failures = []
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(config.workers, mp_context=context) as pool,
+        tqdm(total=len(runs), desc="study", unit="run", disable=not show_progress) as bar,
+    ):
+        waiting = {pool.submit(_train_and_evaluate, run, config.episodes): run for run in runs}
+        for done in as_completed(waiting):
+            bar.update()
+            if (error := done.exception()) is not None:
+                failures.append(f"{waiting[done].out}: {error}")
+                tqdm.write("".join(traceback.format_exception_only(error)))
+    if failures:
+        raise ReskillError(f"{len(failures)} of {len(runs)} runs failed:\n" + "\n".join(f"  - {f}" for f in failures))
+    return [Path(run.out) for run in runs]
+
+
+def _run_config(config: StudyConfig, agent: str, variant: str, seed: int) -> AgentTrainingConfig:
+    base = yaml.safe_load(find_config(agent).read_text())
+    out = f"{config.out}/{base['task']}/{variant}/seed_{seed}"
+    own = {"variant": variant, "seed": seed, "out": out, "threads": 1}
+    document = reduce(_merged, (base, config.common, config.variants[variant], own))
+    return config_from_dict(AgentTrainingConfig, document, source=f"variant {variant} of {agent}")
+
+
+def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested document with changes to some of its values."""
+    merged = dict(document)
+    for name, value in changes.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner or {}, value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _train_and_evaluate(config: AgentTrainingConfig, episodes: int) -> None:
+    result = train_agent(config, show_progress=False)
+    out = result.run / EVALUATION_FOLDER
+    evaluation = PolicyEvaluationConfig(
+        ("agent",), (config.task,), (str(result.run),), str(out), episodes, threads=config.threads
+    )
+    evaluate_policies(evaluation, show_progress=False)

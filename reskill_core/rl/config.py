@@ -117,6 +117,7 @@ class AgentTrainingConfig:
         task: name of the task.
         skills: run folder or checkpoint of the skill module.
         out: run folder.
+        variant: what the run is called in tables and plots.
         seed: of initial weights, exploration and episodes.
         steps: environment steps in all, of all environments together.
         num_envs: environments stepped together.
@@ -132,6 +133,7 @@ class AgentTrainingConfig:
     task: str
     skills: str
     out: str
+    variant: str = "agent"
     seed: int = 0
     steps: int = 1_500_000
     num_envs: int = 64

@@ -22,6 +22,6 @@ setup(
         *(f"reskill_sim.{name}" for name in find_packages("sim")),
     ],
     package_dir={"reskill_sim": "sim"},
-    package_data={"reskill_core": ["py.typed"], "reskill_sim": ["py.typed"]},
+    package_data={"reskill_core": ["py.typed", "report/*.jinja"], "reskill_sim": ["py.typed"]},
     data_files=config_files(),
 )

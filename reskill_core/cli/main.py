@@ -7,10 +7,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from reskill_core.cli import bench, collect, data, evaluate, list_names, render, study, train_agent, train_skills
+from reskill_core.cli import (
+    bench,
+    collect,
+    data,
+    evaluate,
+    list_names,
+    render,
+    report,
+    study,
+    train_agent,
+    train_skills,
+)
 from reskill_core.errors import ReskillError
 
-VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, render, bench)
+VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, report, render, bench)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -248,4 +248,4 @@ class _Learner:
 
 
 def _tensors(*arrays: FloatArray) -> list[Tensor]:
-    return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+    return [torch.tensor(array) for array in arrays]

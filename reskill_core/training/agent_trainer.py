@@ -50,8 +50,8 @@ from reskill_core.training.metrics import MetricsLogger, read_metrics
 from reskill_core.training.plots import plot_returns
 
 _TRAINING_KEY = "training"
-# Fields of the configuration that say where a run lives, not what it is.
-_PLACES = ("skills", "demonstrations", "out", "threads")
+# Fields of the configuration that say where a run lives and what it is called, not what it is.
+_PLACES = ("skills", "demonstrations", "out", "variant", "threads")
 
 # From a policy to how well it does: values by name, ``return`` among them, higher is better.
 Evaluate = Callable[[SkillPolicy], dict[str, float]]

@@ -13,6 +13,7 @@ import torch
 
 import reskill_core
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
+from reskill_core.cli.main import main
 from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.data import DemoDataset
 from reskill_core.errors import CheckpointError, ConfigError
@@ -20,6 +21,7 @@ from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.features import FeatureMap
 from reskill_core.models.io import state_arrays
 from reskill_core.models.skill_vae import SkillVae
+from reskill_core.report import pick_episodes, read_run
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
 from reskill_core.rl.ppo import Ppo
 from reskill_core.rl.two_level import Collected, TwoLevelCollector, low_level_dim
@@ -28,7 +30,9 @@ from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND, SkillModule
 from reskill_sim.agents import train_agent
 from reskill_sim.collect import CollectConfig, collect
-from reskill_sim.evaluation import evaluate_policy
+from reskill_sim.episodes import run_episodes
+from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy
+from reskill_sim.report import EPISODES, showcase, skill_choices
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 
@@ -200,6 +204,8 @@ def test_a_run_with_other_settings_is_not_continued(skills: Path, tmp_path: Path
     train_agent(config(skills, tmp_path), show_progress=False)
     with pytest.raises(CheckpointError, match=r"agent.residual: True != False"):
         train_agent(config(skills, tmp_path, agent=AgentConfig(schedule=AT_ONCE, residual=False)), show_progress=False)
+    # What it is called is no setting.
+    assert train_agent(config(skills, tmp_path, variant="other"), show_progress=False).steps == 4 * ENVS * 20
 
 
 def test_skills_of_another_layout_are_refused(skills: Path, tmp_path: Path) -> None:
@@ -243,3 +249,41 @@ def test_imitation_needs_demonstrations_and_goes_without_skills(skills: Path, tm
         wrong = config_to_dict(config(skills, tmp_path, imitation_updates=1, **changes))
         with pytest.raises(ConfigError, match="imitation_updates: needs demonstrations"):
             config_from_dict(AgentTrainingConfig, wrong)
+
+
+def test_a_report_shows_the_episodes_and_choices_that_the_agent_made(skills: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train_agent(config(skills, run), show_progress=False)
+    evaluation = PolicyEvaluationConfig(
+        ("agent",), ("slippery_push",), (str(run),), str(run / "evaluation"), episodes=5, profile="turbo", threads=0
+    )
+    [result] = evaluate_policies(evaluation, show_progress=False)
+    shown = showcase(read_run(run))
+    picked = pick_episodes(read_run(run).outcomes.episodes)  # type: ignore[union-attr]
+    assert [(video.title, video.seed) for video in shown.videos] == [(t, pick.seed) for t, pick in picked.items()]
+    returns = {row["seed"]: row["episode_return"] for row in result.rows}
+    assert all(video.episode_return == returns[video.seed] for video in shown.videos)
+    assert all(video.mp4[4:8] == b"ftyp" for video in shown.videos)
+    # 100 steps are 14 whole skills and one that the horizon cuts off.
+    assert shown.choices.number.tolist() == list(range(15)) * EPISODES
+    page = tmp_path / "report.html"
+    assert main(["report", str(run), "--no-videos", "--out", str(page)]) == 0
+    assert "<video" not in page.read_text()
+
+
+def test_choices_in_a_report_are_those_of_the_episodes(skills: Path, tmp_path: Path) -> None:
+    train_agent(config(skills, tmp_path), show_progress=False)
+    policy = load_policy(tmp_path)
+    policy.reset([0] * ENVS)
+    simulator = Simulator(get_task("slippery_push"), ENVS, "turbo")
+    episodes = sorted(run_episodes(simulator, policy, range(ENVS)), key=lambda episode: episode.seed)
+    choices = skill_choices(policy, episodes)
+    policy.reset(range(ENVS))
+    observation, chosen = simulator.reset(range(ENVS)), []
+    for _ in range(get_task("slippery_push").spec.horizon):
+        action = policy.act(observation)
+        if action.skill_step[0] == 0:
+            chosen.append(action.latent)
+        observation = simulator.step(action.action).observation
+    np.testing.assert_array_equal(choices.chosen.reshape(ENVS, 15, -1).swapaxes(0, 1), chosen)
+    assert choices.sampled.std(axis=0).min() > 0.1

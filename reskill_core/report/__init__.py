@@ -1,0 +1,33 @@
+"""Reports on agent training runs: what runs left on disk, compared, as one page without a network."""
+
+from reskill_core.report.figures import SkillChoices
+from reskill_core.report.page import Showcase, Video, write_page
+from reskill_core.report.runs import (
+    AGENT_POLICY,
+    AgentRun,
+    Comparison,
+    Outcome,
+    PolicyOutcomes,
+    Variant,
+    compare,
+    pick_episodes,
+    read_outcomes,
+    read_run,
+)
+
+__all__ = [
+    "AGENT_POLICY",
+    "AgentRun",
+    "Comparison",
+    "Outcome",
+    "PolicyOutcomes",
+    "Showcase",
+    "SkillChoices",
+    "Variant",
+    "Video",
+    "compare",
+    "pick_episodes",
+    "read_outcomes",
+    "read_run",
+    "write_page",
+]

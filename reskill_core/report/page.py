@@ -1,0 +1,147 @@
+"""The page of a report: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from reskill_core.checkpoint import Checkpoint, load_checkpoint
+from reskill_core.config import config_to_dict
+from reskill_core.files import atomic_write_bytes
+from reskill_core.intervals import Estimate
+from reskill_core.provenance import provenance
+from reskill_core.report.figures import SkillChoices, plot_choices, plot_learning, plot_robustness
+from reskill_core.report.runs import EVALUATION_FOLDER, AgentRun, Comparison, Variant
+from reskill_core.runtime.agent import AGENT_KIND, SKILLS_KEY
+
+TEMPLATE = "page.html.jinja"
+# What a skill module's document tells of how it was made, where it tells that.
+_SKILL_KEYS = ("training", "data", "validation", "provenance")
+
+
+@dataclass(frozen=True)
+class Video:
+    """An episode to look at.
+
+    Attributes:
+        title: what it is an example of.
+        seed: seed of the episode.
+        episode_return: what it earned.
+        mp4: the video file.
+    """
+
+    title: str
+    seed: int
+    episode_return: float
+    mp4: bytes
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """What one run does, in pictures that the simulator is needed for."""
+
+    run: AgentRun
+    choices: SkillChoices
+    videos: tuple[Video, ...]
+
+
+def write_page(out: Path, comparisons: Sequence[Comparison], showcases: Mapping[str, Showcase]) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        out: the HTML file.
+        comparisons: one for each task.
+        showcases: by task; a task without one has no pictures of that kind.
+
+    Raises:
+        CheckpointError: a run has no checkpoint, or a damaged one.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(data_uri=_data_uri, span=_span, interval=_interval, yaml=_yaml)
+    sections = [_section(comparison, showcases.get(comparison.task)) for comparison in comparisons]
+    page = environment.get_template(TEMPLATE).render(sections=sections, provenance=provenance())
+    atomic_write_bytes(out, page.encode())
+
+
+def reproduction(variant: Variant, config_file: str) -> list[str]:
+    """Commands that make a variant's runs again from the first one's configuration, and evaluate them."""
+    first = config_to_dict(variant.runs[0].config)
+    commands = []
+    for run in variant.runs:
+        changes = list(_overrides(first, config_to_dict(run.config)))
+        commands.append(shlex.join(["reskill", "train-agent", config_file, *changes]))
+        if run.outcomes:
+            out = run.config.out
+            measured = ["--episodes", str(len(run.outcomes.episodes)), "--profile", run.outcomes.profile]
+            place = ["--out", f"{out}/{EVALUATION_FOLDER}"]
+            commands.append(shlex.join(["reskill", "evaluate", out, "--policy", "agent", *measured, *place]))
+    return commands
+
+
+def _section(comparison: Comparison, showcase: Showcase | None) -> dict[str, Any]:
+    """What the template says of a task."""
+    checkpoints = [load_checkpoint(variant.best.folder, AGENT_KIND) for variant in comparison.variants]
+    return {
+        "comparison": comparison,
+        "spec": checkpoints[0].task,
+        "learning": plot_learning(comparison),
+        "robustness": plot_robustness(comparison.variants),
+        "showcase": showcase,
+        "choices": plot_choices(showcase.choices) if showcase else None,
+        "origins": [_origin(*each) for each in zip(comparison.variants, checkpoints, strict=True)],
+    }
+
+
+def _origin(variant: Variant, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Where a variant came from: commands, and documents by title."""
+    config_file = f"{variant.task}-{variant.name}.yaml".replace(" ", "_")
+    first, skills = variant.runs[0], checkpoint.document[SKILLS_KEY]
+    documents = {
+        f"{config_file}: configuration": config_to_dict(first.config),
+        f"skills: {first.config.skills}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
+        "versions it was trained with": checkpoint.document["provenance"],
+    }
+    if first.outcomes:
+        documents["world it was evaluated in"] = first.outcomes.world
+    return {"name": variant.name, "commands": reproduction(variant, config_file), "documents": documents}
+
+
+def _overrides(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """``key.subkey=value`` for each value of a configuration that differs."""
+    for key, value in now.items():
+        if isinstance(value, dict):
+            yield from _overrides(before[key], value, f"{path}{key}.")
+        elif value != before[key]:
+            yield f"{path}{key}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _data_uri(content: bytes | str, media_type: str) -> str:
+    raw = content.encode() if isinstance(content, str) else content
+    return f"data:{media_type};base64,{base64.b64encode(raw).decode()}"
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    """The lowest and the highest value, or the one that they are."""
+    return " – ".join(dict.fromkeys(format(value, form) for value in (min(values), max(values))))
+
+
+def _interval(estimate: Estimate, form: str) -> str:
+    return f"[{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def _yaml(document: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,376 @@
+"""What agent training runs left on disk, and how they compare.
+
+Runs of one task that are called alike (``variant`` in their configuration) differ in their seed and are one row of a
+table. Figures come from ``evaluation/`` in the run folder, where ``reskill evaluate RUN --policy agent --out
+RUN/evaluation`` leaves them; without it, from the last evaluation during training, which is marked as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from reskill_core.config import load_config
+from reskill_core.errors import ConfigError, DataError
+from reskill_core.files import read_json
+from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.rl.config import AgentTrainingConfig
+from reskill_core.training.metrics import METRICS_FILE, STEP, read_metrics
+from reskill_core.training.run_folder import CONFIG_FILE
+
+FloatArray = NDArray[np.float64]
+T = TypeVar("T")
+
+EVALUATION_FOLDER = "evaluation"
+POLICIES_FILE, EPISODES_FILE, ROBUSTNESS_FILE = "policies.json", "episodes.jsonl", "robustness.json"
+AGENT_POLICY = "agent"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one evaluation episode went: a line of ``episodes.jsonl``."""
+
+    task: str
+    policy: str
+    seed: int
+    success: bool
+    episode_return: float
+
+
+@dataclass(frozen=True)
+class PolicyOutcomes:
+    """How the evaluation episodes of one policy on one task went.
+
+    Attributes:
+        task: name of the task.
+        policy: name of the policy.
+        episodes: one outcome for each.
+        profile: fidelity profile of the simulator.
+        variation: how the world varied, as in ``policies.json``.
+        folder: where it was read from.
+    """
+
+    task: str
+    policy: str
+    episodes: tuple[Outcome, ...]
+    profile: str
+    variation: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def success(self) -> Estimate:
+        """Share of episodes that end in success."""
+        return rate([episode.success for episode in self.episodes])
+
+    @property
+    def episode_return(self) -> Estimate:
+        """Mean return."""
+        return mean([episode.episode_return for episode in self.episodes])
+
+    @property
+    def measured(self) -> str:
+        """How it was measured."""
+        return f"{len(self.episodes)} episodes, {self.profile}"
+
+    @property
+    def world(self) -> dict[str, Any]:
+        """Where it was measured."""
+        return {"profile": self.profile, **self.variation}
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Evaluations during training, K of them.
+
+    Attributes:
+        steps: (K,) environment steps, of all environments together.
+        minutes: (K,) time trained until then, without evaluations [min].
+        returns: (K,) mean return.
+        successes: (K,) share of episodes that ended in success.
+    """
+
+    steps: FloatArray
+    minutes: FloatArray
+    returns: FloatArray
+    successes: FloatArray
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """How an agent does where one thing in the world has this value."""
+
+    value: float
+    success: Interval
+    episode_return: Interval
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One thing in the world that was varied; the unit is that of the points' values."""
+
+    name: str
+    unit: str
+    points: tuple[SweepPoint, ...]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """How an agent does in other worlds: ``robustness.json``."""
+
+    sweeps: tuple[Sweep, ...]
+
+
+@dataclass(frozen=True)
+class AgentRun:
+    """One training run.
+
+    Attributes:
+        folder: its folder.
+        config: its configuration.
+        curve: its evaluations during training, at least one.
+        outcomes: its evaluation afterwards, if there was one.
+        robustness: how it does in other worlds, if that was measured.
+    """
+
+    folder: Path
+    config: AgentTrainingConfig
+    curve: LearningCurve
+    outcomes: PolicyOutcomes | None
+    robustness: Robustness | None
+
+    @property
+    def steps(self) -> int:
+        """Environment steps trained, of all environments together."""
+        return int(self.curve.steps[-1])
+
+    @property
+    def minutes(self) -> float:
+        """Time trained, without evaluations [min]."""
+        return float(self.curve.minutes[-1])
+
+    @property
+    def episode_return(self) -> float:
+        """Mean return."""
+        return self.outcomes.episode_return.mean if self.outcomes else float(self.curve.returns[-1])
+
+    @property
+    def success(self) -> float:
+        """Share of episodes that end in success."""
+        return self.outcomes.success.mean if self.outcomes else float(self.curve.successes[-1])
+
+    @property
+    def measured(self) -> str:
+        """How return and success were measured."""
+        if self.outcomes:
+            return self.outcomes.measured
+        return f"in training only: {self.config.evaluation_episodes} episodes, {self.config.profile}"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Runs of one task that differ in their seed, in its order."""
+
+    task: str
+    name: str
+    runs: tuple[AgentRun, ...]
+
+    @property
+    def episode_return(self) -> float:
+        """Mean over the seeds of their mean returns."""
+        return float(np.mean([run.episode_return for run in self.runs]))
+
+    @property
+    def success(self) -> float:
+        """Mean over the seeds of their shares of success."""
+        return float(np.mean([run.success for run in self.runs]))
+
+    @property
+    def worst(self) -> AgentRun:
+        """The run with the lowest return."""
+        return min(self.runs, key=lambda run: run.episode_return)
+
+    @property
+    def best(self) -> AgentRun:
+        """The run with the highest return."""
+        return max(self.runs, key=lambda run: run.episode_return)
+
+    @property
+    def pooled(self) -> PolicyOutcomes | None:
+        """The evaluation episodes of all seeds together; None where a seed was not evaluated."""
+        outcomes = [run.outcomes for run in self.runs if run.outcomes]
+        if len(outcomes) < len(self.runs):
+            return None
+        first, episodes = outcomes[0], tuple(episode for one in outcomes for episode in one.episodes)
+        return PolicyOutcomes(self.task, AGENT_POLICY, episodes, first.profile, first.variation, first.folder)
+
+    @property
+    def measured(self) -> str:
+        """How return and success were measured."""
+        return "; ".join(dict.fromkeys(run.measured for run in self.runs))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that is known of one task: its variants, and policies for floor and ceiling."""
+
+    task: str
+    variants: tuple[Variant, ...]
+    references: tuple[PolicyOutcomes, ...]
+
+
+def read_run(folder: Path) -> AgentRun:
+    """Read an agent's run folder.
+
+    Raises:
+        ConfigError: its configuration is not that of an agent.
+        DataError: a file is missing or damaged, or the agent was never evaluated.
+    """
+    for name in (CONFIG_FILE, METRICS_FILE):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder} is no run folder of reskill train-agent: it has no {name}")
+    config = load_config(AgentTrainingConfig, folder / CONFIG_FILE)
+    evaluation = folder / EVALUATION_FOLDER
+    outcomes = read_outcomes(evaluation) if (evaluation / POLICIES_FILE).is_file() else []
+    own = [one for one in outcomes if (one.task, one.policy) == (config.task, AGENT_POLICY)]
+    robustness = evaluation / ROBUSTNESS_FILE
+    return AgentRun(
+        folder,
+        config,
+        _learning_curve(folder),
+        own[0] if own else None,
+        _parsed(Robustness, read_json(robustness, DataError), robustness) if robustness.is_file() else None,
+    )
+
+
+def read_outcomes(folder: Path) -> list[PolicyOutcomes]:
+    """Read what ``reskill evaluate --policy … --out FOLDER`` left, for each task and policy.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    path = folder / EPISODES_FILE
+    document = read_json(folder / POLICIES_FILE, DataError)
+    try:
+        profile, variation = (document["config"][key] for key in ("profile", "variation"))
+        lines = path.read_text().splitlines()
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder / POLICIES_FILE} is not of reskill evaluate --policy: it lacks {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; run reskill evaluate again") from error
+    grouped: dict[tuple[str, str], list[Outcome]] = {}
+    for row in _parsed(list[Outcome], "[" + ",".join(lines) + "]", path):
+        grouped.setdefault((row.task, row.policy), []).append(row)
+    return [
+        PolicyOutcomes(task, policy, tuple(rows), profile, variation, folder)
+        for (task, policy), rows in grouped.items()
+    ]
+
+
+def compare(runs: Iterable[AgentRun], references: Sequence[PolicyOutcomes] = ()) -> list[Comparison]:
+    """Group runs by task and variant, in the order given.
+
+    Raises:
+        ConfigError: a seed occurs twice in a variant, or runs and references of a task were evaluated in different
+            worlds.
+    """
+    tasks: dict[str, dict[str, list[AgentRun]]] = {}
+    for run in runs:
+        tasks.setdefault(run.config.task, {}).setdefault(run.config.variant, []).append(run)
+    return [
+        _comparable(
+            Comparison(
+                task,
+                tuple(_variant(task, name, found) for name, found in variants.items()),
+                tuple(reference for reference in references if reference.task == task),
+            )
+        )
+        for task, variants in tasks.items()
+    ]
+
+
+def seed_band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Mean and range over seeds of curves that need not share their x, where all of them are known.
+
+    Args:
+        curves: x (K,), rising, and y (K,) of each seed.
+
+    Returns:
+        (M,) x at which any seed has a point, and there mean, lowest and highest y, interpolated between points.
+    """
+    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    everywhere = np.unique(np.concatenate([x for x, _ in curves]))
+    grid = everywhere[(everywhere >= begin) & (everywhere <= end)]
+    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    return grid, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
+
+
+def pick_episodes(episodes: Sequence[Outcome]) -> dict[str, Outcome]:
+    """The best, the median and the worst episode by return; of an even number, the better one of the middle."""
+    ordered = sorted(episodes, key=lambda episode: episode.episode_return)
+    return {"best": ordered[-1], "median": ordered[len(ordered) // 2], "worst": ordered[0]}
+
+
+def _learning_curve(folder: Path) -> LearningCurve:
+    points, trained_s = [], 0.0
+    for row in read_metrics(folder):
+        trained_s = row.get("train/trained_s", trained_s)
+        if "evaluation/return" in row:
+            points.append((row[STEP], trained_s / 60.0, row["evaluation/return"], row["evaluation/success"]))
+    if not points:
+        raise DataError(
+            f"{folder} has no evaluation yet; let it train until the first (evaluate_every=), or leave it out"
+        )
+    return LearningCurve(*np.array(points, dtype=float).T)
+
+
+def _variant(task: str, name: str, runs: Sequence[AgentRun]) -> Variant:
+    by_seed: dict[int, AgentRun] = {}
+    for run in runs:
+        other = by_seed.setdefault(run.config.seed, run)
+        if other is not run:
+            raise ConfigError(
+                f"{other.folder} and {run.folder} are both seed {run.config.seed} of variant {name!r} on {task}; "
+                f"leave one out, or call one otherwise: variant: in its {CONFIG_FILE}"
+            )
+    return Variant(task, name, tuple(by_seed[seed] for seed in sorted(by_seed)))
+
+
+def _comparable(comparison: Comparison) -> Comparison:
+    """Refuse to put side by side what was measured in different worlds."""
+    agents = [run.outcomes for variant in comparison.variants for run in variant.runs if run.outcomes]
+    for one, other in pairwise([*agents, *comparison.references]):
+        keys = [key for key in one.world | other.world if one.world.get(key) != other.world.get(key)]
+        if keys:
+            raise ConfigError(
+                f"{one.folder} and {other.folder} were evaluated in different worlds: "
+                + ", ".join(f"{key} {one.world.get(key)} and {other.world.get(key)}" for key in keys)
+                + "; evaluate one of them again with the other's --profile and --vary"
+            )
+    return comparison
+
+
+def _parsed(cls: type[T], document: Any, path: Path) -> T:
+    """A document, parsed or as JSON text, as the dataclasses that describe it; what they do not name is left out."""
+    adapter: TypeAdapter[T] = TypeAdapter(cls)
+    try:
+        return adapter.validate_json(document) if isinstance(document, str) else adapter.validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path} is damaged, write it again: {where}: {first['msg']}") from error

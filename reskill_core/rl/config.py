@@ -101,7 +101,7 @@ class AgentConfig:
     """
 
     skills: bool = True
-    skill_steps: int | None = None
+    skill_steps: int | None = 5
     latent_source: Literal["prior", "standard_normal"] = "prior"
     noise_limit: float = 3.0
     residual: bool = True
@@ -110,7 +110,7 @@ class AgentConfig:
     high_level: PpoConfig = field(default_factory=lambda: PpoConfig(discount=0.993))
     low_level: PpoConfig = field(
         default_factory=lambda: PpoConfig(
-            discount=0.985, learning_rate=5e-4, epochs=8, minibatch=512, target_kl=0.03, std=0.15, min_std=0.05
+            discount=0.985, learning_rate=5e-4, epochs=8, minibatch=256, target_kl=0.03, std=0.2, min_std=0.05
         )
     )
 
@@ -163,7 +163,7 @@ class AgentTrainingConfig:
     seed: int = 0
     steps: int = 1_500_000
     num_envs: int = 64
-    rollout_steps: int = 100
+    rollout_steps: int = 50
     demonstrations: str = ""
     imitation_updates: int = 0
     profile: str = "fast"

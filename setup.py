@@ -5,14 +5,14 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 # The same place that colcon installs them to, so that one search finds them: see reskill_core/resources.py.
-CONFIG_DESTINATION = Path("share/reskill_ros")
+DESTINATION = Path("share/reskill_ros")
 
 
-def config_files() -> list[tuple[str, list[str]]]:
-    """Lists the configuration files as (folder below the installation prefix, files)."""
-    files = sorted(Path("config").rglob("*.yaml"))
+def shipped_files() -> list[tuple[str, list[str]]]:
+    """Lists configuration files and trained models as (folder below the installation prefix, files)."""
+    files = sorted(path for name in ("config", "models") for path in Path(name).rglob("*") if path.is_file())
     folders = sorted({file.parent for file in files})
-    return [(str(CONFIG_DESTINATION / folder), [str(f) for f in files if f.parent == folder]) for folder in folders]
+    return [(str(DESTINATION / folder), [str(f) for f in files if f.parent == folder]) for folder in folders]
 
 
 setup(
@@ -23,5 +23,5 @@ setup(
     ],
     package_dir={"reskill_sim": "sim"},
     package_data={"reskill_core": ["py.typed", "report/*.jinja"], "reskill_sim": ["py.typed"]},
-    data_files=config_files(),
+    data_files=shipped_files(),
 )

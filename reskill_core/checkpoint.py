@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from reskill_core.errors import CheckpointError, SpecError
 from reskill_core.files import PART_PREFIX, atomic_write_bytes, atomic_write_json, commit, part_path, read_json
 from reskill_core.provenance import provenance
+from reskill_core.resources import shipped_folder, shipped_models
 from reskill_core.spec import TaskSpec
 
 FORMAT_VERSION = 1
@@ -187,6 +188,8 @@ def load_training_state(folder: Path | str) -> dict[str, Any]:
 def resolve_checkpoint(path: Path) -> Path:
     """The checkpoint folder meant by ``path``: itself, or the best, else the last one of a run folder.
 
+    A path that does not exist may name a model that ships with the package, such as ``agents/clean_up``.
+
     Raises:
         CheckpointError: there is none.
     """
@@ -196,10 +199,16 @@ def resolve_checkpoint(path: Path) -> Path:
         )
     runs = (path, path / CHECKPOINTS_FOLDER)
     candidates = [path, *(run / link for link in (BEST_LINK, LAST_LINK) for run in runs)]
+    shipped = shipped_models()
+    if not path.exists() and str(path) in shipped:
+        candidates = [shipped_folder("models") / path]
     for candidate in candidates:
         if (candidate / MANIFEST).is_file():
             return candidate.resolve()
-    raise CheckpointError(f"no checkpoint at {path}: neither {MANIFEST} nor a {BEST_LINK} or {LAST_LINK} link in it")
+    raise CheckpointError(
+        f"no checkpoint at {path}: neither {MANIFEST} nor a {BEST_LINK} or {LAST_LINK} link in it; "
+        f"shipped with the package: {', '.join(shipped) or 'none'}"
+    )
 
 
 def prune_checkpoints(checkpoints: Path, keep: int) -> None:

@@ -23,6 +23,7 @@ import yaml
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, GraphError, require_choice
 from reskill_core.parameters import parameter, range_violations
+from reskill_core.resources import shipped_model, shipped_models
 from reskill_core.runtime.loading import POLICY_MODES
 from reskill_ros.episode_store import next_seed
 from reskill_ros.tasks import simulated_names
@@ -253,7 +254,9 @@ class CollectArguments(RobotArguments):
 class SkillArguments:
     """What the graphs with a policy take beside the others."""
 
-    skills: str = parameter("", "Checkpoint folder of the skill module, or of an agent.")
+    skills: str = parameter(
+        "", "Checkpoint or run folder of a skill module or an agent, or a shipped one such as agents/clean_up."
+    )
     mode: str = parameter(
         "auto",
         "Whether skills are sampled or the most likely one; auto: sampled, but for an agent.",
@@ -263,6 +266,10 @@ class SkillArguments:
         "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
     )
 
+    def missing_skills(self) -> list[str]:
+        """What is wrong with where the policy is to come from."""
+        return [] if self.skills in shipped_models() else _missing("skills", self.skills)
+
     def policy_node(self, **further: ParameterValue) -> NodeEntry:
         """The policy, with further parameters."""
         parameters = {**{item.name: getattr(self, item.name) for item in fields(SkillArguments)}, **further}
@@ -271,13 +278,21 @@ class SkillArguments:
 
 @dataclass(frozen=True)
 class PolicyArguments(RobotArguments, SkillArguments):
-    """Arguments of the graph that lets a skill policy drive the robot."""
+    """Arguments of the graph that lets a skill policy drive the robot.
+
+    In the simulator, ``skills`` may be left out: what ships with the package for the task is taken.
+    """
 
     pacing: str = parameter("realtime", _PACING, choices=("lockstep", "realtime"))
     episodes: int = parameter(0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0)
     dataset: str = parameter("", "Folder of a data set to record all episodes into; empty for none.")
     bag: str = parameter("", "Folder of a new bag to record the graph's topics into; empty for none.")
     report: str = parameter("", "JSON file to write the episodes' results to at the end; empty: only print them.")
+
+    def __post_init__(self) -> None:
+        """Fill in the shipped skills or agent."""
+        if self.simulated and not self.skills:
+            object.__setattr__(self, "skills", shipped_model(self.task))
 
     @property
     def served_task(self) -> dict[str, ParameterValue]:
@@ -286,7 +301,7 @@ class PolicyArguments(RobotArguments, SkillArguments):
 
     def violations(self) -> list[str]:
         """As of all robots, and what a policy is made of."""
-        found = super().violations() + _missing(self, "skills")
+        found = super().violations() + self.missing_skills()
         if self.episodes and not self.simulated:
             found.append(f"episodes: only the simulator has episodes, driver is {self.driver}")
         if self.bag and Path(self.bag).exists():
@@ -323,7 +338,7 @@ class ReplayArguments(GraphArguments, SkillArguments):
 
     def violations(self) -> list[str]:
         """As of all graphs, and what is compared with what."""
-        return super().violations() + _missing(self, "bag", "skills")
+        return super().violations() + _missing("bag", self.bag) + self.missing_skills()
 
     def nodes(self) -> list[NodeEntry]:
         """The bag's player and the policy."""
@@ -397,11 +412,10 @@ def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
     return entries
 
 
-def _missing(arguments: GraphArguments, *names: str) -> list[str]:
-    values = {name: getattr(arguments, name) for name in names}
-    return [f"{name}: is required, give {name}:=<path>" for name, value in values.items() if not value] + [
-        f"{name}: there is no {value}" for name, value in values.items() if value and not Path(value).exists()
-    ]
+def _missing(name: str, path: str) -> list[str]:
+    if not path:
+        return [f"{name}: is required, give {name}:=<path>"]
+    return [] if Path(path).exists() else [f"{name}: there is no {path}"]
 
 
 def _text(value: Any) -> str:

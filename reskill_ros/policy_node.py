@@ -28,7 +28,9 @@ from reskill_ros.tasks import task_spec
 class PolicyParameters:
     """Parameters of policy_node; those of the policy are read when it is configured."""
 
-    skills: str = parameter("", "Checkpoint folder of the skill module, or of an agent.")
+    skills: str = parameter(
+        "", "Checkpoint or run folder of a skill module or an agent, or a shipped one such as agents/clean_up."
+    )
     mode: PolicyMode = parameter(
         "auto",
         "Whether skills are sampled or the most likely one; auto: sampled, but for an agent.",

@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 
 from reskill_core.cli.arguments import Subparsers, add_verb
-from reskill_core.resources import config_folder
+from reskill_core.resources import config_folder, shipped_models
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the verb."""
-    add_verb(subparsers, "list", run, "list tasks, demonstrators, profiles and shipped configurations", "reskill list")
+    add_verb(
+        subparsers,
+        "list",
+        run,
+        "list tasks, demonstrators, profiles, shipped configurations and models",
+        "reskill list",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,4 +35,7 @@ def run(options: argparse.Namespace) -> int:
     print("configurations:")
     for path in sorted(folder.rglob("*.yaml")):
         print(f"  {path.relative_to(folder)}")
+    print("trained models:")
+    for name in shipped_models():
+        print(f"  {name}")
     return 0

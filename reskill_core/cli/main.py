@@ -12,6 +12,7 @@ from reskill_core.cli import (
     collect,
     data,
     evaluate,
+    export,
     list_names,
     render,
     report,
@@ -21,7 +22,7 @@ from reskill_core.cli import (
 )
 from reskill_core.errors import ReskillError
 
-VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, report, render, bench)
+VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, report, export, render, bench)
 
 
 def parser() -> argparse.ArgumentParser:

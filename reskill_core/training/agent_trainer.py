@@ -42,7 +42,7 @@ from reskill_core.runtime.agent import (
     agent_policy,
     residual_input,
 )
-from reskill_core.runtime.skill_module import SkillModule
+from reskill_core.runtime.skill_module import ENCODER, SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.spec import TaskSpec
 from reskill_core.training import run_folder
@@ -251,7 +251,9 @@ class AgentTrainer:
             WEIGHT_KEY: config.agent.residual_weight(progress.step),
             _TRAINING_KEY: self._identity(),
         }
-        weights = {f"{SKILLS}{name}": array for name, array in skills.weights.items()}
+        # Acting takes no encoder.
+        acting = {name: array for name, array in skills.weights.items() if not name.startswith(f"{ENCODER}.")}
+        weights = {f"{SKILLS}{name}": array for name, array in acting.items()}
         for prefix, level in self._levels():
             weights |= {f"{prefix}{name}": array for name, array in level.weights().items()}
         return weights, document

@@ -1,0 +1,43 @@
+"""From a run folder to what is worth handing on: the best checkpoint, how it was made and how good it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from reskill_core.checkpoint import load_checkpoint, save_checkpoint
+from reskill_core.runtime.loading import POLICY_KINDS
+from reskill_core.training import run_folder
+
+# Beside the checkpoint: the configuration that makes it again, what was measured, and the learning curves.
+_EXTRAS = (
+    run_folder.CONFIG_FILE,
+    "evaluation/evaluation.json",
+    "evaluation/policies.json",
+    "evaluation/robustness.json",
+    "evaluation/robustness.png",
+    f"{run_folder.PLOTS_FOLDER}/returns.png",
+    f"{run_folder.PLOTS_FOLDER}/losses.png",
+)
+
+
+def export_run(run: Path | str, out: Path | str) -> list[Path]:
+    """Write the best checkpoint of a run, without what only training needs, and what belongs to it.
+
+    Args:
+        run: run folder of a skill module or an agent.
+        out: the new folder; it is a checkpoint.
+
+    Returns:
+        The files.
+
+    Raises:
+        CheckpointError: the run has no checkpoint, or the folder exists.
+    """
+    run, out = Path(run), Path(out)
+    checkpoint = load_checkpoint(run, *POLICY_KINDS)
+    save_checkpoint(out, checkpoint.kind, checkpoint.weights, checkpoint.document)
+    for name in _EXTRAS:
+        if (run / name).is_file():
+            shutil.copyfile(run / name, out / Path(name).name)
+    return sorted(out.iterdir())

@@ -1,4 +1,8 @@
-"""``make demo``: the whole chain once, small — collect, record over ROS, learn, evaluate, drive, replay, draw."""
+"""``make demo``: trained agents at work, then the whole chain that leads there, small.
+
+1. The agents that ship with the package drive the simulator over ROS on all four tasks.
+2. Collect, record over ROS, learn skills, evaluate them, drive with them, replay, draw.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from reskill_core.cli.render import draw
@@ -19,6 +24,7 @@ from reskill_core.files import atomic_write_json
 from reskill_sim.tasks import get_task
 
 TASK = "block"
+AGENT_TASKS = ("slippery_push", "clean_up", "pyramid_stack", "complex_hook")
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class DemoConfig:
 
     Attributes:
         out: folder for everything it leaves; what is there from the last time is deleted.
+        agent_episodes: episodes of each trained agent.
         episodes: demonstrations collected in process.
         ros_episodes: demonstrations recorded over ROS.
         training_steps: updates of the skill module.
@@ -35,6 +42,7 @@ class DemoConfig:
     """
 
     out: Path = Path("runs/demo")
+    agent_episodes: int = 2
     episodes: int = 1500
     ros_episodes: int = 4
     training_steps: int = 3000
@@ -67,6 +75,9 @@ class Demo:
         """
         shutil.rmtree(self._out, ignore_errors=True)
         self._out.mkdir(parents=True)
+        for task in AGENT_TASKS:
+            self._stage(f"{task} over ROS", partial(self._show_agent, task))
+        self._stage("draw the agents", self._draw_agents)
         self._stage("collect in process", self._collect)
         self._stage("record over ROS", self._record)
         self._stage("learn skills", self._learn)
@@ -83,6 +94,29 @@ class Demo:
         start = time.monotonic()
         outcome = run()
         self._stages.append(Stage(name, time.monotonic() - start, outcome))
+
+    def _show_agent(self, task: str) -> str:
+        folder = self._out / "agents" / task
+        folder.mkdir(parents=True)
+        report, dataset = folder / "report.json", folder / "data"
+        # Without skills:= it is the agent that ships with the package for the task.
+        _run_graph(
+            "policy",
+            task=task,
+            episodes=self._config.agent_episodes,
+            pacing="lockstep",
+            report=report,
+            dataset=dataset,
+        )
+        found = json.loads(report.read_text())
+        return f"{found['success_rate']:.0%} of {found['episodes']} succeed, mean return {found['mean_return']:.1f}"
+
+    def _draw_agents(self) -> str:
+        videos = []
+        for task in AGENT_TASKS:
+            videos.append(self._out / "agents" / f"{task}.mp4")
+            _draw_all(task, self._out / "agents" / task / "data", videos[-1])
+        return ", ".join(video.name for video in videos)
 
     def _collect(self) -> str:
         data = self._out / "data" / "in_process"
@@ -143,11 +177,8 @@ class Demo:
         return f"{found['compared']} actions recomputed, {'all' if found['equal'] else 'NOT all'} equal to the recorded"
 
     def _draw(self) -> str:
-        dataset = DemoDataset.open(self._out / "policy" / "data")
-        episodes = [dataset.episode(index) for index in range(dataset.num_episodes)]
         video = self._out / "policy.mp4"
-        draw(get_task(TASK), dataset.spec.profile, episodes, video, 480, 360)
-        return f"{video.name}, {sum(episode.num_steps for episode in episodes)} frames"
+        return f"{video.name}, {_draw_all(TASK, self._out / 'policy' / 'data', video)} frames"
 
 
 def table(stages: Sequence[Stage]) -> str:
@@ -155,6 +186,14 @@ def table(stages: Sequence[Stage]) -> str:
     lines = [f"{stage.name:26}{stage.duration_s:7.1f} s  {stage.outcome}" for stage in stages]
     total = sum(stage.duration_s for stage in stages)
     return "\n".join([*lines, f"{'all':26}{total:7.1f} s"])
+
+
+def _draw_all(task: str, data: Path, video: Path) -> int:
+    """Draw all episodes of a data set; returns the number of control steps."""
+    dataset = DemoDataset.open(data)
+    episodes = [dataset.episode(index) for index in range(dataset.num_episodes)]
+    draw(get_task(task), dataset.spec.profile, episodes, video, 480, 360)
+    return dataset.num_steps
 
 
 def _reskill(verb: str, *arguments: str) -> None:
@@ -185,7 +224,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(
-        f"\n{table(stages)}\n\nresults in {options.out}: data/, skills/ (plots, checkpoints), evaluation/, policy.mp4"
+        f"\n{table(stages)}\n\nresults in {options.out}: agents/ (videos), data/, skills/ (plots, checkpoints), "
+        "evaluation/, policy.mp4"
     )
     return 0
 

@@ -20,6 +20,7 @@ class PpoConfig:
         clip: how far the probability ratio may leave 1 before it earns nothing more.
         learning_rate: of the actor.
         critic_learning_rate: of the critic; None learns as fast as the actor.
+        final_learning_rate: share of the learning rates left at the end of training, to which they fall linearly.
         epochs: passes over the experience of an iteration.
         minibatch: decisions per update.
         target_kl: the actor's passes end once it has moved this far from the policy that acted [nats].
@@ -35,6 +36,7 @@ class PpoConfig:
     clip: float = 0.2
     learning_rate: float = 1e-3
     critic_learning_rate: float | None = None
+    final_learning_rate: float = 1.0
     epochs: int = 10
     minibatch: int = 128
     target_kl: float = 0.05
@@ -49,7 +51,7 @@ class PpoConfig:
         faults = [f"{name}: must be positive, got {v}" for name in positive if (v := getattr(self, name)) <= 0]
         counts = ("epochs", "minibatch")
         faults += [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
-        shares = {name: getattr(self, name) for name in ("discount", "trace")}
+        shares = {name: getattr(self, name) for name in ("discount", "trace", "final_learning_rate")}
         faults += [f"{name}: must lie in [0, 1], got {value}" for name, value in shares.items() if not 0 <= value <= 1]
         if np.min(self.std) < self.min_std:
             faults.append(f"std: must be at least min_std {self.min_std}, got {self.std}")
@@ -107,10 +109,17 @@ class AgentConfig:
     residual: bool = True
     min_weight: float = 0.05
     schedule: ResidualSchedule = field(default_factory=ResidualSchedule)
-    high_level: PpoConfig = field(default_factory=lambda: PpoConfig(discount=0.993))
+    high_level: PpoConfig = field(default_factory=lambda: PpoConfig(discount=0.993, final_learning_rate=0.1))
     low_level: PpoConfig = field(
         default_factory=lambda: PpoConfig(
-            discount=0.985, learning_rate=5e-4, epochs=8, minibatch=256, target_kl=0.03, std=0.2, min_std=0.05
+            discount=0.985,
+            learning_rate=5e-4,
+            final_learning_rate=0.1,
+            epochs=8,
+            minibatch=256,
+            target_kl=0.03,
+            std=0.2,
+            min_std=0.05,
         )
     )
 

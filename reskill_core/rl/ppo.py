@@ -109,6 +109,12 @@ class Ppo:
 
     # ------------------------------------------------------------------ learning
 
+    def anneal(self, progress: float) -> None:
+        """Set the learning rates for a share of the training that is over."""
+        factor = 1.0 + progress * (self.config.final_learning_rate - 1.0)
+        for learner in self._learners.values():
+            learner.scale_learning_rate(factor)
+
     def update(self, experience: Experience[FloatArray]) -> dict[str, float]:
         """Learn from what the current policy did: :meth:`learn_actor`, then :meth:`learn_critic`."""
         return self.learn_actor(experience) | self.learn_critic(experience)
@@ -223,7 +229,7 @@ class _Learner:
     """
 
     def __init__(self, parameters: list[nn.Parameter], learning_rate: float, seed: Sequence[int]) -> None:
-        self._parameters = parameters
+        self._parameters, self._learning_rate = parameters, learning_rate
         self.rng = np.random.default_rng(seed)
         self.optimiser = torch.optim.Adam(parameters, lr=learning_rate, eps=1e-5, fused=True)
 
@@ -234,6 +240,11 @@ class _Learner:
         whole = max(len(order) // size, 1)
         shuffled = [column[order[: whole * size]] for column in columns]
         yield from zip(*(column.split(size) for column in shuffled), strict=True)
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Learn with a share of the learning rate from now on."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = factor * self._learning_rate
 
     def descend(self, loss: Tensor, name: str, gradient_norm: float) -> float:
         """Take a step down a loss; returns its value."""

@@ -205,6 +205,7 @@ class AgentTrainer:
             (LOW_LEVEL, self._low, collected.low_level),
         ):
             if level is not None and experience is not None:
+                level.anneal(self._progress.step / self.config.steps)
                 jobs.append((prefix, partial(level.learn_actor, experience)))
                 jobs.append((prefix, partial(level.learn_critic, experience)))
         # The longest first: those of the low level, which decides more often.

@@ -154,6 +154,20 @@ def test_learning_continues_to_the_same_bits() -> None:
         np.testing.assert_array_equal(array, second.weights()[name])
 
 
+def test_annealed_to_nothing_nothing_is_learnt() -> None:
+    played = play(Ppo(3, 3, 2, PpoConfig(), seed=0), np.random.default_rng(0))
+    moved = []
+    for progress in (0.0, 0.5, 1.0):
+        ppo = Ppo(3, 3, 2, PpoConfig(final_learning_rate=0.0, epochs=1), seed=0)
+        before = ppo.weights()["critic.linear.0.weight"]
+        ppo.anneal(progress)
+        ppo.update(played)
+        moved.append(float(np.abs(ppo.weights()["critic.linear.0.weight"] - before).max()))
+    # Adam's steps are as long as the learning rate.
+    assert moved[1] == pytest.approx(0.5 * moved[0], rel=0.2)
+    assert moved[2] == 0.0
+
+
 def test_passes_end_when_the_policy_has_moved_far_enough() -> None:
     played = play(Ppo(3, 3, 2, PpoConfig(), seed=0), np.random.default_rng(0))
     free = Ppo(3, 3, 2, PpoConfig(learning_rate=0.05, target_kl=1e9), seed=0).update(played)

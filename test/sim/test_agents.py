@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +20,7 @@ import torch
 import reskill_core
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.cli.main import main
-from reskill_core.config import config_from_dict, config_to_dict
+from reskill_core.config import config_from_dict, config_to_dict, save_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.models.config import SkillModelConfig
@@ -38,6 +44,8 @@ from reskill_sim.tasks import get_task
 
 HORIZON = 7
 ENVS = 6
+# How often the test that kills a process does so.
+KILLS = int(os.environ.get("RESKILL_KILLS", "2"))
 AT_ONCE = ResidualSchedule("linear", 0, 1)
 
 
@@ -198,6 +206,34 @@ def test_a_run_continues_to_the_same_bits(skills: Path, tmp_path: Path) -> None:
     for name, array in expected.weights.items():
         np.testing.assert_array_equal(array, found.weights[name], err_msg=name)
     assert expected.document["evaluation"] == found.document["evaluation"]
+
+
+def test_killed_at_random_moments_it_ends_the_same(skills: Path, tmp_path: Path) -> None:
+    iteration = ENVS * 20
+    lengths = {"steps": (3 * KILLS + 3) * iteration, "evaluate_every": iteration}
+    steady, killed = (config(skills, tmp_path / name, **lengths) for name in ("steady", "killed"))
+    save_config(killed, tmp_path / "killed.yaml")
+    command = [sys.executable, "-m", "reskill_core.cli.main", "train-agent", str(tmp_path / "killed.yaml"), "--quiet"]
+    last, rng = tmp_path / "killed" / "checkpoints" / "last", random.Random(0)
+    for _ in range(KILLS):
+        process = subprocess.Popen(command)
+        # Somewhere between its first moments and a few checkpoints further on.
+        wanted = (int(last.readlink().name) if last.is_symlink() else 0) + rng.randrange(3) * iteration
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if last.is_symlink() and int(last.readlink().name) >= wanted:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    for run in (steady, killed):
+        train_agent(run, show_progress=False)
+    expected, found = (
+        load_checkpoint(Path(run.out) / "checkpoints" / f"{run.steps:08d}", AGENT_KIND) for run in (steady, killed)
+    )
+    for name, array in expected.weights.items():
+        np.testing.assert_array_equal(array, found.weights[name], err_msg=name)
 
 
 def test_a_run_with_other_settings_is_not_continued(skills: Path, tmp_path: Path) -> None:

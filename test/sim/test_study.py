@@ -1,0 +1,47 @@
+"""Studies: variants of configurations, trained and evaluated, each in its own folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reskill_core.config import load_config
+from reskill_core.errors import ConfigError, ReskillError
+from reskill_core.report import compare, read_run
+from reskill_core.resources import config_folder
+from reskill_sim.study import StudyConfig, plan_study, run_study
+
+
+@pytest.mark.parametrize("path", sorted((config_folder() / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_study_can_be_planned(path: Path) -> None:
+    config = load_config(StudyConfig, path)
+    runs = plan_study(config)
+    assert len({run.out for run in runs}) == len(runs) == len(config.agents) * len(config.variants) * len(config.seeds)
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
+    variants = {"agent": {}, "bold": {"agent": {"low_level": {"std": 0.3}}}}
+    config = StudyConfig(("agents/complex_hook.yaml",), variants, "runs/s", common={"steps": 7}, seeds=(4,))
+    plain, bold = plan_study(config)
+    assert (plain.out, plain.variant, plain.seed) == ("runs/s/complex_hook/agent/seed_4", "agent", 4)
+    assert (plain.steps, bold.steps, plain.agent.low_level.std, bold.agent.low_level.std) == (7, 7, 0.15, 0.3)
+    assert bold.agent.low_level.minibatch == plain.agent.low_level.minibatch == 512
+    with pytest.raises(ConfigError, match=r"(?s)variant wrong of agents/complex_hook.yaml.*agent.residul"):
+        plan_study(StudyConfig(config.agents, {"wrong": {"agent": {"residul": True}}}, "runs/s"))
+
+
+def test_runs_are_evaluated_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:
+    small = {"steps": 80, "num_envs": 4, "rollout_steps": 20, "profile": "turbo", "evaluation_episodes": 2}
+    agent = {"task": "slippery_push", "skills": "skills/block", "out": "unused", **small}
+    (tmp_path / "agent.yaml").write_text(yaml.safe_dump(agent))
+    variants = {"missing": {"skills": str(tmp_path / "nowhere")}, "agent": {}}
+    config = StudyConfig((str(tmp_path / "agent.yaml"),), variants, str(tmp_path / "out"), {}, (0,), 2, 1)
+    with pytest.raises(ReskillError, match=r"(?s)1 of 2 runs failed.*missing/seed_0: no checkpoint at"):
+        run_study(config, show_progress=False)
+    run = tmp_path / "out" / "slippery_push" / "agent" / "seed_0"
+    evaluation = json.loads((run / "evaluation" / "policies.json").read_text())
+    assert [result["episodes"] for result in evaluation["results"]] == [2]
+    assert len(compare([read_run(run)])) == 1

@@ -93,7 +93,7 @@ def test_failure_of_a_required_node_ends_and_fails_the_launch(launched: Start) -
     [
         ("collect", "task:=blok", "Valid options are: ['block', 'hook', "),
         ("collect", "episodes:=-1", "episodes"),
-        ("policy", "task:=block", "skills: is required"),
+        ("policy", "driver:=fetch", "skills: is required"),
         ("replay", "skills:=somewhere", "bag: is required"),
     ],
 )

@@ -20,6 +20,7 @@ import yaml
 from ros_graph import TIMEOUT_S
 
 from reskill_core.errors import ConfigError, GraphError
+from reskill_core.runtime.loading import load_policy
 from reskill_ros.command_node import CommandNode
 from reskill_ros.episode_store import next_seed
 from reskill_ros.graph import GRAPHS, argument_table, build_graph, parse_arguments
@@ -61,9 +62,18 @@ def test_wrong_arguments_are_all_named_at_once() -> None:
     with pytest.raises(GraphError, match="did you mean episodes"):
         parse_arguments("collect", {"episods": "5"})
     with pytest.raises(GraphError, match="skills: is required"):
-        parse_arguments("policy", {})
+        parse_arguments("policy", {"driver": "fetch"})
+    with pytest.raises(GraphError, match="skills: there is no agents/clean_upp"):
+        parse_arguments("policy", {"skills": "agents/clean_upp"})
     with pytest.raises(ConfigError, match="collect, policy, replay"):
         argument_table("dance")
+
+
+@pytest.mark.parametrize(("task", "model"), [("block", "skills/block"), ("clean_up", "agents/clean_up")])
+def test_the_simulator_is_driven_by_what_ships_for_the_task_unless_told_otherwise(task: str, model: str) -> None:
+    nodes = {entry.name: entry for entry in build_graph(parse_arguments("policy", {"task": task}))}
+    assert nodes["policy_node"].parameters["skills"] == model
+    assert load_policy(model).task_spec.name == task
 
 
 def test_a_folder_may_be_called_like_a_date_or_a_number() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from reskill_core.checkpoint import save_checkpoint
 from reskill_core.cli.main import main
 from reskill_core.data import Episode
 from reskill_core.errors import ConfigError
+from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy, policy_table
 from reskill_sim.evaluation.policies import ZeroActor
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED
+from reskill_sim.evaluation.rollouts import EVALUATION_SEED, with_places
 from reskill_sim.tasks import get_task
 from reskill_sim.variation import Variation
 
@@ -123,3 +125,10 @@ def test_unknown_policies_are_refused_before_anything_runs(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="unknown policy"):
         evaluate_policies(PolicyEvaluationConfig(("zero", "nothing"), ("block",), out=str(tmp_path)))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", ["slippery_push", "clean_up", "pyramid_stack", "complex_hook"])
+def test_the_agent_that_ships_for_a_task_solves_it(task: str) -> None:
+    make_actor = partial(with_places, load_policy(f"agents/{task}"))
+    result = evaluate_policy(get_task(task), make_actor, "agent", 8, "fast")
+    assert sum(row["success"] for row in result.rows) >= 7

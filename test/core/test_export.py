@@ -1,0 +1,74 @@
+"""What is handed on of a run, and the models that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skill_fixtures import TASK, random_model, save_module, small_config
+
+from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from reskill_core.errors import CheckpointError
+from reskill_core.resources import shipped_folder, shipped_models
+from reskill_core.runtime.loading import load_policy
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
+from reskill_core.training import run_folder
+from reskill_core.training.export import export_run
+
+ROOT = shipped_folder("models")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with two checkpoints, the first of which is the best."""
+    folder = tmp_path / "run"
+    module = load_checkpoint(save_module(tmp_path / "module", random_model(small_config())), SKILL_MODULE_KIND)
+    for step in (10, 20):
+        weights = {name: array + (step == 20) for name, array in module.weights.items()}
+        state = {"step": step, "moments": np.ones(3)}
+        save_checkpoint(run_folder.checkpoint_folder(folder, step), SKILL_MODULE_KIND, weights, module.document, state)
+    run_folder.link_checkpoints(folder, last=20, best=10)
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "evaluation.json").write_text("{}")
+    (folder / run_folder.CONFIG_FILE).write_text("beta: 1.0")
+    return folder
+
+
+def test_an_export_is_the_best_checkpoint_without_what_only_training_needs(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "exported"
+    names = {path.name for path in export_run(run, out)}
+    assert names == {"checkpoint.json", "weights.safetensors", "manifest.json", "config.yaml", "evaluation.json"}
+    best, exported = (load_checkpoint(folder, SKILL_MODULE_KIND) for folder in (run, out))
+    assert exported.document == best.document
+    for name, array in best.weights.items():
+        np.testing.assert_array_equal(exported.weights[name], array)
+    with pytest.raises(CheckpointError, match="no training state"):
+        load_training_state(out)
+    with pytest.raises(CheckpointError, match="exists"):
+        export_run(run, out)
+
+
+def test_a_path_that_does_not_exist_may_name_a_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_policy("skills/block").checkpoint.folder == ROOT / "skills" / "block"
+    monkeypatch.chdir(tmp_path)
+    mine = save_module(tmp_path / "skills" / "block", random_model(small_config()))
+    assert load_policy("skills/block").task_spec.name == TASK.name
+    assert load_policy("skills/block").checkpoint.folder == mine
+    with pytest.raises(CheckpointError, match=r"shipped with the package: .*agents/clean_up"):
+        load_policy("agents/clean_upp")
+
+
+def test_each_task_has_its_models() -> None:
+    agents = ("clean_up", "complex_hook", "pyramid_stack", "slippery_push")
+    assert shipped_models() == [*(f"agents/{task}" for task in agents), "skills/block", "skills/hook"]
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_says_how_it_was_made_and_how_good_it_is(name: str) -> None:
+    checkpoint = load_policy(name).checkpoint
+    assert checkpoint.document["provenance"]["git_commit"]
+    assert name == f"{'skills' if checkpoint.kind == SKILL_MODULE_KIND else 'agents'}/{checkpoint.task.name}"
+    files = {path.name for path in (ROOT / name).iterdir()}
+    measured = {"evaluation.json", "losses.png"} if name.startswith("skills") else {"policies.json", "returns.png"}
+    assert {"config.yaml", *measured} <= files

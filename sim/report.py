@@ -61,7 +61,7 @@ def showcase(run: AgentRun, with_videos: bool = True) -> Showcase:
 
 def skill_choices(policy: SkillPolicy, episodes: Sequence[Episode]) -> SkillChoices:
     """The skills that an agent without exploration chose in its episodes, and samples of the prior in their place."""
-    starts = [episode.observation[:: policy.module.horizon] for episode in episodes]
+    starts = [episode.observation[:: policy.skill_steps] for episode in episodes]
     observations = np.concatenate(starts)
     number = np.concatenate([np.arange(len(start)) for start in starts])
 

@@ -86,6 +86,9 @@ class SkillPolicy:
         skill_steps: control steps after which the next skill is chosen; None takes the skills' own length.
         decodes: whether skills are decoded; without them the residual acts alone.
         checkpoint: what it was made from, if not the skills' alone; has the task that it acts in.
+
+    Attributes:
+        skill_steps: control steps from one choice of a skill to the next.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class SkillPolicy:
         default = SampleNoise if mode == "sample" else ModeNoise
         self._high_level = high_level if high_level is not None else default(module.latent_dim)
         self._residual = residual
-        self._skill_steps, self._decodes = skill_steps or module.horizon, decodes
+        self.skill_steps, self._decodes = skill_steps or module.horizon, decodes
         self._rngs: list[np.random.Generator] = []
         self._latents = np.zeros((0, module.latent_dim), dtype=np.float32)
         self._skill_step = np.zeros(0, dtype=np.int64)
@@ -184,7 +187,7 @@ class SkillPolicy:
         else:
             residual, weight = self._residual.correct(observations, latents, decoded, skill_step)
             action = self.task_spec.action.clip(decoded + np.float32(weight) * residual)
-        self._skill_step[envs] = (skill_step + 1) % self._skill_steps
+        self._skill_step[envs] = (skill_step + 1) % self.skill_steps
         return SkillAction(
             action=action,
             decoded_action=decoded,

@@ -80,7 +80,9 @@ def collector(skills: Path, task: str, config: AgentConfig) -> tuple[TwoLevelCol
 def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path) -> None:
     # Without discount and bootstrapping, an advantage over a value of zero is all that comes until the episode ends.
     free = PpoConfig(discount=1.0 - 1e-7, trace=1.0)
-    config = AgentConfig(schedule=AT_ONCE, high_level=free, low_level=replace(free, std=0.15, min_std=0.05))
+    config = AgentConfig(
+        skill_steps=None, schedule=AT_ONCE, high_level=free, low_level=replace(free, std=0.15, min_std=0.05)
+    )
     runner, _ = collector(skills, "block", config)
     steps = get_task("block").spec.horizon
     collected = runner.collect(steps, 1.0)
@@ -99,10 +101,10 @@ def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path
 
 
 def test_a_skill_goes_on_into_the_next_iteration(skills: Path) -> None:
-    runner, _ = collector(skills, "block", AgentConfig(residual=False))
+    runner, _ = collector(skills, "block", AgentConfig(residual=False, skill_steps=None))
     parts = [chosen_noise(runner.collect(steps, 0.0)) for steps in (10, 10, 30)]
     assert [part.shape[1] for part in parts] == [1, 1, 6]
-    whole, _ = collector(skills, "block", AgentConfig(residual=False))
+    whole, _ = collector(skills, "block", AgentConfig(residual=False, skill_steps=None))
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), chosen_noise(whole.collect(50, 0.0)))
 
 
@@ -300,8 +302,8 @@ def test_a_report_shows_the_episodes_and_choices_that_the_agent_made(skills: Pat
     returns = {row["seed"]: row["episode_return"] for row in result.rows}
     assert all(video.episode_return == returns[video.seed] for video in shown.videos)
     assert all(video.mp4[4:8] == b"ftyp" for video in shown.videos)
-    # 100 steps are 14 whole skills and one that the horizon cuts off.
-    assert shown.choices.number.tolist() == list(range(15)) * EPISODES
+    # A skill every 5 of 100 steps.
+    assert shown.choices.number.tolist() == list(range(20)) * EPISODES
     page = tmp_path / "report.html"
     assert main(["report", str(run), "--no-videos", "--out", str(page)]) == 0
     assert "<video" not in page.read_text()
@@ -321,5 +323,5 @@ def test_choices_in_a_report_are_those_of_the_episodes(skills: Path, tmp_path: P
         if action.skill_step[0] == 0:
             chosen.append(action.latent)
         observation = simulator.step(action.action).observation
-    np.testing.assert_array_equal(choices.chosen.reshape(ENVS, 15, -1).swapaxes(0, 1), chosen)
+    np.testing.assert_array_equal(choices.chosen.reshape(ENVS, 20, -1).swapaxes(0, 1), chosen)
     assert choices.sampled.std(axis=0).min() > 0.1

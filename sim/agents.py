@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, ResidualSchedule
+from reskill_core.config import load_config
+from reskill_core.resources import config_folder
+from reskill_core.rl.config import AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
@@ -34,26 +38,46 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     return AgentTrainer(config, simulator, task.spec, module, evaluate).run(show_progress)
 
 
-def measure_training(skills: str, iterations: int = 20) -> dict[str, float]:
-    """Environment steps per second of training, and where the time goes.
+def measure_training(profiles: Sequence[str] = ("fast", "turbo"), iterations: int = 10) -> list[dict[str, str | float]]:
+    """Environment steps per second of training the shipped agents' configurations, and where the time goes.
 
     Args:
-        skills: run folder or checkpoint of a skill module.
+        profiles: of the simulator.
         iterations: how many to measure, after as many to warm up.
 
     Returns:
-        ``steps_per_s`` over all, median over the iterations, and the ``learning_share`` of it.
+        A row for each task and profile: ``steps_per_s`` over all, median over the iterations, and the
+        ``learning_share`` of the time.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        steps = 2 * iterations * AgentTrainingConfig.num_envs * AgentTrainingConfig.rollout_steps
-        # The residual at its full weight from the beginning: the most expensive case.
-        agent = AgentConfig(schedule=ResidualSchedule("linear", 0, 1))
-        config = AgentTrainingConfig(
-            "slippery_push", skills, folder, steps=steps, evaluate_every=steps, evaluation_episodes=1, agent=agent
-        )
-        train_agent(config, show_progress=False)
-        rows = [row for row in read_metrics(Path(folder)) if "train/steps_per_s" in row][iterations:]
-    return {name: statistics.median(row[f"train/{name}"] for row in rows) for name in ("steps_per_s", "learning_share")}
+    rows: list[dict[str, str | float]] = []
+    for path in sorted((config_folder() / "agents").glob("*.yaml")):
+        for profile in profiles:
+            with tempfile.TemporaryDirectory() as folder:
+                rows.append(_measure(load_config(AgentTrainingConfig, path), profile, folder, iterations))
+    return rows
+
+
+def _measure(shipped: AgentTrainingConfig, profile: str, folder: str, iterations: int) -> dict[str, str | float]:
+    steps = 2 * iterations * shipped.num_envs * shipped.rollout_steps
+    # The residual at its full weight from the beginning: the most expensive case.
+    agent = replace(shipped.agent, schedule=ResidualSchedule("linear", 0, 1))
+    skills = "skills/" + Path(shipped.skills).name
+    config = replace(
+        shipped,
+        skills=skills,
+        out=folder,
+        profile=profile,
+        steps=steps,
+        evaluate_every=steps,
+        evaluation_episodes=1,
+        agent=agent,
+    )
+    train_agent(config, show_progress=False)
+    rows = [row for row in read_metrics(Path(folder)) if "train/steps_per_s" in row][iterations:]
+    figures = {
+        name: statistics.median(row[f"train/{name}"] for row in rows) for name in ("steps_per_s", "learning_share")
+    }
+    return {"task": shipped.task, "profile": profile, **figures}
 
 
 def _evaluate(task: Task, config: AgentTrainingConfig, policy: SkillPolicy) -> dict[str, float]:

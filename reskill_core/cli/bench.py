@@ -94,9 +94,7 @@ def _endurance(options: argparse.Namespace) -> dict[str, Rows]:
 def _agent(options: argparse.Namespace) -> dict[str, Rows]:
     from reskill_sim.agents import measure_training
 
-    if not options.skills:
-        raise ReskillError("bench agent trains on skills: give a skill module by --skills")
-    return {"training an agent on slippery_push, learning included": [measure_training(options.skills)]}
+    return {"training an agent, learning included": measure_training()}
 
 
 def _with_data(options: argparse.Namespace, measure: Callable[[Path], dict[str, Rows]]) -> dict[str, Rows]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,7 +132,8 @@ def evaluate_robustness(
         "policy": policy,
         "episodes": config.episodes,
         "profile": config.profile,
-        "checkpoint": str(checkpoints[0].folder) if checkpoints else None,
+        # Relative to here, the place need not be the same on another machine.
+        "checkpoint": os.path.relpath(checkpoints[0].folder) if checkpoints else None,
         "sweeps": [result.summary() for result in results],
         "provenance": provenance(),
     }

@@ -199,12 +199,12 @@ def resolve_checkpoint(path: Path) -> Path:
         )
     runs = (path, path / CHECKPOINTS_FOLDER)
     candidates = [path, *(run / link for link in (BEST_LINK, LAST_LINK) for run in runs)]
-    shipped = shipped_models()
-    if not path.exists() and str(path) in shipped:
-        candidates = [shipped_folder("models") / path]
     for candidate in candidates:
         if (candidate / MANIFEST).is_file():
             return candidate.resolve()
+    shipped = shipped_models()
+    if not path.exists() and str(path) in shipped:
+        return (shipped_folder("models") / path).resolve()
     raise CheckpointError(
         f"no checkpoint at {path}: neither {MANIFEST} nor a {BEST_LINK} or {LAST_LINK} link in it; "
         f"shipped with the package: {', '.join(shipped) or 'none'}"

@@ -31,7 +31,7 @@ def load_config(cls: type[T], path: Path | str | None = None, overrides: Sequenc
     Raises:
         ConfigError: the file is missing or not YAML, or the result is invalid; lists every fault.
     """
-    document = _read_yaml(Path(path)) if path is not None else {}
+    document = read_yaml(Path(path)) if path is not None else {}
     for override in overrides:
         _apply_override(document, override)
     return config_from_dict(cls, document, source=str(path) if path is not None else "overrides")
@@ -70,7 +70,12 @@ def save_config(config: Any, path: Path) -> None:
     path.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The key: value pairs of a YAML file.
+
+    Raises:
+        ConfigError: it is missing or holds something else.
+    """
     try:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -143,4 +148,4 @@ def _violations(config: Any, path: str) -> list[str]:
     return own
 
 
-__all__ = ["config_from_dict", "config_to_dict", "load_config", "save_config"]
+__all__ = ["config_from_dict", "config_to_dict", "load_config", "read_yaml", "save_config"]

@@ -11,17 +11,15 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tqdm import tqdm
 
-from reskill_core.config import config_from_dict
+from reskill_core.config import config_from_dict, read_yaml
 from reskill_core.errors import ReskillError
 from reskill_core.resources import find_config
 from reskill_core.rl.config import AgentTrainingConfig
+from reskill_core.training.run_folder import EVALUATION_FOLDER
 from reskill_sim.agents import train_agent
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
-
-EVALUATION_FOLDER = "evaluation"
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
 
 
 def _run_config(config: StudyConfig, agent: str, variant: str, seed: int) -> AgentTrainingConfig:
-    base = yaml.safe_load(find_config(agent).read_text())
+    base = read_yaml(find_config(agent))
     out = f"{config.out}/{base['task']}/{variant}/seed_{seed}"
     own = {"variant": variant, "seed": seed, "out": out, "threads": 1}
     document = reduce(_merged, (base, config.common, config.variants[variant], own))

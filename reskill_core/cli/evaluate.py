@@ -113,9 +113,10 @@ def _policies(options: argparse.Namespace) -> int:
 def _out(options: argparse.Namespace) -> str:
     """Folder for the results: in the run folder, where there is one."""
     from reskill_core.checkpoint import CHECKPOINTS_FOLDER
+    from reskill_core.training.run_folder import EVALUATION_FOLDER
 
     if options.out or len(options.checkpoints) != 1:
         return options.out or _OUT
     given = Path(options.checkpoints[0])
     run = given.parents[1] if given.parent.name == CHECKPOINTS_FOLDER else given
-    return str(run / "evaluation")
+    return str(run / EVALUATION_FOLDER)

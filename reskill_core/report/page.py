@@ -19,8 +19,9 @@ from reskill_core.files import atomic_write_bytes
 from reskill_core.intervals import Estimate
 from reskill_core.provenance import provenance
 from reskill_core.report.figures import SkillChoices, plot_choices, plot_learning, plot_robustness
-from reskill_core.report.runs import EVALUATION_FOLDER, AgentRun, Comparison, Variant
+from reskill_core.report.runs import AgentRun, Comparison, Variant
 from reskill_core.runtime.agent import AGENT_KIND, SKILLS_KEY
+from reskill_core.training.run_folder import EVALUATION_FOLDER
 
 TEMPLATE = "page.html.jinja"
 # What a skill module's document tells of how it was made, where it tells that.

@@ -12,10 +12,10 @@ from reskill_core.training import run_folder
 # Beside the checkpoint: the configuration that makes it again, what was measured, and the learning curves.
 _EXTRAS = (
     run_folder.CONFIG_FILE,
-    "evaluation/evaluation.json",
-    "evaluation/policies.json",
-    "evaluation/robustness.json",
-    "evaluation/robustness.png",
+    f"{run_folder.EVALUATION_FOLDER}/evaluation.json",
+    f"{run_folder.EVALUATION_FOLDER}/policies.json",
+    f"{run_folder.EVALUATION_FOLDER}/robustness.json",
+    f"{run_folder.EVALUATION_FOLDER}/robustness.png",
     f"{run_folder.PLOTS_FOLDER}/returns.png",
     f"{run_folder.PLOTS_FOLDER}/losses.png",
 )

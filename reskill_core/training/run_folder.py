@@ -28,6 +28,7 @@ from reskill_core.errors import CheckpointError
 from reskill_core.files import replace_link
 
 PLOTS_FOLDER = "plots"
+EVALUATION_FOLDER = "evaluation"
 NOT_FINITE_FOLDER = "not_finite_batch"
 CONFIG_FILE = "config.yaml"
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from reskill_core.config import load_config
 from reskill_core.resources import config_folder
 from reskill_core.rl.config import AgentTrainingConfig, ResidualSchedule
@@ -32,10 +34,11 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
         TrainingError: a loss is not finite.
     """
     task = get_task(config.task)
-    simulator = Simulator(task, config.num_envs, config.profile, config.threads)
+    sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
+    groups = [Simulator(task, size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False)
     evaluate = partial(_evaluate, task, config)
-    return AgentTrainer(config, simulator, task.spec, module, evaluate).run(show_progress)
+    return AgentTrainer(config, groups, task.spec, module, evaluate).run(show_progress)
 
 
 def measure_training(profiles: Sequence[str] = ("fast", "turbo"), iterations: int = 10) -> list[dict[str, str | float]]:

@@ -59,3 +59,5 @@ START_SETTLE_STEPS = 10
 START_GRIP_POS_W = np.array([1.3419, 0.7491, 0.5347])
 
 TABLE_TOP_M = 0.4
+# Without mass, each with the frames below it.
+CAMERA_BODIES = ("head_camera_link", "gripper_camera_link", "external_camera_body_0")

@@ -95,7 +95,7 @@ class _GoalView:
     def reward(self, achieved: ArrayLike, desired: ArrayLike) -> FloatArray:
         """(...) reward of having the object at positions (..., 3) [m] with goals at (..., 3) [m]."""
         situation, shape = self._situation(achieved, desired)
-        return self._task.reward(situation).reshape(shape)
+        return self._task.reward(situation, self._task.success(situation)).reshape(shape)
 
     def success(self, achieved: ArrayLike, desired: ArrayLike) -> BoolArray:
         """(...) success of having the object at positions (..., 3) [m] with goals at (..., 3) [m]."""

@@ -265,18 +265,25 @@ def _slim_down(spec: mujoco.MjSpec, profile: Profile, looks: bool) -> None:
     for geom in spec.geoms:
         if geom.name.startswith(constants.MODEL_PREFIX) and geom.name not in constants.COLLIDING_GEOMS:
             geom.contype = geom.conaffinity = 0
-            if not looks:
-                spec.delete(geom)
-                continue
         if geom.name in constants.FINGER_GEOMS:
             geom.condim = profile.finger_condim
     if not looks:
-        shown = {geom.meshname for geom in spec.geoms}
-        for mesh in list(spec.meshes):
-            if mesh.name not in shown:
-                spec.delete(mesh)
+        _strip_looks(spec)
     # Few bodies: finding out which of them are independent costs more than it saves.
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
+
+
+def _strip_looks(spec: mujoco.MjSpec) -> None:
+    """Delete what physics takes no notice of but MuJoCo moves along in every step."""
+    unfelt = [geom for geom in spec.geoms if not geom.contype and not geom.conaffinity]
+    for item in [*spec.cameras, *spec.lights, *unfelt]:
+        spec.delete(item)
+    for name in constants.CAMERA_BODIES:
+        spec.delete(spec.body(constants.MODEL_PREFIX + name))
+    shown = {geom.meshname for geom in spec.geoms}
+    for mesh in list(spec.meshes):
+        if mesh.name not in shown:
+            spec.delete(mesh)
 
 
 def _add_object(spec: mujoco.MjSpec, item: SceneObject) -> None:

@@ -264,7 +264,7 @@ class Simulator:
             self._rows[indices] = moved
         return StepResult(
             self._observe(moved, situation, indices),
-            self.task.reward(situation),
+            self.task.reward(situation, success),
             success,
             terminated,
             truncated,

@@ -152,13 +152,14 @@ class AgentTrainingConfig:
         variant: what the run is called in tables and plots.
         seed: of initial weights, exploration and episodes.
         steps: environment steps in all, of all environments together.
-        num_envs: environments stepped together.
+        num_envs: environments that it acts in.
+        group_size: environments stepped together, by one thread.
         rollout_steps: control steps of each environment in an iteration.
         demonstrations: data set that the skills were learnt from.
         imitation_updates: gradient steps in which the low level, where it acts alone, learns to act as demonstrated
             before it learns from rewards.
         profile: fidelity profile of the simulator that it learns in.
-        threads: threads that simulate.
+        threads: threads that act and simulate; what a run becomes does not depend on them.
         evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
         evaluation_episodes: episodes of an evaluation.
         keep_checkpoints: numbered checkpoints kept beside the best one.
@@ -172,6 +173,7 @@ class AgentTrainingConfig:
     seed: int = 0
     steps: int = 1_500_000
     num_envs: int = 64
+    group_size: int = 32
     rollout_steps: int = 50
     demonstrations: str = ""
     imitation_updates: int = 0
@@ -184,7 +186,15 @@ class AgentTrainingConfig:
 
     def violations(self) -> list[str]:
         """Rules on single values."""
-        counts = ("steps", "num_envs", "rollout_steps", "evaluate_every", "evaluation_episodes", "keep_checkpoints")
+        counts = (
+            "steps",
+            "num_envs",
+            "group_size",
+            "rollout_steps",
+            "evaluate_every",
+            "evaluation_episodes",
+            "keep_checkpoints",
+        )
         faults = [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
         not_negative = ("seed", "threads", "imitation_updates")
         faults += [f"{name}: must not be negative, got {v}" for name in not_negative if (v := getattr(self, name)) < 0]

@@ -6,29 +6,25 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from reskill_core.errors import ConfigError, TrainingError
-from reskill_core.models.io import load_optimiser_arrays, load_state_arrays, optimiser_arrays, state_arrays
-from reskill_core.models.networks import Mlp
+from reskill_core.errors import CheckpointError, ConfigError, TrainingError
 from reskill_core.rl.config import PpoConfig
-from reskill_core.runtime.networks import Mlp as NumpyMlp
+from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
+from reskill_core.runtime.networks import Mlp as RuntimeMlp
 
 FloatArray = NDArray[np.float32]
-T = TypeVar("T")
 
 _IMITATION_RATE, _IMITATION_MINIBATCH = 1e-3, 512
 ACTOR, CRITIC, LOG_STD = "actor", "critic", "log_std"
 
 
 @dataclass(frozen=True)
-class Experience(Generic[T]):
-    """Decisions to learn from, B of them in any order, as arrays or tensors.
+class Experience:
+    """Decisions to learn from, B of them in any order.
 
     Attributes:
         actor_input: (B, I) what the actor saw.
@@ -39,40 +35,75 @@ class Experience(Generic[T]):
         target: (B,) for the critic.
     """
 
-    actor_input: T
-    critic_input: T
-    action: T
-    log_prob: T
-    advantage: T
-    target: T
+    actor_input: FloatArray
+    critic_input: FloatArray
+    action: FloatArray
+    log_prob: FloatArray
+    advantage: FloatArray
+    target: FloatArray
 
 
-class ActorCritic(nn.Module):
-    """A Gaussian with a mean that depends on the input, and a value.
+class _Learner:
+    """A network that descends losses, in minibatches of its own.
 
-    The mean starts at zero everywhere.
+    Args:
+        sizes: widths of the network, from input to output.
+        learning_rate: before it is annealed.
+        seed: of weights and minibatches.
+        more: shapes of parameters beside those of the network.
     """
 
-    def __init__(self, actor_dim: int, critic_dim: int, action_dim: int, config: PpoConfig) -> None:
-        super().__init__()
-        self.actor = Mlp((actor_dim, *config.hidden, action_dim), zero_last=True)
-        self.critic = Mlp((critic_dim, *config.hidden, 1), zero_last=True)
-        if np.shape(config.std) not in ((), (action_dim,)):
-            raise ConfigError(
-                f"std: must be one value or {action_dim}, one for each entry of actions, got {config.std}"
-            )
-        self.log_std = nn.Parameter(torch.tensor(np.broadcast_to(np.log(config.std), action_dim), dtype=torch.float32))
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        learning_rate: float,
+        seed: Sequence[int],
+        more: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.parameters = Parameters(mlp_shapes(sizes) | dict(more or {}))
+        self.network = Mlp(self.parameters, self.rng)
+        self.optimiser = Adam(self.parameters, learning_rate)
+        self._learning_rate = learning_rate
 
-    def log_prob(self, mean: Tensor, action: Tensor) -> Tensor:
-        """(B,) log density of actions (B, A) [nats]."""
-        scaled = (action - mean) / self.log_std.exp()
-        return (-0.5 * scaled.square() - self.log_std - 0.5 * math.log(2 * math.pi)).sum(dim=-1)
+    def minibatches(self, columns: Sequence[FloatArray], size: int) -> Iterator[tuple[FloatArray, ...]]:
+        """One pass over rows of the columns in random order."""
+        order = self.rng.permutation(len(columns[0]))
+        # What is left over at the end would make a batch of its own size; it comes up in another pass.
+        whole = max(len(order) // size, 1) * size
+        shuffled = [column.take(order[:whole], axis=0) for column in columns]
+        for first in range(0, len(shuffled[0]), size):
+            yield tuple(column[first : first + size] for column in shuffled)
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Learn with a share of the learning rate from now on."""
+        self.optimiser.learning_rate = factor * self._learning_rate
+
+    def weights(self, name: str) -> dict[str, NDArray[Any]]:
+        """Parameters by name; weights as (out, in), as checkpoints keep them."""
+        return {
+            f"{name}.{key}" if key.startswith("linear.") else key: array.T.copy()
+            for key, array in self.parameters.values.items()
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Optimiser and random stream."""
+        return {"rng": self.rng.bit_generator.state, **self.optimiser.state()}
+
+    def restore(self, name: str, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`weights` and :meth:`state`."""
+        for key, array in self.weights(name).items():
+            if key not in weights or weights[key].shape != array.shape:
+                raise CheckpointError(f"{key} of shape {array.shape} is not in the checkpoint")
+            self.parameters.values[key.removeprefix(f"{name}.")][:] = weights[key].T
+        self.rng.bit_generator.state = state["rng"]
+        self.optimiser.restore(state)
 
 
 class Ppo:
-    """One level of the agent.
+    """One level of the agent: a Gaussian with a mean that depends on the input, and a value.
 
-    Actor and critic share nothing, so that they may learn side by side in two threads.
+    The mean starts at zero everywhere. Actor and critic share nothing, so that they may learn side by side.
 
     Args:
         actor_dim: entries I of the actor's input.
@@ -83,43 +114,38 @@ class Ppo:
     """
 
     def __init__(self, actor_dim: int, critic_dim: int, action_dim: int, config: PpoConfig, seed: int) -> None:
+        if np.shape(config.std) not in ((), (action_dim,)):
+            raise ConfigError(
+                f"std: must be one value or {action_dim}, one for each entry of actions, got {config.std}"
+            )
         self.config, self._seed = config, seed
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.model = ActorCritic(actor_dim, critic_dim, action_dim, config)
-        self._learners = {
-            ACTOR: _Learner([*self.model.actor.parameters(), self.model.log_std], config.learning_rate, [seed, 2]),
-            CRITIC: _Learner(
-                list(self.model.critic.parameters()), config.critic_learning_rate or config.learning_rate, [seed, 4]
-            ),
-        }
+        rate, critic_rate = config.learning_rate, config.critic_learning_rate or config.learning_rate
+        self._actor_sizes = (actor_dim, *config.hidden, action_dim)
+        self._actor = _Learner(self._actor_sizes, rate, [seed, 2], {LOG_STD: (action_dim,)})
+        self._critic = _Learner((critic_dim, *config.hidden, 1), critic_rate, [seed, 4])
+        self._log_std = self._actor.parameters.values[LOG_STD]
+        self._log_std[:] = np.log(config.std)
 
     # ------------------------------------------------------------------ acting
 
-    def actor(self) -> tuple[NumpyMlp, FloatArray]:
-        """The actor as it is now: its mean in numpy, and the standard deviation (A,) of its actions."""
-        weights = self.weights()
-        return NumpyMlp.from_weights(weights, ACTOR), np.exp(weights[LOG_STD])
+    def actor(self) -> tuple[RuntimeMlp, FloatArray]:
+        """The actor as it is now: its mean, and the standard deviation (A,) of its actions."""
+        return RuntimeMlp.from_weights(self._actor.weights(ACTOR), ACTOR), np.exp(self._log_std)
 
     def values(self, critic_input: FloatArray) -> FloatArray:
         """(...,) values of inputs (..., C)."""
-        with torch.no_grad():
-            values: FloatArray = self.model.critic(torch.from_numpy(critic_input))[..., 0].numpy()
-        return values
+        rows = critic_input.reshape(-1, critic_input.shape[-1])
+        return self._critic.network(rows).reshape(critic_input.shape[:-1])
 
     # ------------------------------------------------------------------ learning
 
     def anneal(self, progress: float) -> None:
         """Set the learning rates for a share of the training that is over."""
         factor = 1.0 + progress * (self.config.final_learning_rate - 1.0)
-        for learner in self._learners.values():
+        for learner in (self._actor, self._critic):
             learner.scale_learning_rate(factor)
 
-    def update(self, experience: Experience[FloatArray]) -> dict[str, float]:
-        """Learn from what the current policy did: :meth:`learn_actor`, then :meth:`learn_critic`."""
-        return self.learn_actor(experience) | self.learn_critic(experience)
-
-    def learn_actor(self, experience: Experience[FloatArray]) -> dict[str, float]:
+    def learn_actor(self, experience: Experience) -> dict[str, float]:
         """Improve the policy, in passes over the experience until it has moved away from the one that acted.
 
         Returns:
@@ -127,49 +153,50 @@ class Ppo:
             of actions.
 
         Raises:
-            TrainingError: a loss is not finite.
+            TrainingError: the gain is not finite.
         """
-        config, learner = self.config, self._learners[ACTOR]
-        columns = _tensors(experience.actor_input, experience.action, experience.log_prob, experience.advantage)
+        config, actor = self.config, self._actor
+        columns = (experience.actor_input, experience.action, experience.log_prob, experience.advantage)
         passes, kl, clipped = 0, 0.0, 0.0
         for _ in range(config.epochs):
             moved = []
-            for batch in learner.minibatches(columns, config.minibatch):
-                gain, log_ratio = self._gain(*batch)
-                learner.descend(-gain, "gain", config.gradient_norm)
-                with torch.no_grad():
-                    self.model.log_std.clamp_(min=math.log(config.min_std))
-                moved.append(log_ratio.detach())
+            for inputs, *outcome in actor.minibatches(columns, config.minibatch):
+                mean = actor.network(inputs)
+                gain, log_ratio, mean_gradient, log_std_gradient = self._gain(mean, *outcome)
+                _require_finite("gain", gain)
+                actor.network.backward(-mean_gradient)
+                np.negative(log_std_gradient, out=actor.parameters.gradients[LOG_STD])
+                actor.optimiser.step(config.gradient_norm)
+                np.maximum(self._log_std, np.float32(math.log(config.min_std)), out=self._log_std)
+                moved.append(log_ratio)
             passes += 1
-            log_ratios = torch.cat(moved)
-            ratios = log_ratios.exp()
+            log_ratios = np.concatenate(moved)
+            ratios = np.exp(log_ratios)
             # Never negative, and of little variance (Schulman, "Approximating KL divergence", 2020).
             kl = float((ratios - 1 - log_ratios).mean())
-            clipped = float(((ratios - 1).abs() > config.clip).float().mean())
+            clipped = float((np.abs(ratios - 1) > config.clip).mean())
             if kl > config.target_kl:
                 break
-        std = float(self.model.log_std.detach().exp().mean())
-        return {"kl": kl, "clipped": clipped, "passes": float(passes), "std": std}
+        return {"kl": kl, "clipped": clipped, "passes": float(passes), "std": float(np.exp(self._log_std).mean())}
 
-    def learn_critic(self, experience: Experience[FloatArray]) -> dict[str, float]:
+    def learn_critic(self, experience: Experience) -> dict[str, float]:
         """Improve the estimate of values.
 
         Returns:
             ``value_loss`` in the last pass, and ``explained`` share of the targets' variance before the first.
 
         Raises:
-            TrainingError: a loss is not finite.
+            TrainingError: the loss is not finite.
         """
-        config, learner = self.config, self._learners[CRITIC]
+        config, critic = self.config, self._critic
         before = self.values(experience.critic_input)
         explained = 1.0 - float(np.var(experience.target - before)) / max(float(np.var(experience.target)), 1e-12)
-        columns = _tensors(experience.critic_input, experience.target)
+        columns = (experience.critic_input, experience.target)
         losses: list[float] = []
         for _ in range(config.epochs):
             losses = []
-            for inputs, target in learner.minibatches(columns, config.minibatch):
-                loss = (self.model.critic(inputs)[..., 0] - target).square().mean()
-                losses.append(learner.descend(loss, "value loss", config.gradient_norm))
+            for inputs, target in critic.minibatches(columns, config.minibatch):
+                losses.append(_descend_squares(critic, inputs, target[:, None], config.gradient_norm))
         return {"value_loss": float(np.mean(losses)), "explained": explained}
 
     def imitate(self, actor_input: FloatArray, action: FloatArray, updates: int) -> None:
@@ -180,83 +207,76 @@ class Ppo:
             action: (B, A).
             updates: number of gradient steps.
         """
-        learner = _Learner(list(self.model.actor.parameters()), _IMITATION_RATE, [self._seed, 5])
-        columns = _tensors(actor_input, action)
+        learner = _Learner(self._actor_sizes, _IMITATION_RATE, [self._seed, 5])
+        columns = (actor_input, action.astype(np.float32))
         batches = (batch for _ in count() for batch in learner.minibatches(columns, _IMITATION_MINIBATCH))
         for inputs, label in islice(batches, updates):
-            loss = (self.model.actor(inputs) - label).square().sum(dim=-1).mean()
-            learner.descend(loss, "imitation loss", self.config.gradient_norm)
+            _descend_squares(learner, inputs, label, self.config.gradient_norm)
+        for name, array in learner.parameters.values.items():
+            self._actor.parameters.values[name][:] = array
 
-    def _gain(self, inputs: Tensor, action: Tensor, log_prob: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
-        """What is to be maximised, and (B,) log ratios to the policy that acted."""
-        config = self.config
-        log_ratio = self.model.log_prob(self.model.actor(inputs), action) - log_prob
-        ratio = log_ratio.exp()
-        scaled = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-        gain = torch.minimum(ratio * scaled, clipped * scaled).mean() + config.entropy * self.model.log_std.sum()
-        return gain, log_ratio
+    def _gain(
+        self, mean: FloatArray, action: FloatArray, log_prob: FloatArray, advantage: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """What is to be maximised, (B,) log ratios to the policy that acted, gradients by mean and log std."""
+        config, log_std = self.config, self._log_std
+        inverse_std = np.exp(-log_std)
+        scaled = (action - mean) * inverse_std
+        log_ratio = log_density(scaled, log_std) - log_prob
+        ratio = np.exp(log_ratio)
+        standard = (advantage - advantage.mean()) / (advantage.std() + np.float32(1e-8))
+        free = ratio * standard
+        held = np.clip(ratio, np.float32(1 - config.clip), np.float32(1 + config.clip)) * standard
+        gain = float(np.minimum(free, held).mean()) + config.entropy * float(log_std.sum())
+        # Where the ratio is held, it earns nothing more; elsewhere its derivative by its own logarithm is itself.
+        by_log_ratio = np.where(free <= held, free, np.float32(0)) / np.float32(len(free))
+        by_mean = scaled * inverse_std * by_log_ratio[:, None]
+        by_log_std = by_log_ratio @ (scaled * scaled - 1) + np.float32(config.entropy)
+        return gain, log_ratio, by_mean, by_log_std
 
     # ------------------------------------------------------------------ keeping
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Parameters by name."""
-        return state_arrays(self.model)
+        return self._actor.weights(ACTOR) | self._critic.weights(CRITIC)
 
     def state(self) -> dict[str, Any]:
-        """Optimiser and random stream, to continue from exactly; the weights are not in it."""
-        state: dict[str, Any] = {}
-        for name, learner in self._learners.items():
-            state[f"{name}_rng"] = learner.rng.bit_generator.state
-            state |= optimiser_arrays(self.model, learner.optimiser)
-        return state
+        """Optimisers and random streams, to continue from exactly; the weights are not in it."""
+        return {
+            f"{name}/{key}": value
+            for name, learner in ((ACTOR, self._actor), (CRITIC, self._critic))
+            for key, value in learner.state().items()
+        }
 
     def restore(self, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`weights` and :meth:`state`."""
-        load_state_arrays(self.model, weights)
-        for name, learner in self._learners.items():
-            learner.rng.bit_generator.state = state[f"{name}_rng"]
-            load_optimiser_arrays(self.model, learner.optimiser, state)
+        """Inverse of :meth:`weights` and :meth:`state`.
+
+        Raises:
+            CheckpointError: a weight is missing or has another shape.
+        """
+        for name, learner in ((ACTOR, self._actor), (CRITIC, self._critic)):
+            prefix = f"{name}/"
+            mine = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            learner.restore(name, weights, mine)
 
 
-class _Learner:
-    """Gradient descent on some of the parameters, with minibatches of its own.
-
-    Args:
-        parameters: that learn.
-        learning_rate: of Adam.
-        seed: of the minibatches.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], learning_rate: float, seed: Sequence[int]) -> None:
-        self._parameters, self._learning_rate = parameters, learning_rate
-        self.rng = np.random.default_rng(seed)
-        self.optimiser = torch.optim.Adam(parameters, lr=learning_rate, eps=1e-5, fused=True)
-
-    def minibatches(self, columns: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor, ...]]:
-        """One pass over rows of the columns in random order."""
-        order = torch.from_numpy(self.rng.permutation(len(columns[0])))
-        # What is left over at the end would make a batch of its own size; it comes up in another pass.
-        whole = max(len(order) // size, 1)
-        shuffled = [column[order[: whole * size]] for column in columns]
-        yield from zip(*(column.split(size) for column in shuffled), strict=True)
-
-    def scale_learning_rate(self, factor: float) -> None:
-        """Learn with a share of the learning rate from now on."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = factor * self._learning_rate
-
-    def descend(self, loss: Tensor, name: str, gradient_norm: float) -> float:
-        """Take a step down a loss; returns its value."""
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(f"the {name} is not finite: {value}")
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._parameters, gradient_norm)
-        self.optimiser.step()
-        return value
+def log_density(drawn: FloatArray, log_std: FloatArray) -> FloatArray:
+    """(N,) log density of a Gaussian where standard normal draws (N, A) have led [nats]."""
+    half_log_two_pi = np.float32(0.5 * math.log(2 * math.pi))
+    density: FloatArray = (-0.5 * drawn * drawn - (log_std + half_log_two_pi)).sum(axis=-1, dtype=np.float32)
+    return density
 
 
-def _tensors(*arrays: FloatArray) -> list[Tensor]:
-    return [torch.tensor(array) for array in arrays]
+def _descend_squares(learner: _Learner, inputs: FloatArray, target: FloatArray, gradient_norm: float) -> float:
+    """Take a step down the squared error (summed over outputs, mean over rows); returns its value."""
+    error = learner.network(inputs) - target
+    loss = float(np.vdot(error, error)) / len(error)
+    _require_finite("squared error", loss)
+    learner.network.backward(error * np.float32(2 / len(error)))
+    learner.optimiser.step(gradient_norm)
+    return loss
+
+
+def _require_finite(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise TrainingError(f"the {name} is not finite: {value}")

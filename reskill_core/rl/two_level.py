@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from reskill_core.rl.advantages import Decisions, generalised_advantages
 from reskill_core.rl.config import AgentConfig
-from reskill_core.rl.ppo import Experience, Ppo
+from reskill_core.rl.ppo import Experience, Ppo, log_density
 from reskill_core.runtime.agent import residual_input
 from reskill_core.runtime.networks import Mlp
 from reskill_core.runtime.skill_module import SkillModule
@@ -68,19 +69,25 @@ class EpisodeStatistics:
     successes: list[bool] = field(default_factory=list)
     diverged: int = 0
 
+    def add(self, other: EpisodeStatistics) -> None:
+        """Count others as well."""
+        self.returns += other.returns
+        self.successes += other.successes
+        self.diverged += other.diverged
+
 
 @dataclass(frozen=True)
 class Collected:
     """What an iteration brought.
 
     Attributes:
-        high_level: decisions on skills; None where there are none.
+        high_level: decisions on skills; None where no skill ended.
         low_level: residuals; None where there is no residual or its weight is too small to learn from.
         episodes: the episodes that ended.
     """
 
-    high_level: Experience[FloatArray] | None
-    low_level: Experience[FloatArray] | None
+    high_level: Experience | None
+    low_level: Experience | None
     episodes: EpisodeStatistics
 
 
@@ -92,40 +99,45 @@ def low_level_dim(module: SkillModule, features_dim: int) -> int:
 class TwoLevelCollector:
     """Lets the agent act and keeps what it needs to learn.
 
+    Environments come in groups. A group acts on its own for as long as an iteration lasts, so that one thread computes
+    what to do next while another one simulates. What is collected does not depend on the number of threads.
+
     A skill that has not ended when an iteration does goes on into the next one and is learnt from there. Rewards are
     scaled by one minus the level's discount, so that values are of the size of a single reward.
 
     Args:
-        environments: where it acts.
+        groups: where it acts.
         module: the skills, with ``batch_invariant`` off.
         task: the task.
         config: the agent.
         high_level: chooses skills, if there are any.
         low_level: the residual, if there is one.
         seed: of exploration; episodes take seeds from it on.
+        threads: groups that act at the same time, at least one.
     """
 
     def __init__(
         self,
-        environments: Environments,
+        groups: Sequence[Environments],
         module: SkillModule,
         task: TaskSpec,
         config: AgentConfig,
         high_level: Ppo | None,
         low_level: Ppo | None,
         seed: int,
+        threads: int = 1,
     ) -> None:
-        self._envs, self._module, self._task, self._config = environments, module, task, config
-        self._high, self._low = high_level, low_level
-        self._skill_steps = config.steps_per_skill(module.horizon)
+        self._config, self._high, self._low = config, high_level, low_level
+        self._dims = module.latent_dim, task.action.dim
+        self._threads = max(threads, 1)
         self._rng = np.random.default_rng([seed, 3])
-        self._next_seed = seed * 10_000_000
-        count = environments.num_envs
-        self._features = self._module.features(environments.reset(self._new_seeds(count)))
-        self._latents = np.zeros((count, module.latent_dim), np.float32)
-        self._skill_step = np.zeros(count, np.int64)
-        self._returns = np.zeros(count)
-        self._pending = _PendingSkills(count, self._features.shape[1], module.latent_dim)
+        bounds = np.cumsum([0, *(group.num_envs for group in groups)])
+        self._places = [np.arange(first, last) for first, last in pairwise(bounds)]
+        self._num_envs = int(bounds[-1])
+        self._groups = [
+            _Group(group, module, task, config, places, seed * 10_000_000 + places, self._num_envs)
+            for group, places in zip(groups, self._places, strict=True)
+        ]
 
     def collect(self, steps: int, weight: float) -> Collected:
         """Act for a number of control steps in every environment.
@@ -134,119 +146,47 @@ class TwoLevelCollector:
             steps: control steps T.
             weight: of the residual.
         """
-        module, config = self._module, self._config
-        chooser = None if self._high is None else self._high.actor()
-        high_discount = np.float32(config.high_level.discount)
-        residual = None if self._low is None or weight <= 0.0 else _Residual(*self._low.actor(), weight, self._rng)
-        finished: list[dict[str, NDArray[Any]]] = []
-        tape: list[dict[str, NDArray[Any]]] = []
-        statistics = EpisodeStatistics()
-        for _ in range(steps):
-            if chooser is None:
-                decoded = np.zeros((len(self._features), self._task.action.dim), np.float32)
-            else:
-                due = np.flatnonzero(self._skill_step == 0)
-                if due.size:
-                    self._choose(due, *chooser)
-                decoded = module.decode_features(self._features, self._latents)
-            row: dict[str, NDArray[Any]] = {"features": self._features}
-            action = decoded
-            if residual is not None:
-                phase = (self._skill_step / self._skill_steps).astype(np.float32)
-                row |= residual.correct(self._features, self._latents, decoded, phase)
-                action = decoded + np.float32(weight) * row["action"]
-            result = self._envs.step(self._task.action.clip(action))
-            row |= self._advance(result, high_discount, finished, statistics)
-            tape.append(row)
+        latent_dim, action_dim = self._dims
+        chooser = None if self._high is None else _Policy(*self._high.actor())
+        residual = None if self._low is None or weight <= 0.0 else _Policy(*self._low.actor())
+        drawn = self._rng.standard_normal((steps, self._num_envs, latent_dim + action_dim), dtype=np.float32)
+
+        def act(index: int) -> _Tape:
+            noise, deviation = np.split(drawn[:, self._places[index]], [latent_dim], axis=2)
+            return self._groups[index].act(chooser, residual, noise, deviation, weight)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            tapes = list(pool.map(act, range(len(self._groups))))
         low = None
-        if residual is not None and weight >= config.min_weight:
-            low = self._low_experience(tape)
-        high = None if self._high is None else self._high_experience(self._high, finished)
-        return Collected(high, low, statistics)
+        if residual is not None and weight >= self._config.min_weight:
+            columns = {name: np.concatenate([tape.steps[name] for tape in tapes], axis=1) for name in tapes[0].steps}
+            low = self._low_experience(columns, residual, drawn[..., latent_dim:])
+        finished = [skills for tape in tapes for skills in tape.finished]
+        high = self._high_experience(finished) if finished else None
+        episodes = EpisodeStatistics()
+        for tape in tapes:
+            episodes.add(tape.episodes)
+        return Collected(high, low, episodes)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next :meth:`collect` depends on but the networks."""
-        return {
-            "environments": self._envs.state(),
-            "latents": self._latents,
-            "skill_step": self._skill_step,
-            "returns": self._returns,
-            "collector_rng": self._rng.bit_generator.state,
-            "next_seed": self._next_seed,
-            **{f"pending/{name}": array for name, array in vars(self._pending).items()},
-        }
+        state: dict[str, Any] = {"collector_rng": self._rng.bit_generator.state}
+        for index, group in enumerate(self._groups):
+            state |= {f"group{index}/{name}": array for name, array in group.state().items()}
+        return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state`; entries of other owners are left alone."""
-        self._envs.set_state(np.array(state["environments"]))
-        self._features = self._module.features(self._envs.observation())
-        self._latents, self._skill_step, self._returns = (
-            np.array(state[name]) for name in ("latents", "skill_step", "returns")
-        )
         self._rng.bit_generator.state = state["collector_rng"]
-        self._next_seed = state["next_seed"]
-        for name in vars(self._pending):
-            setattr(self._pending, name, np.array(state[f"pending/{name}"]))
-
-    # ------------------------------------------------------------------ one control step
-
-    def _choose(self, due: NDArray[np.int64], mean: Mlp, std: FloatArray) -> None:
-        features = self._features[due]
-        centre = mean(features)
-        drawn = self._rng.standard_normal(centre.shape, dtype=np.float32)
-        noise = centre + std * drawn
-        self._pending.begin(due, features, noise, _log_density(drawn, std))
-        limited = np.clip(noise, -self._config.noise_limit, self._config.noise_limit)
-        prior = self._config.latent_source == "prior"
-        self._latents[due] = self._module.prior_features(limited, features) if prior else limited
-
-    def _advance(
-        self,
-        result: StepOutcome,
-        high_discount: np.float32,
-        finished: list[dict[str, NDArray[Any]]],
-        statistics: EpisodeStatistics,
-    ) -> dict[str, NDArray[Any]]:
-        """Take over where a step led, start new episodes; returns what the residual learns from it."""
-        reward, ended = result.reward.astype(np.float32), result.done
-        following = self._module.features(result.observation)
-        self._pending.earn(reward, high_discount)
-        self._skill_step = (self._skill_step + 1) % self._skill_steps
-        over = np.flatnonzero((ended | (self._skill_step == 0)) & ~result.diverged)
-        if over.size:
-            finished.append(self._pending.finish(over, following, result.terminated, ended))
-        row = {
-            "reward": reward,
-            "next_features": following,
-            "terminated": result.terminated,
-            "ended": ended,
-            "valid": ~result.diverged,
-        }
-        self._returns += reward
-        self._features = following
-        if ended.any():
-            places = np.flatnonzero(ended)
-            statistics.returns += self._returns[places][~result.diverged[places]].tolist()
-            statistics.successes += result.success[places][~result.diverged[places]].tolist()
-            statistics.diverged += int(result.diverged.sum())
-            self._returns[places] = 0.0
-            self._skill_step[places] = 0
-            observation = self._envs.reset(self._new_seeds(len(places)), places.tolist())
-            self._features = following.copy()
-            self._features[places] = self._module.features(observation[places])
-        return row
-
-    def _new_seeds(self, count: int) -> list[int]:
-        seeds = list(range(self._next_seed, self._next_seed + count))
-        self._next_seed += count
-        return seeds
+        for index, group in enumerate(self._groups):
+            prefix = f"group{index}/"
+            group.restore({name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)})
 
     # ------------------------------------------------------------------ what is learnt from
 
-    def _low_experience(self, tape: list[dict[str, NDArray[Any]]]) -> Experience[FloatArray]:
+    def _low_experience(self, columns: dict[str, NDArray[Any]], residual: _Policy, deviation: FloatArray) -> Experience:
         assert self._low is not None
         config = self._config.low_level
-        columns = {name: np.stack([row[name] for row in tape]) for name in tape[0]}
         value, next_value = (self._low.values(columns[name]) for name in ("features", "next_features"))
         reward = columns["reward"] * np.float32(1 - config.discount)
         discount = np.full_like(reward, config.discount)
@@ -257,21 +197,22 @@ class TwoLevelCollector:
             columns["input"][valid],
             columns["features"][valid],
             columns["action"][valid],
-            columns["log_prob"][valid],
+            residual.log_density(deviation)[valid],
             advantage[valid],
             (advantage + value)[valid],
         )
 
-    def _high_experience(self, high_level: Ppo, finished: list[dict[str, NDArray[Any]]]) -> Experience[FloatArray]:
+    def _high_experience(self, finished: list[dict[str, NDArray[Any]]]) -> Experience:
+        assert self._high is not None
         config = self._config.high_level
-        columns = {name: np.concatenate([row[name] for row in finished]) for name in finished[0]}
+        columns = {name: np.concatenate([skills[name] for skills in finished]) for name in finished[0]}
         # Environment by environment, each in order of time.
         order = np.argsort(columns["place"], kind="stable")
         columns = {name: array[order] for name, array in columns.items()}
-        value, next_value = (high_level.values(columns[name]) for name in ("features", "next_features"))
+        value, next_value = (self._high.values(columns[name]) for name in ("features", "next_features"))
         reward = columns["reward"] * np.float32(1 - config.discount)
         advantage = np.empty_like(value)
-        bounds = np.searchsorted(columns["place"], np.arange(self._envs.num_envs + 1))
+        bounds = np.searchsorted(columns["place"], np.arange(self._num_envs + 1))
         for first, last in pairwise(bounds):
             mine = (slice(first, last), None)
             decisions = Decisions(
@@ -294,19 +235,178 @@ class TwoLevelCollector:
         )
 
 
-class _Residual:
-    """The residual policy of an iteration."""
+@dataclass
+class _Tape:
+    """What a group of n environments did in an iteration of T control steps.
 
-    def __init__(self, mean: Mlp, std: FloatArray, weight: float, rng: np.random.Generator) -> None:
-        self._mean, self._std, self._weight, self._rng = mean, std, weight, rng
+    Attributes:
+        steps: what the residual learns from, (T, n, ...) each.
+        finished: the skills that ended, in order of time; each entry holds those that ended together.
+        episodes: the episodes that ended.
+    """
 
-    def correct(
-        self, features: FloatArray, latents: FloatArray, decoded: FloatArray, phase: FloatArray
+    steps: dict[str, NDArray[Any]]
+    finished: list[dict[str, NDArray[Any]]]
+    episodes: EpisodeStatistics
+
+
+class _Policy:
+    """The Gaussian policy of an iteration."""
+
+    def __init__(self, mean: Mlp, std: FloatArray) -> None:
+        self._mean, self._std = mean, std
+
+    def draw(self, inputs: FloatArray, drawn: FloatArray) -> FloatArray:
+        """(n, A) decisions that standard normal draws (n, A) lead to."""
+        return self._mean(inputs) + self._std * drawn
+
+    def log_density(self, drawn: FloatArray) -> FloatArray:
+        """(...,) log densities of what draws (..., A) led to [nats]."""
+        return log_density(drawn, np.log(self._std))
+
+
+class _Group:
+    """Environments that are stepped together.
+
+    Args:
+        environments: n of them.
+        module: the skills.
+        task: the task.
+        config: the agent.
+        places: (n,) numbers of the environments among all.
+        seeds: (n,) of their first episodes.
+        stride: from the seed of an environment's episode to that of its next one.
+    """
+
+    def __init__(
+        self,
+        environments: Environments,
+        module: SkillModule,
+        task: TaskSpec,
+        config: AgentConfig,
+        places: NDArray[np.int64],
+        seeds: NDArray[np.int64],
+        stride: int,
+    ) -> None:
+        self._envs, self._module, self._task, self._config = environments, module, task, config
+        self._skill_steps = config.steps_per_skill(module.horizon)
+        self._high_discount = np.float32(config.high_level.discount)
+        self._places, self._seeds, self._stride = places, seeds, stride
+        count = environments.num_envs
+        self._features = module.features(environments.reset(seeds.tolist()))
+        self._latents = np.zeros((count, module.latent_dim), np.float32)
+        self._skill_step = np.zeros(count, np.int64)
+        self._returns = np.zeros(count)
+        self._pending = _PendingSkills(count, self._features.shape[1], module.latent_dim)
+
+    def act(
+        self,
+        chooser: _Policy | None,
+        residual: _Policy | None,
+        noise: FloatArray,
+        deviation: FloatArray,
+        weight: float,
+    ) -> _Tape:
+        """Act for T control steps.
+
+        Args:
+            chooser: chooses skills; without it nothing is decoded.
+            residual: corrects what is decoded.
+            noise: (T, n, Z) standard normal draws of the chooser.
+            deviation: (T, n, A) standard normal draws of the residual.
+            weight: of the correction.
+        """
+        module, action_spec = self._module, self._task.action
+        nothing = np.zeros(deviation.shape[1:], np.float32)
+        rows: list[dict[str, NDArray[Any]]] = []
+        finished: list[dict[str, NDArray[Any]]] = []
+        episodes = EpisodeStatistics()
+        for step in range(len(deviation)):
+            decoded = nothing
+            if chooser is not None:
+                due = np.flatnonzero(self._skill_step == 0)
+                if due.size:
+                    self._choose(due, chooser, noise[step, due])
+                decoded = module.decode_features(self._features, self._latents)
+            row: dict[str, NDArray[Any]] = {"features": self._features}
+            action = decoded
+            if residual is not None:
+                phase = (self._skill_step / self._skill_steps).astype(np.float32)
+                row["input"] = residual_input(self._features, self._latents, decoded, phase, weight)
+                row["action"] = residual.draw(row["input"], deviation[step])
+                action = decoded + np.float32(weight) * row["action"]
+            result = self._envs.step(action_spec.clip(action))
+            row |= self._advance(result, chooser is not None, finished, episodes)
+            rows.append(row)
+        return _Tape({name: np.stack([row[name] for row in rows]) for name in rows[0]}, finished, episodes)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that the next :meth:`act` depends on but the policies."""
+        return {
+            "environments": self._envs.state(),
+            "latents": self._latents,
+            "skill_step": self._skill_step,
+            "returns": self._returns,
+            "seeds": self._seeds,
+            **{f"pending/{name}": array for name, array in vars(self._pending).items()},
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Inverse of :meth:`state`."""
+        self._envs.set_state(np.array(state["environments"]))
+        self._features = self._module.features(self._envs.observation())
+        self._latents, self._skill_step, self._returns, self._seeds = (
+            np.array(state[name]) for name in ("latents", "skill_step", "returns", "seeds")
+        )
+        for name in vars(self._pending):
+            setattr(self._pending, name, np.array(state[f"pending/{name}"]))
+
+    def _choose(self, due: NDArray[np.int64], chooser: _Policy, drawn: FloatArray) -> None:
+        features = self._features[due]
+        noise = chooser.draw(features, drawn)
+        self._pending.begin(due, features, noise, chooser.log_density(drawn))
+        limited = np.clip(noise, -self._config.noise_limit, self._config.noise_limit)
+        prior = self._config.latent_source == "prior"
+        self._latents[due] = self._module.prior_features(limited, features) if prior else limited
+
+    def _advance(
+        self,
+        result: StepOutcome,
+        chosen: bool,
+        finished: list[dict[str, NDArray[Any]]],
+        episodes: EpisodeStatistics,
     ) -> dict[str, NDArray[Any]]:
-        inputs = residual_input(features, latents, decoded, phase, self._weight)
-        drawn = self._rng.standard_normal(decoded.shape, dtype=np.float32)
-        action = self._mean(inputs) + self._std * drawn
-        return {"input": inputs, "action": action, "log_prob": _log_density(drawn, self._std)}
+        """Take over where a step led, start new episodes; returns what the residual learns from it."""
+        reward, ended = result.reward.astype(np.float32), result.done
+        following = self._module.features(result.observation)
+        self._skill_step = (self._skill_step + 1) % self._skill_steps
+        if chosen:
+            self._pending.earn(reward, self._high_discount)
+            over = np.flatnonzero((ended | (self._skill_step == 0)) & ~result.diverged)
+            if over.size:
+                skills = self._pending.finish(over, following, result.terminated, ended)
+                finished.append({**skills, "place": self._places[over]})
+        self._returns += reward
+        self._features = following
+        if ended.any():
+            places = np.flatnonzero(ended)
+            whole = places[~result.diverged[places]]
+            episodes.returns += self._returns[whole].tolist()
+            episodes.successes += result.success[whole].tolist()
+            episodes.diverged += int(result.diverged.sum())
+            self._returns[places] = 0.0
+            self._skill_step[places] = 0
+            self._seeds[places] += self._stride
+            observation = self._envs.reset(self._seeds[places].tolist(), places.tolist())
+            self._features = following.copy()
+            self._features[places] = self._module.features(observation[places])
+        return {
+            "reward": reward,
+            "next_features": following,
+            "terminated": result.terminated,
+            "ended": ended,
+            "valid": ~result.diverged,
+        }
 
 
 class _PendingSkills:
@@ -332,14 +432,7 @@ class _PendingSkills:
         kept = {name: array[places].copy() for name, array in vars(self).items()}
         return {
             **kept,
-            "place": places,
             "next_features": following[places],
             "terminated": terminated[places],
             "ended": ended[places],
         }
-
-
-def _log_density(drawn: FloatArray, std: FloatArray) -> FloatArray:
-    """(N,) log density of a Gaussian where standard normal draws (N, A) have led [nats]."""
-    density: FloatArray = (-0.5 * drawn**2 - np.log(std) - 0.5 * np.log(2 * np.pi)).sum(axis=-1, dtype=np.float32)
-    return density

@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -92,7 +89,7 @@ class AgentTrainer:
 
     Args:
         config: what to train, where to.
-        environments: where the agent acts.
+        environments: where the agent acts, in groups.
         task: its task.
         module: the skills, with ``batch_invariant`` off.
         evaluate: judges the agent as it is executed later, without exploration.
@@ -104,14 +101,12 @@ class AgentTrainer:
     def __init__(
         self,
         config: AgentTrainingConfig,
-        environments: Environments,
+        environments: Sequence[Environments],
         task: TaskSpec,
         module: SkillModule,
         evaluate: Evaluate,
     ) -> None:
         module.checkpoint.require_task(task, interface_only=True)
-        # More threads than one cost more than they bring for networks of this size.
-        torch.set_num_threads(1)
         self.config, self.folder = config, Path(config.out)
         self._task, self._module, self._evaluate = task, module, evaluate
         agent = config.agent
@@ -123,7 +118,9 @@ class AgentTrainer:
         if agent.residual:
             inputs = low_level_dim(module, features_dim)
             self._low = Ppo(inputs, features_dim, task.action.dim, agent.low_level, config.seed + 1)
-        self._collector = TwoLevelCollector(environments, module, task, agent, self._high, self._low, config.seed)
+        self._collector = TwoLevelCollector(
+            environments, module, task, agent, self._high, self._low, config.seed, config.threads
+        )
         self._progress = _Progress(next_evaluation=config.evaluate_every)
 
     def run(self, show_progress: bool = True) -> AgentTrainingResult:
@@ -199,20 +196,16 @@ class AgentTrainer:
         }
 
     def _learn(self, collected: Collected) -> dict[str, float]:
-        jobs: list[tuple[str, Callable[[], dict[str, float]]]] = []
-        for prefix, level, experience in (
-            (HIGH_LEVEL, self._high, collected.high_level),
-            (LOW_LEVEL, self._low, collected.low_level),
-        ):
-            if level is not None and experience is not None:
-                level.anneal(self._progress.step / self.config.steps)
-                jobs.append((prefix, partial(level.learn_actor, experience)))
-                jobs.append((prefix, partial(level.learn_critic, experience)))
-        # The longest first: those of the low level, which decides more often.
-        jobs.reverse()
+        row: dict[str, float] = {}
         try:
-            with ThreadPoolExecutor(max(self.config.threads, 1)) as pool:
-                learnt = list(pool.map(lambda job: job[1](), jobs))
+            for prefix, level, experience in (
+                (HIGH_LEVEL, self._high, collected.high_level),
+                (LOW_LEVEL, self._low, collected.low_level),
+            ):
+                if level is not None and experience is not None:
+                    level.anneal(self._progress.step / self.config.steps)
+                    learnt = level.learn_actor(experience) | level.learn_critic(experience)
+                    row |= {f"{prefix.rstrip('.')}/{name}": value for name, value in learnt.items()}
         except TrainingError as error:
             folder = self.folder / run_folder.NOT_FINITE_FOLDER
             atomic_write_json(folder / "report.json", {"step": self._progress.step, "error": str(error)})
@@ -220,11 +213,7 @@ class AgentTrainer:
                 f"step {self._progress.step}: {error}. The last good checkpoint remains in {self.folder}; lower the "
                 "learning_rate of the level"
             ) from error
-        return {
-            f"{prefix.rstrip('.')}/{name}": value
-            for (prefix, _), metrics in zip(jobs, learnt, strict=True)
-            for name, value in metrics.items()
-        }
+        return row
 
     def _judge(self, logger: MetricsLogger) -> None:
         progress = self._progress

@@ -101,8 +101,8 @@ class Task(ABC):
         """(N,) whether the task is solved right now."""
 
     @abstractmethod
-    def reward(self, situation: Situation) -> FloatArray:
-        """(N,) reward of arriving here."""
+    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+        """(N,) reward of arriving here, where the task is solved or not."""
 
     @property
     def num_scenes(self) -> int:

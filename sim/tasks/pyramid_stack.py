@@ -55,6 +55,6 @@ class PyramidStackTask(Task):
         loose = situation.released("block", half_size_m)
         return centred & resting & loose & situation.at_rest("block")
 
-    def reward(self, situation: Situation) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
         """(N,) 1 while it succeeds."""
-        return self.success(situation).astype(np.float64)
+        return success.astype(np.float64)

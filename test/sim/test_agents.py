@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def collector(skills: Path, task: str, config: AgentConfig) -> tuple[TwoLevelCol
     width = module.features(np.zeros((1, spec.obs.dim))).shape[1]
     high = Ppo(width, width, module.latent_dim, config.high_level, 0)
     low = Ppo(low_level_dim(module, width), width, 4, config.low_level, 1)
-    return TwoLevelCollector(simulator, module, spec, config, high, low, 0), simulator
+    return TwoLevelCollector([simulator], module, spec, config, high, low, 0), simulator
 
 
 def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path) -> None:
@@ -208,6 +209,34 @@ def test_a_run_continues_to_the_same_bits(skills: Path, tmp_path: Path) -> None:
     for name, array in expected.weights.items():
         np.testing.assert_array_equal(array, found.weights[name], err_msg=name)
     assert expected.document["evaluation"] == found.document["evaluation"]
+
+
+def test_threads_change_nothing(skills: Path, tmp_path: Path) -> None:
+    runs = [tmp_path / str(threads) for threads in (0, 3)]
+    for run, threads in zip(runs, (0, 3), strict=True):
+        train_agent(config(skills, run, threads=threads, group_size=2), show_progress=False)
+    one, three = (load_checkpoint(run / "checkpoints" / "last", AGENT_KIND).weights for run in runs)
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, three[name], err_msg=name)
+
+
+def test_every_environment_goes_through_episodes_of_its_own(skills: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    reset = Simulator.reset
+
+    def noted(self: Simulator, seeds: Sequence[int], indices: Sequence[int] | None = None) -> np.ndarray:
+        started.extend(seeds)
+        return reset(self, seeds, indices)
+
+    module, spec = SkillModule.load(skills, batch_invariant=False), get_task("block").spec
+    groups = [Simulator(get_task("block"), size, "turbo") for size in (2, 3)]
+    monkeypatch.setattr(Simulator, "reset", noted)
+    width = module.features(np.zeros((1, spec.obs.dim))).shape[1]
+    agent = AgentConfig(residual=False)
+    high = Ppo(width, width, module.latent_dim, agent.high_level, 0)
+    runner = TwoLevelCollector(groups, module, spec, agent, high, None, seed=1)
+    runner.collect(2 * spec.horizon, 0.0)
+    assert sorted(started) == list(range(10_000_000, 10_000_000 + 3 * 5))
 
 
 def test_killed_at_random_moments_it_ends_the_same(skills: Path, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ def frame(task: Task, finger: float = OPEN, **positions: list[float]) -> SensorF
 
 def judge(task: Task, now: SensorFrame, before: SensorFrame | None = None) -> tuple[bool, float]:
     situation = Situation(task.spec.obs.frames, now, now if before is None else before, np.ones(1))
-    return bool(task.success(situation)[0]), float(task.reward(situation)[0])
+    success = task.success(situation)
+    return bool(success[0]), float(task.reward(situation, success)[0])
 
 
 def test_slippery_push_pays_for_the_block_at_the_goal_in_the_plane() -> None:

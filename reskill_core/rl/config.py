@@ -70,8 +70,8 @@ class ResidualSchedule:
     """
 
     kind: Literal["linear", "logistic"] = "linear"
-    begin: int = 50_000
-    end: int = 200_000
+    begin: int = 0
+    end: int = 10_000
 
     def violations(self) -> list[str]:
         """Rules across fields."""
@@ -112,7 +112,7 @@ class AgentConfig:
     high_level: PpoConfig = field(default_factory=lambda: PpoConfig(discount=0.993, final_learning_rate=0.1))
     low_level: PpoConfig = field(
         default_factory=lambda: PpoConfig(
-            discount=0.985,
+            discount=0.96,
             learning_rate=5e-4,
             final_learning_rate=0.1,
             epochs=8,

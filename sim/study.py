@@ -13,10 +13,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reskill_core.config import config_from_dict, read_yaml
-from reskill_core.errors import ReskillError
+from reskill_core.checkpoint import load_checkpoint
+from reskill_core.config import config_from_dict, config_to_dict, read_yaml
+from reskill_core.errors import DataError, ReskillError
+from reskill_core.files import read_json
+from reskill_core.report import AGENT_POLICY, POLICIES_FILE, compare, read_outcomes, read_run, write_results
 from reskill_core.resources import find_config
 from reskill_core.rl.config import AgentTrainingConfig
+from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.training.run_folder import EVALUATION_FOLDER
 from reskill_sim.agents import train_agent
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
@@ -29,11 +33,12 @@ class StudyConfig:
     Attributes:
         agents: configurations of agents, one for each task: paths, or names of those that ship with the package.
         variants: by name, what each changes in all of these configurations.
-        out: folder; a run goes to ``<task>/<variant>/seed_<seed>`` in it.
+        out: folder; a run goes to ``<task>/<variant>/seed_<seed>`` in it, references to ``<task>/references``.
         common: what is changed in all variants.
         seeds: of training.
         episodes: of the evaluation of each run, in ``exact``.
         workers: runs at a time, each with one thread.
+        references: policies that are evaluated beside the agents, for floor and ceiling.
     """
 
     agents: tuple[str, ...]
@@ -43,6 +48,7 @@ class StudyConfig:
     seeds: tuple[int, ...] = (0, 1)
     episodes: int = 200
     workers: int = 2
+    references: tuple[str, ...] = ()
 
     def violations(self) -> list[str]:
         """Rules on single values."""
@@ -67,25 +73,28 @@ def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:
 
 
 def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
-    """Train and evaluate all that has not been yet; returns the run folders.
+    """Train and evaluate all that has not been yet, and write what came out; returns the run folders.
 
     Raises:
         ConfigError: see :func:`plan_study`.
         ReskillError: runs have failed; the others were finished first.
     """
     runs = plan_study(config)
+    references = [_references_of(config, agent) for agent in config.agents if config.references]
     failures = []
     context = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(config.workers, mp_context=context) as pool,
-        tqdm(total=len(runs), desc="study", unit="run", disable=not show_progress) as bar,
+        tqdm(total=len(runs) + len(references), desc="study", unit="run", disable=not show_progress) as bar,
     ):
-        waiting = {pool.submit(_train_and_evaluate, run, config.episodes): run for run in runs}
+        waiting = {pool.submit(_evaluate_once, evaluation): evaluation.out for evaluation in references}
+        waiting |= {pool.submit(_train_and_evaluate, run, config.episodes): run.out for run in runs}
         for done in as_completed(waiting):
             bar.update()
             if (error := done.exception()) is not None:
-                failures.append(f"{waiting[done].out}: {error}")
+                failures.append(f"{waiting[done]}: {error}")
                 tqdm.write("".join(traceback.format_exception_only(error)))
+    _write_results(config, runs, references)
     if failures:
         raise ReskillError(f"{len(failures)} of {len(runs)} runs failed:\n" + "\n".join(f"  - {f}" for f in failures))
     return [Path(run.out) for run in runs]
@@ -108,10 +117,38 @@ def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     return merged
 
 
+def _references_of(config: StudyConfig, agent: str) -> PolicyEvaluationConfig:
+    base = read_yaml(find_config(agent))
+    out = f"{config.out}/{base['task']}/references"
+    return PolicyEvaluationConfig(
+        config.references, (base["task"],), (base["skills"],), out, config.episodes, threads=1
+    )
+
+
 def _train_and_evaluate(config: AgentTrainingConfig, episodes: int) -> None:
     result = train_agent(config, show_progress=False)
     out = result.run / EVALUATION_FOLDER
     evaluation = PolicyEvaluationConfig(
-        ("agent",), (config.task,), (str(result.run),), str(out), episodes, threads=config.threads
+        (AGENT_POLICY,), (config.task,), (str(result.run),), str(out), episodes, threads=config.threads
     )
+    _evaluate_once(evaluation)
+
+
+def _evaluate_once(evaluation: PolicyEvaluationConfig) -> None:
+    """Evaluate, unless that was done and nothing that is evaluated is newer."""
+    found = Path(evaluation.out) / POLICIES_FILE
+    if found.is_file() and read_json(found, DataError).get("config") == config_to_dict(evaluation):
+        checkpoints = [load_checkpoint(folder, *POLICY_KINDS).folder for folder in evaluation.checkpoints]
+        if all(folder.stat().st_mtime < found.stat().st_mtime for folder in checkpoints):
+            return
     evaluate_policies(evaluation, show_progress=False)
+
+
+def _write_results(
+    config: StudyConfig, runs: list[AgentTrainingConfig], references: list[PolicyEvaluationConfig]
+) -> None:
+    """Write the table and the learning curves of what was evaluated."""
+    evaluated = [Path(run.out) for run in runs if (Path(run.out) / EVALUATION_FOLDER / POLICIES_FILE).is_file()]
+    found = [Path(each.out) for each in references if (Path(each.out) / POLICIES_FILE).is_file()]
+    outcomes = [outcome for folder in found for outcome in read_outcomes(folder)]
+    write_results(Path(config.out), compare(map(read_run, evaluated), outcomes))

@@ -25,7 +25,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of reskill train-agent")
     parser.add_argument(
         "--references",
+        nargs="+",
         type=Path,
+        default=[],
         metavar="FOLDER",
         help="results of reskill evaluate --policy …, for floor and ceiling",
     )
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from reskill_core.report import compare, read_outcomes, read_run, write_page
     from reskill_sim.report import showcase
 
-    references = read_outcomes(options.references) if options.references else []
+    references = [outcome for folder in options.references for outcome in read_outcomes(folder)]
     comparisons = compare([read_run(folder) for folder in options.runs], references)
     shown = {
         comparison.task: showcase(comparison.variants[0].best, with_videos=not options.no_videos)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from reskill_core.cli.arguments import Subparsers, add_config_arguments, add_verb, read_config
 
@@ -23,9 +24,13 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, evaluate, and say how to look at it."""
+    from reskill_core.report import RESULTS_FILE
     from reskill_sim.study import StudyConfig, run_study
 
     config = read_config(StudyConfig, options)
     runs = run_study(config, show_progress=not options.quiet)
-    print(f"{len(runs)} runs in {config.out}; compare them: reskill report {config.out}/*/*/seed_* --out report.html")
+    out = Path(config.out)
+    print((out / RESULTS_FILE).read_text())
+    references = f" --references {out}/*/references" if config.references else ""
+    print(f"{len(runs)} runs in {out}; look at them: reskill report {out}/*/*/seed_*{references} --out report.html")
     return 0

@@ -2,8 +2,10 @@
 
 from reskill_core.report.figures import SkillChoices
 from reskill_core.report.page import Showcase, Video, write_page
+from reskill_core.report.results import RESULTS_FILE, write_results
 from reskill_core.report.runs import (
     AGENT_POLICY,
+    POLICIES_FILE,
     AgentRun,
     Comparison,
     Outcome,
@@ -17,6 +19,8 @@ from reskill_core.report.runs import (
 
 __all__ = [
     "AGENT_POLICY",
+    "POLICIES_FILE",
+    "RESULTS_FILE",
     "AgentRun",
     "Comparison",
     "Outcome",
@@ -30,4 +34,5 @@ __all__ = [
     "read_outcomes",
     "read_run",
     "write_page",
+    "write_results",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from reskill_core.cli.main import main
 from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, ReskillError
 from reskill_core.report import compare, read_run
@@ -45,3 +47,35 @@ def test_runs_are_evaluated_and_one_that_fails_stops_no_other(tmp_path: Path) ->
     evaluation = json.loads((run / "evaluation" / "policies.json").read_text())
     assert [result["episodes"] for result in evaluation["results"]] == [2]
     assert len(compare([read_run(run)])) == 1
+
+
+def test_a_study_leaves_a_table_of_agents_beside_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"steps": 80, "num_envs": 4, "rollout_steps": 20, "profile": "turbo", "evaluation_episodes": 2}
+    agent = {"task": "slippery_push", "skills": "skills/block", "out": "unused", **small}
+    (tmp_path / "agent.yaml").write_text(yaml.safe_dump(agent))
+    out = tmp_path / "out"
+    study = {
+        "agents": [str(tmp_path / "agent.yaml")],
+        "variants": {"agent": {}},
+        "out": str(out),
+        "seeds": [0, 1],
+        "references": ["zero"],
+        "episodes": 2,
+        "workers": 1,
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    assert main(["study", str(tmp_path / "study.yaml"), "--quiet"]) == 0
+    written = (out / "results.md").read_text()
+    assert written in capsys.readouterr().out
+    _, _, agents, zero = written.splitlines()
+    assert re.fullmatch(r"\| agent \| \d+\.\d \(\d+\.\d, \d+\.\d\), [01]\.\d{3} \|", agents)
+    assert re.fullmatch(r"\| \*zero\* \| \d+\.\d \[-?\d+\.\d, \d+\.\d\], [01]\.\d{3} \|", zero)
+    assert "zero" in (out / "learning_slippery_push.svg").read_text()
+    # Done again, nothing is: a study goes on with what is missing.
+    files = sorted(out.glob("**/policies.json"))
+    before = [path.stat().st_mtime_ns for path in files]
+    assert main(["study", str(tmp_path / "study.yaml"), "--quiet"]) == 0
+    assert len(files) == 3
+    assert [path.stat().st_mtime_ns for path in files] == before

@@ -1,27 +1,43 @@
-"""Metrics of a run as JSON lines and for TensorBoard. Every tag is explained in the glossary of README.md."""
+"""Metrics of a run as JSON lines, for TensorBoard and, where one asks for it, for Weights & Biases.
+
+Every tag is explained in the glossary of README.md.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from reskill_core.errors import ConfigError
 from reskill_core.files import append_jsonl, atomic_write_bytes
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 STEP = "step"
+# Set, it names the project that Weights & Biases gets a run of, as its own tools understand it.
+WANDB_PROJECT = "WANDB_PROJECT"
+_WANDB_ID_FILE = "wandb_run_id"
 
 
 class MetricsLogger:
     """Appends rows ``{"step": ..., tag: value, ...}`` to ``metrics.jsonl`` and scalars for TensorBoard.
 
+    Where the environment variable ``WANDB_PROJECT`` is set, Weights & Biases gets them as well.
+
     Args:
         folder: run folder.
         resume_step: step training continues from; later rows, of work that was lost, are removed.
+
+    Raises:
+        ConfigError: Weights & Biases is asked for and not installed.
     """
 
     def __init__(self, folder: Path, resume_step: int) -> None:
@@ -32,6 +48,7 @@ class MetricsLogger:
         if self._path.exists():
             kept = [row for row in read_metrics(folder) if row[STEP] <= resume_step]
             atomic_write_bytes(self._path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        self._wandb = _wandb_run(folder) if os.environ.get(WANDB_PROJECT) else None
         self._tensorboard = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=resume_step + 1)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -39,6 +56,8 @@ class MetricsLogger:
         append_jsonl(self._path, {STEP: step, **values})
         for tag, value in values.items():
             self._tensorboard.add_scalar(tag, value, step)
+        if self._wandb is not None:
+            self._wandb.log({STEP: step, **values})
 
     def __enter__(self) -> MetricsLogger:
         return self
@@ -47,12 +66,29 @@ class MetricsLogger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.finish(exit_code=0 if error is None else 1)
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """Rows of a run's metrics; a last line that a killed run left unfinished is left out."""
     lines = (folder / METRICS_FILE).read_text().split("\n")
     return [json.loads(line) for line in lines[:-1] if line]
+
+
+def _wandb_run(folder: Path) -> Any:
+    """A run of Weights & Biases; of a folder that has one already, that one, continued."""
+    if importlib.util.find_spec("wandb") is None:
+        raise ConfigError(f"{WANDB_PROJECT} is set, but there is no wandb: pip install wandb, or unset {WANDB_PROJECT}")
+    import wandb
+
+    known = folder / _WANDB_ID_FILE
+    run_id = known.read_text() if known.exists() else secrets.token_hex(4)
+    atomic_write_bytes(known, run_id.encode())
+    run = wandb.init(name=f"{folder.parent.name}/{folder.name}", dir=str(folder), id=run_id, resume="allow")
+    # What was lost and done again has smaller steps than the last ones; it is shown where it belongs all the same.
+    run.define_metric("*", step_metric=STEP)
+    return run
 
 
 def averaged(prefix: str, rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import re
@@ -331,6 +332,24 @@ class TestMetrics:
         with MetricsLogger(tmp_path, 2):
             pass
         assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2]
+
+    @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+    def test_asked_for_and_missing_wandb_says_what_to_do(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("WANDB_PROJECT", "skills")
+        with pytest.raises(ConfigError, match="pip install wandb, or unset WANDB_PROJECT"):
+            MetricsLogger(tmp_path, 0)
+
+    @pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+    def test_wandb_gets_one_run_that_goes_on(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("WANDB_PROJECT", "skills")
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        for step in (5, 7):
+            with MetricsLogger(tmp_path, step) as logger:
+                logger.log(step, {"train/loss": 1.0 / step})
+        run_id = (tmp_path / "wandb_run_id").read_text()
+        logs = list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+        assert len(logs) == 2
+        assert all(path.name == f"run-{run_id}.wandb" and b"train/loss" in path.read_bytes() for path in logs)
 
 
 class TestConfiguration:

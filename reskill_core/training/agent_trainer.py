@@ -25,9 +25,10 @@ from reskill_core.config import config_to_dict, save_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import DataError, TrainingError
 from reskill_core.files import atomic_write_json
+from reskill_core.rl.acting import Environments
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.rl.ppo import Ppo
-from reskill_core.rl.two_level import Collected, Environments, TwoLevelCollector, low_level_dim
+from reskill_core.rl.two_level import Collected, TwoLevelCollector, low_level_dim
 from reskill_core.runtime.agent import (
     AGENT_KEY,
     AGENT_KIND,

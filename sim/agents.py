@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reskill_core.config import load_config
+from reskill_core.config import config_from_dict, load_config
 from reskill_core.resources import config_folder
 from reskill_core.rl.config import AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
@@ -23,17 +23,19 @@ from reskill_sim.evaluation.rollouts import with_places
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 from reskill_sim.tasks.base import Task
+from reskill_sim.variation import Variation
 
 
 def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> AgentTrainingResult:
     """Train an agent, or continue a run that was interrupted in the same folder.
 
     Raises:
-        ConfigError: there is no such task or profile.
+        ConfigError: there is no such task, profile or variation.
         CheckpointError: the skills cannot be read or do not fit the task, or the run folder holds another run.
         TrainingError: a loss is not finite.
     """
-    task = get_task(config.task)
+    variation = config_from_dict(Variation, config.variation or {}, source="the variation")
+    task = get_task(config.task, variation)
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     groups = [Simulator(task, size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -159,6 +159,8 @@ class AgentTrainingConfig:
         imitation_updates: gradient steps in which the low level, where it acts alone, learns to act as demonstrated
             before it learns from rewards.
         profile: fidelity profile of the simulator that it learns in.
+        variation: how the world that it learns in varies from episode to episode, as ``reskill collect`` and
+            ``reskill evaluate --vary`` name it; None learns in the task's own.
         threads: threads that act and simulate; what a run becomes does not depend on them.
         evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
         evaluation_episodes: episodes of an evaluation.
@@ -178,6 +180,7 @@ class AgentTrainingConfig:
     demonstrations: str = ""
     imitation_updates: int = 0
     profile: str = "fast"
+    variation: dict[str, Any] | None = None
     threads: int = 2
     evaluate_every: int = 100_000
     evaluation_episodes: int = 64

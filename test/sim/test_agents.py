@@ -275,6 +275,24 @@ def test_a_run_with_other_settings_is_not_continued(skills: Path, tmp_path: Path
     assert train_agent(config(skills, tmp_path, variant="other"), show_progress=False).steps == 4 * ENVS * 20
 
 
+def test_an_agent_learns_in_a_world_that_varies(skills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    delays: list[set[float]] = []
+    step = Simulator.step
+
+    def noted(self: Simulator, *args: np.ndarray) -> object:
+        delays.append(set(self._rows[:, self._layout.delays][:, 1]))
+        return step(self, *args)
+
+    monkeypatch.setattr(Simulator, "step", noted)
+    train_agent(config(skills, tmp_path, variation={"action_delay": [1, 2]}), show_progress=False)
+    # Also where it is evaluated.
+    assert set.union(*delays) == {1.0, 2.0}
+    with pytest.raises(ConfigError, match="action_delais: unknown key; did you mean action_delay"):
+        train_agent(config(skills, tmp_path, variation={"action_delais": 1}), show_progress=False)
+    with pytest.raises(CheckpointError, match=r"variation"):
+        train_agent(config(skills, tmp_path), show_progress=False)
+
+
 def test_skills_of_another_layout_are_refused(skills: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not fit 'complex_hook'"):
         train_agent(config(skills, tmp_path, task="complex_hook"), show_progress=False)

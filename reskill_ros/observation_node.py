@@ -54,6 +54,7 @@ class ObservationNode(Node):
 
     def __init__(self) -> None:
         super().__init__("observation_node")
+        self._resources = ExitStack()
         values = Parameters(self, ObservationParameters()).values
         self._driver = load_driver(values.driver)
         config = self._driver.sensing
@@ -63,8 +64,8 @@ class ObservationNode(Node):
         self._sensing = _sensing(self._task, config)
         self._synchronised = config.trigger == "synchronised"
         self._rate, self._age = Rate(), Latency()
-        self._resources = ExitStack()
         self._diagnostics = Diagnostics(self, self._report)
+        self._resources.callback(self._diagnostics.close)
         self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
         self._last_message: Observation | None = None
         self._subscribe()
@@ -163,7 +164,6 @@ class ObservationNode(Node):
     def destroy_node(self) -> None:
         """Release everything."""
         self._resources.close()
-        self._diagnostics.close()
         super().destroy_node()
 
 

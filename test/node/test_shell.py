@@ -333,3 +333,20 @@ def test_commands_that_are_not_finite_are_refused_by_drivers_too() -> None:
     with pytest.raises(MessageError, match="2 joints, has 1 velocities"):
         convert.trajectory_point(trajectory)
     assert trajectory.points[0].time_from_start.nanosec == 40_000_000
+
+
+@pytest.mark.parametrize(
+    ("node", "parameter", "message"),
+    [
+        ("observation_node", "driver", "error: no driver 'nowhere'; known: "),
+        ("sim_node", "task", "error: unknown task 'nowhere'; allowed: "),
+        ("demonstrator_node", "task", "error: unknown task 'nowhere'; allowed: "),
+        ("recorder_node", "task", "error: unknown task 'nowhere'; allowed: "),
+    ],
+)
+def test_a_wrong_parameter_ends_a_node_with_one_line(node: str, parameter: str, message: str) -> None:
+    command = [sys.executable, "-m", f"reskill_ros.{node}", "--ros-args", "-p", f"{parameter}:=nowhere"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert process.stderr.startswith(message)
+    assert len(process.stderr.splitlines()) == 1

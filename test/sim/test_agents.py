@@ -239,6 +239,7 @@ def test_every_environment_goes_through_episodes_of_its_own(skills: Path, monkey
     assert sorted(started) == list(range(10_000_000, 10_000_000 + 3 * 5))
 
 
+@pytest.mark.timeout(100 + 20 * KILLS)
 def test_killed_at_random_moments_it_ends_the_same(skills: Path, tmp_path: Path) -> None:
     iteration = ENVS * 20
     lengths = {"steps": (3 * KILLS + 3) * iteration, "evaluate_every": iteration}

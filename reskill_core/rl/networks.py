@@ -59,12 +59,12 @@ class Mlp:
     """
 
     def __init__(self, parameters: Parameters, rng: np.random.Generator) -> None:
-        count = sum(name.startswith("linear.") and name.endswith(".weight") for name in parameters.values)
+        values, gradients = parameters.values, parameters.gradients
+        weights = [name for name in values if name.endswith(".weight")]
+        biases = [name.removesuffix("weight") + "bias" for name in weights]
         self._layers = [
-            tuple(views[f"linear.{index}.{part}"] for views in (parameters.values, parameters.gradients)
-                  for part in ("weight", "bias"))
-            for index in range(count)
-        ]  # fmt: skip
+            (values[w], values[b], gradients[w], gradients[b]) for w, b in zip(weights, biases, strict=True)
+        ]
         for weight, bias, *_ in self._layers[:-1]:
             bound = 1.0 / math.sqrt(len(weight))
             for array in (weight, bias):

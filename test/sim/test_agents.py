@@ -64,6 +64,7 @@ def skills(tmp_path_factory: pytest.TempPathFactory) -> Path:
         MODEL_KEY: config_to_dict(config),
         NORMALISER_KEY: features.to_document(),
     }
+    torch.manual_seed(0)
     model = SkillVae(config, features, task.spec.action.dim)
     return save_checkpoint(tmp_path_factory.mktemp("skills") / "one", SKILL_MODULE_KIND, state_arrays(model), document)
 

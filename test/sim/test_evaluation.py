@@ -49,6 +49,7 @@ def module_folder(tmp_path_factory: pytest.TempPathFactory, demonstrations: Demo
         MODEL_KEY: config_to_dict(config),
         NORMALISER_KEY: features.to_document(),
     }
+    torch.manual_seed(0)
     model = SkillVae(config, features, TASK.spec.action.dim)
     return save_checkpoint(tmp_path_factory.mktemp("skills") / "one", SKILL_MODULE_KIND, state_arrays(model), document)
 

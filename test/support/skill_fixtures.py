@@ -52,7 +52,9 @@ def random_model(config: SkillModelConfig, seed: int = 0) -> SkillVae:
     """A model none of whose layers is at its neutral start, batch statistics included."""
     generator = torch.Generator().manual_seed(seed)
     features = FeatureMap.fit(config.features, TASK.obs, observations(500))
-    model = SkillVae(config, features, TASK.action.dim)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = SkillVae(config, features, TASK.action.dim)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))

@@ -37,7 +37,7 @@ def load_state_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> 
 
 
 def optimiser_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, NDArray[Any]]:
-    """An optimiser's state of each parameter that it shares with a model, by name."""
+    """The state of a model's optimiser, by the names of the parameters."""
     return {
         f"{_OPTIMISER}{name}/{key}": value.detach().numpy().copy()
         for name, parameter in model.named_parameters()
@@ -49,8 +49,7 @@ def load_optimiser_arrays(
     model: nn.Module, optimiser: torch.optim.Optimizer, arrays: Mapping[str, NDArray[Any]]
 ) -> None:
     """Inverse of :func:`optimiser_arrays`; entries of other owners are left alone."""
-    mine = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
-    parameters = {name: parameter for name, parameter in model.named_parameters() if id(parameter) in mine}
+    parameters = dict(model.named_parameters())
     for path, array in arrays.items():
         name, _, key = path.removeprefix(_OPTIMISER).rpartition("/")
         if path.startswith(_OPTIMISER) and name in parameters:

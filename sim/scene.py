@@ -200,6 +200,7 @@ def asset_folder() -> Path:
 
 
 EXACT = get_profile("exact")
+STOCK_TIMESTEP_S = EXACT.timestep_s
 EMPTY = Scene(Table((1.3, 0.75), (0.25, 0.35)), ())
 
 
@@ -245,7 +246,9 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
     # The gripper follows the mocap body itself, not the offset between the two in the model's resting pose.
     welds = model.eq_type == mujoco.mjtEq.mjEQ_WELD
     model.eq_data[welds, :7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
-    model.eq_solref[welds, 0] = profile.weld_time_constant_s
+    if profile.timestep_s != STOCK_TIMESTEP_S:
+        for weld in np.flatnonzero(welds):
+            model.eq_solref[weld] = _as_if_finer(model.eq_solref[weld], model.eq_solimp[weld, 1], profile.timestep_s)
     for item in scene.objects:
         # Set in the compiled model: how a specification states damping differs between MuJoCo versions.
         first = model.jnt_dofadr[model.joint(f"{item.name}:joint").id]
@@ -267,6 +270,7 @@ def _slim_down(spec: mujoco.MjSpec, profile: Profile, looks: bool) -> None:
             geom.contype = geom.conaffinity = 0
         if geom.name in constants.FINGER_GEOMS:
             geom.condim = profile.finger_condim
+            geom.solref = np.array(profile.finger_solref)
     if not looks:
         _strip_looks(spec)
     # Few bodies: finding out which of them are independent costs more than it saves.
@@ -284,6 +288,28 @@ def _strip_looks(spec: mujoco.MjSpec) -> None:
     for mesh in list(spec.meshes):
         if mesh.name not in shown:
             spec.delete(mesh)
+
+
+def _as_if_finer(solref: np.ndarray, impedance: float, timestep_s: float) -> np.ndarray:
+    """(2,) time constant [s] and damping ratio with which a constraint decays at these steps as at the stock ones.
+
+    MuJoCo pulls a constraint's residual r towards zero by the acceleration -b r' - k r, with b = 2 / (d tc) and
+    k = 1 / (d tc dr)^2 (its documentation of solver parameters; d is the impedance). Stepped semi-implicitly at h, the
+    residual follows z^2 - (2 - b h - k h^2) z + (1 - b h) = 0. The roots of several stock steps in one give b and k.
+
+    Args:
+        solref: (2,) time constant tc [s] and damping ratio dr at stock steps.
+        impedance: d, where the constraint is violated most.
+        timestep_s: a multiple of the stock step.
+    """
+    damping, stiffness = 2.0 / (impedance * solref[0]), 1.0 / (impedance * solref[0] * solref[1]) ** 2
+    lost = damping * STOCK_TIMESTEP_S
+    roots = np.roots([1.0, lost + stiffness * STOCK_TIMESTEP_S**2 - 2.0, 1.0 - lost])
+    first, second = roots ** round(timestep_s / STOCK_TIMESTEP_S)
+    lost = 1.0 - (first * second).real
+    damping, stiffness = lost / timestep_s, (2.0 - lost - (first + second).real) / timestep_s**2
+    time_constant = 2.0 / (impedance * damping)
+    return np.array([time_constant, 1.0 / (np.sqrt(stiffness) * impedance * time_constant)])
 
 
 def _add_object(spec: mujoco.MjSpec, item: SceneObject) -> None:

@@ -138,7 +138,6 @@ class Simulator:
         self._models_by_scene: dict[int, mujoco.MjModel] = {}
         self.model = self._model_of(0)
         self._models = [self.model] * num_envs
-        self._workspace_w = settings.workspace_w
         start = start_state(self.model)
         self._substeps = round(task.spec.control_period_s / self.model.opt.timestep)
         self._layout = _RowLayout(self.model, task)
@@ -149,7 +148,7 @@ class Simulator:
         self._start_row = self._row_of(start)
         self._finger_qpos = np.array(self._joint_addresses(constants.FINGER_JOINTS)) + 1
         self._blocked = task.scene().gripper_blocked
-        self._action_gain = settings.blocked_action_gain if self._blocked else settings.action_gain
+        self._action_gain = 1.0 if self._blocked else settings.action_gain
         self._actuated_qpos = np.array(self._joint_addresses(constants.FINGER_ACTUATORS)) + 1
         fixed = self._fixed_joints()
         self._moving = np.array([name not in fixed for name in constants.JOINT_NAMES])
@@ -394,8 +393,6 @@ class Simulator:
         sensors = rows[:, self._layout.sensors]
         command = actions * self._displacement
         target = sensors[:, 0:3] + self._action_gain * command[:, :3]
-        if self._workspace_w is not None:
-            target = np.clip(target, *self._workspace_w)
         orientation = sensors[:, 3:7] + constants.GRIPPER_DOWN_WXYZ
         fingers = rows[:, self._actuated_qpos] + command[:, 3:4]
         control = np.concatenate([*([] if self._blocked else [fingers]), target, orientation], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 from reskill_core.errors import ReskillError
 
 PART_PREFIX = ".part-"
+LOCK = ".lock"
 
 
 def fsync(path: Path) -> None:
@@ -69,6 +71,27 @@ def read_json(path: Path, error: type[ReskillError], max_bytes: int = 16 * 2**20
         raise error(f"cannot read {path}: {cause.strerror}") from cause
     except (ValueError, RecursionError) as cause:
         raise error(f"{path} is not valid JSON: {cause}") from cause
+
+
+def lock_folder(folder: Path, error: type[ReskillError]) -> int:
+    """Make this process the only one that writes to a folder, until it closes the returned descriptor or ends.
+
+    The lock belongs to this process alone, not to its children.
+
+    Raises:
+        error: another process has the lock, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as cause:
+        raise error(f"{folder} cannot be written to: {cause.strerror}") from cause
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as cause:
+        os.close(descriptor)
+        raise error(f"{folder} is being written to by another process; wait for it or stop it") from cause
+    return descriptor
 
 
 def sha256_of(path: Path) -> str:

@@ -17,9 +17,9 @@ from reskill_core.data.loading import OnBadShard
 from reskill_core.data.manifest import MANIFEST, find_parts, find_shards, read_manifest, shard_name
 from reskill_core.data.schema import DIGEST, MERGED_FROM, DatasetSpec, require_match
 from reskill_core.data.shard import Shard, ShardEntry, read_header, read_shard
-from reskill_core.data.writer import LOCK, DatasetWriter
+from reskill_core.data.writer import DatasetWriter
 from reskill_core.errors import DataError
-from reskill_core.files import commit, sha256_of
+from reskill_core.files import LOCK, commit, sha256_of
 
 Progress = Callable[[int, int], None]  # Called with what is done and what there is to do.
 _BLOCK_EPISODES = 256  # Episodes whose simulator states are read together.

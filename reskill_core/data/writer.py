@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import time
@@ -16,10 +15,9 @@ from reskill_core.data.manifest import find_parts, find_shards, read_manifest, s
 from reskill_core.data.schema import DatasetSpec, require_match
 from reskill_core.data.shard import ShardEntry, read_header, write_shard
 from reskill_core.errors import DataError
-from reskill_core.files import sha256_of
+from reskill_core.files import lock_folder, sha256_of
 from reskill_core.provenance import provenance as code_provenance
 
-LOCK = ".lock"
 # The index is only a convenience: writing it with every one of thousands of small shards would cost more than they.
 _MANIFEST_INTERVAL_S = 1.0
 _LOG = logging.getLogger(__name__)
@@ -63,7 +61,7 @@ class DatasetWriter:
         self._entries: dict[int, ShardEntry] = {}
         self._lowest_free = 0
         self._manifest_time_s = -float("inf")
-        self._lock = _lock(self.folder)
+        self._lock = lock_folder(self.folder, DataError)
         try:
             self._open(resume)
         except BaseException:
@@ -182,18 +180,3 @@ class DatasetWriter:
             # The shards are complete without it and it is made anew on the next occasion.
             _LOG.warning("%s: cannot write the index: %s", self.folder, cause.strerror)
         self._manifest_time_s = time.monotonic()
-
-
-def _lock(folder: Path) -> int:
-    """Descriptor of the folder's lock. It belongs to this process alone, not to its children, and ends with it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as cause:
-        raise DataError(f"{folder} cannot be written to: {cause.strerror}") from cause
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as cause:
-        os.close(descriptor)
-        raise DataError(f"{folder} is being written to by another process; wait for it or stop it") from cause
-    return descriptor

@@ -129,11 +129,18 @@ class AgentTrainer:
 
         Raises:
             TrainingError: a loss is not finite; the last good checkpoint remains.
-            CheckpointError: the run folder holds a run with other settings, or a damaged checkpoint.
+            CheckpointError: the run folder holds a run with other settings, or a damaged checkpoint, or another process
+                trains in it.
         """
-        self._resume()
-        if self._progress.step == 0 and self.config.imitation_updates:
-            self._imitate()
+        with run_folder.locked(self.folder):
+            self._resume()
+            if self._progress.step == 0 and self.config.imitation_updates:
+                self._imitate()
+            self._train(show_progress)
+        progress, best = self._progress, run_folder.best_checkpoint(self.folder)
+        return AgentTrainingResult(self.folder, best, progress.step, progress.best_step, progress.best_evaluation)
+
+    def _train(self, show_progress: bool) -> None:
         progress, config = self._progress, self.config
         save_config(config, self.folder / run_folder.CONFIG_FILE)
         bar = tqdm(
@@ -154,13 +161,6 @@ class AgentTrainer:
                 if progress.step >= min(progress.next_evaluation, config.steps):
                     self._judge(logger)
         plot_returns(self.folder / run_folder.PLOTS_FOLDER / "returns.png", read_metrics(self.folder))
-        return AgentTrainingResult(
-            self.folder,
-            run_folder.best_checkpoint(self.folder),
-            progress.step,
-            progress.best_step,
-            progress.best_evaluation,
-        )
 
     def _imitate(self) -> None:
         """Let the low level, which acts alone, start from the demonstrations."""
@@ -240,7 +240,7 @@ class AgentTrainer:
             AGENT_KEY: config_to_dict(config.agent),
             SKILLS_KEY: skills.document,
             WEIGHT_KEY: config.agent.residual_weight(progress.step),
-            _TRAINING_KEY: self._identity(),
+            **self._identity(),
         }
         # Acting takes no encoder.
         acting = {name: array for name, array in skills.weights.items() if not name.startswith(f"{ENCODER}.")}
@@ -250,9 +250,8 @@ class AgentTrainer:
         return weights, document
 
     def _resume(self) -> None:
-        checkpoint = run_folder.last_checkpoint(self.folder, AGENT_KIND)
+        checkpoint = run_folder.last_checkpoint(self.folder, AGENT_KIND, self._identity())
         if checkpoint is not None:
-            run_folder.require_same(self.folder, checkpoint.document[_TRAINING_KEY], self._identity())
             state = load_training_state(checkpoint.folder)
             for prefix, level in self._levels():
                 level.restore(_below(prefix, checkpoint.weights), _below(prefix, state))
@@ -267,7 +266,8 @@ class AgentTrainer:
 
     def _identity(self) -> dict[str, Any]:
         """What makes a run this run: its settings and its skills, wherever they are kept."""
-        return {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
+        settings = {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
+        return {_TRAINING_KEY: settings}
 
 
 def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

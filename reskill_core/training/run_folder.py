@@ -12,6 +12,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from reskill_core.checkpoint import (
     load_checkpoint,
 )
 from reskill_core.errors import CheckpointError
-from reskill_core.files import replace_link
+from reskill_core.files import lock_folder, replace_link
 
 PLOTS_FOLDER = "plots"
 EVALUATION_FOLDER = "evaluation"
@@ -38,20 +41,49 @@ def checkpoint_folder(run: Path, step: int) -> Path:
     return run / CHECKPOINTS_FOLDER / f"{step:08d}"
 
 
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Let nobody else train into the run folder meanwhile.
+
+    Raises:
+        CheckpointError: somebody does, or it cannot be written to.
+    """
+    descriptor = lock_folder(run, CheckpointError)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def link_checkpoints(run: Path, last: int, best: int) -> None:
     """Point ``last`` and ``best`` at the checkpoints of these steps."""
     for link, step in ((LAST_LINK, last), (BEST_LINK, best)):
         replace_link(run / CHECKPOINTS_FOLDER / link, checkpoint_folder(run, step).name)
 
 
-def last_checkpoint(run: Path, kind: str) -> Checkpoint | None:
+def last_checkpoint(run: Path, kind: str, identity: Mapping[str, Any]) -> Checkpoint | None:
     """The checkpoint to continue from; None where there is none yet.
 
+    Args:
+        run: folder of the run.
+        kind: of the checkpoint.
+        identity: what must stand in its document, so that it is the same run.
+
     Raises:
-        CheckpointError: it is damaged or of another kind.
+        CheckpointError: it is damaged or of another kind, or other settings or data made it; lists every difference.
     """
     last = run / CHECKPOINTS_FOLDER / LAST_LINK
-    return load_checkpoint(last, kind) if (last / MANIFEST).is_file() else None
+    if not (last / MANIFEST).is_file():
+        return None
+    checkpoint = load_checkpoint(last, kind)
+    differences = _differences("", {key: checkpoint.document[key] for key in identity}, identity)
+    if differences:
+        raise CheckpointError(
+            f"{run} holds a run with other settings (run != now):\n"
+            + "\n".join(f"  - {difference}" for difference in differences)
+            + "\nrestore them to continue it, or choose another out= folder"
+        )
+    return checkpoint
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -65,21 +97,6 @@ def discard_after(run: Path, step: int) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name.isdigit() and int(path.name) > step:
             discard_checkpoint(path)
-
-
-def require_same(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to continue a run with other settings or other data.
-
-    Raises:
-        CheckpointError: lists every difference.
-    """
-    differences = _differences("", before, now)
-    if differences:
-        raise CheckpointError(
-            f"{run} holds a run with other settings (run != now):\n"
-            + "\n".join(f"  - {difference}" for difference in differences)
-            + "\nrestore them to continue it, or choose another out= folder"
-        )
 
 
 def _differences(path: str, before: Any, now: Any) -> list[str]:

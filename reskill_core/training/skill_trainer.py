@@ -81,7 +81,8 @@ def train_skills(config: SkillTrainingConfig, show_progress: bool = True) -> Tra
     Raises:
         DataError: the data set is missing, damaged or has no windows.
         ConfigError: the model does not fit the data set's task.
-        CheckpointError: the run folder holds a run with other settings or data, or a damaged checkpoint.
+        CheckpointError: the run folder holds a run with other settings or data, or a damaged checkpoint, or another
+            process trains in it.
         TrainingError: the loss or its gradient is not finite; the batch is dumped.
     """
     torch.set_num_threads(config.threads)
@@ -111,7 +112,13 @@ class SkillTrainer:
 
     def run(self, show_progress: bool = True) -> TrainingResult:
         """Train until the step budget is spent or validation no longer improves."""
-        self._resume()
+        with run_folder.locked(self.folder):
+            self._resume()
+            self._train(show_progress)
+        progress, best = self._progress, run_folder.best_checkpoint(self.folder)
+        return TrainingResult(self.folder, best, progress.step, progress.best_step, progress.best_validation)
+
+    def _train(self, show_progress: bool) -> None:
         progress, config = self._progress, self.config
         save_config(config, self.folder / run_folder.CONFIG_FILE)
         bar = tqdm(
@@ -129,13 +136,6 @@ class SkillTrainer:
                 self._validate(logger)
                 self._save()
         self._plot()
-        return TrainingResult(
-            run=self.folder,
-            checkpoint=run_folder.best_checkpoint(self.folder),
-            steps=progress.step,
-            best_step=progress.best_step,
-            validation=progress.best_validation,
-        )
 
     @property
     def _finished(self) -> bool:
@@ -231,10 +231,8 @@ class SkillTrainer:
         prune_checkpoints(folder.parent, self.config.keep_checkpoints)
 
     def _resume(self) -> None:
-        checkpoint = run_folder.last_checkpoint(self.folder, SKILL_MODULE_KIND)
+        checkpoint = run_folder.last_checkpoint(self.folder, SKILL_MODULE_KIND, self._identity())
         if checkpoint is not None:
-            known = (_TRAINING_KEY, DATA_KEY)
-            run_folder.require_same(self.folder, {key: checkpoint.document[key] for key in known}, self._identity())
             state = load_training_state(checkpoint.folder)
             load_state_arrays(self.learner.model, checkpoint.weights)
             self.learner.restore(state)

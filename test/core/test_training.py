@@ -238,6 +238,25 @@ class TestResume:
         with pytest.raises(CheckpointError, match=r"weights\.safetensors has 100 bytes"):
             train_skills(config, show_progress=False)
 
+    def test_a_run_that_another_process_trains_is_left_alone(self, finished):
+        command = [sys.executable, "-c", _HOLD, str(finished[1].run)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "ready\n"
+            with pytest.raises(CheckpointError, match="being written to by another process"):
+                train_skills(finished[0], show_progress=False)
+            holder.communicate()
+        assert train_skills(finished[0], show_progress=False) == finished[1]
+
+
+_HOLD = """
+import sys
+from pathlib import Path
+from reskill_core.training import run_folder
+with run_folder.locked(Path(sys.argv[1])):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 
 _RUN = """
 import sys

@@ -21,6 +21,7 @@ from reskill_core.cli.render import draw
 from reskill_core.data import DemoDataset, merge
 from reskill_core.errors import ReskillError
 from reskill_core.files import atomic_write_json
+from reskill_core.training.run_folder import SKILLS_FILE
 from reskill_sim.tasks import get_task
 
 TASK = "block"
@@ -146,7 +147,7 @@ class Demo:
             f"--episodes={self._config.evaluation_episodes}",
             f"--out={out}",
         )
-        found = json.loads((out / "evaluation.json").read_text())
+        found = json.loads((out / SKILLS_FILE).read_text())
         rebuilt = found["reconstruction"]["all"]["mean"]
         reached = {source: measures["reached"]["mean"] for source, measures in found["rollouts"].items()}
         return (

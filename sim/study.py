@@ -17,11 +17,11 @@ from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, read_yaml
 from reskill_core.errors import DataError, ReskillError
 from reskill_core.files import read_json
-from reskill_core.report import AGENT_POLICY, POLICIES_FILE, compare, read_outcomes, read_run, write_results
+from reskill_core.report import AGENT_POLICY, compare, read_outcomes, read_run, write_results
 from reskill_core.resources import find_config
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.runtime.loading import POLICY_KINDS
-from reskill_core.training.run_folder import EVALUATION_FOLDER
+from reskill_core.training.run_folder import EVALUATION_FOLDER, POLICIES_FILE
 from reskill_sim.agents import train_agent
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
 

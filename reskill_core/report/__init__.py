@@ -5,7 +5,6 @@ from reskill_core.report.page import Showcase, Video, write_page
 from reskill_core.report.results import RESULTS_FILE, write_results
 from reskill_core.report.runs import (
     AGENT_POLICY,
-    POLICIES_FILE,
     AgentRun,
     Comparison,
     Outcome,
@@ -19,7 +18,6 @@ from reskill_core.report.runs import (
 
 __all__ = [
     "AGENT_POLICY",
-    "POLICIES_FILE",
     "RESULTS_FILE",
     "AgentRun",
     "Comparison",

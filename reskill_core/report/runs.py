@@ -23,12 +23,17 @@ from reskill_core.files import read_json
 from reskill_core.intervals import Estimate, mean, rate
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.training.metrics import METRICS_FILE, STEP, read_metrics
-from reskill_core.training.run_folder import CONFIG_FILE, EVALUATION_FOLDER
+from reskill_core.training.run_folder import (
+    CONFIG_FILE,
+    EPISODES_FILE,
+    EVALUATION_FOLDER,
+    POLICIES_FILE,
+    ROBUSTNESS_FILE,
+)
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
 
-POLICIES_FILE, EPISODES_FILE, ROBUSTNESS_FILE = "policies.json", "episodes.jsonl", "robustness.json"
 AGENT_POLICY = "agent"
 
 

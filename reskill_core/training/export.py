@@ -12,9 +12,9 @@ from reskill_core.training import run_folder
 # Beside the checkpoint: the configuration that makes it again, what was measured, and the learning curves.
 _EXTRAS = (
     run_folder.CONFIG_FILE,
-    f"{run_folder.EVALUATION_FOLDER}/evaluation.json",
-    f"{run_folder.EVALUATION_FOLDER}/policies.json",
-    f"{run_folder.EVALUATION_FOLDER}/robustness.json",
+    f"{run_folder.EVALUATION_FOLDER}/{run_folder.SKILLS_FILE}",
+    f"{run_folder.EVALUATION_FOLDER}/{run_folder.POLICIES_FILE}",
+    f"{run_folder.EVALUATION_FOLDER}/{run_folder.ROBUSTNESS_FILE}",
     f"{run_folder.EVALUATION_FOLDER}/robustness.png",
     f"{run_folder.PLOTS_FOLDER}/returns.png",
     f"{run_folder.PLOTS_FOLDER}/losses.png",

@@ -7,6 +7,7 @@
       metrics.jsonl  tensorboard/ metrics
       checkpoints/<step>/  last  best
       plots/*.png                 at the end
+      evaluation/                 where an evaluation was told to leave its results
       not_finite_batch/           the batch that stopped training, if one did
 """
 
@@ -32,6 +33,9 @@ from reskill_core.files import lock_folder, replace_link
 
 PLOTS_FOLDER = "plots"
 EVALUATION_FOLDER = "evaluation"
+# What is in there: of skills, of policies with every episode, of a policy in worlds that differ.
+SKILLS_FILE, POLICIES_FILE, EPISODES_FILE = "evaluation.json", "policies.json", "episodes.jsonl"
+ROBUSTNESS_FILE = "robustness.json"
 NOT_FINITE_FOLDER = "not_finite_batch"
 CONFIG_FILE = "config.yaml"
 

@@ -25,6 +25,7 @@ from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import TaskSpec
+from reskill_core.training.run_folder import EPISODES_FILE, POLICIES_FILE
 from reskill_sim.demonstrators import make_demonstrator, make_fast_script
 from reskill_sim.episodes import Actor, IntArray, run_episodes
 from reskill_sim.evaluation.rollouts import EVALUATION_SEED, UniformActor, plain_action, with_places
@@ -223,7 +224,7 @@ def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True
     tasks = [get_task(name, config.variation) for name in config.tasks]
     runs = [(task, name) for task in tasks for name in config.policies]
     results = evaluate_runs(runs, config, checkpoints, show_progress)
-    _write(Path(config.out), config, results)
+    _write(Path(config.out), config, checkpoints, results)
     return results
 
 
@@ -269,15 +270,24 @@ def evaluate_runs(
     return results
 
 
-def _write(out: Path, config: PolicyEvaluationConfig, results: list[PolicyEvaluation]) -> None:
+def checkpoint_names(config: PolicyEvaluationConfig, checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
+    """Which checkpoint each folder of the configuration stood for: in a run, the name is the step."""
+    folders = [checkpoint.folder.name for checkpoint in checkpoints]
+    return dict(zip(config.checkpoints, folders, strict=True))
+
+
+def _write(
+    out: Path, config: PolicyEvaluationConfig, checkpoints: Sequence[Checkpoint], results: list[PolicyEvaluation]
+) -> None:
     rows = [{"task": result.task, "policy": result.policy, **row} for result in results for row in result.rows]
-    atomic_write_bytes(out / "episodes.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    atomic_write_bytes(out / EPISODES_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
     document = {
         "config": config_to_dict(config),
+        "checkpoints": checkpoint_names(config, checkpoints),
         "results": [result.summary() for result in results],
         "provenance": provenance(),
     }
-    atomic_write_json(out / "policies.json", document)
+    atomic_write_json(out / POLICIES_FILE, document)
 
 
 def table(results: Sequence[PolicyEvaluation]) -> list[str]:

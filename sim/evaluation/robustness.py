@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +11,15 @@ from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, require_choice
 from reskill_core.files import atomic_write_json
 from reskill_core.provenance import provenance
+from reskill_core.training.run_folder import ROBUSTNESS_FILE
 from reskill_sim.evaluation.plots import plot_sweeps
-from reskill_sim.evaluation.policies import PolicyEvaluation, PolicyEvaluationConfig, evaluate_runs, with_checkpoints
+from reskill_sim.evaluation.policies import (
+    PolicyEvaluation,
+    PolicyEvaluationConfig,
+    checkpoint_names,
+    evaluate_runs,
+    with_checkpoints,
+)
 from reskill_sim.tasks import get_task
 from reskill_sim.variation import NOMINAL, Variation
 
@@ -132,12 +138,11 @@ def evaluate_robustness(
         "policy": policy,
         "episodes": config.episodes,
         "profile": config.profile,
-        # Relative to here, the place need not be the same on another machine.
-        "checkpoint": os.path.relpath(checkpoints[0].folder) if checkpoints else None,
+        "checkpoints": checkpoint_names(config, checkpoints),
         "sweeps": [result.summary() for result in results],
         "provenance": provenance(),
     }
-    atomic_write_json(Path(config.out) / "robustness.json", document)
+    atomic_write_json(Path(config.out) / ROBUSTNESS_FILE, document)
     plot_sweeps(Path(config.out) / "robustness.png", f"{policy} on {task}, {config.episodes} episodes a point", results)
     return results
 

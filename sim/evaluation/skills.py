@@ -17,6 +17,7 @@ from reskill_core.files import atomic_write_bytes, atomic_write_json
 from reskill_core.intervals import rate
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillModule
+from reskill_core.training.run_folder import EPISODES_FILE, SKILLS_FILE
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
@@ -177,6 +178,6 @@ def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation
         for outcome in outcomes
     ]
     rows += [{"diagnostic": "reconstruction", **asdict(outcome)} for outcome in evaluation.reconstructions]
-    atomic_write_bytes(out / "episodes.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    atomic_write_bytes(out / EPISODES_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
     document = {"config": asdict(config), **evaluation.summary(), "provenance": provenance()}
-    atomic_write_json(out / "evaluation.json", document)
+    atomic_write_json(out / SKILLS_FILE, document)

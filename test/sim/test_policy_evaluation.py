@@ -119,6 +119,8 @@ def test_one_checkpoint_names_the_task_and_takes_the_results_into_its_run(
     assert "results in run/evaluation:" in capsys.readouterr().out
     results = json.loads((run / "evaluation" / "policies.json").read_text())
     assert results["config"]["tasks"] == ["block"]
+    # Later, the best one may be another.
+    assert results["checkpoints"] == {given: "00000001"}
 
 
 def test_unknown_policies_are_refused_before_anything_runs(tmp_path: Path) -> None:

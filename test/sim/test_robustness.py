@@ -52,7 +52,7 @@ def test_results_are_left_in_files(tmp_path: Path, capsys: pytest.CaptureFixture
     document = json.loads((tmp_path / "robustness.json").read_text())
     assert document.pop("provenance")
     sweeps = document.pop("sweeps")
-    expected = {"task": "slippery_push", "policy": "zero", "episodes": 2, "profile": "fast", "checkpoint": None}
+    expected = {"task": "slippery_push", "policy": "zero", "episodes": 2, "profile": "fast", "checkpoints": {}}
     assert document == expected
     assert [(sweep["name"], sweep["unit"]) for sweep in sweeps] == [
         ("friction", "factor"),

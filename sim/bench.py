@@ -24,7 +24,7 @@ from reskill_sim.profiles import PROFILES
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import TASKS, get_task
 from reskill_sim.tasks.base import Task
-from reskill_sim.variation import Variation
+from reskill_sim.variation import NOMINAL, Variation
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
 _STEPS = 40
@@ -37,6 +37,13 @@ _FAR_M = 20.0
 _VARIED = Variation(friction=(0.5, 1.5), mass=(0.5, 2.0), size=(0.8, 1.2), perception_delay=(0, 2), action_delay=(0, 2))
 # Episodes whose paths are compared.
 _PATHS = 64
+# Profiles that are compared, and a yardstick: the exact one from starts that differ by a micrometre, which tells how
+# far apart chance alone drives what is the same.
+_COMPARED = {
+    "exact": ("exact", NOMINAL),
+    "exact, 1 µm off": ("exact", Variation(spawn=1.00001)),
+    **{name: (name, NOMINAL) for name in PROFILES if name != "exact"},
+}
 
 
 def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
@@ -160,7 +167,8 @@ def measure_fidelity(tasks: Sequence[str] = tuple(CONTROLLERS), episodes: int = 
     """How far the other profiles are from ``exact``, by what demonstrators do on each task.
 
     Returns:
-        One row per demonstrator and profile. ``gripper_mm`` and ``object_mm``: median over the episodes of the root
+        One row per demonstrator and profile, and one for ``exact`` from starts a micrometre off: what it differs by is
+        chance. ``gripper_mm`` and ``object_mm``: median over the episodes of the root
         mean square distance from the exact path under the same actions [mm]. ``success_*``: success at two noise
         scales on the same seeds, and how far from the exact one in standard errors of a rate. ``travel_mm``: how far
         the object ends from where it started, median and 10 % and 90 % quantiles [mm]; ``lifted``: share of episodes
@@ -174,25 +182,25 @@ def measure_fidelity(tasks: Sequence[str] = tuple(CONTROLLERS), episodes: int = 
 
 
 def _fidelity_rows(name: str, kind: str, episodes: int) -> list[dict[str, Any]]:
-    task = get_task(name)
+    worlds = {label: (get_task(name, variation), profile) for label, (profile, variation) in _COMPARED.items()}
     done = {
-        (profile, noise): _demonstrated(task, kind, noise, profile, episodes)
-        for profile in PROFILES
+        (label, noise): _demonstrated(task, kind, noise, profile, episodes)
+        for label, (task, profile) in worlds.items()
         for noise in _NOISE_SCALES
     }
     reference = done["exact", _NOISE_SCALES[0]][:_PATHS]
     rows = []
-    for profile in PROFILES:
+    for label, (task, profile) in worlds.items():
         gripper_mm, object_mm = 1e3 * _path_errors(task, profile, reference)
-        row: dict[str, Any] = {"task": name, "demonstrator": kind, "profile": profile}
+        row: dict[str, Any] = {"task": name, "demonstrator": kind, "profile": label}
         row |= {"gripper_mm": gripper_mm, "object_mm": object_mm}
         for noise in _NOISE_SCALES:
-            exact, mine = (np.mean([e.success for e in done[p, noise]]) for p in ("exact", profile))
+            exact, mine = (np.mean([e.success for e in done[p, noise]]) for p in ("exact", label))
             # Of a rate that is 0 or 1, that of one episode short of it.
             share = np.clip(exact, 1 / episodes, 1 - 1 / episodes)
             apart = (mine - exact) / np.sqrt(share * (1 - share) / episodes)
             row[f"success_{noise:g}"] = f"{mine:.3f} ({apart:+.1f} se)"
-        outcomes = [outcome_of(task.spec, episode) for episode in done[profile, _NOISE_SCALES[-1]]]
+        outcomes = [outcome_of(task.spec, episode) for episode in done[label, _NOISE_SCALES[-1]]]
         low, middle, high = np.quantile([1e3 * outcome.travel_m for outcome in outcomes], [0.1, 0.5, 0.9])
         row["travel_mm"] = f"{middle:.0f} [{low:.0f}, {high:.0f}]"
         row["lifted"] = float(np.mean([outcome.lifted for outcome in outcomes]))

@@ -11,14 +11,17 @@ from reskill_sim.tasks import TASKS
 
 def test_fidelity_finds_exact_equal_to_itself_and_others_near() -> None:
     rows = measure_fidelity(("block",), 16)
-    assert [row["profile"] for row in rows] == 2 * list(PROFILES)
+    assert [row["profile"] for row in rows] == 2 * ["exact", "exact, 1 µm off", "fast", "turbo"]
     for row in rows:
         if row["profile"] == "exact":
             # Recorded observations are rounded to float32.
             assert (row["gripper_mm"], row["object_mm"]) == pytest.approx((0.0, 0.0), abs=1e-3)
             assert row["success_0.05"].endswith("(+0.0 se)")
-        else:
+        elif row["profile"] in PROFILES:
             assert 0.1 < row["gripper_mm"] < 10.0
+        else:
+            # Another path, by chance and not by physics.
+            assert 0.0 < row["gripper_mm"] < 0.5
     lifted = {row["demonstrator"]: row["lifted"] for row in rows if row["profile"] == "exact"}
     assert lifted["pick_and_place"] > 0.9
     assert lifted["push"] < 0.2

@@ -6,8 +6,7 @@
     The default for learning. Base, torso and head are fixed, the arm collides with nothing but by its gripper, 4 ms
     steps.
 ``turbo``
-    As ``fast`` with 8 ms steps. Contacts are livelier: pushed blocks go further and are lifted more often. Not for
-    studying pushing.
+    As ``fast`` with 8 ms steps. Contacts are coarser: pushed blocks are lifted more often. Not for studying pushing.
 
 Coarser steps change how the gripper follows its command and how hard what it touches is hit. The constraint that pulls
 the gripper is set so that it acts as in the stock model (:func:`reskill_sim.scene.build_model`); what else makes up for

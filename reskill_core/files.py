@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
 def atomic_write_json(path: Path, document: Any) -> None:
     """:func:`atomic_write_bytes` of an indented JSON document; NaN and infinities are refused."""
     atomic_write_bytes(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+
+
+def atomic_write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """:func:`atomic_write_bytes` of a JSON-lines file, a line for each row."""
+    atomic_write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:

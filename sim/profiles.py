@@ -3,13 +3,12 @@
 ``exact``
     The stock Fetch model, step for step what the installed gymnasium-robotics environments compute.
 ``fast``
-    The default for learning. Base, torso and head are fixed, the arm collides with nothing but by its gripper, 4 ms
-    steps.
+    The default for learning. Steps of 4 ms; base, torso and head are fixed, the arm collides by its gripper only.
 ``turbo``
     As ``fast`` with 8 ms steps. Contacts are coarser: pushed blocks are lifted more often. Not for studying pushing.
 
 Coarser steps change how the gripper follows its command and how hard what it touches is hit. The constraint that pulls
-the gripper is set so that it acts as in the stock model (:func:`reskill_sim.scene.build_model`); what else makes up for
+the gripper is set so that it acts as in the stock model (``reskill_sim.scene``); what else makes up for
 the coarseness was fitted to the paths and the successes of demonstrators in ``exact``.
 
 What the two cost in fidelity stands, measured, in ``docs/simulation.md``.

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from reskill_core.errors import ConfigError
-from reskill_core.files import append_jsonl, atomic_write_bytes
+from reskill_core.files import append_jsonl, atomic_write_bytes, atomic_write_jsonl
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -47,7 +47,7 @@ class MetricsLogger:
         self._path = folder / METRICS_FILE
         if self._path.exists():
             kept = [row for row in read_metrics(folder) if row[STEP] <= resume_step]
-            atomic_write_bytes(self._path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            atomic_write_jsonl(self._path, kept)
         self._wandb = _wandb_run(folder) if os.environ.get(WANDB_PROJECT) else None
         self._tensorboard = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=resume_step + 1)
 

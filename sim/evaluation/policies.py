@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,7 +16,7 @@ from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import Episode
 from reskill_core.errors import ConfigError, require_choice
-from reskill_core.files import atomic_write_bytes, atomic_write_json
+from reskill_core.files import atomic_write_json, atomic_write_jsonl
 from reskill_core.intervals import Estimate, mean, rate
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
@@ -280,7 +279,7 @@ def _write(
     out: Path, config: PolicyEvaluationConfig, checkpoints: Sequence[Checkpoint], results: list[PolicyEvaluation]
 ) -> None:
     rows = [{"task": result.task, "policy": result.policy, **row} for result in results for row in result.rows]
-    atomic_write_bytes(out / EPISODES_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    atomic_write_jsonl(out / EPISODES_FILE, rows)
     document = {
         "config": config_to_dict(config),
         "checkpoints": checkpoint_names(config, checkpoints),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from reskill_core.data import DemoDataset, Episode, WindowSampler
 from reskill_core.errors import DataError
-from reskill_core.files import atomic_write_bytes, atomic_write_json
+from reskill_core.files import atomic_write_json, atomic_write_jsonl
 from reskill_core.intervals import rate
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillModule
@@ -178,6 +177,6 @@ def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation
         for outcome in outcomes
     ]
     rows += [{"diagnostic": "reconstruction", **asdict(outcome)} for outcome in evaluation.reconstructions]
-    atomic_write_bytes(out / EPISODES_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    atomic_write_jsonl(out / EPISODES_FILE, rows)
     document = {"config": asdict(config), **evaluation.summary(), "provenance": provenance()}
     atomic_write_json(out / SKILLS_FILE, document)

@@ -107,7 +107,7 @@ def test_equals_the_installed_fetch_environments(env_id: str, kind: str, blocked
                     (ours[0, spec.slice("finger_position")], theirs[9:11]),
                     (turned, stock.data.site("object0").xmat.reshape(3, 3)),
                 )
-                gap = max(np.abs(mine - stocks_own).max() for mine, stocks_own in compared)
+                gap = max(np.abs(mine - their).max() for mine, their in compared)
                 gaps[number, seed] = max(gaps[number, seed], gap)
             velocity_gaps.append(ours[0, spec.slice("gripper_displacement")] - observed[0][20:23])
     warm, cold_gaps = gaps

@@ -16,7 +16,12 @@ def matrix_from_quat(quat_wxyz: FloatArray) -> FloatArray:
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    # Filling an array takes a third of the time that stacking does.
+    matrices = np.empty((*np.shape(quat_wxyz)[:-1], 3, 3))
+    for number, row in enumerate(rows):
+        for column, entry in enumerate(row):
+            matrices[..., number, column] = entry
+    return matrices
 
 
 def euler_from_quat(quat_wxyz: FloatArray) -> FloatArray:

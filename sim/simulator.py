@@ -23,7 +23,7 @@ from reskill_core.errors import SimulationError
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.rotations import matrix_from_quat
 from reskill_core.seeding import episode_rng
-from reskill_core.spec import GRIPPER_FRAME
+from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME
 from reskill_sim import constants
 from reskill_sim.divergence import Divergence
 from reskill_sim.profiles import get_profile
@@ -35,6 +35,9 @@ IntArray = NDArray[np.int64]
 _PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 _CONTROL = mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS | mujoco.mjtState.mjSTATE_MOCAP_QUAT
 _HUGE = 1e6
+_UPRIGHT = (1.0, 0.0, 0.0, 0.0)
+# Portions of the batch for each thread: few enough to be handed out at little cost, enough to share the work evenly.
+_CHUNKS = 4
 # Diverged states that a simulator keeps; what breaks more often breaks in the same way.
 MAX_KEPT = 100
 
@@ -157,15 +160,15 @@ class Simulator:
         self._joint_qvel = np.array(
             [self.model.jnt_dofadr[self.model.joint(constants.MODEL_PREFIX + name).id] for name in moving]
         )
-        self._object_qpos = [
-            1 + int(self.model.jnt_qposadr[self.model.joint(f"{item.name}:joint").id]) for item in task.scene().objects
-        ]
-        self._sensed, self._frame_pos, self._frame_quat = self._sensor_columns()
+        starts = [self.model.jnt_qposadr[self.model.joint(f"{item.name}:joint").id] for item in task.scene().objects]
+        self._object_qpos = 1 + np.array(starts)[:, None] + np.arange(7)
+        self._frame_columns = self._columns_of_frames()
         self._size = np.array([task.size_factor(number) for number in range(task.num_scenes)])
         self._noisy = task.variation.perception_noise[1] > 0.0
         # Noise of perception over each environment's episode, drawn when it starts.
         self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
-        self._perceived = np.array([name != GRIPPER_FRAME for name in task.spec.obs.frames]) & self._sensed
+        objects = [item.frame or item.name for item in task.scene().objects]
+        self._perceived = np.array([name in objects for name in task.spec.obs.frames])
         self._displacement = np.array(task.spec.action.velocity_scale) * task.spec.control_period_s
         self.reset(range(num_envs))
 
@@ -190,38 +193,41 @@ class Simulator:
         chosen = list(range(self.num_envs)) if indices is None else list(indices)
         if len(seeds) != len(chosen) or (scenes is not None and len(scenes) != len(chosen)):
             raise SimulationError(f"{len(seeds)} seeds for {len(chosen)} environments")
-        for place, index in enumerate(chosen):
-            seed = int(seeds[place])
-            scene = self._draw_scene(seed) if scenes is None else scenes[place]
-            self._rows[index] = self.initial_row(self.task.sample_start(episode_rng(seed, "reset"), scene), seed)
-        self._follow_rows(chosen)
+        numbers = [self._draw_scene(int(seed)) for seed in seeds] if scenes is None else scenes
+        starts = [
+            self.task.sample_start(episode_rng(int(seed), "reset"), scene)
+            for seed, scene in zip(seeds, numbers, strict=True)
+        ]
+        if starts:
+            self._rows[chosen] = self.initial_rows(starts, seeds)
+            self._follow_rows(chosen)
         return self.observation()
 
-    def initial_row(self, start: EpisodeStart, seed: int = 0) -> FloatArray:
-        """(S,) complete state of an environment at the start of an episode.
+    def initial_rows(self, starts: Sequence[EpisodeStart], seeds: Sequence[int]) -> FloatArray:
+        """(n, S) complete states of environments at the start of episodes.
 
         Args:
-            start: where things are.
-            seed: of what is drawn later: delays, noise of perception.
+            starts: where things are.
+            seeds: of what is drawn later in each episode: delays, noise of perception.
         """
         layout = self._layout
-        row = self._start_row.copy()
-        sensors = row[layout.sensors]
-        columns = zip(self.task.scene(start.scene).objects, start.object_poses, self._object_qpos, strict=True)
-        for number, (item, pose, address) in enumerate(columns):
-            row[address : address + 7] = pose
-            at = 10 + 7 * number
-            sensors[at : at + 3] = pose[:3] + matrix_from_quat(pose[3:]) @ np.array(item.frame_offset)
-            sensors[at + 3 : at + 7] = pose[3:]
-        row[layout.goal] = start.goal_pos_w
-        row[layout.scene], row[layout.seed] = start.scene, seed
+        rows = np.tile(self._start_row, (len(starts), 1))
+        poses = np.stack([start.object_poses for start in starts])
+        offsets = np.array([[item.frame_offset for item in self.task.scene(start.scene).objects] for start in starts])
+        frames = poses.copy()
+        frames[..., :3] += (matrix_from_quat(poses[..., 3:]) @ offsets[..., None])[..., 0]
+        rows[:, self._object_qpos] = poses
+        rows[:, layout.sensors.start + 10 : layout.sensors.stop] = frames.reshape(len(starts), -1)
+        rows[:, layout.goal] = [start.goal_pos_w for start in starts]
+        rows[:, layout.scene] = [[start.scene] for start in starts]
+        rows[:, layout.seed] = [[seed] for seed in seeds]
         bounds = (self.task.variation.perception_delay, self.task.variation.action_delay)
         if any(high for _, high in bounds):
-            rng = episode_rng(seed, "delay")
-            row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
-        readings = self._readings(row[None])[0]
-        row[layout.history] = np.tile(readings, 1 + bounds[0][1])
-        return row
+            for row, seed in zip(rows, seeds, strict=True):
+                rng = episode_rng(int(seed), "delay")
+                row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
+        rows[:, layout.history] = np.tile(self._readings(rows), 1 + bounds[0][1])
+        return rows
 
     def step(self, actions: FloatArray | NDArray[np.float32], indices: IntArray | None = None) -> StepResult:
         """Advance environments by one control period.
@@ -246,8 +252,8 @@ class Simulator:
         moved[:, layout.physics], moved[:, layout.sensors] = physics, sensors
         moved[:, layout.step] += 1
         diverged = ~finite | self._broken(rows, moved)
-        moved[diverged] = rows[diverged]
         if diverged.any():
+            moved[diverged] = rows[diverged]
             self._note_divergence(rows[diverged], np.asarray(actions, dtype=np.float64)[diverged])
 
         situation = self._situation(moved)
@@ -420,6 +426,7 @@ class Simulator:
             nstep=substeps,
             state=states,
             sensordata=readings,
+            chunk_size=max(1, len(physics) // (_CHUNKS * len(self._datas))),
         )
         return states[:, -1], readings[:, -1]
 
@@ -481,27 +488,22 @@ class Simulator:
         return frames[0], frames[1]
 
     def _to_frame(self, readings: FloatArray, goal: FloatArray) -> SensorFrame:
-        count = len(self._sensed)
-        pos = np.empty((len(readings), count, 3))
-        quat = np.empty((len(readings), count, 4))
-        pos[:, self._sensed] = readings[:, self._frame_pos]
-        quat[:, self._sensed] = readings[:, self._frame_quat]
-        pos[:, ~self._sensed] = goal[:, None]
-        quat[:, ~self._sensed] = [1.0, 0.0, 0.0, 0.0]
-        return SensorFrame(readings[:, :2], pos, quat)
+        values = np.concatenate([readings, goal, np.broadcast_to(_UPRIGHT, (len(readings), 4))], axis=1)
+        pos, quat = self._frame_columns
+        return SensorFrame(readings[:, :2], values.take(pos, axis=1), values.take(quat, axis=1))
 
-    def _sensor_columns(self) -> tuple[BoolArray, IntArray, IntArray]:
-        """Which frames (F,) sensors read, and the columns of readings with their position (S, 3) and quaternion (S, 4).
+    def _columns_of_frames(self) -> tuple[IntArray, IntArray]:
+        """Where among readings, goal and no rotation the position (F, 3) and the quaternion (F, 4) of each frame stand.
 
         The goal is read where an object stands for it; otherwise it is a constant of the episode.
         """
-        sources = {item.frame or item.name: 12 + 7 * number for number, item in enumerate(self.task.scene().objects)}
+        goal = 2 + self.model.nsensordata
         # The gripper's position is that of the grip site, behind position and quaternion of the gripper link.
-        columns = {GRIPPER_FRAME: (9, 5), **{name: (start, start + 3) for name, start in sources.items()}}
-        frames = self.task.spec.obs.frames
-        sensed = np.array([name in columns for name in frames])
-        starts = np.array([columns[name] for name in frames if name in columns])
-        return sensed, starts[:, :1] + np.arange(3), starts[:, 1:] + np.arange(4)
+        columns = {GOAL_FRAME: (goal, goal + 3), GRIPPER_FRAME: (9, 5)}
+        for number, item in enumerate(self.task.scene().objects):
+            columns[item.frame or item.name] = (12 + 7 * number, 15 + 7 * number)
+        starts = np.array([columns[name] for name in self.task.spec.obs.frames])
+        return starts[:, :1] + np.arange(3), starts[:, 1:] + np.arange(4)
 
     def _row_of(self, data: mujoco.MjData) -> FloatArray:
         row = np.zeros(self._layout.width)

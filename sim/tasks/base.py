@@ -148,7 +148,7 @@ def spawn_around_gripper(
     places = [(grip, 0.10), *keep_away]
     return resample(
         lambda rng: grip + rng.uniform(-spread_m, spread_m, 2) - 0.05,
-        lambda xy: all(np.linalg.norm(xy - place) >= distance for place, distance in places),
+        lambda xy: all(math.dist(xy, place) >= distance for place, distance in places),
         rng,
     )
 

@@ -63,7 +63,7 @@ def test_a_coarser_step_pulls_at_a_constraint_as_the_stock_steps_do() -> None:
 
 def stock_row(simulator: Simulator, stock: Any, goal: np.ndarray) -> np.ndarray:
     """State of our simulator that is that of the stock environment just after its reset."""
-    row = simulator.initial_row(EpisodeStart(stock.data.joint("object0:joint").qpos[None], goal))
+    row = simulator.initial_rows([EpisodeStart(stock.data.joint("object0:joint").qpos[None], goal)], [0])[0]
     data = mujoco.MjData(simulator.model)
     data.qpos[:], data.qvel[:] = stock.data.qpos, stock.data.qvel
     mujoco.mj_forward(simulator.model, data)
@@ -235,7 +235,7 @@ def test_success_must_hold_and_time_runs_out() -> None:
     simulator = Simulator(task, 2)
     start = task.sample_start(np.random.default_rng(0))
     there = EpisodeStart(start.object_poses, start.object_poses[0, :3])
-    simulator.set_state(np.stack([simulator.initial_row(there), simulator.initial_row(start)]))
+    simulator.set_state(simulator.initial_rows([there, start], [0, 0]))
     assert task.hold_steps is not None
     results = [simulator.step(np.zeros((2, 4))) for _ in range(task.hold_steps)]
     assert [bool(result.terminated[0]) for result in results] == [False] * (task.hold_steps - 1) + [True]

@@ -65,7 +65,7 @@ def test_pyramid_stack_pays_for_a_stack_and_not_for_holding_one() -> None:
 def placed(simulator: Simulator, poses: list[list[float]], steps: int = 12) -> tuple[bool, float]:
     """Let objects come to rest where they were put, the gripper standing still."""
     start = EpisodeStart(np.array(poses), np.array(poses[-1][:3]))
-    simulator.set_state(simulator.initial_row(start)[None])
+    simulator.set_state(simulator.initial_rows([start], [0]))
     for _ in range(steps):
         result = simulator.step(np.zeros((1, simulator.task.spec.action.dim)))
     return bool(result.success[0]), float(result.reward[0])
@@ -108,7 +108,7 @@ def test_slippery_push_keeps_the_fingers_closed() -> None:
 def test_tasks_that_pay_by_the_step_go_on_to_the_horizon() -> None:
     simulator = Simulator(get_task("clean_up"))
     pose = upright_pose(np.array(TRAY_CENTRE_W), TRAY_FLOOR_M + BLOCK_HALF)
-    simulator.set_state(simulator.initial_row(EpisodeStart(pose[None], pose[:3]))[None])
+    simulator.set_state(simulator.initial_rows([EpisodeStart(pose[None], pose[:3])], [0]))
     results = [simulator.step(np.zeros((1, 4))) for _ in range(50)]
     assert not any(result.terminated[0] for result in results)
     assert [bool(result.truncated[0]) for result in results] == [False] * 49 + [True]

@@ -170,7 +170,7 @@ def measure_fidelity(tasks: Sequence[str] = tuple(CONTROLLERS), episodes: int = 
         One row per demonstrator and profile, and one for ``exact`` from starts about a millimetre off.
         ``gripper_mm`` and ``object_mm``: median over the episodes of the root mean square distance from the exact path
         under the same actions [mm]. ``success_*``: success at two noise scales on the same seeds, and how far from the
-        exact one in standard errors of a rate. ``travel_mm``: how far the object ends from where it started, median
+        exact one in standard errors of the difference. ``travel_mm``: how far the object ends from where it started, median
         and 10 % and 90 % quantiles [mm]; ``lifted``: share of episodes that lift it by more than 2 cm; both at the
         higher noise.
     """
@@ -196,9 +196,9 @@ def _fidelity_rows(name: str, kind: str, episodes: int) -> list[dict[str, Any]]:
         row |= {"gripper_mm": gripper_mm, "object_mm": object_mm}
         for noise in _NOISE_SCALES:
             exact, mine = (np.mean([e.success for e in done[p, noise]]) for p in ("exact", label))
-            # Of a rate that is 0 or 1, that of one episode short of it.
-            share = np.clip(exact, 1 / episodes, 1 - 1 / episodes)
-            apart = (mine - exact) / np.sqrt(share * (1 - share) / episodes)
+            # A rate of 0 or 1 is as uncertain as that of one episode short of it.
+            shares = np.clip([exact, mine], 1 / episodes, 1 - 1 / episodes)
+            apart = (mine - exact) / np.sqrt((shares * (1 - shares)).sum() / episodes)
             row[f"success_{noise:g}"] = f"{mine:.3f} ({apart:+.1f} se)"
         outcomes = [outcome_of(task.spec, episode) for episode in done[label, _NOISE_SCALES[-1]]]
         low, middle, high = np.quantile([1e3 * outcome.travel_m for outcome in outcomes], [0.1, 0.5, 0.9])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError
 from reskill_sim import constants
@@ -246,9 +247,10 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
     # The gripper follows the mocap body itself, not the offset between the two in the model's resting pose.
     welds = model.eq_type == mujoco.mjtEq.mjEQ_WELD
     model.eq_data[welds, :7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
-    if profile.timestep_s != STOCK_TIMESTEP_S:
-        for weld in np.flatnonzero(welds):
-            model.eq_solref[weld] = _as_if_finer(model.eq_solref[weld], model.eq_solimp[weld, 1], profile.timestep_s)
+    steps = round(profile.timestep_s / STOCK_TIMESTEP_S)
+    for kind in ("eq", "geom", "jnt"):
+        solref, solimp = getattr(model, f"{kind}_solref"), getattr(model, f"{kind}_solimp")
+        solref[:], solimp[:, :2] = _as_if_finer(solref, solimp[:, :2], steps)
     for item in scene.objects:
         # Set in the compiled model: how a specification states damping differs between MuJoCo versions.
         first = model.jnt_dofadr[model.joint(f"{item.name}:joint").id]
@@ -270,7 +272,6 @@ def _slim_down(spec: mujoco.MjSpec, profile: Profile, looks: bool) -> None:
             geom.contype = geom.conaffinity = 0
         if geom.name in constants.FINGER_GEOMS:
             geom.condim = profile.finger_condim
-            geom.solref = np.array(profile.finger_solref)
     if not looks:
         _strip_looks(spec)
     # Few bodies: finding out which of them are independent costs more than it saves.
@@ -290,26 +291,40 @@ def _strip_looks(spec: mujoco.MjSpec) -> None:
             spec.delete(mesh)
 
 
-def _as_if_finer(solref: np.ndarray, impedance: float, timestep_s: float) -> np.ndarray:
-    """(2,) time constant [s] and damping ratio with which a constraint decays at these steps as at the stock ones.
+def _as_if_finer(
+    solref: NDArray[np.float64], impedance: NDArray[np.float64], steps: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Parameters with which constraints act in one step as they do in several stock ones.
 
-    MuJoCo pulls a constraint's residual r towards zero by the acceleration -b r' - k r, with b = 2 / (d tc) and
-    k = 1 / (d tc dr)^2 (its documentation of solver parameters; d is the impedance). Stepped semi-implicitly at h, the
-    residual follows z^2 - (2 - b h - k h^2) z + (1 - b h) = 0. The roots of several stock steps in one give b and k.
+    Where nothing else pulls, a constraint's residual r obeys r'' = -b r' - k r, with b = 2 / tc and k = 1 / (tc dr)^2
+    (MuJoCo's documentation of solver parameters). Stepped semi-implicitly at h, it follows
+    z^2 - (2 - b h - k h^2) z + (1 - b h) = 0; several stock steps in one, the equation of the roots' powers, from which
+    new b and k follow. Under a load a constraint gives way by (1 - d) / k times what the load alone would accelerate,
+    and friction creeps by (1 - d) / b of it: with k and b, 1 - d becomes less.
 
     Args:
-        solref: (2,) time constant tc [s] and damping ratio dr at stock steps.
-        impedance: d, where the constraint is violated most.
-        timestep_s: a multiple of the stock step.
+        solref: (n, 2) time constants tc [s] and damping ratios dr at stock steps.
+        impedance: (n, 2) impedances d, of small and of large residuals.
+        steps: how many stock steps one step is.
+
+    Returns:
+        The same at the coarse step.
     """
-    damping, stiffness = 2.0 / (impedance * solref[0]), 1.0 / (impedance * solref[0] * solref[1]) ** 2
-    lost = damping * STOCK_TIMESTEP_S
-    roots = np.roots([1.0, lost + stiffness * STOCK_TIMESTEP_S**2 - 2.0, 1.0 - lost])
-    first, second = roots ** round(timestep_s / STOCK_TIMESTEP_S)
-    lost = 1.0 - (first * second).real
-    damping, stiffness = lost / timestep_s, (2.0 - lost - (first + second).real) / timestep_s**2
-    time_constant = 2.0 / (impedance * damping)
-    return np.array([time_constant, 1.0 / (np.sqrt(stiffness) * impedance * time_constant)])
+    if steps == 1:
+        return solref, impedance
+    time_constant, ratio = solref.T
+    stiffness = 1.0 / (time_constant * ratio) ** 2
+    lost = 2.0 / time_constant * STOCK_TIMESTEP_S
+    recurrence = np.zeros((len(solref), 2, 2))
+    recurrence[:, 0, 0], recurrence[:, 0, 1] = 2.0 - lost - stiffness * STOCK_TIMESTEP_S**2, lost - 1.0
+    recurrence[:, 1, 0] = 1.0
+    trace = np.linalg.matrix_power(recurrence, steps).trace(axis1=1, axis2=2)
+    timestep_s = steps * STOCK_TIMESTEP_S
+    lost = 1.0 - (1.0 - lost) ** steps
+    weaker = (2.0 - lost - trace) / timestep_s**2
+    time_constant = 2.0 * timestep_s / lost
+    solref = np.column_stack([time_constant, 1.0 / (np.sqrt(weaker) * time_constant)])
+    return solref, 1.0 - (1.0 - impedance) * (weaker / stiffness)[:, None]
 
 
 def _add_object(spec: mujoco.MjSpec, item: SceneObject) -> None:

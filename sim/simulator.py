@@ -27,7 +27,7 @@ from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME
 from reskill_sim import constants
 from reskill_sim.divergence import Divergence
 from reskill_sim.profiles import get_profile
-from reskill_sim.scene import build_model, start_state
+from reskill_sim.scene import STOCK_TIMESTEP_S, build_model, start_state
 from reskill_sim.tasks.base import BoolArray, EpisodeStart, FloatArray, Situation, Task
 
 IntArray = NDArray[np.int64]
@@ -151,7 +151,7 @@ class Simulator:
         self._start_row = self._row_of(start)
         self._finger_qpos = np.array(self._joint_addresses(constants.FINGER_JOINTS)) + 1
         self._blocked = task.scene().gripper_blocked
-        self._action_gain = 1.0 if self._blocked else settings.action_gain
+        self._shift = self._reading_shift()
         self._actuated_qpos = np.array(self._joint_addresses(constants.FINGER_ACTUATORS)) + 1
         fixed = self._fixed_joints()
         self._moving = np.array([name not in fixed for name in constants.JOINT_NAMES])
@@ -398,22 +398,35 @@ class Simulator:
         """
         sensors = rows[:, self._layout.sensors]
         command = actions * self._displacement
-        target = sensors[:, 0:3] + self._action_gain * command[:, :3]
+        target = sensors[:, 0:3] + command[:, :3]
         orientation = sensors[:, 3:7] + constants.GRIPPER_DOWN_WXYZ
         fingers = rows[:, self._actuated_qpos] + command[:, 3:4]
         control = np.concatenate([*([] if self._blocked else [fingers]), target, orientation], axis=1)
         physics, readings = self._integrate(models, rows[:, self._layout.physics], control, self._substeps)
+        before, now = readings[:, -2], readings[:, -1]
         if self._blocked:
             # Shut the fingers and read the sensors again, as the stock environment does then: those of one more
             # substep, which is not taken.
             physics[:, self._finger_qpos] = 0.0
             _, readings = self._integrate(models, physics, control, 1)
-        return physics, readings
+            before, now = now, readings[:, -1]
+        return physics, now + self._shift * (now - before)
+
+    def _reading_shift(self) -> FloatArray:
+        """(S,) by how much of a substep later than it is read each sensor counts, so that coarse steps read as stock ones.
+
+        Stepped semi-implicitly, bodies run ahead by half a step: those of a coarse model, seen from the stock one, by
+        half the difference of the two. And the stock environments read at the start of the last substep, which is later
+        the shorter it is; but with the fingers blocked they read at its end.
+        """
+        ahead = (1.0 - STOCK_TIMESTEP_S / self.model.opt.timestep) / 2.0
+        is_position = np.repeat(self.model.sensor_type == mujoco.mjtSensor.mjSENS_FRAMEPOS, self.model.sensor_dim)
+        return np.where(is_position, -ahead if self._blocked else ahead, 0.0)
 
     def _integrate(
         self, models: list[mujoco.MjModel], physics: FloatArray, control: FloatArray, substeps: int
     ) -> tuple[FloatArray, FloatArray]:
-        """Physics after a number of substeps, and sensors as of the last one's start."""
+        """(n, P) physics after a number of substeps, and (n, substeps, S) sensors as of the start of each."""
         states = np.empty((len(physics), substeps, physics.shape[1]))
         readings = np.empty((len(physics), substeps, self.model.nsensordata))
         self._rollout.rollout(
@@ -428,7 +441,7 @@ class Simulator:
             sensordata=readings,
             chunk_size=max(1, len(physics) // (_CHUNKS * len(self._datas))),
         )
-        return states[:, -1], readings[:, -1]
+        return states[:, -1], readings
 
     def _broken(self, before: FloatArray, after: FloatArray) -> BoolArray:
         """(n,) where MuJoCo gave up; it then silently starts over, which shows in the time."""

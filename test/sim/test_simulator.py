@@ -41,24 +41,46 @@ class StockBlockTask(BlockTask):
         self.scenes = (Scene(table, self.scenes[0].objects, gripper_blocked=gripper_blocked),)
 
 
-def test_a_coarser_step_pulls_at_a_constraint_as_the_stock_steps_do() -> None:
-    solref, impedance = np.array([0.02, 1.0]), 0.95
+@pytest.mark.parametrize("every", [2, 4])
+def test_a_constraint_acts_in_a_coarser_step_as_in_several_stock_ones(every: int) -> None:
+    solref, impedance = np.array([[0.02, 1.0], [0.01, 1.2]]), np.array([[0.9, 0.95], [0.8, 0.9]])
+    coarse, stiffer = _as_if_finer(solref, impedance, every)
 
-    def coefficients(solref: np.ndarray, step_s: float) -> tuple[float, float]:
-        damping, stiffness = 2.0 / (impedance * solref[0]), 1.0 / (impedance * solref[0] * solref[1]) ** 2
-        return damping * step_s, stiffness * step_s**2
+    def coefficients(solref: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        time_constant, ratio = solref.T
+        return 2.0 / time_constant, 1.0 / (time_constant * ratio) ** 2
 
-    lost, pulled = coefficients(solref, 0.002)
-    residual, moved = 1.0, 0.3
-    path = []
-    for _ in range(24):
+    damping, stiffness = coefficients(solref)
+    residual, velocity, path = np.ones(2), np.array([3.0, -20.0]), []
+    for _ in range(6 * every):
         path.append(residual)
-        moved = moved - lost * moved - pulled * residual
-        residual += moved
-    for every in (2, 4):
-        lost, pulled = coefficients(_as_if_finer(solref, impedance, 0.002 * every), 0.002 * every)
-        now, then, later = (np.array(path[start * every :: every][:4]) for start in range(3))
-        np.testing.assert_allclose(later, (2.0 - lost - pulled) * then - (1.0 - lost) * now, atol=1e-12)
+        velocity = velocity - 0.002 * (damping * velocity + stiffness * residual)
+        residual = residual + 0.002 * velocity
+    coarse_damping, coarse_stiffness = coefficients(coarse)
+    now, then, later = (np.array(path[start * every :: every][:4]) for start in range(3))
+    step_s = 0.002 * every
+    pulled_back = step_s * coarse_damping * (then - now) + step_s**2 * coarse_stiffness * then
+    np.testing.assert_allclose(later, then + (then - now) - pulled_back, atol=1e-12)
+    # What gives way to a steady load by a millimetre does so at coarse steps.
+    yields, coarsely = ((1.0 - d) / k[:, None] for d, k in ((impedance, stiffness), (stiffer, coarse_stiffness)))
+    np.testing.assert_allclose(coarsely, yields, rtol=1e-12)
+
+
+@pytest.mark.parametrize("gripper_blocked", [False, True])
+def test_the_gripper_gets_as_far_at_coarser_steps(gripper_blocked: bool) -> None:
+    action = np.array([[0.5, -0.2, 0.3, 0.0]])
+
+    def moved(profile: str) -> float:
+        task = StockBlockTask(gripper_blocked)
+        simulator = Simulator(task, 1, profile)
+        gripper = task.spec.obs.slice("gripper_position")
+        places = [simulator.reset([0])[0, gripper]]
+        places += [simulator.step(action).observation[0, gripper] for _ in range(8)]
+        return float(np.linalg.norm(places[8] - places[2]))
+
+    exact = moved("exact")
+    assert moved("fast") == pytest.approx(exact, rel=0.0075)
+    assert moved("turbo") == pytest.approx(exact, rel=0.015)
 
 
 def stock_row(simulator: Simulator, stock: Any, goal: np.ndarray) -> np.ndarray:

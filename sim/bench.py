@@ -170,9 +170,9 @@ def measure_fidelity(tasks: Sequence[str] = tuple(CONTROLLERS), episodes: int = 
         One row per demonstrator and profile, and one for ``exact`` from starts about a millimetre off.
         ``gripper_mm`` and ``object_mm``: median over the episodes of the root mean square distance from the exact path
         under the same actions [mm]. ``success_*``: success at two noise scales on the same seeds, and how far from the
-        exact one in standard errors of the difference. ``travel_mm``: how far the object ends from where it started, median
-        and 10 % and 90 % quantiles [mm]; ``lifted``: share of episodes that lift it by more than 2 cm; both at the
-        higher noise.
+        exact one in standard errors of the difference. ``travel_mm``: how far the object ends from where it started,
+        median and 10 % and 90 % quantiles [mm]; ``lifted``: share of episodes that lift it by more than 2 cm; both at
+        the higher noise.
     """
     rows = []
     for name in tqdm(tasks, unit="tasks", desc="fidelity"):

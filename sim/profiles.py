@@ -5,10 +5,10 @@
 ``fast``
     The default for learning. Steps of 4 ms; base, torso and head are fixed, the arm collides by its gripper only.
 ``turbo``
-    As ``fast`` with 8 ms steps. Contacts are coarser: pushed blocks are lifted more often. Not for studying pushing.
+    As ``fast`` with 8 ms steps. Pushed blocks are lifted twice as often: not for studying pushing.
 
-Coarser steps change how constraints act: those that pull the gripper and those of contacts. They are set so that they act
-as in the stock model (``reskill_sim.scene``); nothing is fitted.
+Coarser steps change how constraints act: the one that pulls the gripper and those of contacts. They are set so that
+they act as in the stock model (``reskill_sim.scene``); nothing is fitted.
 
 What the two cost in fidelity stands, measured, in ``docs/simulation.md``.
 """

@@ -413,7 +413,7 @@ class Simulator:
         return physics, now + self._shift * (now - before)
 
     def _reading_shift(self) -> FloatArray:
-        """(S,) by how much of a substep later than it is read each sensor counts, so that coarse steps read as stock ones.
+        """(S,) how much later than they are read sensors count, in substeps, so that coarse steps read as stock ones.
 
         Stepped semi-implicitly, bodies run ahead by half a step: those of a coarse model, seen from the stock one, by
         half the difference of the two. And the stock environments read at the start of the last substep, which is later

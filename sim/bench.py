@@ -74,7 +74,7 @@ def measure_threads(batch_sizes: tuple[int, ...] = (64, 256), rounds: int = _ROU
 
     Returns:
         One row per profile and batch size: ``one_per_s`` and ``all_per_s``, of the fastest round of each, because other
-        work on the machine only ever takes away; and their ``ratio``.
+        work on the machine only ever takes away; and their ``ratio``. ``rounds`` are those of the largest batch.
     """
     actions = _pick_and_place_actions(max(batch_sizes))
     cores = os.cpu_count() or 1
@@ -82,7 +82,9 @@ def measure_threads(batch_sizes: tuple[int, ...] = (64, 256), rounds: int = _ROU
     for profile in PROFILES:
         for size in batch_sizes:
             steppers = [_BatchStepper(profile, size, actions[:, :size], threads) for threads in (0, cores)]
-            times_s = [[_wall_s(stepper.run) for stepper in steppers] for _ in range(rounds)]
+            # As many steps of small batches as of large ones: the less is timed, the more a moment's noise counts.
+            turns = rounds * max(batch_sizes) // size
+            times_s = [[_wall_s(stepper.run) for stepper in steppers] for _ in range(turns)]
             one_per_s, all_per_s = (_STEPS * size / min(column) for column in zip(*times_s, strict=True))
             rows.append(
                 {

@@ -133,6 +133,11 @@ class SceneObject:
     friction: float | None = None
     damping: float = 0.01
 
+    @property
+    def observed_as(self) -> str:
+        """Name of the frame that the observation knows it by."""
+        return self.frame or self.name
+
     @cached_property
     def rest_height_m(self) -> float:
         """Height of its origin over what it stands on [m]."""

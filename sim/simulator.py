@@ -167,7 +167,7 @@ class Simulator:
         self._noisy = task.variation.perception_noise[1] > 0.0
         # Noise of perception over each environment's episode, drawn when it starts.
         self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
-        objects = [item.frame or item.name for item in task.scene().objects]
+        objects = [item.observed_as for item in task.scene().objects]
         self._perceived = np.array([name in objects for name in task.spec.obs.frames])
         self._displacement = np.array(task.spec.action.velocity_scale) * task.spec.control_period_s
         self.reset(range(num_envs))
@@ -514,7 +514,7 @@ class Simulator:
         # The gripper's position is that of the grip site, behind position and quaternion of the gripper link.
         columns = {GOAL_FRAME: (goal, goal + 3), GRIPPER_FRAME: (9, 5)}
         for number, item in enumerate(self.task.scene().objects):
-            columns[item.frame or item.name] = (12 + 7 * number, 15 + 7 * number)
+            columns[item.observed_as] = (12 + 7 * number, 15 + 7 * number)
         starts = np.array([columns[name] for name in self.task.spec.obs.frames])
         return starts[:, :1] + np.arange(3), starts[:, 1:] + np.arange(4)
 

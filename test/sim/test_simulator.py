@@ -171,7 +171,7 @@ def test_starting_sensors_are_those_mujoco_computes(name: str) -> None:
     index = get_task(name).frame_index("gripper")
     np.testing.assert_allclose(simulator.frame.frame_pos_w[0, index], data.site(constants.GRIP_SITE).xpos, atol=1e-12)
     for item in scene.objects:
-        index = get_task(name).frame_index(item.frame or item.name)
+        index = get_task(name).frame_index(item.observed_as)
         expected = data.site(f"frame:{item.name}").xpos
         np.testing.assert_allclose(simulator.frame.frame_pos_w[0, index], expected, atol=1e-12)
 

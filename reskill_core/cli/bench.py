@@ -27,6 +27,7 @@ def add_parser(subparsers: Subparsers) -> None:
         run,
         "measure speed; compare figures of one run only, machines differ and are shared",
         "reskill bench sim",
+        "reskill bench fidelity --episodes 2560",
         "reskill bench data --data runs/data/block",
         "reskill bench ros --duration 60",
     )
@@ -34,6 +35,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--data", default="", help=f"data set (default: {_EPISODES} new block demonstrations)")
     parser.add_argument("--skills", default="", help="skill module (default: an untrained one of the usual size)")
     parser.add_argument("--duration", type=float, default=10.0, help="time to measure each rate for [s] (default: 10)")
+    parser.add_argument("--episodes", type=int, default=320, help="of each demonstrator in fidelity (default: 320)")
     parser.add_argument(
         "--steps", type=int, default=1_000_000, help="control steps of the endurance run in all (default: 1000000)"
     )
@@ -81,7 +83,7 @@ def _sim(options: argparse.Namespace) -> dict[str, Rows]:
 def _fidelity(options: argparse.Namespace) -> dict[str, Rows]:
     from reskill_sim.bench import measure_fidelity
 
-    return {"profiles beside the exact one, by what demonstrators do": measure_fidelity()}
+    return {"profiles beside the exact one, by what demonstrators do": measure_fidelity(episodes=options.episodes)}
 
 
 def _endurance(options: argparse.Namespace) -> dict[str, Rows]:

@@ -16,11 +16,13 @@ def test_fidelity_finds_exact_equal_to_itself_and_others_near() -> None:
         if row["profile"] == "exact":
             # Recorded observations are rounded to float32.
             assert (row["gripper_mm"], row["object_mm"]) == pytest.approx((0.0, 0.0), abs=1e-3)
-            assert row["success_0.05"].endswith("(+0.0 se)")
+            assert row["gap_0.05"] == row["gap_0.2"] == 0.0
         elif row["profile"] in PROFILES:
             assert 0.1 < row["gripper_mm"] < 10.0
         else:
             assert 0.2 < row["object_mm"] < 20.0
+        assert 0.0 <= row["success_0.2"] <= 1.0
+        assert row["se_0.05"] >= 1 / 16
     lifted = {row["demonstrator"]: row["lifted"] for row in rows if row["profile"] == "exact"}
     assert lifted["pick_and_place"] > 0.9
     assert lifted["push"] < 0.2

@@ -24,8 +24,8 @@ from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, GraphError, require_choice
 from reskill_core.parameters import parameter, range_violations
 from reskill_core.resources import shipped_model, shipped_models
-from reskill_core.runtime.loading import POLICY_MODES
 from reskill_ros.episode_store import next_seed
+from reskill_ros.policy_parameters import PolicyOptions
 from reskill_ros.tasks import simulated_names
 
 ParameterValue = bool | int | float | str | list[str]
@@ -251,20 +251,8 @@ class CollectArguments(RobotArguments):
 
 
 @dataclass(frozen=True)
-class SkillArguments:
+class SkillArguments(PolicyOptions):
     """What the graphs with a policy take beside the others."""
-
-    skills: str = parameter(
-        "", "Checkpoint or run folder of a skill module or an agent, or a shipped one such as agents/clean_up."
-    )
-    mode: str = parameter(
-        "auto",
-        "Whether skills are sampled or the most likely one; auto: sampled, but for an agent.",
-        choices=POLICY_MODES,
-    )
-    latent_source: str = parameter(
-        "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=("prior", "standard_normal")
-    )
 
     def missing_skills(self) -> list[str]:
         """What is wrong with where the policy is to come from."""
@@ -272,7 +260,7 @@ class SkillArguments:
 
     def policy_node(self, **further: ParameterValue) -> NodeEntry:
         """The policy, with further parameters."""
-        parameters = {**{item.name: getattr(self, item.name) for item in fields(SkillArguments)}, **further}
+        parameters = {**{item.name: getattr(self, item.name) for item in fields(PolicyOptions)}, **further}
         return NodeEntry("policy_node", "reskill_ros.policy_node", parameters, lifecycle=True)
 
 

@@ -1,0 +1,42 @@
+"""Parameters of policy_node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reskill_core.parameters import parameter, range_violations
+from reskill_core.runtime.loading import POLICY_MODES, PolicyMode
+from reskill_core.runtime.skill_policy import LATENT_SOURCES, LatentSource
+
+
+@dataclass(frozen=True)
+class PolicyOptions:
+    """Which policy it is and how it chooses skills; graphs take the same arguments."""
+
+    skills: str = parameter(
+        "", "Checkpoint or run folder of a skill module or an agent, or a shipped one such as agents/clean_up."
+    )
+    mode: PolicyMode = parameter(
+        "auto",
+        "Whether skills are sampled or the most likely one; auto: sampled, but for an agent.",
+        choices=POLICY_MODES,
+    )
+    latent_source: LatentSource = parameter(
+        "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=LATENT_SOURCES
+    )
+
+
+@dataclass(frozen=True)
+class PolicyParameters(PolicyOptions):
+    """Parameters of policy_node; those of the policy are read when it is configured."""
+
+    task: str = parameter(
+        "", "Task to run, whose layout and rate the checkpoint must have; empty: the task it was made for."
+    )
+    seed: int = parameter(0, "Seed of the first episode that brings none of its own.", low=0)
+    autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
+    must_start: bool = parameter(False, "End the process with an error if that fails.", read_only=True)
+
+    def violations(self) -> list[str]:
+        """Values out of range."""
+        return range_violations(self)

@@ -13,9 +13,9 @@ from typing import Any
 import gymnasium
 import gymnasium_robotics
 import numpy as np
-from tqdm import tqdm
 
 from reskill_core.data import Episode
+from reskill_core.progress import progress_bar
 from reskill_sim.collect import CollectConfig, collect
 from reskill_sim.demonstrators import CONTROLLERS, make_demonstrator
 from reskill_sim.episodes import run_episodes
@@ -111,7 +111,9 @@ def measure_endurance(steps: int, profile: str = "fast") -> list[dict[str, Any]]
         finite or an object further than 20 m away that were not reported as diverged; resident memory before and after
         [MB], the former when every scene has been built.
     """
-    return [_endured(name, steps // len(TASKS), profile) for name in tqdm(TASKS, unit="tasks", desc="endurance")]
+    return [
+        _endured(name, steps // len(TASKS), profile) for name in progress_bar(TASKS, unit="tasks", desc="endurance")
+    ]
 
 
 def _endured(name: str, steps: int, profile: str) -> dict[str, Any]:
@@ -177,7 +179,7 @@ def measure_fidelity(tasks: Sequence[str] = tuple(CONTROLLERS), episodes: int = 
         ``lifted``: share of episodes that lift it by more than 2 cm; both at the higher noise.
     """
     rows = []
-    for name in tqdm(tasks, unit="tasks", desc="fidelity"):
+    for name in progress_bar(tasks, unit="tasks", desc="fidelity"):
         for kind in CONTROLLERS[name]:
             rows += _fidelity_rows(name, kind, episodes)
     return rows

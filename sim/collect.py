@@ -17,12 +17,11 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
-from tqdm import tqdm
-
 from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.data import DatasetSpec, DatasetWriter, DemoDataset, Episode, read_header
 from reskill_core.data.manifest import shard_name
 from reskill_core.errors import ConfigError, DataError, SimulationError
+from reskill_core.progress import progress_bar
 from reskill_sim.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstrator
 from reskill_sim.episodes import run_episodes
 from reskill_sim.simulator import Simulator
@@ -156,8 +155,8 @@ def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
     with DatasetWriter(config.out, dataset_spec(config), provenance=provenance) as writer:
         _require_same_collection(config, writer)
         jobs = _open_jobs(config, writer)
-        progress = tqdm(
-            total=config.episodes, initial=writer.num_episodes, unit="episodes", disable=not show_progress, leave=True
+        progress = progress_bar(
+            shown=show_progress, total=config.episodes, initial=writer.num_episodes, unit="episodes"
         )
         with progress:
             for job, episodes in _simulate(jobs, config.num_workers):

@@ -17,6 +17,7 @@ from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, read_yaml
 from reskill_core.errors import DataError, ReskillError
 from reskill_core.files import read_json
+from reskill_core.progress import progress_bar
 from reskill_core.report import AGENT_POLICY, compare, read_outcomes, read_run, write_results
 from reskill_core.resources import find_config
 from reskill_core.rl.config import AgentTrainingConfig
@@ -85,7 +86,7 @@ def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
     context = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(config.workers, mp_context=context) as pool,
-        tqdm(total=len(runs) + len(references), desc="study", unit="run", disable=not show_progress) as bar,
+        progress_bar(shown=show_progress, total=len(runs) + len(references), desc="study", unit="run") as bar,
     ):
         waiting = {pool.submit(_evaluate_once, evaluation): evaluation.out for evaluation in references}
         waiting |= {pool.submit(_train_and_evaluate, run, config.episodes): run.out for run in runs}

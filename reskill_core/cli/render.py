@@ -66,13 +66,12 @@ def run(options: argparse.Namespace) -> int:
 
 def draw(task: Task, profile: str, episodes: Sequence[Episode], out: Path, width: int, height: int) -> None:
     """Write a video of episodes one after the other, at the speed at which they happened."""
-    from tqdm import tqdm
-
+    from reskill_core.progress import progress_bar
     from reskill_sim.rendering import Renderer, write_video
 
     with Renderer(task, width, height, profile) as renderer:
         states = [state for episode in episodes for state in episode.sim_state]
-        frames = [renderer.render(state) for state in tqdm(states, unit="frames")]
+        frames = [renderer.render(state) for state in progress_bar(states, unit="frames")]
     write_video(out, frames, task.spec.control_rate_hz)
 
 

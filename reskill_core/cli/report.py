@@ -39,8 +39,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, let the agents act for the pictures, write the page and say where it is."""
-    from tqdm import tqdm
-
+    from reskill_core.progress import progress_bar
     from reskill_core.report import compare, read_outcomes, read_run, write_page
     from reskill_sim.report import showcase
 
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     comparisons = compare([read_run(folder) for folder in options.runs], references)
     shown = {
         comparison.task: showcase(comparison.variants[0].best, with_videos=not options.no_videos)
-        for comparison in tqdm(comparisons, desc="pictures", unit="task")
+        for comparison in progress_bar(comparisons, desc="pictures", unit="task")
     }
     write_page(options.out, comparisons, shown)
     print(f"{options.out}: {len(options.runs)} runs, {', '.join(shown)}, {options.out.stat().st_size / 1e6:.1f} MB")

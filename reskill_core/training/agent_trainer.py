@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,13 +17,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from reskill_core.checkpoint import Checkpoint, load_training_state, prune_checkpoints, save_checkpoint
 from reskill_core.config import config_to_dict, save_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import DataError, TrainingError
 from reskill_core.files import atomic_write_json
+from reskill_core.progress import progress_bar
 from reskill_core.rl.acting import Environments
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.rl.ppo import Ppo
@@ -143,14 +142,13 @@ class AgentTrainer:
     def _train(self, show_progress: bool) -> None:
         progress, config = self._progress, self.config
         save_config(config, self.folder / run_folder.CONFIG_FILE)
-        bar = tqdm(
+        bar = progress_bar(
+            shown=show_progress,
             total=config.steps,
             initial=progress.step,
             desc=f"train-agent {config.task}",
             unit="step",
             unit_scale=True,
-            disable=not show_progress,
-            mininterval=0.2 if sys.stderr.isatty() else 15.0,
         )
         with bar, MetricsLogger(self.folder, progress.step) as logger:
             while progress.step < config.steps:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from reskill_core.files import atomic_write_bytes, atomic_write_json
 from reskill_core.models.features import FeatureMap
 from reskill_core.models.io import load_state_arrays, state_arrays
 from reskill_core.models.skill_vae import SkillVae
+from reskill_core.progress import progress_bar
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
 from reskill_core.training import run_folder
 from reskill_core.training.config import SkillTrainingConfig
@@ -121,14 +121,8 @@ class SkillTrainer:
     def _train(self, show_progress: bool) -> None:
         progress, config = self._progress, self.config
         save_config(config, self.folder / run_folder.CONFIG_FILE)
-        bar = tqdm(
-            total=config.steps,
-            initial=progress.step,
-            desc="train-skills",
-            unit="step",
-            disable=not show_progress,
-            # A log file gets a line now and then, a terminal a live bar.
-            mininterval=0.2 if sys.stderr.isatty() else 15.0,
+        bar = progress_bar(
+            shown=show_progress, total=config.steps, initial=progress.step, desc="train-skills", unit="step"
         )
         with bar, MetricsLogger(self.folder, progress.step) as logger:
             while not self._finished:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_to_dict
@@ -18,6 +17,7 @@ from reskill_core.data import Episode
 from reskill_core.errors import ConfigError, require_choice
 from reskill_core.files import atomic_write_json, atomic_write_jsonl
 from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
@@ -255,7 +255,7 @@ def evaluate_runs(
     for task, name in runs:
         make_policy(name, task.spec, 1, checkpoints)
     results = []
-    with tqdm(total=len(runs) * config.episodes, unit="episodes", disable=not show_progress) as progress:
+    with progress_bar(shown=show_progress, total=len(runs) * config.episodes, unit="episodes") as progress:
 
         def count(episode: Episode) -> None:
             progress.update()

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from reskill_core.data import DemoDataset, Episode, WindowSampler
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_json, atomic_write_jsonl
 from reskill_core.intervals import rate
+from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillModule
 from reskill_core.training.run_folder import EPISODES_FILE, SKILLS_FILE
@@ -109,7 +109,7 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
     module.checkpoint.require_task(task.spec)
     out = Path(config.out)
     rollouts = {}
-    with tqdm(total=len(SOURCES) * config.episodes, unit="episodes", disable=not show_progress) as progress:
+    with progress_bar(shown=show_progress, total=len(SOURCES) * config.episodes, unit="episodes") as progress:
 
         def count(episode: Episode) -> None:
             progress.update()

@@ -1,0 +1,24 @@
+"""Progress bars of long work, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+_TERMINAL_INTERVAL_S = 0.2
+_LOG_INTERVAL_S = 15.0
+
+
+def progress_bar(iterable: Iterable[Any] | None = None, *, shown: bool = True, **options: Any) -> tqdm:
+    """A ``tqdm`` bar that is live in a terminal; a log file gets a line now and then.
+
+    Args:
+        iterable: what to go through, as of ``tqdm``.
+        shown: draw it at all.
+        options: further ones of ``tqdm``.
+    """
+    interval_s = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
+    return tqdm(iterable, disable=not shown, mininterval=interval_s, **options)

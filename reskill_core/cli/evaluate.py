@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _skills(options: argparse.Namespace) -> int:
     from reskill_core.config import config_from_dict
+    from reskill_core.training.run_folder import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
     from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 
     if len(options.checkpoints) != 1:
@@ -74,12 +75,13 @@ def _skills(options: argparse.Namespace) -> int:
     config = config_from_dict(SkillEvaluationConfig, document, source="the command line")
     evaluation = evaluate_skills(config, show_progress=not options.quiet)
     print("\n".join(evaluation.table()))
-    print(f"results in {config.out}: evaluation.json, episodes.jsonl, paths.png")
+    print(f"results in {config.out}: {SKILLS_FILE}, {EPISODES_FILE}, {PATHS_PLOT}")
     return 0
 
 
 def _policies(options: argparse.Namespace) -> int:
     from reskill_core.config import config_from_dict, config_to_dict
+    from reskill_core.training.run_folder import EPISODES_FILE, POLICIES_FILE, ROBUSTNESS_FILE, ROBUSTNESS_PLOT
     from reskill_sim.evaluation import (
         PolicyEvaluationConfig,
         evaluate_policies,
@@ -102,11 +104,11 @@ def _policies(options: argparse.Namespace) -> int:
     config = config_from_dict(PolicyEvaluationConfig, document, source="the command line")
     if options.sweep is None:
         print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
-        print(f"results in {config.out}: policies.json, episodes.jsonl")
+        print(f"results in {config.out}: {POLICIES_FILE}, {EPISODES_FILE}")
     else:
         sweeps = parse_sweeps(options.sweep)
         print("\n".join(robustness_table(evaluate_robustness(config, sweeps, show_progress=not options.quiet))))
-        print(f"results in {config.out}: robustness.json, robustness.png")
+        print(f"results in {config.out}: {ROBUSTNESS_FILE}, {ROBUSTNESS_PLOT}")
     return 0
 
 

@@ -158,7 +158,7 @@ class AgentTrainer:
                 logger.log(progress.step, row)
                 if progress.step >= min(progress.next_evaluation, config.steps):
                     self._judge(logger)
-        plot_returns(self.folder / run_folder.PLOTS_FOLDER / "returns.png", read_metrics(self.folder))
+        plot_returns(self.folder / run_folder.PLOTS_FOLDER / run_folder.RETURNS_PLOT, read_metrics(self.folder))
 
     def _imitate(self) -> None:
         """Let the low level, which acts alone, start from the demonstrations."""

@@ -15,9 +15,9 @@ _EXTRAS = (
     f"{run_folder.EVALUATION_FOLDER}/{run_folder.SKILLS_FILE}",
     f"{run_folder.EVALUATION_FOLDER}/{run_folder.POLICIES_FILE}",
     f"{run_folder.EVALUATION_FOLDER}/{run_folder.ROBUSTNESS_FILE}",
-    f"{run_folder.EVALUATION_FOLDER}/robustness.png",
-    f"{run_folder.PLOTS_FOLDER}/returns.png",
-    f"{run_folder.PLOTS_FOLDER}/losses.png",
+    f"{run_folder.EVALUATION_FOLDER}/{run_folder.ROBUSTNESS_PLOT}",
+    f"{run_folder.PLOTS_FOLDER}/{run_folder.RETURNS_PLOT}",
+    f"{run_folder.PLOTS_FOLDER}/{run_folder.LOSSES_PLOT}",
 )
 
 

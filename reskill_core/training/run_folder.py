@@ -32,10 +32,13 @@ from reskill_core.errors import CheckpointError
 from reskill_core.files import lock_folder, replace_link
 
 PLOTS_FOLDER = "plots"
+# Learning curves, of skills and of agents.
+LOSSES_PLOT, RETURNS_PLOT = "losses.png", "returns.png"
 EVALUATION_FOLDER = "evaluation"
 # What is in there: of skills, of policies with every episode, of a policy in worlds that differ.
 SKILLS_FILE, POLICIES_FILE, EPISODES_FILE = "evaluation.json", "policies.json", "episodes.jsonl"
 ROBUSTNESS_FILE = "robustness.json"
+PATHS_PLOT, ROBUSTNESS_PLOT = "paths.png", "robustness.png"
 NOT_FINITE_FOLDER = "not_finite_batch"
 CONFIG_FILE = "config.yaml"
 

@@ -199,7 +199,7 @@ class SkillTrainer:
 
     def _plot(self) -> None:
         plots = self.folder / run_folder.PLOTS_FOLDER
-        plot_losses(plots / "losses.png", read_metrics(self.folder))
+        plot_losses(plots / run_folder.LOSSES_PLOT, read_metrics(self.folder))
         indices = np.linspace(0, len(self._validation[0]) - 1, _PLOTTED_WINDOWS).astype(np.int64)
         observation, action, _ = (tensor[indices] for tensor in self._validation)
         model = self.learner.model.eval()

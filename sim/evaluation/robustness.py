@@ -11,7 +11,7 @@ from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, require_choice
 from reskill_core.files import atomic_write_json
 from reskill_core.provenance import provenance
-from reskill_core.training.run_folder import ROBUSTNESS_FILE
+from reskill_core.training.run_folder import ROBUSTNESS_FILE, ROBUSTNESS_PLOT
 from reskill_sim.evaluation.plots import plot_sweeps
 from reskill_sim.evaluation.policies import (
     PolicyEvaluation,
@@ -143,7 +143,7 @@ def evaluate_robustness(
         "provenance": provenance(),
     }
     atomic_write_json(Path(config.out) / ROBUSTNESS_FILE, document)
-    plot_sweeps(Path(config.out) / "robustness.png", f"{policy} on {task}, {config.episodes} episodes a point", results)
+    plot_sweeps(Path(config.out) / ROBUSTNESS_PLOT, f"{policy} on {task}, {config.episodes} episodes a point", results)
     return results
 
 

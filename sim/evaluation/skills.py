@@ -16,7 +16,7 @@ from reskill_core.intervals import rate
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillModule
-from reskill_core.training.run_folder import EPISODES_FILE, SKILLS_FILE
+from reskill_core.training.run_folder import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
@@ -124,7 +124,7 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
         source: paths_from_one_state(task, actor_of(source, module, _PATHS), _PATHS, config.profile)
         for source in SOURCES
     }
-    plot_paths(out / "paths.png", task, paths)
+    plot_paths(out / PATHS_PLOT, task, paths)
     _write(out, config, evaluation)
     return evaluation
 

@@ -10,6 +10,7 @@ seed, from which the noise of perception follows, and how long perception and ac
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ _UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 _CHUNKS = 4
 # Diverged states that a simulator keeps; what breaks more often breaks in the same way.
 MAX_KEPT = 100
+
+# A simulator says which environments diverged. MuJoCo's own way is to write to the terminal and to a file in the current
+# folder each time; whoever wants to see that listens to this logger.
+if mujoco.get_mju_user_warning() is None:
+    mujoco.set_mju_user_warning(logging.getLogger("mujoco").info)
 
 
 @dataclass(frozen=True)

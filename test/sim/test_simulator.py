@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -241,15 +242,21 @@ def test_non_finite_actions_end_one_environment_only() -> None:
     assert np.array_equal(result.observation[[0, 2]], expected.observation[[0, 2]])
 
 
-def test_broken_physics_is_noticed() -> None:
-    simulator = Simulator(get_task("block"), 2)
+def test_broken_physics_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    simulator = Simulator(get_task("block"), 2, threads=2)
     rows = simulator.state()
     # A finger at an absurd speed: MuJoCo gives up and silently starts the scene over.
     rows[0, 1 + simulator.model.nq + 13] = 1e12
     simulator.set_state(rows)
-    result = simulator.step(np.zeros((2, 4)))
+    with caplog.at_level("INFO", "mujoco"):
+        result = simulator.step(np.zeros((2, 4)))
     assert result.diverged.tolist() == [True, False]
     assert np.isfinite(result.observation).all()
+    assert "The simulation is unstable" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 def test_success_must_hold_and_time_runs_out() -> None:

@@ -42,8 +42,8 @@ _CHUNKS = 4
 # Diverged states that a simulator keeps; what breaks more often breaks in the same way.
 MAX_KEPT = 100
 
-# A simulator says which environments diverged. MuJoCo's own way is to write to the terminal and to a file in the current
-# folder each time; whoever wants to see that listens to this logger.
+# A simulator says which environments diverged. MuJoCo's own way is to write to the terminal and to a file in the
+# current folder each time; whoever wants to see that listens to this logger.
 if mujoco.get_mju_user_warning() is None:
     mujoco.set_mju_user_warning(logging.getLogger("mujoco").info)
 

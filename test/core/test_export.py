@@ -10,7 +10,7 @@ from skill_fixtures import TASK, random_model, save_module, small_config
 
 from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.errors import CheckpointError
-from reskill_core.resources import shipped_folder, shipped_models
+from reskill_core.resources import shipped_folder, shipped_model, shipped_models
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.training import run_folder
@@ -60,15 +60,19 @@ def test_a_path_that_does_not_exist_may_name_a_shipped_model(tmp_path: Path, mon
 
 
 def test_each_task_has_its_models() -> None:
-    agents = ("clean_up", "complex_hook", "pyramid_stack", "slippery_push")
-    assert shipped_models() == [*(f"agents/{task}" for task in agents), "skills/block", "skills/hook"]
+    tasks = ("clean_up", "complex_hook", "pyramid_stack", "slippery_push")
+    agents = [f"agents/{task}{kind}" for task in tasks for kind in ("", "_varied")]
+    assert shipped_models() == [*agents, "skills/block", "skills/hook"]
+    # Where nothing is said, the one that knows the task's own world.
+    assert [shipped_model(task) for task in tasks] == agents[::2]
 
 
 @pytest.mark.parametrize("name", shipped_models())
 def test_a_shipped_model_says_how_it_was_made_and_how_good_it_is(name: str) -> None:
     checkpoint = load_policy(name).checkpoint
     assert checkpoint.document["provenance"]["git_commit"]
-    assert name == f"{'skills' if checkpoint.kind == SKILL_MODULE_KIND else 'agents'}/{checkpoint.task.name}"
+    folder = "skills" if checkpoint.kind == SKILL_MODULE_KIND else "agents"
+    assert name.removesuffix("_varied") == f"{folder}/{checkpoint.task.name}"
     files = {path.name for path in (ROOT / name).iterdir()}
     measured = {"evaluation.json", "losses.png"} if name.startswith("skills") else {"policies.json", "returns.png"}
     assert {"config.yaml", *measured} <= files

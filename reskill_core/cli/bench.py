@@ -27,7 +27,7 @@ def add_parser(subparsers: Subparsers) -> None:
         run,
         "measure speed; compare figures of one run only, machines differ and are shared",
         "reskill bench sim",
-        "reskill bench fidelity --episodes 2560",
+        "reskill bench fidelity --episodes 1280",
         "reskill bench data --data runs/data/block",
         "reskill bench ros --duration 60",
     )

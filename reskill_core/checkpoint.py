@@ -61,11 +61,14 @@ class Checkpoint:
         weights: tensors by name.
         document: contents of ``checkpoint.json``.
         folder: where it was read from.
+        sha256: what it is: ``sha256sum checkpoint.json weights.safetensors | sha256sum``, the same for a checkpoint and
+            its export; None of one that was never saved, or not as such.
     """
 
     weights: dict[str, NDArray[Any]]
     document: dict[str, Any]
     folder: Path
+    sha256: str | None = None
 
     @property
     def kind(self) -> str:
@@ -168,7 +171,7 @@ def load_checkpoint(folder: Path | str, *kinds: str) -> Checkpoint:
         raise CheckpointError(f"{folder} is a checkpoint of kind {document.get('kind')!r}, expected {expected}")
     weights = _parse_tensors(folder / WEIGHTS, _verified(folder, WEIGHTS, entries))
     _require_finite(weights, f"{folder / WEIGHTS} is unusable")
-    return Checkpoint(weights, document, folder)
+    return Checkpoint(weights, document, folder, _identity(entries))
 
 
 def load_training_state(folder: Path | str) -> dict[str, Any]:
@@ -229,6 +232,11 @@ def discard_checkpoint(folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     folder.rename(part)
     shutil.rmtree(part)
+
+
+def _identity(entries: dict[str, dict[str, Any]]) -> str:
+    """SHA-256 of what acts, without what only training needs."""
+    return _sha256("".join(f"{entries[name]['sha256']}  {name}\n" for name in _REQUIRED).encode())
 
 
 def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("reskill-ros", "numpy", "torch", "mujoco", "gymnasium-robotics", "h5py")
+SIMULATOR = "mujoco"
+_PACKAGES = ("reskill-ros", "numpy", "torch", SIMULATOR, "gymnasium-robotics", "h5py")
 
 
 @cache
@@ -21,6 +23,18 @@ def provenance() -> dict[str, Any]:
         "machine": platform.machine(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def simulator_version() -> str | None:
+    """The simulator installed here, such as ``mujoco 3.11.0``; None where there is none."""
+    return simulator_of(provenance())
+
+
+def simulator_of(document: Mapping[str, Any]) -> str | None:
+    """The simulator that was installed where something was made, from its provenance; None where that does not say."""
+    packages = document.get("packages")
+    version = packages.get(SIMULATOR) if isinstance(packages, Mapping) else None
+    return f"{SIMULATOR} {version}" if version else None
 
 
 def _version(package: str) -> str | None:

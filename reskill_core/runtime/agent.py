@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import CheckpointError
+from reskill_core.lineage import Lineage
 from reskill_core.runtime.networks import Mlp
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import Mode, SkillPolicy
@@ -121,4 +122,6 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
 def _skills_of(checkpoint: Checkpoint) -> Checkpoint:
     """The skill module within an agent's checkpoint."""
     weights = {k.removeprefix(SKILLS): array for k, array in checkpoint.weights.items() if k.startswith(SKILLS)}
-    return Checkpoint(weights, checkpoint.document[SKILLS_KEY], checkpoint.folder)
+    return Checkpoint(
+        weights, checkpoint.document[SKILLS_KEY], checkpoint.folder, Lineage.of(checkpoint.document).skills
+    )

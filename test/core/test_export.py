@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,11 @@ def test_an_export_is_the_best_checkpoint_without_what_only_training_needs(run: 
     assert names == {"checkpoint.json", "weights.safetensors", "manifest.json", "config.yaml", "evaluation.json"}
     best, exported = (load_checkpoint(folder, SKILL_MODULE_KIND) for folder in (run, out))
     assert exported.document == best.document
+    summed = "sha256sum checkpoint.json weights.safetensors | sha256sum"
+    listed = subprocess.run(summed, shell=True, cwd=out, capture_output=True, text=True, check=True).stdout
+    assert best.sha256 == exported.sha256 == listed.split()[0]
+    last = load_checkpoint(run_folder.checkpoint_folder(run, 20), SKILL_MODULE_KIND)
+    assert last.sha256 != best.sha256
     for name, array in best.weights.items():
         np.testing.assert_array_equal(exported.weights[name], array)
     with pytest.raises(CheckpointError, match="no training state"):

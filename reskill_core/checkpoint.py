@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ _FILES = (*_REQUIRED, STATE_VALUES, STATE_ARRAYS)
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST_LINK = "last"
 BEST_LINK = "best"
+# Any of these makes a folder a run or a checkpoint, be it unfinished or damaged.
+_MARKS = (*_FILES, MANIFEST, CHECKPOINTS_FOLDER, "config.yaml", LAST_LINK, BEST_LINK)
 
 _MAX_MANIFEST_BYTES = 64 * 2**10
 _MAX_DOCUMENT_BYTES = 16 * 2**20
@@ -191,7 +194,8 @@ def load_training_state(folder: Path | str) -> dict[str, Any]:
 def resolve_checkpoint(path: Path) -> Path:
     """The checkpoint folder meant by ``path``: itself, or the best, else the last one of a run folder.
 
-    A path that does not exist may name a model that ships with the package, such as ``agents/clean_up``.
+    A path at which there is neither a run nor a checkpoint, not even a damaged one, may name a model that ships with
+    the package, such as ``agents/clean_up``; other contents of a folder of that name do not stand in its way.
 
     Raises:
         CheckpointError: there is none.
@@ -206,7 +210,7 @@ def resolve_checkpoint(path: Path) -> Path:
         if (candidate / MANIFEST).is_file():
             return candidate.resolve()
     shipped = shipped_models()
-    if not path.exists() and str(path) in shipped:
+    if str(path) in shipped and not any(os.path.lexists(path / mark) for mark in _MARKS):
         return (shipped_folder("models") / path).resolve()
     raise CheckpointError(
         f"no checkpoint at {path}: neither {MANIFEST} nor a {BEST_LINK} or {LAST_LINK} link in it; "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, read_variation
 from reskill_core.errors import ConfigError
@@ -45,7 +44,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out",
         default="",
-        help=f"folder for the results (default: evaluation/ in the run folder if one checkpoint is given, else {_OUT})",
+        help="folder for the results (default: evaluation/ in the run folder if one checkpoint is given, "
+        f"runs/evaluation/NAME of a model that ships with the package, else {_OUT})",
     )
     parser.add_argument("--profile", default="exact", help="simulator profile (default: exact)")
     parser.add_argument("--threads", type=int, default=2, help="simulating threads (default: 2)")
@@ -113,12 +113,9 @@ def _policies(options: argparse.Namespace) -> int:
 
 
 def _out(options: argparse.Namespace) -> str:
-    """Folder for the results: in the run folder, where there is one."""
-    from reskill_core.checkpoint import CHECKPOINTS_FOLDER
-    from reskill_core.training.run_folder import EVALUATION_FOLDER
+    """Folder for the results."""
+    from reskill_core.training.run_folder import evaluation_folder
 
     if options.out or len(options.checkpoints) != 1:
         return options.out or _OUT
-    given = Path(options.checkpoints[0])
-    run = given.parents[1] if given.parent.name == CHECKPOINTS_FOLDER else given
-    return str(run / EVALUATION_FOLDER)
+    return str(evaluation_folder(options.checkpoints[0]))

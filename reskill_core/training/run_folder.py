@@ -27,14 +27,18 @@ from reskill_core.checkpoint import (
     Checkpoint,
     discard_checkpoint,
     load_checkpoint,
+    resolve_checkpoint,
 )
 from reskill_core.errors import CheckpointError
 from reskill_core.files import lock_folder, replace_link
+from reskill_core.resources import shipped_folder
 
 PLOTS_FOLDER = "plots"
 # Learning curves, of skills and of agents.
 LOSSES_PLOT, RETURNS_PLOT = "losses.png", "returns.png"
 EVALUATION_FOLDER = "evaluation"
+# Of evaluations of what is in no run folder.
+RESULTS_FOLDER = "runs/evaluation"
 # What is in there: of skills, of policies with every episode, of a policy in worlds that differ.
 SKILLS_FILE, POLICIES_FILE, EPISODES_FILE = "evaluation.json", "policies.json", "episodes.jsonl"
 ROBUSTNESS_FILE = "robustness.json"
@@ -46,6 +50,23 @@ CONFIG_FILE = "config.yaml"
 def checkpoint_folder(run: Path, step: int) -> Path:
     """Where the checkpoint of a step is kept."""
     return run / CHECKPOINTS_FOLDER / f"{step:08d}"
+
+
+def evaluation_folder(given: Path | str) -> Path:
+    """Where results of evaluating a checkpoint go unless told otherwise: into its run, or its own folder.
+
+    Those of a model that ships with the package go to ``runs/evaluation/<name>`` in the current folder: it may be
+    installed where nobody can write, and a folder beside the user's runs must not look like it.
+
+    Raises:
+        CheckpointError: there is no checkpoint.
+    """
+    resolved, models = resolve_checkpoint(Path(given)), shipped_folder("models").resolve()
+    if resolved.is_relative_to(models):
+        return Path(RESULTS_FOLDER) / resolved.relative_to(models)
+    path = Path(given)
+    run = path.parents[1] if path.parent.name == CHECKPOINTS_FOLDER else path
+    return run / EVALUATION_FOLDER
 
 
 @contextmanager

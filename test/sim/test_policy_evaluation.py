@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reskill_core.checkpoint import save_checkpoint
+from reskill_core.checkpoint import resolve_checkpoint, save_checkpoint
 from reskill_core.cli.main import main
 from reskill_core.data import Episode
-from reskill_core.errors import ConfigError
+from reskill_core.errors import CheckpointError, ConfigError
+from reskill_core.resources import shipped_folder
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.demonstrators import make_demonstrator
@@ -121,6 +122,36 @@ def test_one_checkpoint_names_the_task_and_takes_the_results_into_its_run(
     assert results["config"]["tasks"] == ["block"]
     # Later, the best one may be another.
     assert results["checkpoints"] == {given: "00000001"}
+
+
+def test_results_of_a_shipped_model_do_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["evaluate", "agents/clean_up", "--policy", "zero", "--episodes", "1", "--profile", "turbo", "--quiet"]
+    for _ in range(2):
+        assert main(command) == 0
+        assert "results in runs/evaluation/agents/clean_up:" in capsys.readouterr().out
+    # Wherever the model is named from: nothing is written beside it either.
+    before = sorted(shipped_folder("models").rglob("*"))
+    assert main([command[0], str(shipped_folder("models") / "agents/clean_up"), *command[2:]]) == 0
+    assert sorted(shipped_folder("models").rglob("*")) == before
+    assert not (tmp_path / "agents").exists()
+
+
+def test_a_folder_called_like_a_shipped_model_stands_for_it_unless_it_is_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = resolve_checkpoint(Path("agents/clean_up"))
+    mine = tmp_path / "agents/clean_up"
+    (mine / "evaluation").mkdir(parents=True)
+    (mine / "evaluation" / "policies.json").write_text("{}")
+    assert resolve_checkpoint(Path("agents/clean_up")) == shipped == shipped_folder("models") / "agents/clean_up"
+    # A run that has not got anywhere yet is meant by its name, not something else that is called alike.
+    (mine / "config.yaml").write_text("task: clean_up\n")
+    with pytest.raises(CheckpointError, match="no checkpoint at agents/clean_up"):
+        resolve_checkpoint(Path("agents/clean_up"))
 
 
 def test_unknown_policies_are_refused_before_anything_runs(tmp_path: Path) -> None:

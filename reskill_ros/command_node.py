@@ -19,6 +19,7 @@ from reskill_ros.adapters import Adapter, Channel, make_adapter
 from reskill_ros.clock import now_ns, watch_clock
 from reskill_ros.diagnostics import Latency, Rate, Report
 from reskill_ros.driver import load_driver
+from reskill_ros.inputs import Inputs
 from reskill_ros.lifecycle import ManagedNode
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.params import Parameters
@@ -57,6 +58,7 @@ class CommandNode(ManagedNode):
         self._previous_gate: Gate | None = None
         self._adapter: Adapter
         self._feedback: Feedback
+        self._inputs: Inputs
         self._measured: tuple[float, ...] | None = None
         self._told: GateState | None = None
         self._latency, self._rate = Latency(), Rate()
@@ -80,11 +82,13 @@ class CommandNode(ManagedNode):
         self.while_configured.callback(self._adapter.close)
         self._publisher = self.create_publisher(SkillAction, channel.topic("executed_action"), qos.STATE)
         self.while_configured.callback(self.destroy_publisher, self._publisher)
+        self._inputs = Inputs(self, self.diagnostics.publish)
+        self.while_configured.callback(self._inputs.close)
         if self._adapter.needs_feedback or self._limits.values.workspace_low:
             self._feedback = Feedback(task)
-            self._listen(Observation, "observation", self._on_observation)
-        self._listen(SkillAction, "skill_action", self._on_skill_action)
-        self._listen(Bool, "estop", lambda message: self._estop(message.data))
+            self._inputs.listen(Observation, "observation", self._on_observation, qos.NEWEST)
+        self._inputs.listen(SkillAction, "skill_action", self._on_skill_action, qos.NEWEST)
+        self._inputs.listen(Bool, "estop", lambda message: self._estop(message.data), *qos.EVERY_PUBLISHER)
         for name, kind, callback in (
             ("~/arm", Trigger, self._on_arm),
             ("~/stop", Trigger, self._on_stop),
@@ -122,6 +126,7 @@ class CommandNode(ManagedNode):
             report.error(f"{gate.state.value}: {gate.explanation}")
         elif gate.state is GateState.HOLDING:
             report.warn(f"{gate.state.value}: {gate.explanation}")
+        self._inputs.report(report)
         refused = sum(map(self.diagnostics.growth, self.diagnostics.counters))
         if refused:
             report.warn(f"{refused} observations refused")
@@ -130,10 +135,6 @@ class CommandNode(ManagedNode):
                 report.warn(f"no driver listens on {publisher.topic_name}")
             if self.count_publishers(publisher.topic_name) > 1:
                 report.warn(f"somebody else publishes on {publisher.topic_name} too")
-
-    def _listen(self, kind: type, topic: str, callback: Callable[..., None]) -> None:
-        subscription = self.create_subscription(kind, topic, callback, qos.NEWEST)
-        self.while_configured.callback(self.destroy_subscription, subscription)
 
     def _on_observation(self, message: Observation) -> None:
         fault = convert.observation_fault(message, self._task)

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
@@ -26,11 +33,23 @@ COMMAND = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
 # Status that a late joiner needs at once: the last message is kept for it.
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.TRANSIENT_LOCAL)
 
+# Beside one of the others: what publishers keep for late joiners, which only a reader that asks for it is given.
+KEPT = _profile(ReliabilityPolicy.RELIABLE, 10, DurabilityPolicy.TRANSIENT_LOCAL)
+
 # Readers that write everything down: deep enough to ride out a slow disk.
 RECORD = _profile(ReliabilityPolicy.RELIABLE, 1000, DurabilityPolicy.VOLATILE)
 
 # Simulated time: only the newest matters; rclpy itself subscribes to it with best effort.
 CLOCK = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
+
+# Together they hear every publisher, each as well as it can be heard: whatever it offers, and what it kept.
+EVERY_PUBLISHER = (SENSOR, STATE, KEPT)
+
+
+def mismatch(publisher: QoSProfile, subscription: QoSProfile) -> str:
+    """Why a subscription does not hear a publisher, as the policies that do not fit; empty if it does."""
+    compatible, reason = qos_check_compatible(publisher, subscription)
+    return reason.removeprefix("ERROR: ").rstrip("; ") if compatible == QoSCompatibility.ERROR else ""
 
 
 def matching(publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:

@@ -22,7 +22,7 @@ MEANINGS = {
     "observation": "The observation vector: the tick of the control loop.",
     "skill_action": "The answer to an observation.",
     "executed_action": "The action that passed the gate, limited as it was commanded.",
-    "estop": "Emergency stop: true while pressed, false as a heartbeat. The publisher must be reliable.",
+    "estop": "Emergency stop: true while pressed, false as a heartbeat. Heard from every publisher, whatever its QoS.",
     "sim_node/reset": "Start an episode, with a task and a seed if you like.",
     "sim_node/pause": "Pause (true) or go on (false).",
     "sim_node/step": "Take single steps while paused.",

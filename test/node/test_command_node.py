@@ -9,77 +9,25 @@ import subprocess
 import sys
 from array import array
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from builtin_interfaces.msg import Time
+from command_bench import STILL, Bench, write_driver
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from ros_graph import Graph, MakeGraph, text
+from ros_graph import MakeGraph, text
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from reskill_core.config import config_to_dict
 from reskill_core.resources import config_folder
-from reskill_ros import convert, qos
+from reskill_ros import convert
 from reskill_ros.clock import now_ns
 from reskill_ros.command_node import CommandNode
-from reskill_ros.driver import load_driver
 from reskill_ros.msg import Observation, SkillAction
-
-STILL = [0.0, 0.0, 0.0]
-
-
-def write_driver(folder: Path, base: str = "sim", command: dict[str, Any] | None = None, **gate: Any) -> str:
-    """A driver file like ``base`` with other limits; long time-outs, because the machine may be busy."""
-    document = config_to_dict(load_driver(base))
-    document["gate"] |= {"command_timeout_s": 5.0, "resume_after": 1, **gate}
-    document["command"] |= command or {}
-    path = folder / "driver.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return str(path)
-
-
-class Bench:
-    """A command node with somebody who acts, and ears where its driver is."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.twists = graph.listen(TwistStamped, "command/twist")
-        self.fingers = graph.listen(JointTrajectory, "gripper/command")
-        self.executed = graph.listen(SkillAction, "executed_action")
-        self.statuses = graph.listen(DiagnosticStatus, "command/status", qos.LATCHED)
-        self.node = graph.add(CommandNode())
-        self.publisher = graph.publisher(SkillAction, "skill_action")
-        publishers = self.node._adapter.publishers
-        graph.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "the driver's ears")
-
-    def act(self, *action: float, stamp: Any = None) -> None:
-        message = SkillAction(source="test", action=array("f", action))
-        message.header.stamp = stamp or self.graph.stamp()
-        self.publisher.publish(message)
-
-    def move(self, *action: float) -> list[float]:
-        """Act and wait for the arm's command."""
-        count = len(self.twists)
-        self.act(*action)
-        self.graph.spin_until(lambda: len(self.twists) > count, "a command to the arm")
-        return list(convert.twist_velocity(self.twists[-1]))
-
-    def wait_for(self, state: str) -> DiagnosticStatus:
-        self.graph.spin_until(lambda: self.statuses and text(self.statuses[-1], "state") == state, state)
-        return self.statuses[-1]
-
-    def wait_count(self, name: str, count: int) -> None:
-        self.graph.spin_until(lambda: self.count(name) == count, f"{count} {name}")
-
-    def count(self, name: str) -> int:
-        return self.node._gate.counters[name]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
     <folder>/
       checkpoint.json              format version, kind and what the kind stores (config, task, normaliser, provenance)
       weights.safetensors          tensors by name
+      episodes.safetensors         marks of the episodes that it was made from, where it was made from any
       training_state.json          } only where training can resume from it
       training_state.safetensors   }
       manifest.json                size and SHA-256 of each of the above, and of itself
@@ -39,10 +40,11 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 DOCUMENT = "checkpoint.json"
 WEIGHTS = "weights.safetensors"
+EPISODES = "episodes.safetensors"
 STATE_VALUES = "training_state.json"
 STATE_ARRAYS = "training_state.safetensors"
 _REQUIRED = (DOCUMENT, WEIGHTS)
-_FILES = (*_REQUIRED, STATE_VALUES, STATE_ARRAYS)
+_FILES = (*_REQUIRED, EPISODES, STATE_VALUES, STATE_ARRAYS)
 
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST_LINK = "last"
@@ -116,6 +118,7 @@ def save_checkpoint(
     weights: Arrays,
     document: Mapping[str, Any],
     training_state: Mapping[str, Any] | None = None,
+    episodes: Arrays | None = None,
 ) -> Path:
     """Write a checkpoint folder that appears whole or not at all.
 
@@ -125,6 +128,7 @@ def save_checkpoint(
         weights: tensors by name, finite.
         document: what else a consumer needs, ready for JSON, such as ``task`` and ``config``.
         training_state: arrays and JSON values by name, for exact resume.
+        episodes: marks of the episodes that it was made from, by part of the data.
 
     Returns:
         The folder.
@@ -139,6 +143,8 @@ def save_checkpoint(
         DOCUMENT: _json_bytes({"format_version": FORMAT_VERSION, "kind": kind, "provenance": provenance(), **document}),
         WEIGHTS: safetensors.numpy.save(_contiguous(weights)),
     }
+    if episodes:
+        files[EPISODES] = safetensors.numpy.save(_contiguous(episodes))
     if training_state is not None:
         arrays = {name: value for name, value in training_state.items() if isinstance(value, np.ndarray)}
         files[STATE_VALUES] = _json_bytes({name: v for name, v in training_state.items() if name not in arrays})
@@ -189,6 +195,17 @@ def load_training_state(folder: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"{folder} has no training state: training cannot resume from it")
     values = _parse_json(folder / STATE_VALUES, _verified(folder, STATE_VALUES, entries))
     return {**values, **_parse_tensors(folder / STATE_ARRAYS, _verified(folder, STATE_ARRAYS, entries))}
+
+
+def load_episodes(folder: Path | str) -> dict[str, NDArray[Any]]:
+    """Read and verify the marks of episodes that ``save_checkpoint`` got; none where it got none.
+
+    Raises:
+        CheckpointError: they are damaged.
+    """
+    folder = resolve_checkpoint(Path(folder))
+    entries = _read_manifest(folder)
+    return _parse_tensors(folder / EPISODES, _verified(folder, EPISODES, entries)) if EPISODES in entries else {}
 
 
 def resolve_checkpoint(path: Path) -> Path:

@@ -48,8 +48,11 @@ class Lineage:
     def of(cls, document: Mapping[str, Any]) -> Lineage:
         """The lineage in a checkpoint's document or in a result; nothing is known where it has none."""
         kept = document.get(LINEAGE_KEY)
-        known = kept if isinstance(kept, Mapping) else {}
-        return cls(**{field.name: known.get(field.name) for field in fields(cls)})
+        if not isinstance(kept, Mapping):
+            # Skills of before there were lineages say this much of their data.
+            data = document.get("data", {})
+            return cls(data=data.get("content_hash"), profile=data.get("profile"))
+        return cls(**{field.name: kept.get(field.name) for field in fields(cls)})
 
     def differences(self, now: Lineage) -> list[str]:
         """What differs of what both know, as ``name: mine != theirs``; hashes are shortened."""

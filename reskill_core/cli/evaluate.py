@@ -39,7 +39,12 @@ def add_parser(subparsers: Subparsers) -> None:
         "all episodes; without names all of them do (friction, mass, size, action_delay, perception_delay, "
         "perception_noise), and a name without values takes the usual ones",
     )
-    parser.add_argument("--data", default="", help="data set the skills were trained on; without it no reconstruction")
+    parser.add_argument(
+        "--data",
+        default="",
+        help="a data set, usually the one the skills were trained on, for the episodes in it that they have not learnt "
+        "from; without it no reconstruction",
+    )
     parser.add_argument("--episodes", type=int, default=250, help="episodes of each measurement (default: 250)")
     parser.add_argument(
         "--out",

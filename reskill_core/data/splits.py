@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SPLITS = "splits.json"
 _MAX_SPLITS_BYTES = 256 * 2**20
+_LISTED = 20  # Episodes that an error names.
 
 
 def split_episodes(num_episodes: int, fractions: Mapping[str, float], seed: int) -> dict[str, NDArray[np.int64]]:
@@ -63,10 +64,11 @@ def write_splits(dataset: DemoDataset, fractions: Mapping[str, float], seed: int
 
 
 def read_splits(dataset: DemoDataset) -> dict[str, NDArray[np.int64]] | None:
-    """The division kept beside a data set; None if there is none.
+    """The division kept beside a data set, each part in ascending order; None if there is none.
 
     Raises:
-        DataError: the file is damaged, or was made for other episodes than those that are there now.
+        DataError: the file is damaged, was made for other episodes than those that are there now, or does not have
+            every episode once; names the episodes.
     """
     path = dataset.folder / SPLITS
     if not path.exists():
@@ -74,12 +76,41 @@ def read_splits(dataset: DemoDataset) -> dict[str, NDArray[np.int64]] | None:
     document = read_json(path, DataError, _MAX_SPLITS_BYTES)
     try:
         made_for = document["content_hash"]
-        parts = {str(name): np.array(ids, dtype=np.int64) for name, ids in document["splits"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        parts = {str(name): _episode_ids(str(name), ids) for name, ids in document["splits"].items()}
+    except (KeyError, TypeError, AttributeError, OverflowError) as cause:
         raise DataError(f"{path} is not a split: {cause}; make it anew with `reskill data split`") from cause
     if made_for != dataset.content_hash():
         raise DataError(
             f"{path} was made for other episodes than the {dataset.num_episodes} that are there now;"
             " make it anew with `reskill data split`"
         )
+    if faults := _faults(parts, dataset.num_episodes):
+        raise DataError(f"{path} divides episodes 0 to {dataset.num_episodes - 1} wrongly: {'; '.join(faults)}")
     return parts
+
+
+def _episode_ids(part: str, ids: Any) -> NDArray[np.int64]:
+    if not isinstance(ids, list) or not all(type(number) is int for number in ids):
+        raise TypeError(f"part {part} is no list of integers")
+    return np.sort(np.array(ids, dtype=np.int64))
+
+
+def _faults(parts: Mapping[str, NDArray[np.int64]], num_episodes: int) -> list[str]:
+    """Episodes that a division has twice, leaves out or invents, and parts without any."""
+    if not parts:
+        return ["it has no parts"]
+    every = np.concatenate(list(parts.values()))
+    known = every[(every >= 0) & (every < num_episodes)]
+    count = np.bincount(known, minlength=num_episodes)
+    found = {
+        "episodes in more than one place": np.flatnonzero(count > 1),
+        "episodes in no part": np.flatnonzero(count == 0),
+        "episodes that do not exist": np.setdiff1d(every, known),
+    }
+    faults = [f"{fault}: {_listed(ids)}" for fault, ids in found.items() if len(ids)]
+    return faults + [f"part {name} is empty" for name, ids in parts.items() if not len(ids)]
+
+
+def _listed(ids: NDArray[np.int64]) -> str:
+    more = f", … ({len(ids)} in all)" if len(ids) > _LISTED else ""
+    return ", ".join(map(str, ids[:_LISTED])) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from reskill_core.checkpoint import load_checkpoint, save_checkpoint
+from reskill_core.checkpoint import load_checkpoint, load_episodes, save_checkpoint
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.training import run_folder
 
@@ -36,7 +36,8 @@ def export_run(run: Path | str, out: Path | str) -> list[Path]:
     """
     run, out = Path(run), Path(out)
     checkpoint = load_checkpoint(run, *POLICY_KINDS)
-    save_checkpoint(out, checkpoint.kind, checkpoint.weights, checkpoint.document)
+    episodes = load_episodes(checkpoint.folder)
+    save_checkpoint(out, checkpoint.kind, checkpoint.weights, checkpoint.document, episodes=episodes)
     for name in _EXTRAS:
         if (run / name).is_file():
             shutil.copyfile(run / name, out / Path(name).name)

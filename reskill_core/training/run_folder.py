@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from reskill_core.checkpoint import (
 )
 from reskill_core.errors import CheckpointError
 from reskill_core.files import lock_folder, replace_link
+from reskill_core.lineage import Lineage, differences
+from reskill_core.provenance import provenance
 from reskill_core.resources import shipped_folder
 
 PLOTS_FOLDER = "plots"
@@ -45,6 +48,7 @@ ROBUSTNESS_FILE = "robustness.json"
 PATHS_PLOT, ROBUSTNESS_PLOT = "paths.png", "robustness.png"
 NOT_FINITE_FOLDER = "not_finite_batch"
 CONFIG_FILE = "config.yaml"
+_LOG = logging.getLogger(__name__)
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
@@ -89,28 +93,38 @@ def link_checkpoints(run: Path, last: int, best: int) -> None:
         replace_link(run / CHECKPOINTS_FOLDER / link, checkpoint_folder(run, step).name)
 
 
-def last_checkpoint(run: Path, kind: str, identity: Mapping[str, Any]) -> Checkpoint | None:
+def last_checkpoint(run: Path, kind: str, settings: Mapping[str, Any], lineage: Lineage) -> Checkpoint | None:
     """The checkpoint to continue from; None where there is none yet.
+
+    What an older checkpoint does not say cannot be compared, and other library versions may round otherwise: both are
+    said in a warning.
 
     Args:
         run: folder of the run.
         kind: of the checkpoint.
-        identity: what must stand in its document, so that it is the same run.
+        settings: what must stand in its document, so that it is the same run.
+        lineage: what it is made from.
 
     Raises:
-        CheckpointError: it is damaged or of another kind, or other settings or data made it; lists every difference.
+        CheckpointError: it is damaged or of another kind, or has other settings or ingredients; lists every difference.
     """
     last = run / CHECKPOINTS_FOLDER / LAST_LINK
     if not (last / MANIFEST).is_file():
         return None
     checkpoint = load_checkpoint(last, kind)
-    differences = _differences("", {key: checkpoint.document[key] for key in identity}, identity)
-    if differences:
+    document, made_from = checkpoint.document, Lineage.of(checkpoint.document)
+    faults = [fault for key, value in settings.items() for fault in differences(key, document.get(key), value)]
+    if faults := [*faults, *made_from.differences(lineage)]:
         raise CheckpointError(
-            f"{run} holds a run with other settings (run != now):\n"
-            + "\n".join(f"  - {difference}" for difference in differences)
+            f"{run} holds a run with other settings or ingredients (run != now):\n"
+            + "\n".join(f"  - {fault}" for fault in faults)
             + "\nrestore them to continue it, or choose another out= folder"
         )
+    if unknown := made_from.unknown(lineage):
+        _LOG.warning("%s does not say its %s; taken to be as now", checkpoint.folder, ", ".join(unknown))
+    packages = (origin.get("packages", {}) for origin in (document.get("provenance", {}), provenance()))
+    if others := differences("", *packages):
+        _LOG.warning("%s continues with other versions, not to the same bits: %s", run, "; ".join(others))
     return checkpoint
 
 
@@ -125,10 +139,3 @@ def discard_after(run: Path, step: int) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name.isdigit() and int(path.name) > step:
             discard_checkpoint(path)
-
-
-def _differences(path: str, before: Any, now: Any) -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted(before.keys() | now.keys())
-        return [d for key in keys for d in _differences(f"{path}.{key}".lstrip("."), before.get(key), now.get(key))]
-    return [] if before == now else [f"{path}: {before!r} != {now!r}"]

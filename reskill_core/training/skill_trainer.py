@@ -24,6 +24,7 @@ from reskill_core.config import config_to_dict, save_config
 from reskill_core.data import DemoDataset, EpochOrder, WindowSampler
 from reskill_core.errors import TrainingError
 from reskill_core.files import atomic_write_bytes, atomic_write_json
+from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.models.features import FeatureMap
 from reskill_core.models.io import load_state_arrays, state_arrays
 from reskill_core.models.skill_vae import SkillVae
@@ -34,7 +35,7 @@ from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
 from reskill_core.training.plots import plot_actions, plot_losses
 from reskill_core.training.skill_learner import NotFiniteError, SkillLearner, learning_rate_factor
-from reskill_core.training.split import DATA_KEY, data_identity, training_split
+from reskill_core.training.split import DATA_KEY, data_facts, data_lineage, episode_marks, training_split
 
 _TRAINING_KEY = "training"
 # Fields of the configuration that say where a run lives, not what it is.
@@ -98,6 +99,8 @@ class SkillTrainer:
         self._dataset = DemoDataset.open(config.data, on_bad_shard=config.on_bad_shard)
         self._task = self._dataset.spec.task
         train_ids, validation_ids = training_split(self._dataset, config.validation_fraction, config.seed)
+        self._lineage = data_lineage(self._dataset, train_ids, validation_ids)
+        self._episodes = episode_marks(self._dataset, train_ids, validation_ids)
         self._windows = WindowSampler(self._dataset, train_ids, config.model.horizon)
         self._order = EpochOrder(self._windows.num_windows, config.seed)
         self._validation = self._fixed_batch(WindowSampler(self._dataset, validation_ids, config.model.horizon))
@@ -215,17 +218,20 @@ class SkillTrainer:
             "task": self._task.to_dict(),
             MODEL_KEY: config_to_dict(self.config.model),
             NORMALISER_KEY: self._features.to_document(),
-            **self._identity(),
+            **self._settings(),
+            DATA_KEY: data_facts(self._dataset, self.config.validation_fraction, self.config.seed),
+            LINEAGE_KEY: self._lineage.to_document(),
             "validation": progress.best_validation,
         }
         state = {"progress": asdict(progress), "order": self._order.state(), **self.learner.state()}
         folder = run_folder.checkpoint_folder(self.folder, progress.step)
-        save_checkpoint(folder, SKILL_MODULE_KIND, state_arrays(self.learner.model), document, state)
+        weights = state_arrays(self.learner.model)
+        save_checkpoint(folder, SKILL_MODULE_KIND, weights, document, state, self._episodes)
         run_folder.link_checkpoints(self.folder, last=progress.step, best=progress.best_step)
         prune_checkpoints(folder.parent, self.config.keep_checkpoints)
 
     def _resume(self) -> None:
-        checkpoint = run_folder.last_checkpoint(self.folder, SKILL_MODULE_KIND, self._identity())
+        checkpoint = run_folder.last_checkpoint(self.folder, SKILL_MODULE_KIND, self._settings(), self._lineage)
         if checkpoint is not None:
             state = load_training_state(checkpoint.folder)
             load_state_arrays(self.learner.model, checkpoint.weights)
@@ -235,8 +241,7 @@ class SkillTrainer:
             run_folder.link_checkpoints(self.folder, last=self._progress.step, best=self._progress.best_step)
         run_folder.discard_after(self.folder, self._progress.step)
 
-    def _identity(self) -> dict[str, Any]:
-        """What makes a run this run: its settings and its data, wherever they are kept."""
+    def _settings(self) -> dict[str, Any]:
+        """What stays the same for as long as a run is this run, wherever it and its data are kept."""
         settings = {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
-        data = data_identity(self._dataset, self.config.validation_fraction, self.config.seed)
-        return {_TRAINING_KEY: settings, DATA_KEY: data}
+        return {_TRAINING_KEY: settings}

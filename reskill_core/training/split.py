@@ -1,32 +1,46 @@
-"""Which episodes a run learns from and which it holds out, and how to find them again from its checkpoint."""
+"""Which episodes a run learns from and which it holds out, and which of a data set a model has not learnt from."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.checkpoint import Checkpoint
+from reskill_core.checkpoint import Arrays, Checkpoint, load_episodes
 from reskill_core.data import DemoDataset, read_splits
 from reskill_core.errors import DataError
+from reskill_core.lineage import Lineage, short_hash
+from reskill_core.provenance import simulator_of
 
 TRAIN, VALIDATION = "train", "validation"
 DATA_KEY = "data"
+REAL_PROFILE = "real"
+
+IntArray = NDArray[np.int64]
 
 
-def training_split(
-    dataset: DemoDataset, validation_fraction: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Episodes for training and for validation: those of the data set's own split if it has one, else drawn."""
+def training_split(dataset: DemoDataset, validation_fraction: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Episodes for training and for validation: those of the data set's own split if it has one, else drawn.
+
+    Raises:
+        DataError: its own split is damaged or has no such parts.
+    """
     kept = read_splits(dataset)
-    if kept is not None and TRAIN in kept and VALIDATION in kept:
-        return kept[TRAIN], kept[VALIDATION]
-    return dataset.split(validation_fraction, seed)
+    if kept is None:
+        return dataset.split(validation_fraction, seed)
+    if missing := [part for part in (TRAIN, VALIDATION) if part not in kept]:
+        raise DataError(
+            f"the split kept beside {dataset.folder} has no part {' and '.join(missing)}, only {', '.join(kept)}; make "
+            f"it anew: reskill data split {dataset.folder} {TRAIN}=0.8 {VALIDATION}=0.1 test=0.1"
+        )
+    return kept[TRAIN], kept[VALIDATION]
 
 
-def data_identity(dataset: DemoDataset, validation_fraction: float, seed: int) -> dict[str, Any]:
-    """What a checkpoint says about its data."""
+def data_facts(dataset: DemoDataset, validation_fraction: float, seed: int) -> dict[str, Any]:
+    """What a checkpoint tells of its data, for people."""
     return {
         "content_hash": dataset.content_hash(),
         "num_episodes": dataset.num_episodes,
@@ -37,16 +51,85 @@ def data_identity(dataset: DemoDataset, validation_fraction: float, seed: int) -
     }
 
 
-def held_out_episodes(checkpoint: Checkpoint, dataset: DemoDataset) -> NDArray[np.int64]:
-    """Episodes of ``dataset`` that the model of ``checkpoint`` has not learnt from.
+def data_lineage(dataset: DemoDataset, train: IntArray, validation: IntArray) -> Lineage:
+    """What a model that learns from the episodes ``train`` and is chosen by ``validation`` is made from."""
+    simulators = {simulator_of(origin) for origin in _origins(dataset)} - {None}
+    return Lineage(
+        data=dataset.content_hash(),
+        split=_split_hash(dataset, train, validation),
+        task=dataset.spec.task.name,
+        profile=dataset.spec.profile,
+        simulator=" and ".join(sorted(map(str, simulators))) or None if dataset.spec.profile != REAL_PROFILE else None,
+    )
+
+
+def episode_marks(dataset: DemoDataset, train: IntArray, validation: IntArray) -> Arrays:
+    """What a checkpoint keeps of the episodes it was made from: (n,) marks of each part."""
+    marks = _marks(dataset)
+    return {TRAIN: marks[train], VALIDATION: marks[validation]}
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Episodes of a data set to judge a model by.
+
+    Attributes:
+        episodes: their numbers, ascending.
+        note: what is known of them, a sentence.
+    """
+
+    episodes: IntArray
+    note: str
+
+
+def held_out_episodes(checkpoint: Checkpoint, dataset: DemoDataset) -> HeldOut:
+    """Episodes of ``dataset`` that the model of ``checkpoint`` has not learnt from, whatever data set that is.
+
+    Episodes that did not choose the best checkpoint either are taken alone, where there are any. A checkpoint from
+    before checkpoints kept their episodes is believed to have learnt from the data set's split as it is now.
 
     Raises:
-        DataError: it was trained on other data.
+        DataError: it has learnt from all of them, or which ones is unknown.
     """
-    identity = checkpoint.document[DATA_KEY]
-    if identity["content_hash"] != dataset.content_hash():
+    kept = load_episodes(checkpoint.folder)
+    if not kept:
+        return _believed_held_out(checkpoint, dataset)
+    marks = _marks(dataset)
+    learnt, chose = (np.isin(marks, kept[part]) for part in (TRAIN, VALIDATION))
+    fresh, validation = np.flatnonzero(~learnt & ~chose), np.flatnonzero(~learnt & chose)
+    if len(fresh):
+        return HeldOut(fresh, f"{len(fresh)} of {len(marks)} episodes, none of them known to the model")
+    if len(validation):
+        return HeldOut(
+            validation, f"{len(validation)} of {len(marks)} episodes, not learnt from; they chose the best checkpoint"
+        )
+    raise DataError(
+        f"{checkpoint.folder} has learnt from all {len(marks)} episodes of {dataset.folder}: nothing in it is held out"
+    )
+
+
+def _believed_held_out(checkpoint: Checkpoint, dataset: DemoDataset) -> HeldOut:
+    facts, learnt_from = checkpoint.document[DATA_KEY], Lineage.of(checkpoint.document).data
+    if learnt_from != dataset.content_hash():
         raise DataError(
             f"{checkpoint.folder} was trained on other episodes than {dataset.folder} holds (content "
-            f"{identity['content_hash'][:12]} != {dataset.content_hash()[:12]}): what it has not seen is unknown"
+            f"{short_hash(learnt_from)} != {short_hash(dataset.content_hash())}): what it has not seen is unknown"
         )
-    return training_split(dataset, identity["validation_fraction"], identity["split_seed"])[1]
+    _, validation = training_split(dataset, facts["validation_fraction"], facts["split_seed"])
+    note = "believed to be held out: the checkpoint does not say which episodes it has learnt from"
+    return HeldOut(validation, f"{len(validation)} of {dataset.num_episodes} episodes, {note}")
+
+
+def _marks(dataset: DemoDataset) -> NDArray[np.uint64]:
+    """(E,) The first eight bytes of each episode's digest: enough to tell a million episodes apart."""
+    return np.ascontiguousarray(dataset.digest[:, :8]).view("<u8").ravel()
+
+
+def _split_hash(dataset: DemoDataset, train: IntArray, validation: IntArray) -> str:
+    parts = (hashlib.sha256(dataset.digest[part].tobytes()).hexdigest() for part in (train, validation))
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _origins(dataset: DemoDataset) -> list[dict[str, object]]:
+    merged = [provenance for origin in dataset.merged_from for provenance in origin.get("provenance", ())]
+    return [dict(provenance) for provenance in (*dataset.provenance, *merged)]

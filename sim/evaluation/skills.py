@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset, Episode, WindowSampler
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_json, atomic_write_jsonl
 from reskill_core.intervals import rate
+from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.progress import progress_bar
-from reskill_core.provenance import provenance
+from reskill_core.provenance import provenance, simulator_version
 from reskill_core.runtime import SkillModule
 from reskill_core.training.run_folder import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
 from reskill_sim.tasks import get_task
+from reskill_sim.variation import NOMINAL
 
 SOURCES = ("prior", "standard_normal", "uniform")
 _VALIDATION_WINDOWS = 4096
@@ -33,7 +36,8 @@ class SkillEvaluationConfig:
 
     Attributes:
         skills: run folder or checkpoint.
-        data: folder of the data set it was trained on, for its held-out episodes; empty leaves out what needs them.
+        data: folder of a data set, for the episodes in it that the module has not learnt from; empty leaves out what
+            needs them.
         out: folder for the results.
         episodes: number of episodes of each diagnostic.
         profile: fidelity profile of the simulator.
@@ -57,16 +61,19 @@ class SkillEvaluation:
         rollouts: outcomes of rollouts, by source of the skills.
         reconstructions: outcomes of held-out demonstrations done again; empty without data.
         likelihood: action error and likelihoods on held-out windows; empty without data.
+        held_out: what is known of the held-out episodes, a sentence; empty without data.
     """
 
     task: str
     rollouts: dict[str, list[RolloutOutcome]]
     reconstructions: list[ReconstructionOutcome]
     likelihood: dict[str, float]
+    held_out: str = ""
 
     def summary(self) -> dict[str, Any]:
         """Rates with intervals, ready for JSON."""
-        found: dict[str, Any] = {"task": self.task, "likelihood": self.likelihood, "rollouts": {}, "reconstruction": {}}
+        found: dict[str, Any] = {"task": self.task, "held_out": self.held_out, "likelihood": self.likelihood}
+        found |= {"rollouts": {}, "reconstruction": {}}
         for source, outcomes in self.rollouts.items():
             found["rollouts"][source] = {
                 measure: asdict(rate([getattr(outcome, measure) for outcome in outcomes]))
@@ -84,6 +91,8 @@ class SkillEvaluation:
         lines = ["rollouts of         moved >2cm            lifted >2cm           <5cm of goal          success"]
         for source, measures in summary["rollouts"].items():
             lines.append(f"  {source:16}" + "  ".join(f"{_interval(value):20}" for value in measures.values()))
+        if self.held_out:
+            lines.append(f"held out: {self.held_out}")
         if summary["reconstruction"]:
             lines.append("closed-loop reconstruction, object within 3 cm of the demonstration's")
             lines += [f"  {source:16}{_interval(value)}" for source, value in summary["reconstruction"].items()]
@@ -102,7 +111,7 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
 
     Raises:
         CheckpointError: the skill module cannot be read.
-        DataError: the data cannot be read, or are not those it was trained on.
+        DataError: the data cannot be read, or it has learnt from all of them, or from which ones is unknown.
     """
     module = SkillModule.load(config.skills)
     task = get_task(module.task_spec.name)
@@ -118,14 +127,24 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
             rollouts[source] = rollout_outcomes(
                 task, _actor_factory(source, module), config.episodes, config.threads, config.profile, count
             )
-    reconstructions, likelihood = _with_data(config, module) if config.data else ([], {})
-    evaluation = SkillEvaluation(task.spec.name, rollouts, reconstructions, likelihood)
+    reconstructions, likelihood, held_out, data = _with_data(config, module) if config.data else ([], {}, "", None)
+    evaluation = SkillEvaluation(task.spec.name, rollouts, reconstructions, likelihood, held_out)
     paths = {
         source: paths_from_one_state(task, actor_of(source, module, _PATHS), _PATHS, config.profile)
         for source in SOURCES
     }
     plot_paths(out / PATHS_PLOT, task, paths)
-    _write(out, config, evaluation)
+    learnt = Lineage.of(module.checkpoint.document)
+    lineage = Lineage(
+        data=data,
+        split=learnt.split,
+        skills=module.checkpoint.sha256,
+        task=task.spec.name,
+        profile=config.profile,
+        variation=config_to_dict(NOMINAL),
+        simulator=simulator_version(),
+    )
+    _write(out, config, evaluation, lineage)
     return evaluation
 
 
@@ -135,19 +154,19 @@ def _actor_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
 
 def _with_data(
     config: SkillEvaluationConfig, module: SkillModule
-) -> tuple[list[ReconstructionOutcome], dict[str, float]]:
+) -> tuple[list[ReconstructionOutcome], dict[str, float], str, str]:
     # Needs torch; without data numpy is enough.
     from reskill_core.training.split import held_out_episodes
 
     dataset = DemoDataset.open(config.data)
     held_out = held_out_episodes(module.checkpoint, dataset)
-    long_enough = held_out[dataset.episode_lengths[held_out] >= module.horizon]
+    long_enough = held_out.episodes[dataset.episode_lengths[held_out.episodes] >= module.horizon]
     if not len(long_enough):
         raise DataError(f"{config.data} holds out no episode of at least {module.horizon} steps")
     demonstrations = [dataset.episode(int(index)) for index in long_enough[: config.episodes]]
     task = get_task(module.task_spec.name)
     outcomes = reconstruct(task, module, demonstrations, config.threads, config.profile)
-    return outcomes, window_likelihood(module, dataset, long_enough)
+    return outcomes, window_likelihood(module, dataset, long_enough), held_out.note, dataset.content_hash()
 
 
 def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.ndarray) -> dict[str, float]:
@@ -170,7 +189,7 @@ def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.nd
     }
 
 
-def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation) -> None:
+def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation, lineage: Lineage) -> None:
     rows = [
         {"diagnostic": "rollout", "skills": source, **asdict(outcome)}
         for source, outcomes in evaluation.rollouts.items()
@@ -178,5 +197,10 @@ def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation
     ]
     rows += [{"diagnostic": "reconstruction", **asdict(outcome)} for outcome in evaluation.reconstructions]
     atomic_write_jsonl(out / EPISODES_FILE, rows)
-    document = {"config": asdict(config), **evaluation.summary(), "provenance": provenance()}
+    document = {
+        "config": asdict(config),
+        LINEAGE_KEY: lineage.to_document(),
+        **evaluation.summary(),
+        "provenance": provenance(),
+    }
     atomic_write_json(out / SKILLS_FILE, document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,6 +173,30 @@ def test_kept_splits_belong_to_the_episodes_they_were_made_for(folder: Path) -> 
     (folder / "splits.json").write_text('{"splits": {"train": "x"}, "content_hash": ""}')
     with pytest.raises(DataError, match="is not a split"):
         read_splits(DemoDataset.open(folder))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"train": [0, 1, 2, 3, 4], "validation": [4, 5, 6]}, r"in more than one place: 4"),
+        ({"train": [0, 1, 1, 2, 3, 4], "validation": [5, 6]}, r"in more than one place: 1"),
+        ({"train": [0, 1, 2], "validation": [5, 6]}, r"in no part: 3, 4"),
+        ({"train": [0, 1, 2, 3, 4], "validation": [5, 6, 7, 90]}, r"that do not exist: 7, 90"),
+        ({"train": [-1, 0, 1, 2, 3, 4], "validation": [5, 6]}, r"that do not exist: -1"),
+        ({"train": [0, 1], "validation": [1, 2], "test": [9]}, r"(?s)1.*3, 4, 5, 6.*9"),
+        ({"train": [0, 1, 2, 3, 4, 5, 6], "validation": []}, r"validation is empty"),
+        ({"train": [0, 1, 2, 3, 4], "validation": [5.5, 6]}, r"is not a split.*validation"),
+        ({"train": [0, True, 2, 3, 4], "validation": [5, 6]}, r"is not a split.*train"),
+        ({"train": "0123", "validation": [5, 6]}, r"is not a split.*train"),
+        ({}, r"no parts"),
+    ],
+)
+def test_a_split_made_by_hand_has_every_episode_once(folder: Path, parts: dict[str, object], message: str) -> None:
+    dataset = DemoDataset.open(folder)
+    document = {"content_hash": dataset.content_hash(), "splits": parts}
+    (folder / "splits.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=message):
+        read_splits(dataset)
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:

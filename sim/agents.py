@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reskill_core.config import config_from_dict, load_config
+from reskill_core.config import config_from_dict, config_to_dict, load_config
 from reskill_core.resources import config_folder
 from reskill_core.rl.config import AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
@@ -31,7 +31,8 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
 
     Raises:
         ConfigError: there is no such task, profile or variation.
-        CheckpointError: the skills cannot be read or do not fit the task, or the run folder holds another run.
+        CheckpointError: the skills cannot be read or do not fit the task, or the run folder holds another run: one with
+            other settings, skills, demonstrations, world or simulator.
         TrainingError: a loss is not finite.
     """
     variation = config_from_dict(Variation, config.variation or {}, source="the variation")
@@ -40,7 +41,8 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     groups = [Simulator(task, size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False)
     evaluate = partial(_evaluate, task, config)
-    return AgentTrainer(config, groups, task.spec, module, evaluate).run(show_progress)
+    trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation))
+    return trainer.run(show_progress)
 
 
 def measure_training(profiles: Sequence[str] = ("fast", "turbo"), iterations: int = 10) -> list[dict[str, str | float]]:

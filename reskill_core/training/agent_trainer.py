@@ -23,7 +23,9 @@ from reskill_core.config import config_to_dict, save_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import DataError, TrainingError
 from reskill_core.files import atomic_write_json
+from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.progress import progress_bar
+from reskill_core.provenance import simulator_version
 from reskill_core.rl.acting import Environments
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.rl.ppo import Ppo
@@ -93,9 +95,11 @@ class AgentTrainer:
         task: its task.
         module: the skills, with ``batch_invariant`` off.
         evaluate: judges the agent as it is executed later, without exploration.
+        variation: how the world of the environments varies, complete.
 
     Raises:
         CheckpointError: the skills do not fit the task.
+        DataError: it imitates demonstrations, and they cannot be read or do not fit the task.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class AgentTrainer:
         task: TaskSpec,
         module: SkillModule,
         evaluate: Evaluate,
+        variation: Mapping[str, Any] | None = None,
     ) -> None:
         module.checkpoint.require_task(task, interface_only=True)
         self.config, self.folder = config, Path(config.out)
@@ -122,19 +127,29 @@ class AgentTrainer:
             environments, module, task, agent, self._high, self._low, config.seed, config.threads
         )
         self._progress = _Progress(next_evaluation=config.evaluate_every)
+        self._demonstrations = self._demonstrations_for(task) if config.imitation_updates else None
+        self._lineage = Lineage(
+            data=self._demonstrations.content_hash() if self._demonstrations else None,
+            skills=module.checkpoint.sha256,
+            task=task.name,
+            profile=config.profile,
+            variation=variation,
+            simulator=simulator_version(),
+        )
 
     def run(self, show_progress: bool = True) -> AgentTrainingResult:
         """Train until the steps are spent.
 
         Raises:
             TrainingError: a loss is not finite; the last good checkpoint remains.
-            CheckpointError: the run folder holds a run with other settings, or a damaged checkpoint, or another process
-                trains in it.
+            CheckpointError: the run folder holds a run with other settings or ingredients, or a damaged checkpoint, or
+                another process trains in it.
         """
         with run_folder.locked(self.folder):
             self._resume()
-            if self._progress.step == 0 and self.config.imitation_updates:
-                self._imitate()
+            if self._progress.step == 0 and self._demonstrations is not None:
+                self._imitate(self._demonstrations)
+            self._demonstrations = None
             self._train(show_progress)
         progress, best = self._progress, run_folder.best_checkpoint(self.folder)
         return AgentTrainingResult(self.folder, best, progress.step, progress.best_step, progress.best_evaluation)
@@ -160,12 +175,15 @@ class AgentTrainer:
                     self._judge(logger)
         plot_returns(self.folder / run_folder.PLOTS_FOLDER / run_folder.RETURNS_PLOT, read_metrics(self.folder))
 
-    def _imitate(self) -> None:
+    def _demonstrations_for(self, task: TaskSpec) -> DemoDataset:
+        dataset = DemoDataset.open(self.config.demonstrations)
+        if faults := dataset.spec.task.interface_differences(task):
+            raise DataError(f"{dataset.folder} has other observations or actions than the task: {'; '.join(faults)}")
+        return dataset
+
+    def _imitate(self, dataset: DemoDataset) -> None:
         """Let the low level, which acts alone, start from the demonstrations."""
         assert self._low is not None
-        dataset = DemoDataset.open(self.config.demonstrations)
-        if faults := dataset.spec.task.interface_differences(self._task):
-            raise DataError(f"{dataset.folder} has other observations or actions than the task: {'; '.join(faults)}")
         features = self._module.features(dataset.observation)
         nothing = np.zeros((len(features), self._module.latent_dim + self._task.action.dim), np.float32)
         latents, decoded = np.split(nothing, [self._module.latent_dim], axis=1)
@@ -238,7 +256,8 @@ class AgentTrainer:
             AGENT_KEY: config_to_dict(config.agent),
             SKILLS_KEY: skills.document,
             WEIGHT_KEY: config.agent.residual_weight(progress.step),
-            **self._identity(),
+            **self._settings(),
+            LINEAGE_KEY: self._lineage.to_document(),
         }
         # Acting takes no encoder.
         acting = {name: array for name, array in skills.weights.items() if not name.startswith(f"{ENCODER}.")}
@@ -248,7 +267,7 @@ class AgentTrainer:
         return weights, document
 
     def _resume(self) -> None:
-        checkpoint = run_folder.last_checkpoint(self.folder, AGENT_KIND, self._identity())
+        checkpoint = run_folder.last_checkpoint(self.folder, AGENT_KIND, self._settings(), self._lineage)
         if checkpoint is not None:
             state = load_training_state(checkpoint.folder)
             for prefix, level in self._levels():
@@ -262,8 +281,8 @@ class AgentTrainer:
         levels = ((HIGH_LEVEL, self._high), (LOW_LEVEL, self._low))
         return [(prefix, level) for prefix, level in levels if level is not None]
 
-    def _identity(self) -> dict[str, Any]:
-        """What makes a run this run: its settings and its skills, wherever they are kept."""
+    def _settings(self) -> dict[str, Any]:
+        """What stays the same for as long as a run is this run, wherever it and its skills are kept."""
         settings = {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
         return {_TRAINING_KEY: settings}
 

@@ -1,23 +1,29 @@
 """Configuration: a frozen dataclass is the schema, a YAML file and ``a.b=value`` overrides fill it in.
 
-Unknown keys and wrong types are refused, all of them at once, with the full path of each and the closest valid key.
-A dataclass may define ``violations(self) -> list[str]`` for rules that span fields.
+Unknown keys, wrong types and values out of range are refused, all of them at once, with the full path of each and the
+closest valid key. Every field that holds numbers declares its range (:func:`reskill_core.parameters.parameter`); a
+dataclass may define ``violations(self) -> list[str]`` for rules that span fields.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from reskill_core.errors import ConfigError
+from reskill_core.files import atomic_write_bytes, read_text
+from reskill_core.parameters import holds_numbers, range_violations, require_ranges, sections_of
+from reskill_core.text import shortened
+from reskill_core.yaml_text import dump_yaml, parse_yaml
 
 T = TypeVar("T")
+
+_MAX_BYTES = 2**20
 
 
 def load_config(cls: type[T], path: Path | str | None = None, overrides: Sequence[str] = ()) -> T:
@@ -43,13 +49,14 @@ def config_from_dict(cls: type[T], document: Mapping[str, Any], source: str = "c
     Raises:
         ConfigError: lists every unknown key, wrong type and violated rule, with the full path of each.
     """
-    faults = _unknown_keys(cls, document, "")
+    require_ranges(cls)
+    faults = _document_faults(cls, document, "")
     if not faults:
         try:
             config = TypeAdapter(cls).validate_python(_filled(document, _defaults(cls)))
         except ValidationError as error:
             faults = [
-                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, got {item['input']!r}"
+                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, got {shortened(item['input'])}"
                 for item in error.errors()
             ]
         else:
@@ -66,22 +73,16 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 
 def save_config(config: Any, path: Path) -> None:
     """Write a configuration as YAML that :func:`load_config` reads back to an equal object."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False))
+    atomic_write_bytes(path, dump_yaml(config_to_dict(config)).encode())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The key: value pairs of a YAML file.
+    """The key: value pairs of a YAML file; see :mod:`reskill_core.yaml_text`.
 
     Raises:
-        ConfigError: it is missing or holds something else.
+        ConfigError: it is missing, no text, or holds something else.
     """
-    try:
-        document = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    document = parse_yaml(read_text(path, ConfigError, _MAX_BYTES), str(path), ConfigError)
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -93,10 +94,7 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"override {override!r} is not of the form key.subkey=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"value of override {override!r} is not valid YAML: {error}") from error
+    value = parse_yaml(text, f"the value of {override!r}", ConfigError)
     *parents, last = key.split(".")
     for parent in parents:
         child = document.setdefault(parent, {})
@@ -106,7 +104,8 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
     document[last] = value
 
 
-def _unknown_keys(cls: Any, document: Mapping[str, Any], path: str) -> list[str]:
+def _document_faults(cls: Any, document: Mapping[str, Any], path: str) -> list[str]:
+    """Unknown keys, and truth values where numbers belong, which would else count as 0 and 1."""
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls) if field.init]
     faults = []
@@ -117,7 +116,15 @@ def _unknown_keys(cls: Any, document: Mapping[str, Any], path: str) -> list[str]
             hint = f"did you mean {path}{close[0]!s}?" if close else f"known: {', '.join(known)}"
             faults.append(f"{where}: unknown key; {hint}")
         elif is_dataclass(hints[key]) and isinstance(value, Mapping):
-            faults += _unknown_keys(hints[key], value, f"{where}.")
+            faults += _document_faults(hints[key], value, f"{where}.")
+        elif isinstance(value, Mapping):
+            for section in sections_of(hints[key]):
+                for name, inner in value.items():
+                    if isinstance(inner, Mapping):
+                        faults += _document_faults(section, inner, f"{where}.{name}.")
+        elif holds_numbers(hints[key]):
+            entries = value if isinstance(value, (list, tuple)) else [value]
+            faults += [f"{where}: must be a number, got {entry}" for entry in entries if isinstance(entry, bool)]
     return faults
 
 
@@ -140,12 +147,24 @@ def _filled(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
 
 
 def _violations(config: Any, path: str) -> list[str]:
-    own = [f"{path}{fault}" for fault in config.violations()] if hasattr(config, "violations") else []
+    rules = config.violations() if hasattr(config, "violations") else []
+    own = [f"{path}{fault}" for fault in (*range_violations(config), *rules)]
     for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            own += _violations(value, f"{path}{field.name}.")
+        for name, section in _sections(getattr(config, field.name), f"{path}{field.name}"):
+            own += _violations(section, f"{name}.")
     return own
+
+
+def _sections(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The configurations that a field is or holds, by their paths."""
+    if is_dataclass(value):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _sections(inner, f"{path}.{key}")
+    elif isinstance(value, tuple):
+        for place, inner in enumerate(value):
+            yield from _sections(inner, f"{path}.{place}")
 
 
 __all__ = ["config_from_dict", "config_to_dict", "load_config", "read_yaml", "save_config"]

@@ -1,8 +1,18 @@
 """Errors a user can act on: every message says what was wrong, what was found, what is allowed and how to fix it."""
 
+from __future__ import annotations
+
+from reskill_core.text import printable
+
 
 class ReskillError(Exception):
-    """Base of all errors raised on purpose; the command line prints its message without a traceback."""
+    """Base of all errors raised on purpose; the command line prints its message without a traceback.
+
+    Messages quote files and names that come from anywhere, so as text an error is always fit to be printed.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(ReskillError):
@@ -33,7 +43,7 @@ class GraphError(ReskillError):
     """The node graph or one of its nodes is configured wrongly."""
 
 
-def require_choice(what: str, got: str, allowed: "list[str] | tuple[str, ...]") -> None:
+def require_choice(what: str, got: str, allowed: list[str] | tuple[str, ...]) -> None:
     """Raise a :class:`ConfigError` naming the alternatives unless ``got`` is one of ``allowed``."""
     if got not in allowed:
         raise ConfigError(f"unknown {what} {got!r}; allowed: {', '.join(sorted(allowed))}")

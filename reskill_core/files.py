@@ -5,8 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from reskill_core.errors import ReskillError
 
 PART_PREFIX = ".part-"
 LOCK = ".lock"
+_PROBE_BYTES = 64 * 2**10
 
 
 def fsync(path: Path) -> None:
@@ -40,10 +44,50 @@ def commit(part: Path, path: Path) -> None:
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a reader or a crash sees the old or the new contents, never a mixture."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name to write a file under, which then takes the place of ``path``; on an error it is removed again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_path(path)
-    part.write_bytes(content)
-    commit(part, path)
+    try:
+        yield part
+        commit(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def require_writable_folder(folder: Path, error: type[ReskillError]) -> None:
+    """Make sure, before the work whose results it shall hold, that files can be written into a folder; makes it.
+
+    Raises:
+        error: they cannot, and why.
+    """
+    probe = part_path(folder / "probe")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # As much as a small result; an empty file can be made on a full disk, too.
+            probe.write_bytes(bytes(_PROBE_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as cause:
+        raise error(f"{folder} cannot be written to: {cause.strerror}; choose another folder") from cause
+
+
+def require_writable_file(path: Path, error: type[ReskillError]) -> None:
+    """Make sure, before the work whose result it shall hold, that a file can be written; makes its folder.
+
+    Raises:
+        error: it cannot, and why.
+    """
+    if path.is_dir():
+        raise error(f"{path} is a folder; name a file")
+    require_writable_folder(path.parent, error)
 
 
 def atomic_write_json(path: Path, document: Any) -> None:
@@ -63,20 +107,59 @@ def append_jsonl(path: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def read_text(path: Path, error: type[ReskillError], max_bytes: int = 16 * 2**20) -> str:
+    """Read a text file of bounded size.
+
+    Raises:
+        error: it is missing, too large, no regular file or not UTF-8; the message names it.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise error(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'no regular file'}; name a file")
+        if status.st_size > max_bytes:
+            raise error(f"{path} has {status.st_size} bytes; more than {max_bytes} are not accepted")
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as cause:
+        raise error(f"cannot read {path}: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise error(f"{path} is not UTF-8 text (byte {cause.start}); save it as UTF-8") from cause
+
+
 def read_json(path: Path, error: type[ReskillError], max_bytes: int = 16 * 2**20) -> Any:
     """Parse a JSON file of bounded size.
 
     Raises:
         error: the file is missing, too large or not JSON; the message names it.
     """
+    return parse_json(read_text(path, error, max_bytes), str(path), error)
+
+
+def parse_json(text: str, source: str, error: type[ReskillError]) -> Any:
+    """The value that a JSON text holds.
+
+    Args:
+        text: one document.
+        source: what it is called in messages.
+        error: what to raise.
+
+    Raises:
+        error: it is not JSON, nested too deeply, or has a number that is none or too large for one.
+    """
     try:
-        if path.stat().st_size > max_bytes:
-            raise error(f"{path} has {path.stat().st_size} bytes; more than {max_bytes} are not accepted")
-        return json.loads(path.read_text())
-    except OSError as cause:
-        raise error(f"cannot read {path}: {cause.strerror}") from cause
+        return json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
     except (ValueError, RecursionError) as cause:
-        raise error(f"{path} is not valid JSON: {cause}") from cause
+        reason = "it is nested too deeply" if isinstance(cause, RecursionError) else cause
+        raise error(f"{source} is not valid JSON: {reason}") from cause
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_number(text[:40])
+
+
+def _refuse_number(text: str) -> float:
+    raise ValueError(f"{text} is no finite number")
 
 
 def lock_folder(folder: Path, error: type[ReskillError]) -> int:

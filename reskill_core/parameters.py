@@ -6,27 +6,35 @@ One declaration serves the configuration file, the ROS parameters with their des
 from __future__ import annotations
 
 import math
-from dataclasses import Field, field, fields
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, field, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from reskill_core.text import shortened
+
+# Simulators keep seeds in an array of float64, which holds integers up to this one exactly.
+MAX_SEED = 2**53
 
 
 def parameter(
-    default: Any,
-    description: str,
+    default: Any = MISSING,
+    description: str = "",
     *,
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    entries: int = 1000,
     read_only: bool = False,
 ) -> Any:
-    """A dataclass field with its documentation and limits.
+    """A dataclass field with its documentation and limits; every field that holds numbers has both, low and high.
 
     Args:
-        default: value without configuration.
-        description: one sentence for people, with the unit.
+        default: value without configuration; none means that it must be given.
+        description: one sentence for people, with the unit, where the docstring of the class has none.
         low: smallest valid number; of a tuple, of each entry.
         high: largest valid number; of a tuple, of each entry.
         choices: the valid strings; of a tuple, of each entry.
+        entries: how many a tuple may have.
         read_only: the value is fixed once a node has started.
     """
     return field(
@@ -36,6 +44,7 @@ def parameter(
             "low": low,
             "high": high,
             "choices": choices,
+            "entries": entries,
             "read_only": read_only,
         },
     )
@@ -44,28 +53,71 @@ def parameter(
 def range_violations(config: Any) -> list[str]:
     """Every field of a dataclass instance that is outside its range or choices, or not a finite number."""
     return [
-        f"{item.name}: {fault}, got {value!r}"
+        f"{item.name}: {fault}, got {shortened(value)}"
         for item in fields(config)
-        for value in _entries(getattr(config, item.name))
+        for value in _entries(item, getattr(config, item.name))
         if (fault := _fault(item, value))
     ]
 
 
-def _entries(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
+def holds_numbers(hint: Any) -> bool:
+    """Whether a field of that type holds numbers: an integer or float, or tuples, mappings or alternatives of some."""
+    if get_origin(hint) is Literal:
+        return False
+    return hint in (int, float) or any(map(holds_numbers, get_args(hint)))
+
+
+def sections_of(hint: Any) -> Iterator[type]:
+    """The dataclasses that a field of that type is, or holds in tuples and mappings."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        yield hint
+    for argument in get_args(hint):
+        yield from sections_of(argument)
+
+
+def require_ranges(schema: type) -> None:
+    """Make sure that the class of a configuration says within which bounds its numbers are.
+
+    Raises:
+        TypeError: a field that holds numbers, of this class or of one of its sections, has no bounds.
+    """
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        if holds_numbers(hints[item.name]) and None in (item.metadata.get("low"), item.metadata.get("high")):
+            raise TypeError(f"{schema.__name__}.{item.name} holds numbers: it needs parameter(low=…, high=…)")
+        for section in sections_of(hints[item.name]):
+            require_ranges(section)
+
+
+def written(bound: float) -> str:
+    """A bound as text: integers in full."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
+
+
+def _entries(item: Field[Any], value: Any) -> tuple[Any, ...]:
+    """What to look at one by one; a tuple that is too long is looked at as a whole."""
+    return value if isinstance(value, tuple) and len(value) <= _most(item) else (value,)
+
+
+def _most(item: Field[Any]) -> int:
+    return int(item.metadata.get("entries", 1000))
 
 
 def _fault(item: Field[Any], value: Any) -> str:
     choices = item.metadata.get("choices", ())
+    if isinstance(value, tuple) and len(value) > _most(item):
+        return f"must have at most {_most(item)} entries"
     if choices and value not in choices:
         return f"must be one of {', '.join(choices)}"
+    if isinstance(value, str) and "\0" in value:
+        return "must not hold the character NUL"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return ""
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return "must be finite"
     low, high = item.metadata.get("low"), item.metadata.get("high")
     if low is not None and value < low:
-        return f"must be at least {low:g}"
+        return f"must be at least {written(low)}"
     if high is not None and value > high:
-        return f"must be at most {high:g}"
+        return f"must be at most {written(high)}"
     return ""

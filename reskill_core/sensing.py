@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import ReskillError
 from reskill_core.observation import ObservationBuilder, SensorFrame
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 from reskill_core.spec import GRIPPER_FRAME, TaskSpec
 
 Vector = tuple[float, ...]
@@ -42,8 +42,8 @@ class JointSource:
     """Where a joint of the observation comes from: ``sign * position + offset`` of a joint of the driver."""
 
     name: str
-    sign: float = 1.0
-    offset: float = 0.0
+    sign: float = parameter(1.0, low=-1.0, high=1.0)
+    offset: float = parameter(0.0, low=-1e3, high=1e3)
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class SensingConfig:
         "topic", "gripper pose from its `topic` or by `kinematics` of the joints", choices=("topic", "kinematics")
     )
     episodes: bool = parameter(False, "whether the driver publishes `episode`")
-    timeout_s: float = parameter(0.12, "age at which a reading is too old to observe with [s]", low=0.001)
-    future_tolerance_s: float = parameter(0.1, "a stamp further in the future is refused [s]", low=0.0)
+    timeout_s: float = parameter(0.12, "age at which a reading is too old to observe with [s]", low=0.001, high=3600.0)
+    future_tolerance_s: float = parameter(0.1, "a stamp further in the future is refused [s]", low=0.0, high=60.0)
     zero_stamp: str = parameter(
         "reject", "a zero stamp is a fault, or means the time of reception", choices=("reject", "receive_time")
     )
@@ -69,15 +69,13 @@ class SensingConfig:
     base_position_w: tuple[float, float, float] = parameter(
         (0.0, 0.0, 0.0),
         "where the origin of the driver's base frame is in the task's world, whose axes are parallel [m]",
+        low=-1e3,
+        high=1e3,
     )
     joints: dict[str, JointSource] = field(
         default_factory=dict,
         metadata={"description": "by joint of the observation, the driver's `name` of it, `sign` and `offset`"},
     )
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
 
 
 @dataclass(frozen=True)

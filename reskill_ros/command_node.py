@@ -13,7 +13,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from reskill_core.feedback import Feedback
 from reskill_core.gate import Gate, GateConfig, GateError, GateState
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 from reskill_ros import convert, qos
 from reskill_ros.adapters import Adapter, Channel, make_adapter
 from reskill_ros.clock import now_ns, watch_clock
@@ -40,10 +40,6 @@ class CommandParameters:
     dry_run: bool = parameter(
         False, "Publish commands and executed_action below shadow/ instead; read when configured."
     )
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
 
 
 class CommandNode(ManagedNode):

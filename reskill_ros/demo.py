@@ -21,6 +21,7 @@ from reskill_core.cli.render import draw
 from reskill_core.data import DemoDataset, merge
 from reskill_core.errors import ReskillError
 from reskill_core.files import atomic_write_json
+from reskill_core.parameters import parameter
 from reskill_core.training.run_folder import SKILLS_FILE
 from reskill_sim.tasks import get_task
 
@@ -43,12 +44,12 @@ class DemoConfig:
     """
 
     out: Path = Path("runs/demo")
-    agent_episodes: int = 2
-    episodes: int = 1500
-    ros_episodes: int = 4
-    training_steps: int = 3000
-    evaluation_episodes: int = 100
-    policy_episodes: int = 4
+    agent_episodes: int = parameter(2, low=1, high=10**6)
+    episodes: int = parameter(1500, low=1, high=10**6)
+    ros_episodes: int = parameter(4, low=1, high=10**6)
+    training_steps: int = parameter(3000, low=1, high=10**6)
+    evaluation_episodes: int = parameter(100, low=1, high=10**6)
+    policy_episodes: int = parameter(4, low=1, high=10**6)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.runtime import SkillAction
 from reskill_core.spec import TaskSpec
 from reskill_ros.answering import Answerer
@@ -28,13 +28,15 @@ class DemonstratorParameters:
     task: str = parameter("block", "Task to demonstrate.", read_only=True)
     kind: str = parameter(MIXED, "Controller that demonstrates; mixed draws one per episode.", read_only=True)
     noise_scale: float = parameter(
-        -1.0, "Standard deviation of the noise on actions; negative: drawn anew for each episode.", read_only=True
+        -1.0,
+        "Standard deviation of the noise on actions; negative: drawn anew for each episode.",
+        low=-1.0,
+        high=10.0,
+        read_only=True,
     )
-    seed: int = parameter(0, "Seed of the first episode that brings none of its own.", low=0, read_only=True)
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
+    seed: int = parameter(
+        0, "Seed of the first episode that brings none of its own.", low=0, high=MAX_SEED, read_only=True
+    )
 
 
 class DemonstratorSource:

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, GraphError, require_choice
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.resources import shipped_model, shipped_models
+from reskill_core.yaml_text import parse_yaml
 from reskill_ros.episode_store import next_seed
 from reskill_ros.policy_parameters import PolicyOptions
 from reskill_ros.tasks import simulated_names
@@ -103,11 +102,10 @@ class GraphArguments:
     autostart: bool = parameter(True, "Lifecycle nodes configure and activate themselves.")
 
     def violations(self) -> list[str]:
-        """Arguments out of range, and files that are not there."""
-        found = range_violations(self)
+        """Files that are not there."""
         if self.params_file and not Path(self.params_file).is_file():
-            found.append(f"params_file: there is no file {self.params_file}")
-        return found
+            return [f"params_file: there is no file {self.params_file}"]
+        return []
 
     def nodes(self) -> list[NodeEntry]:
         """The graph's nodes, without what all nodes get alike."""
@@ -125,7 +123,9 @@ class RobotArguments(GraphArguments):
 
     task: str = parameter("block", "Task to run.", choices=_SIMULATED.tasks)
     driver: str = parameter(SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file.")
-    seed: int = parameter(0, "Simulator: seed of the first episode; the following ones count up from it.", low=-1)
+    seed: int = parameter(
+        0, "Simulator: seed of the first episode; the following ones count up from it.", low=-1, high=MAX_SEED
+    )
     pacing: str = parameter("lockstep", _PACING, choices=("lockstep", "realtime"))
     real_time_factor: float = parameter(
         1.0, "Simulator, realtime pacing: simulated seconds per second.", low=1e-3, high=1e3
@@ -218,12 +218,19 @@ class CollectArguments(RobotArguments):
 
     task: str = parameter("block", "Task to demonstrate.", choices=tuple(_SIMULATED.demonstrators))
     seed: int = parameter(
-        -1, "Simulator: seed of the first episode; -1 goes on after the highest one in the data set.", low=-1
+        -1,
+        "Simulator: seed of the first episode; -1 goes on after the highest one in the data set.",
+        low=-1,
+        high=MAX_SEED,
     )
-    episodes: int = parameter(10, "Episodes to add to the data set in this run; 0 records until stopped.", low=0)
+    episodes: int = parameter(
+        10, "Episodes to add to the data set in this run; 0 records until stopped.", low=0, high=10**9
+    )
     dataset: str = parameter("runs/demonstrations", "Folder of the data set; an existing one is continued.")
     demonstrator: str = parameter("mixed", "Controller that demonstrates; mixed draws one per episode.", choices=_KINDS)
-    noise_scale: float = parameter(-1.0, "Noise on the demonstrator's actions; negative: drawn anew for each episode.")
+    noise_scale: float = parameter(
+        -1.0, "Noise on the demonstrator's actions; negative: drawn anew for each episode.", low=-1.0, high=10.0
+    )
     keep_failures: bool = parameter(False, "Also record episodes that do not reach the goal.")
 
     def nodes(self) -> list[NodeEntry]:
@@ -272,7 +279,9 @@ class PolicyArguments(RobotArguments, SkillArguments):
     """
 
     pacing: str = parameter("realtime", _PACING, choices=("lockstep", "realtime"))
-    episodes: int = parameter(0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0)
+    episodes: int = parameter(
+        0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0, high=10**9
+    )
     dataset: str = parameter("", "Folder of a data set to record all episodes into; empty for none.")
     bag: str = parameter("", "Folder of a new bag to record the graph's topics into; empty for none.")
     report: str = parameter("", "JSON file to write the episodes' results to at the end; empty: only print them.")
@@ -321,7 +330,7 @@ class ReplayArguments(GraphArguments, SkillArguments):
 
     bag: str = parameter("", "Bag with observations and the actions that answered them.")
     task: str = parameter("", "Task that was recorded; empty: the one that the skills were made for.")
-    tolerance: float = parameter(0.0, "Largest difference of an action that counts as equal.", low=0.0)
+    tolerance: float = parameter(0.0, "Largest difference of an action that counts as equal.", low=0.0, high=1e3)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.")
 
     def violations(self) -> list[str]:
@@ -374,9 +383,12 @@ def parse_arguments(graph: str, values: Mapping[str, str]) -> GraphArguments:
     """
     require_choice("graph", graph, tuple(GRAPHS))
     hints = get_type_hints(GRAPHS[graph])
-    # What is a string stays as it was written; YAML would read a folder called 2026-01-31 as a date.
-    document = {name: text if hints.get(name, str) is str else yaml.safe_load(text) for name, text in values.items()}
+    document: dict[str, Any] = {}
     try:
+        for name, text in values.items():
+            # What is a string stays as it was written, whatever YAML would read into it.
+            is_text = hints.get(name, str) is str
+            document[name] = text if is_text else parse_yaml(text, f"{name}:={text}", ConfigError)
         return config_from_dict(GRAPHS[graph], document, source=f"arguments of {graph}")
     except ConfigError as error:
         raise GraphError(f"{error}\n`reskill-up {graph} --help` describes the arguments") from error

@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 from reskill_core.sensing import JOINTS, MessageError, Sensing, SensingConfig, Tick
 from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME, TaskSpec
 from reskill_ros import convert, qos
@@ -41,12 +41,12 @@ class ObservationParameters:
     skills: str = parameter("", "Checkpoint whose task is observed instead; needs no simulator.", read_only=True)
     driver: str = parameter("sim", "Name of a file in config/drivers, or the path of one.", read_only=True)
     obs_timeout_s: float = parameter(
-        -1.0, "Age at which a reading is too old to observe with [s]; negative: the driver file's.", read_only=True
+        -1.0,
+        "Age at which a reading is too old to observe with [s]; negative: the driver file's.",
+        low=-1.0,
+        high=3600.0,
+        read_only=True,
     )
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
 
 
 class ObservationNode(Node):

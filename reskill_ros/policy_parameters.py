@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.runtime.loading import POLICY_MODES, PolicyMode
 from reskill_core.runtime.skill_policy import LATENT_SOURCES, LatentSource
 
@@ -33,10 +33,6 @@ class PolicyParameters(PolicyOptions):
     task: str = parameter(
         "", "Task to run, whose layout and rate the checkpoint must have; empty: the task it was made for."
     )
-    seed: int = parameter(0, "Seed of the first episode that brings none of its own.", low=0)
+    seed: int = parameter(0, "Seed of the first episode that brings none of its own.", low=0, high=MAX_SEED)
     autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
     must_start: bool = parameter(False, "End the process with an error if that fails.", read_only=True)
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)

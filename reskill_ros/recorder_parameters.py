@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class RecorderParameters:
     dataset: str = parameter(
         "runs/demonstrations", "Folder of the data set; an existing one is continued.", read_only=True
     )
-    episodes: int = parameter(0, "Episodes to save before the node ends; 0 records until stopped.", low=0)
+    episodes: int = parameter(0, "Episodes to save before the node ends; 0 records until stopped.", low=0, high=10**9)
     driver_episodes: bool = parameter(
         True, "The driver publishes `episode`; otherwise ~/start and ~/stop delimit episodes.", read_only=True
     )
@@ -26,10 +26,9 @@ class RecorderParameters:
         False, "Also save, up to its first gap, an episode of which messages were lost; it counts as truncated."
     )
     patience_s: float = parameter(
-        2.0, "How long messages may lag behind the end of their episode, and behind each other [s].", low=0.0
+        2.0,
+        "How long messages may lag behind the end of their episode, and behind each other [s].",
+        low=0.0,
+        high=3600.0,
     )
-    min_free_gb: float = parameter(1.0, "Free space below which nothing is saved [GB].", low=0.0)
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
+    min_free_gb: float = parameter(1.0, "Free space below which nothing is saved [GB].", low=0.0, high=1e6)

@@ -32,6 +32,7 @@ from rclpy.serialization import serialize_message
 
 from reskill_core.errors import GraphError
 from reskill_core.gate import GateConfig
+from reskill_core.parameters import written
 from reskill_core.resources import config_folder
 from reskill_ros import qos
 from reskill_ros.adapters import ADAPTERS
@@ -202,7 +203,7 @@ def _allowed(metadata: Mapping[str, Any]) -> str:
     low, high, choices = metadata.get("low"), metadata.get("high"), metadata.get("choices", ())
     if choices:
         return ", ".join(choices)
-    bounds = [f"{sign} {bound:g}" for sign, bound in (("≥", low), ("≤", high)) if bound is not None]
+    bounds = [f"{sign} {written(bound)}" for sign, bound in (("≥", low), ("≤", high)) if bound is not None]
     return ", ".join(bounds)
 
 

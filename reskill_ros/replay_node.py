@@ -15,7 +15,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 
 from reskill_core.errors import DataError, GraphError
 from reskill_core.files import atomic_write_json
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 from reskill_ros import convert, qos
 from reskill_ros.diagnostics import Diagnostics, Report
 from reskill_ros.msg import Observation, SkillAction
@@ -32,13 +32,9 @@ class ReplayParameters:
 
     bag: str = parameter("", "Bag with observations and the actions that answered them.", read_only=True)
     namespace: str = parameter("", "Namespace of the recorded graph; empty: the only one in the bag.", read_only=True)
-    tolerance: float = parameter(0.0, "Largest difference that counts as equal.", low=0.0, read_only=True)
+    tolerance: float = parameter(0.0, "Largest difference that counts as equal.", low=0.0, high=1e3, read_only=True)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.", read_only=True)
-    timeout_s: float = parameter(30.0, "How long to wait for an answer before giving up [s].", low=0.0)
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
+    timeout_s: float = parameter(30.0, "How long to wait for an answer before giving up [s].", low=0.0, high=86400.0)
 
 
 class ReplayNode(Node):

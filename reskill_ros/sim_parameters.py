@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import MAX_SEED, parameter
 
 LOCKSTEP = "lockstep"
 
@@ -21,8 +21,12 @@ class SimParameters:
         "spawn, perception_noise, perception_delay, action_delay.",
         read_only=True,
     )
-    seed: int = parameter(0, "Seed of the first episode; the following ones count up from it.", low=0, read_only=True)
-    episodes: int = parameter(0, "Episodes after which the node ends; 0 runs until stopped.", low=0, read_only=True)
+    seed: int = parameter(
+        0, "Seed of the first episode; the following ones count up from it.", low=0, high=MAX_SEED, read_only=True
+    )
+    episodes: int = parameter(
+        0, "Episodes after which the node ends; 0 runs until stopped.", low=0, high=10**9, read_only=True
+    )
     pacing: str = parameter(
         "realtime",
         "realtime follows the wall clock; lockstep waits for the command that answers each state.",
@@ -47,7 +51,3 @@ class SimParameters:
     camera_width: int = parameter(480, "Width of the camera images [pixels].", low=16, high=4096, read_only=True)
     camera_height: int = parameter(360, "Height of the camera images [pixels].", low=16, high=4096, read_only=True)
     report: str = parameter("", "JSON file to write the episodes' results to at the end; empty for none.")
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)

@@ -21,6 +21,7 @@ from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.data import DatasetSpec, DatasetWriter, DemoDataset, Episode, read_header
 from reskill_core.data.manifest import shard_name
 from reskill_core.errors import ConfigError, DataError, SimulationError
+from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.progress import progress_bar
 from reskill_sim.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstrator
 from reskill_sim.episodes import run_episodes
@@ -51,25 +52,20 @@ class CollectConfig:
     """
 
     task: str = "block"
-    episodes: int = 1000
+    episodes: int = parameter(1000, low=1, high=10**8)
     out: str = "runs/data/block"
     kind: str = MIXED
-    noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE
-    first_seed: int = 0
-    episodes_per_shard: int = 100
+    noise_range: tuple[float, float] = parameter(DEFAULT_NOISE_RANGE, low=0.0, high=10.0)
+    first_seed: int = parameter(0, low=0, high=MAX_SEED)
+    episodes_per_shard: int = parameter(100, low=1, high=10**5)
     profile: str = "exact"
     variation: Variation = NOMINAL
-    workers: int = 0
+    workers: int = parameter(0, low=0, high=256)
 
     def violations(self) -> list[str]:
-        """Rules that the fields break."""
-        rules = {
-            "episodes must be at least 1": self.episodes >= 1,
-            "episodes_per_shard must be at least 1": self.episodes_per_shard >= 1,
-            "first_seed must be at least 0": self.first_seed >= 0,
-            "workers must be at least 0": self.workers >= 0,
-        }
-        return [rule for rule, holds in rules.items() if not holds]
+        """Rules across fields."""
+        low, high = self.noise_range
+        return [] if low <= high else [f"noise_range: must be lowest, highest, got {low}, {high}"]
 
     @property
     def num_workers(self) -> int:

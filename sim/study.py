@@ -17,6 +17,7 @@ from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, read_yaml
 from reskill_core.errors import DataError, ReskillError
 from reskill_core.files import read_json
+from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.progress import progress_bar
 from reskill_core.report import AGENT_POLICY, compare, read_outcomes, read_run, write_results
 from reskill_core.resources import find_config
@@ -46,17 +47,15 @@ class StudyConfig:
     variants: dict[str, dict[str, Any]]
     out: str
     common: dict[str, Any] = field(default_factory=dict)
-    seeds: tuple[int, ...] = (0, 1)
-    episodes: int = 200
-    workers: int = 2
+    seeds: tuple[int, ...] = parameter((0, 1), low=0, high=MAX_SEED)
+    episodes: int = parameter(200, low=1, high=10**6)
+    workers: int = parameter(2, low=1, high=256)
     references: tuple[str, ...] = ()
 
     def violations(self) -> list[str]:
         """Rules on single values."""
         counts = ("agents", "variants", "seeds")
-        faults = [f"{name}: must not be empty" for name in counts if not getattr(self, name)]
-        positive = ("episodes", "workers")
-        return faults + [f"{name}: must be at least 1, got {v}" for name in positive if (v := getattr(self, name)) < 1]
+        return [f"{name}: must not be empty" for name in counts if not getattr(self, name)]
 
 
 def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 from reskill_sim.scene import Scene
 
 Range = tuple[float, float]
@@ -48,10 +48,8 @@ class Variation:
     def violations(self) -> list[str]:
         """Values out of range, and ranges the wrong way round."""
         ranges = {name: value for name, value in vars(self).items() if isinstance(value, tuple)}
-        turned = [
-            f"{name}: must be low:high, got {low:g}:{high:g}" for name, (low, high) in ranges.items() if low > high
-        ]
-        return range_violations(self) + turned
+        turned = [f"{name}: must be low:high, got {low}:{high}" for name, (low, high) in ranges.items() if low > high]
+        return turned
 
     @property
     def has_many_worlds(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reskill_core.parameters import parameter
 from reskill_core.spec import ObsSpec
 
 Norm = Literal["none", "batch"]
@@ -28,14 +29,9 @@ class FeatureConfig:
     """
 
     relative: tuple[tuple[str, str], ...] = ()
-    direction_softening_m: float = 0.01
-    std_floor: float = 0.005
-    limit: float = 8.0
-
-    def violations(self) -> list[str]:
-        """Rules on single values."""
-        positive = ("direction_softening_m", "std_floor", "limit")
-        return [f"{name}: must be positive, got {getattr(self, name)}" for name in positive if getattr(self, name) <= 0]
+    direction_softening_m: float = parameter(0.01, low=1e-9, high=1.0)
+    std_floor: float = parameter(0.005, low=1e-9, high=1e3)
+    limit: float = parameter(8.0, low=1e-3, high=1e6)
 
     def spec_violations(self, obs: ObsSpec) -> list[str]:
         """Names in :attr:`relative` that are not position terms of ``obs``."""
@@ -58,7 +54,7 @@ class EncoderConfig:
     """
 
     kind: Literal["mlp", "lstm"] = "mlp"
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: tuple[int, ...] = parameter((256, 256), low=1, high=4096, entries=8)
 
 
 @dataclass(frozen=True)
@@ -68,27 +64,20 @@ class PriorConfig:
     Attributes:
         kind: a name in :data:`reskill_core.models.registry.PRIORS`.
         hidden: widths of the layers that turn the observation into a context; one (the last) at least.
-        couplings: number of affine couplings (flow).
+        couplings: number of affine couplings (flow); from 2 on, every latent entry is transformed.
         coupling_hidden: hidden width of each coupling (flow).
         log_scale_limit: bound on the log-scale of each coupling (flow), or on the log standard deviation (gaussian).
     """
 
     kind: Literal["flow", "gaussian"] = "flow"
-    hidden: tuple[int, ...] = (128, 128)
-    couplings: int = 4
-    coupling_hidden: int = 64
-    log_scale_limit: float = 2.0
+    hidden: tuple[int, ...] = parameter((128, 128), low=1, high=4096, entries=8)
+    couplings: int = parameter(4, low=2, high=64)
+    coupling_hidden: int = parameter(64, low=1, high=4096)
+    log_scale_limit: float = parameter(2.0, low=1e-3, high=20.0)
 
     def violations(self) -> list[str]:
         """Rules on single values."""
-        faults = []
-        if not self.hidden:
-            faults.append("hidden: needs one width at least, got none")
-        if self.couplings < 2:
-            faults.append(f"couplings: needs 2 at least for every latent entry to be transformed, got {self.couplings}")
-        if self.log_scale_limit <= 0:
-            faults.append(f"log_scale_limit: must be positive, got {self.log_scale_limit}")
-        return faults
+        return [] if self.hidden else ["hidden: needs one width at least, got none"]
 
 
 @dataclass(frozen=True)
@@ -106,27 +95,16 @@ class SkillModelConfig:
         prior: skill prior.
     """
 
-    horizon: int = 10
-    latent_dim: int = 4
+    horizon: int = parameter(10, low=1, high=1000)
+    latent_dim: int = parameter(4, low=1, high=1024)
     norm: Norm = "batch"
-    decoder_hidden: tuple[int, ...] = (192, 192, 192)
+    decoder_hidden: tuple[int, ...] = parameter((192, 192, 192), low=1, high=4096, entries=8)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
 
     def violations(self) -> list[str]:
-        """Rules on single values and across sections."""
-        faults = [f"{name}: must be at least 1, got {value}" for name, value in self._sizes() if value < 1]
+        """Rules across sections."""
         if self.prior.kind == "flow" and self.latent_dim < 2:
-            faults.append(f"latent_dim: prior.kind flow couples two halves and needs 2 at least, got {self.latent_dim}")
-        return faults
-
-    def _sizes(self) -> list[tuple[str, int]]:
-        widths = {
-            "decoder_hidden": self.decoder_hidden,
-            "encoder.hidden": self.encoder.hidden,
-            "prior.hidden": (*self.prior.hidden, self.prior.coupling_hidden),
-            "horizon": (self.horizon,),
-            "latent_dim": (self.latent_dim,),
-        }
-        return [(name, size) for name, sizes in widths.items() for size in sizes]
+            return [f"latent_dim: prior.kind flow couples two halves and needs 2 at least, got {self.latent_dim}"]
+        return []

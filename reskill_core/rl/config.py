@@ -8,6 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reskill_core.parameters import MAX_SEED, parameter
+
+# Steps of an iteration, of all environments together: some GB of memory.
+_MAX_ROLLOUT = 10**6
+
 
 @dataclass(frozen=True)
 class PpoConfig:
@@ -30,32 +35,28 @@ class PpoConfig:
         gradient_norm: gradients are scaled down to this norm.
     """
 
-    hidden: tuple[int, ...] = (64, 64)
-    discount: float = 0.99
-    trace: float = 0.95
-    clip: float = 0.2
-    learning_rate: float = 1e-3
-    critic_learning_rate: float | None = None
-    final_learning_rate: float = 1.0
-    epochs: int = 10
-    minibatch: int = 128
-    target_kl: float = 0.05
-    std: float | tuple[float, ...] = 1.0
-    min_std: float = 0.1
-    entropy: float = 0.0
-    gradient_norm: float = 1.0
+    hidden: tuple[int, ...] = parameter((64, 64), low=1, high=4096, entries=8)
+    discount: float = parameter(0.99, low=0.0, high=1.0)
+    trace: float = parameter(0.95, low=0.0, high=1.0)
+    clip: float = parameter(0.2, low=1e-6, high=10.0)
+    learning_rate: float = parameter(1e-3, low=1e-9, high=1.0)
+    critic_learning_rate: float | None = parameter(None, low=1e-9, high=1.0)
+    final_learning_rate: float = parameter(1.0, low=0.0, high=1.0)
+    epochs: int = parameter(10, low=1, high=1000)
+    minibatch: int = parameter(128, low=1, high=10**7)
+    target_kl: float = parameter(0.05, low=1e-9, high=1e3)
+    std: float | tuple[float, ...] = parameter(1.0, low=1e-6, high=100.0, entries=1024)
+    min_std: float = parameter(0.1, low=1e-6, high=100.0)
+    entropy: float = parameter(0.0, low=0.0, high=10.0)
+    gradient_norm: float = parameter(1.0, low=1e-6, high=1e6)
 
     def violations(self) -> list[str]:
-        """Rules on single values."""
-        positive = ("clip", "learning_rate", "target_kl", "min_std", "gradient_norm")
-        faults = [f"{name}: must be positive, got {v}" for name in positive if (v := getattr(self, name)) <= 0]
-        counts = ("epochs", "minibatch")
-        faults += [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
-        shares = {name: getattr(self, name) for name in ("discount", "trace", "final_learning_rate")}
-        faults += [f"{name}: must lie in [0, 1], got {value}" for name, value in shares.items() if not 0 <= value <= 1]
+        """Rules across fields."""
+        if self.std == ():
+            return ["std: needs one value at least, got none"]
         if np.min(self.std) < self.min_std:
-            faults.append(f"std: must be at least min_std {self.min_std}, got {self.std}")
-        return faults
+            return [f"std: must be at least min_std {self.min_std}, got {self.std}"]
+        return []
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ class ResidualSchedule:
     """
 
     kind: Literal["linear", "logistic"] = "linear"
-    begin: int = 0
-    end: int = 10_000
+    begin: int = parameter(0, low=0, high=10**10)
+    end: int = parameter(10_000, low=1, high=10**10)
 
     def violations(self) -> list[str]:
         """Rules across fields."""
-        return [] if 0 <= self.begin < self.end else [f"must be 0 <= begin < end, got {self.begin} and {self.end}"]
+        return [] if self.begin < self.end else [f"begin: must be below end, got {self.begin} and {self.end}"]
 
     def weight(self, steps: int) -> float:
         """Weight after so many environment steps."""
@@ -103,11 +104,11 @@ class AgentConfig:
     """
 
     skills: bool = True
-    skill_steps: int | None = 5
+    skill_steps: int | None = parameter(5, low=1, high=1000)
     latent_source: Literal["prior", "standard_normal"] = "prior"
-    noise_limit: float = 3.0
+    noise_limit: float = parameter(3.0, low=1e-3, high=10.0)
     residual: bool = True
-    min_weight: float = 0.05
+    min_weight: float = parameter(0.05, low=0.0, high=1.0)
     schedule: ResidualSchedule = field(default_factory=ResidualSchedule)
     high_level: PpoConfig = field(default_factory=lambda: PpoConfig(discount=0.993, final_learning_rate=0.1))
     low_level: PpoConfig = field(
@@ -125,10 +126,7 @@ class AgentConfig:
 
     def violations(self) -> list[str]:
         """Rules across fields."""
-        faults = [] if self.skills or self.residual else ["residual: must be true where skills is false: nothing acts"]
-        if self.skill_steps is not None and self.skill_steps < 1:
-            faults.append(f"skill_steps: must be at least 1, got {self.skill_steps}")
-        return faults
+        return [] if self.skills or self.residual else ["residual: must be true where skills is false: nothing acts"]
 
     def steps_per_skill(self, horizon: int) -> int:
         """Control steps from one choice of a skill to the next, of skills learnt with a horizon."""
@@ -172,35 +170,26 @@ class AgentTrainingConfig:
     skills: str
     out: str
     variant: str = "agent"
-    seed: int = 0
-    steps: int = 1_500_000
-    num_envs: int = 64
-    group_size: int = 32
-    rollout_steps: int = 50
+    seed: int = parameter(0, low=0, high=MAX_SEED)
+    steps: int = parameter(1_500_000, low=1, high=10**10)
+    num_envs: int = parameter(64, low=1, high=4096)
+    group_size: int = parameter(32, low=1, high=4096)
+    rollout_steps: int = parameter(50, low=1, high=10**4)
     demonstrations: str = ""
-    imitation_updates: int = 0
+    imitation_updates: int = parameter(0, low=0, high=10**7)
     profile: str = "fast"
     variation: dict[str, Any] | None = None
-    threads: int = 2
-    evaluate_every: int = 100_000
-    evaluation_episodes: int = 64
-    keep_checkpoints: int = 2
+    threads: int = parameter(2, low=0, high=256)
+    evaluate_every: int = parameter(100_000, low=1, high=10**10)
+    evaluation_episodes: int = parameter(64, low=1, high=10**5)
+    keep_checkpoints: int = parameter(2, low=1, high=10**4)
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def violations(self) -> list[str]:
-        """Rules on single values."""
-        counts = (
-            "steps",
-            "num_envs",
-            "group_size",
-            "rollout_steps",
-            "evaluate_every",
-            "evaluation_episodes",
-            "keep_checkpoints",
-        )
-        faults = [f"{name}: must be at least 1, got {v}" for name in counts if (v := getattr(self, name)) < 1]
-        not_negative = ("seed", "threads", "imitation_updates")
-        faults += [f"{name}: must not be negative, got {v}" for name in not_negative if (v := getattr(self, name)) < 0]
+        """Rules across fields."""
+        faults = []
+        if (size := self.num_envs * self.rollout_steps) > _MAX_ROLLOUT:
+            faults.append(f"num_envs times rollout_steps: must be at most {_MAX_ROLLOUT}, got {size}")
         if self.imitation_updates and (self.agent.skills or not self.demonstrations):
             faults.append(
                 "imitation_updates: needs demonstrations, and agent.skills=false: skills have learnt from them already"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reskill_core.models.config import SkillModelConfig
+from reskill_core.parameters import MAX_SEED, parameter
 
 
 @dataclass(frozen=True)
@@ -21,21 +22,12 @@ class OptimiserConfig:
         weight_decay: decoupled, per step and unit of learning rate.
     """
 
-    learning_rate: float = 3e-3
-    prior_learning_rate: float = 2e-3
+    learning_rate: float = parameter(3e-3, low=1e-9, high=1.0)
+    prior_learning_rate: float = parameter(2e-3, low=1e-9, high=1.0)
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_steps: int = 200
-    gradient_norm: float = 5.0
-    weight_decay: float = 0.0
-
-    def violations(self) -> list[str]:
-        """Rules on single values."""
-        positive = ("learning_rate", "prior_learning_rate", "gradient_norm")
-        not_negative = ("warmup_steps", "weight_decay")
-        return [
-            *(f"{name}: must be positive, got {v}" for name in positive if (v := getattr(self, name)) <= 0),
-            *(f"{name}: must not be negative, got {v}" for name in not_negative if (v := getattr(self, name)) < 0),
-        ]
+    warmup_steps: int = parameter(200, low=0, high=10**9)
+    gradient_norm: float = parameter(5.0, low=1e-6, high=1e6)
+    weight_decay: float = parameter(0.0, low=0.0, high=10.0)
 
 
 @dataclass(frozen=True)
@@ -66,31 +58,25 @@ class SkillTrainingConfig:
     data: str
     out: str
     on_bad_shard: Literal["refuse", "skip"] = "refuse"
-    seed: int = 0
-    validation_fraction: float = 0.05
-    beta: float = 1e-3
-    batch_size: int = 256
-    steps: int = 8_000
-    patience: int = 0
-    log_every: int = 100
-    validate_every: int = 1_000
-    validation_windows: int = 4_096
-    keep_checkpoints: int = 2
-    threads: int = 1
+    seed: int = parameter(0, low=0, high=MAX_SEED)
+    validation_fraction: float = parameter(0.05, low=1e-6, high=1 - 1e-6)
+    beta: float = parameter(1e-3, low=0.0, high=1e3)
+    batch_size: int = parameter(256, low=1, high=2**16)
+    steps: int = parameter(8_000, low=1, high=10**9)
+    patience: int = parameter(0, low=0, high=10**6)
+    log_every: int = parameter(100, low=1, high=10**9)
+    validate_every: int = parameter(1_000, low=1, high=10**9)
+    validation_windows: int = parameter(4_096, low=1, high=10**6)
+    keep_checkpoints: int = parameter(2, low=1, high=10**4)
+    threads: int = parameter(1, low=1, high=256)
     model: SkillModelConfig = field(default_factory=SkillModelConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
     def violations(self) -> list[str]:
-        """Rules on single values and across them."""
-        at_least_one = ("batch_size", "steps", "log_every", "validation_windows", "keep_checkpoints", "threads")
-        faults = [f"{name}: must be at least 1, got {v}" for name in at_least_one if (v := getattr(self, name)) < 1]
-        not_negative = ("beta", "patience", "seed")
-        faults += [f"{name}: must not be negative, got {v}" for name in not_negative if (v := getattr(self, name)) < 0]
-        if not 0 < self.validation_fraction < 1:
-            faults.append(f"validation_fraction: must lie between 0 and 1, got {self.validation_fraction}")
-        if self.validate_every < 1 or (self.log_every > 0 and self.validate_every % self.log_every):
-            faults.append(
-                "validate_every: must be a multiple of log_every, so that a run continues with whole averages, got "
-                f"{self.validate_every} and {self.log_every}"
-            )
-        return faults
+        """Rules across fields."""
+        if self.log_every < 1 or self.validate_every % self.log_every == 0:
+            return []
+        return [
+            "validate_every: must be a multiple of log_every, so that a run continues with whole averages, got "
+            f"{self.validate_every} and {self.log_every}"
+        ]

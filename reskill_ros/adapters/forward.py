@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Float64MultiArray
 
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 from reskill_ros import convert
 from reskill_ros.adapters.base import Adapter, Channel
 
@@ -24,10 +24,6 @@ class ForwardOptions:
         "`velocity` of what each action component moves, or the `position` it has after one control period",
         choices=("position", "velocity"),
     )
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
 
 
 class ForwardAdapter(Adapter):

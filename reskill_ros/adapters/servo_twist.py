@@ -11,7 +11,7 @@ from geometry_msgs.msg import TwistStamped
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.errors import SpecError
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 from reskill_ros import convert
 from reskill_ros.adapters.base import STAMPS, Adapter, Channel
 
@@ -30,16 +30,12 @@ class GripperOptions:
         ("r_gripper_finger_joint", "l_gripper_finger_joint"), "finger joints, as the driver calls them"
     )
     stamp: str = parameter("zero", "stamp of the trajectory; zero makes a controller start at once", choices=STAMPS)
-    open_position: float = parameter(0.05, "open_close: position of each finger when open [m]")
-    closed_position: float = parameter(0.0, "open_close: position of each finger when closed [m]")
+    open_position: float = parameter(0.05, "open_close: position of each finger when open [m]", low=-10.0, high=10.0)
+    closed_position: float = parameter(0.0, "open_close: position of each finger when closed [m]", low=-10.0, high=10.0)
     threshold: float = parameter(
-        0.2, "open_close: action beyond which the gripper opens (above) or closes (below minus) [-]", low=0.0
+        0.2, "open_close: action beyond which the gripper opens (above) or closes (below minus) [-]", low=0.0, high=1.0
     )
-    duration_s: float = parameter(0.5, "open_close: time to open or close in [s]", low=0.01)
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
+    duration_s: float = parameter(0.5, "open_close: time to open or close in [s]", low=0.01, high=60.0)
 
 
 @dataclass(frozen=True)
@@ -56,12 +52,9 @@ class ServoTwistOptions:
         "velocity that the driver takes as 1 [m/s]: 1 for metres per second, or Servo's scale.linear if its "
         "commands are unitless",
         low=1e-6,
+        high=1e3,
     )
     gripper: GripperOptions = field(default_factory=GripperOptions)
-
-    def violations(self) -> list[str]:
-        """Values out of range."""
-        return range_violations(self)
 
 
 class ServoTwistAdapter(Adapter):

@@ -17,6 +17,7 @@ from reskill_core.data import Episode
 from reskill_core.errors import ConfigError, require_choice
 from reskill_core.files import atomic_write_json, atomic_write_jsonl
 from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
@@ -115,14 +116,10 @@ class PolicyEvaluationConfig:
     tasks: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     out: str = "runs/evaluation/policies"
-    episodes: int = 200
+    episodes: int = parameter(200, low=1, high=10**6)
     profile: str = "exact"
     variation: Variation = NOMINAL
-    threads: int = 2
-
-    def violations(self) -> list[str]:
-        """Rules that the fields break."""
-        return [] if self.episodes >= 1 else ["episodes must be at least 1"]
+    threads: int = parameter(2, low=0, high=256)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_json, atomic_write_jsonl
 from reskill_core.intervals import rate
 from reskill_core.lineage import LINEAGE_KEY, Lineage
+from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance, simulator_version
 from reskill_core.runtime import SkillModule
@@ -47,9 +48,9 @@ class SkillEvaluationConfig:
     skills: str
     data: str = ""
     out: str = "runs/evaluation"
-    episodes: int = 250
+    episodes: int = parameter(250, low=1, high=10**6)
     profile: str = "exact"
-    threads: int = 2
+    threads: int = parameter(2, low=0, high=256)
 
 
 @dataclass(frozen=True)

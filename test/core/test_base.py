@@ -15,6 +15,7 @@ from reskill_core.config import config_from_dict, config_to_dict, load_config, s
 from reskill_core.errors import ConfigError, DataError, SpecError
 from reskill_core.files import atomic_write_json, read_json, replace_link
 from reskill_core.observation import ObservationBuilder, SensorFrame
+from reskill_core.parameters import parameter
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig
 from reskill_core.rotations import euler_from_quat, matrix_from_quat, rotation_vector_between
 from reskill_core.seeding import episode_rng
@@ -118,14 +119,14 @@ def test_streams_of_an_episode_are_independent_and_repeatable() -> None:
 
 @dataclass(frozen=True)
 class Inner:
-    learning_rate: float = 1e-3
-    sizes: tuple[int, ...] = (64, 32)
+    learning_rate: float = parameter(1e-3, low=1e-9, high=1.0)
+    sizes: tuple[int, ...] = parameter((64, 32), low=1, high=100)
 
 
 @dataclass(frozen=True)
 class Outer:
-    steps: int = 10
-    warmup: int = 0
+    steps: int = parameter(10, low=1, high=10**9)
+    warmup: int = parameter(0, low=0, high=10**9)
     inner: Inner = field(default_factory=Inner)
 
     def violations(self) -> list[str]:
@@ -154,7 +155,7 @@ def test_config_reports_every_fault_with_its_path() -> None:
         load_config(Outer, None, ["steps=many", "inner.learning_rate=fast"])
     with pytest.raises(ConfigError, match="warmup 30 exceeds steps 10"):
         load_config(Outer, None, ["warmup=30"])
-    with pytest.raises(ConfigError, match="cannot read configuration"):
+    with pytest.raises(ConfigError, match=r"cannot read nowhere\.yaml: No such file"):
         load_config(Outer, "nowhere.yaml")
     with pytest.raises(ConfigError, match=r"key\.subkey=value"):
         load_config(Outer, None, ["steps"])

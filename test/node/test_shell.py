@@ -26,7 +26,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from reskill_core.errors import GraphError, SpecError
-from reskill_core.parameters import parameter, range_violations
+from reskill_core.parameters import parameter
 from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_core.sensing import MessageError
 from reskill_ros import convert, qos
@@ -38,21 +38,15 @@ from reskill_ros.params import Parameters, report_unknown_parameters
 
 @dataclass(frozen=True)
 class Limits:
-    speed: tuple[float, ...] = parameter((1.0,), "speed [m/s]", low=0.0)
+    speed: tuple[float, ...] = parameter((1.0,), "speed [m/s]", low=0.0, high=10.0)
     mode: str = parameter("slow", "how", choices=("slow", "fast"))
-
-    def violations(self) -> list[str]:
-        return range_violations(self)
 
 
 @dataclass(frozen=True)
 class Settings:
     rate_hz: float = parameter(25.0, "how often [Hz]", low=0.1, high=1000.0)
-    count: int = parameter(3, "how many", low=1, read_only=True)
+    count: int = parameter(3, "how many", low=1, high=9, read_only=True)
     limits: Limits = field(default_factory=Limits)
-
-    def violations(self) -> list[str]:
-        return range_violations(self)
 
 
 def test_parameters_are_declared_with_their_documentation(make_graph: MakeGraph) -> None:

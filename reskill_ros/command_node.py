@@ -46,7 +46,7 @@ class CommandNode(ManagedNode):
     """The gate as a lifecycle node: configured it refuses everything, active it may be armed."""
 
     def __init__(self) -> None:
-        super().__init__("command_node", "command/status")
+        super().__init__("command_node", "command/status", shared=("estop",))
         self._settings = Parameters(self, CommandParameters())
         self._driver = load_driver(self._settings.values.driver)
         self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, prefix="gate")
@@ -129,8 +129,6 @@ class CommandNode(ManagedNode):
         for publisher in self._adapter.publishers:
             if publisher.get_subscription_count() == 0:
                 report.warn(f"no driver listens on {publisher.topic_name}")
-            if self.count_publishers(publisher.topic_name) > 1:
-                report.warn(f"somebody else publishes on {publisher.topic_name} too")
 
     def _on_observation(self, message: Observation) -> None:
         fault = convert.observation_fault(message, self._task)

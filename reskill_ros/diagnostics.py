@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -13,6 +13,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from reskill_ros import qos
+from reskill_ros.endpoints import rival_publishers
 
 _WINDOW = 1000
 
@@ -96,7 +97,10 @@ class Rate:
 
 
 class Diagnostics:
-    """Publishes a node's report at a steady 1 Hz, whatever simulated time does, and at once when asked to."""
+    """Publishes a node's report at a steady 1 Hz, whatever simulated time does, and at once when asked to.
+
+    Every report warns of topics, among those that the node publishes or listens to, with more than one publisher.
+    """
 
     def __init__(
         self,
@@ -104,6 +108,7 @@ class Diagnostics:
         report: Callable[[Report], None],
         status_topic: str | None = None,
         period_s: float = 1.0,
+        shared: Collection[str] = (),
     ) -> None:
         """Start reporting.
 
@@ -112,6 +117,7 @@ class Diagnostics:
             report: fills in a report; it runs in the node's executor.
             status_topic: latched topic that repeats the report for late joiners.
             period_s: time between reports [s].
+            shared: topics of the node that several may publish on.
         """
         self.counters: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
@@ -122,7 +128,9 @@ class Diagnostics:
         self._status_publisher = (
             node.create_publisher(DiagnosticStatus, status_topic, qos.LATCHED) if status_topic else None
         )
-        self._timer = node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._shared = frozenset(map(node.resolve_topic_name, shared))
+        self._rivals: list[str] = []
+        self._timer = node.create_timer(period_s, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def growth(self, counter: str) -> int:
         """By how much a counter has grown since the last report."""
@@ -132,6 +140,8 @@ class Diagnostics:
         """Publish a report now."""
         report = Report()
         self._report(report)
+        for fault in self._rivals:
+            report.warn(fault)
         status = DiagnosticStatus(
             level=bytes([report.level]),
             name=self._name,
@@ -148,6 +158,11 @@ class Diagnostics:
         self._array_publisher.publish(array)
         if self._status_publisher is not None:
             self._status_publisher.publish(status)
+
+    def _on_timer(self) -> None:
+        # Only here: a report in the middle of a control step has no time to look through the graph.
+        self._rivals = rival_publishers(self._node, self._shared)
+        self.publish()
 
     def close(self) -> None:
         """Stop reporting."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -25,14 +25,15 @@ class ManagedNode(LifecycleNode):
         done: has a result, the exit code, once the process is to end by itself.
     """
 
-    def __init__(self, name: str, status_topic: str) -> None:
+    def __init__(self, name: str, status_topic: str, shared: Collection[str] = ()) -> None:
+        """Set up in the state unconfigured; for the topics see :class:`~reskill_ros.diagnostics.Diagnostics`."""
         super().__init__(name)
         self.stage = "unconfigured"
         self.failure = ""
         self.done: Future = Future()
         self.while_configured = ExitStack()
         self.while_active = ExitStack()
-        self.diagnostics = Diagnostics(self, self._report, status_topic)
+        self.diagnostics = Diagnostics(self, self._report, status_topic, shared=shared)
 
     def configure(self) -> None:
         """Create what the node works with; raise a :class:`ReskillError` to refuse."""

@@ -64,7 +64,7 @@ class ObservationNode(Node):
         self._sensing = _sensing(self._task, config)
         self._synchronised = config.trigger == "synchronised"
         self._rate, self._age = Rate(), Latency()
-        self._diagnostics = Diagnostics(self, self._report)
+        self._diagnostics = Diagnostics(self, self._report, shared=(self._driver.topics.joint_states,))
         self._resources.callback(self._diagnostics.close)
         self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
         self._last_message: Observation | None = None

@@ -193,11 +193,6 @@ class SimNode(Node):
             report.warn(f"waiting for {', '.join(missing) or 'the command'} to answer step {self.session.step}")
         elif values.pacing != LOCKSTEP and self._running and not self._halted and factor < 0.95 * self._paced_factor:
             report.warn(f"slower than asked for: real-time factor {factor:.2f} instead of {self._paced_factor:g}")
-        for topic in ("/clock", "joint_states"):
-            publishers = self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
-            others = sorted({item.node_name for item in publishers} - {self.get_name()})
-            if others:
-                report.warn(f"{', '.join(others)} publishes {topic} too")
         report.values = {
             "real_time_factor": round(factor, 3),
             "task": self.session.task,

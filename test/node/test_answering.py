@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_graph import Graph, MakeGraph, text
 from std_srvs.srv import Trigger
@@ -256,3 +257,17 @@ def test_the_demonstrators_noise_can_be_fixed(make_graph: MakeGraph) -> None:
     answer = Asker(graph).ask(Simulator(get_task("block")).reset([5]), 0)
     assert answer.action == answer.decoded_action
     assert answer.noise_scale == 0.0
+
+
+def test_f14_two_sources_of_observations_are_named(graph: Graph) -> None:
+    """By the one who answers them, too, and in full; without the second, the warning ends."""
+    statuses = graph.listen(DiagnosticStatus, "policy/status", qos.LATCHED)
+    graph.add(PolicyNode())
+    others = [graph.add(Node("observation_node", namespace=space)) for space in ("/left", "/right")]
+    for other in others:
+        other.create_publisher(Observation, "/observation", qos.STATE)
+    expected = "/observation has 2 publishers: /left/observation_node, /right/observation_node"
+    graph.spin_until(lambda: statuses and statuses[-1].message == expected, "the warning")
+    assert statuses[-1].level == DiagnosticStatus.WARN
+    graph.remove(others[1])
+    graph.spin_until(lambda: statuses[-1].level == DiagnosticStatus.OK, "the end of the warning")

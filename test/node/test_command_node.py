@@ -16,6 +16,7 @@ from command_bench import STILL, Bench, write_driver
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_graph import MakeGraph, text
 from rosgraph_msgs.msg import Clock
@@ -24,7 +25,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.resources import config_folder
-from reskill_ros import convert
+from reskill_ros import convert, qos
 from reskill_ros.clock import now_ns
 from reskill_ros.command_node import CommandNode
 from reskill_ros.msg import Observation, SkillAction
@@ -348,10 +349,16 @@ def test_dry_run_never_reaches_the_driver(make_graph: MakeGraph, tmp_path: Path)
     assert not executed
 
 
-def test_f13_a_second_publisher_on_a_command_topic_is_reported(bench: Bench) -> None:
-    bench.graph.publisher(TwistStamped, "command/twist")
-    bench.graph.spin_until(lambda: bench.statuses and "somebody else" in bench.statuses[-1].message)
-    assert "publishes on /command/twist too" in bench.statuses[-1].message
+@pytest.mark.parametrize(("kind", "topic"), [(TwistStamped, "/command/twist"), (SkillAction, "/skill_action")])
+def test_f13_a_second_publisher_of_commands_is_reported(bench: Bench, kind: type, topic: str) -> None:
+    """Of those to the driver, and of those to the gate; but anybody may press the e-stop."""
+    other = bench.graph.add(Node("policy_node", namespace="/other"))
+    other.create_publisher(Bool, "/estop", qos.COMMAND)
+    other.create_publisher(Bool, "/estop", qos.COMMAND)
+    other.create_publisher(kind, topic, qos.STATE)
+    bench.graph.spin_until(lambda: bench.statuses and f"{topic} has 2 publishers: " in bench.statuses[-1].message)
+    assert "/other/policy_node" in bench.statuses[-1].message
+    assert "/estop has" not in bench.statuses[-1].message
     assert bench.statuses[-1].level == DiagnosticStatus.WARN
 
 

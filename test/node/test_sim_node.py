@@ -14,6 +14,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_graph import Graph, MakeGraph, text
 from rosgraph_msgs.msg import Clock
@@ -324,10 +325,14 @@ def test_the_real_time_factor_is_kept_and_can_be_changed(make_graph: MakeGraph) 
 
 
 def test_f14_another_source_of_the_clock_or_the_joints_is_named(bench: Bench) -> None:
-    for kind, topic in ((Clock, "/clock"), (JointState, "joint_states")):
-        publisher = bench.graph.probe.create_publisher(kind, topic, qos.STATE)
-        assert bench.wait_for_status(f"probe publishes {topic} too").level == DiagnosticStatus.WARN
-        bench.graph.probe.destroy_publisher(publisher)
+    """In full: the other simulator may well have the same name in another namespace."""
+    other = bench.graph.add(Node("sim_node", namespace="/other"))
+    for kind, topic in ((Clock, "/clock"), (JointState, "/joint_states")):
+        publisher = other.create_publisher(kind, topic, qos.STATE)
+        status = bench.wait_for_status(f"{topic} has 2 publishers: /other/sim_node, /sim_node")
+        assert status.level == DiagnosticStatus.WARN
+        other.destroy_publisher(publisher)
+        bench.graph.spin_until(lambda: "publishers" not in bench.statuses[-1].message, "the end of the warning")
 
 
 def test_holds_until_the_first_state_is_answered_and_acknowledged(make_graph: MakeGraph) -> None:

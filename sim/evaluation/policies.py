@@ -17,6 +17,7 @@ from reskill_core.data import Episode
 from reskill_core.errors import ConfigError, require_choice
 from reskill_core.files import atomic_write_json, atomic_write_jsonl
 from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.lineage import LINEAGE_KEY, Lineage, short_hash
 from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
@@ -29,6 +30,7 @@ from reskill_core.training.run_folder import EPISODES_FILE, POLICIES_FILE
 from reskill_sim.demonstrators import make_demonstrator, make_fast_script
 from reskill_sim.episodes import Actor, IntArray, run_episodes
 from reskill_sim.evaluation.rollouts import EVALUATION_SEED, UniformActor, plain_action, with_places
+from reskill_sim.lineage import acting_lineage
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 from reskill_sim.tasks.base import Task
@@ -51,50 +53,66 @@ class ZeroActor:
         return plain_action(np.zeros((len(observation), self._dim), np.float32))
 
 
-def _prior(task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint]) -> Actor:
-    skills = [checkpoint for checkpoint in checkpoints if checkpoint.kind == SKILL_MODULE_KIND]
-    return with_places(SkillPolicy(SkillModule(_fitting(skills, task, "prior", "a skill module"))), num_envs)
+def _prior(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Actor:
+    assert checkpoint is not None
+    return with_places(SkillPolicy(SkillModule(checkpoint)), num_envs)
 
 
-def _agent(task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint]) -> Actor:
-    agents = [checkpoint for checkpoint in checkpoints if checkpoint.kind == AGENT_KIND]
-    mine = [checkpoint for checkpoint in agents if checkpoint.task.name == task.name]
-    return with_places(agent_policy(_fitting([*mine, *agents], task, "agent", "an agent")), num_envs)
+def _agent(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Actor:
+    assert checkpoint is not None
+    return with_places(agent_policy(checkpoint), num_envs)
 
 
-def _fitting(checkpoints: Sequence[Checkpoint], task: TaskSpec, policy: str, what: str) -> Checkpoint:
-    """The first one with the task's layout."""
-    for checkpoint in checkpoints:
-        if not checkpoint.task.interface_differences(task):
-            return checkpoint
-    given = ", ".join(checkpoint.task.name for checkpoint in checkpoints) or "none"
-    raise ConfigError(
-        f"policy {policy} needs a checkpoint of {what} with the observation layout of task {task.name!r}; "
-        f"given: {given}"
-    )
-
-
-ActorFactory = Callable[[TaskSpec, int, Sequence[Checkpoint]], Actor]
+ActorFactory = Callable[[TaskSpec, int, Checkpoint | None], Actor]
 
 # What a learner has to beat, and about what it can reach, without learning; and what has been learnt.
 POLICIES: dict[str, ActorFactory] = {
-    "zero": lambda task, num_envs, checkpoints: ZeroActor(task),
-    "random": lambda task, num_envs, checkpoints: UniformActor(task, num_envs),
-    "demonstrator": lambda task, num_envs, checkpoints: make_demonstrator(task.name, num_envs=num_envs),
-    "fast-script": lambda task, num_envs, checkpoints: make_fast_script(task.name, num_envs),
+    "zero": lambda task, num_envs, checkpoint: ZeroActor(task),
+    "random": lambda task, num_envs, checkpoint: UniformActor(task, num_envs),
+    "demonstrator": lambda task, num_envs, checkpoint: make_demonstrator(task.name, num_envs=num_envs),
+    "fast-script": lambda task, num_envs, checkpoint: make_fast_script(task.name, num_envs),
     "prior": _prior,
     "agent": _agent,
 }
+# Of what kind the checkpoint has to be that a policy acts by.
+_KINDS = {"prior": SKILL_MODULE_KIND, "agent": AGENT_KIND}
+
+
+def acting_checkpoints(
+    policy: str, task: TaskSpec, checkpoints: Sequence[Checkpoint]
+) -> Sequence[Checkpoint] | tuple[None]:
+    """By which of the checkpoints a policy acts on a task, each once; None alone if it needs none.
+
+    Those with the task's layout; of agents only the task's own, where there are any.
+
+    Raises:
+        ConfigError: there is no policy of that name, or none of the checkpoints fits.
+    """
+    require_choice("policy", policy, tuple(POLICIES))
+    if policy not in _KINDS:
+        return (None,)
+    given = [checkpoint for checkpoint in checkpoints if checkpoint.kind == _KINDS[policy]]
+    fitting = [checkpoint for checkpoint in given if not checkpoint.task.interface_differences(task)]
+    if not fitting:
+        names = ", ".join(checkpoint.task.name for checkpoint in given) or "none"
+        raise ConfigError(
+            f"policy {policy} needs a checkpoint of {'an agent' if policy == 'agent' else 'a skill module'} with the "
+            f"observation layout of task {task.name!r}; given: {names}"
+        )
+    own = [checkpoint for checkpoint in fitting if checkpoint.task.name == task.name and policy == "agent"]
+    by_hash: dict[str | None, Checkpoint] = {}
+    for checkpoint in own or fitting:
+        by_hash.setdefault(checkpoint.sha256, checkpoint)
+    return list(by_hash.values())
 
 
 def make_policy(name: str, task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint] = ()) -> Actor:
-    """The policy of that name for N environments of a task.
+    """The policy of that name for N environments of a task, by the first of the checkpoints that fits.
 
     Raises:
         ConfigError: there is none of that name or for that task, or none of the checkpoints fits.
     """
-    require_choice("policy", name, tuple(POLICIES))
-    return POLICIES[name](task, num_envs, checkpoints)
+    return POLICIES[name](task, num_envs, acting_checkpoints(name, task, checkpoints)[0])
 
 
 @dataclass(frozen=True)
@@ -104,7 +122,7 @@ class PolicyEvaluationConfig:
     Attributes:
         policies: names of policies, see ``POLICIES``.
         tasks: names of tasks; none means those of the checkpoints.
-        checkpoints: run folders or checkpoints of skill modules and agents; each task takes the first that fits.
+        checkpoints: run folders or checkpoints of skill modules and agents; each that fits a task is evaluated on it.
         out: folder for the results.
         episodes: number of episodes of each policy on each task; they have the same seeds for all.
         profile: fidelity profile of the simulator.
@@ -131,12 +149,16 @@ class PolicyEvaluation:
         policy: name of the policy.
         rows: one for each episode: its seed, ``success`` at its end, ``episode_return``, ``steps`` and ``scene``.
         num_diverged: episodes in which the physics broke down; they are not among the rows.
+        lineage: who acted, and where.
+        checkpoint: by what it acted, as it was given; empty if by none.
     """
 
     task: str
     policy: str
     rows: list[dict[str, Any]]
     num_diverged: int
+    lineage: Lineage
+    checkpoint: str = ""
 
     @property
     def success(self) -> Estimate:
@@ -153,11 +175,18 @@ class PolicyEvaluation:
         return {
             "task": self.task,
             "policy": self.policy,
+            "checkpoint": self.checkpoint,
+            LINEAGE_KEY: self.lineage.to_document(),
             "episodes": len(self.rows),
             "diverged": self.num_diverged,
             "success": asdict(self.success),
             "episode_return": asdict(self.episode_return),
         }
+
+    @property
+    def acting(self) -> str | None:
+        """SHA-256 of the checkpoint that acted, if one did."""
+        return self.lineage.agent or self.lineage.skills
 
     def cells(self) -> list[str]:
         """Success, return and number of diverged episodes, for a table."""
@@ -177,6 +206,7 @@ def evaluate_policy(
     profile: str = "exact",
     threads: int = 0,
     on_episode: Callable[[Episode], None] = lambda episode: None,
+    checkpoint: Checkpoint | None = None,
 ) -> PolicyEvaluation:
     """Run a policy on the evaluation seeds, which are the same whoever acts.
 
@@ -188,6 +218,7 @@ def evaluate_policy(
         profile: fidelity profile of the simulator.
         threads: threads that simulate.
         on_episode: called with every episode when it is over.
+        checkpoint: by what it acts, if by one.
     """
     num_envs = min(BATCH, episodes)
     simulator = Simulator(task, num_envs, profile, threads)
@@ -204,13 +235,13 @@ def evaluate_policy(
                 "steps": episode.num_steps,
             }
         )
-    return PolicyEvaluation(
-        task.spec.name, policy, sorted(rows, key=lambda row: int(row["seed"])), simulator.num_diverged
-    )
+    in_order = sorted(rows, key=lambda row: int(row["seed"]))
+    lineage = acting_lineage(task, profile, checkpoint)
+    return PolicyEvaluation(task.spec.name, policy, in_order, simulator.num_diverged, lineage)
 
 
 def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True) -> list[PolicyEvaluation]:
-    """Run every policy on every task and leave ``policies.json`` and ``episodes.jsonl`` in the folder ``out``.
+    """Run every policy on every task by every checkpoint that fits; leave ``policies.json`` and ``episodes.jsonl``.
 
     Raises:
         ConfigError: a policy or task is unknown, no task is named, or no checkpoint fits.
@@ -232,7 +263,7 @@ def with_checkpoints(config: PolicyEvaluationConfig) -> tuple[PolicyEvaluationCo
         CheckpointError: a checkpoint cannot be read.
     """
     checkpoints = [load_checkpoint(folder, *POLICY_KINDS) for folder in config.checkpoints]
-    tasks = config.tasks or tuple(checkpoint.task.name for checkpoint in checkpoints)
+    tasks = tuple(dict.fromkeys(config.tasks or (checkpoint.task.name for checkpoint in checkpoints)))
     if not tasks:
         raise ConfigError("name the tasks by --task, or give a checkpoint whose task it is to be")
     return replace(config, tasks=tasks), checkpoints
@@ -246,23 +277,27 @@ def evaluate_runs(
 ) -> list[PolicyEvaluation]:
     """Run pairs of a task and the name of a policy, with one progress bar over all episodes.
 
+    Returns:
+        One evaluation for each pair; where several checkpoints fit, one for each of them.
+
     Raises:
         ConfigError: a policy is unknown, or no checkpoint fits; said before anything has run.
     """
-    for task, name in runs:
-        make_policy(name, task.spec, 1, checkpoints)
+    given = {id(checkpoint): name for name, checkpoint in zip(config.checkpoints, checkpoints, strict=True)}
+    acting = [(task, name, by) for task, name in runs for by in acting_checkpoints(name, task.spec, checkpoints)]
+    for task, name, by in acting:
+        make_policy(name, task.spec, 1, [by] if by else ())
     results = []
-    with progress_bar(shown=show_progress, total=len(runs) * config.episodes, unit="episodes") as progress:
+    with progress_bar(shown=show_progress, total=len(acting) * config.episodes, unit="episodes") as progress:
 
         def count(episode: Episode) -> None:
             progress.update()
 
-        for task, name in runs:
+        for task, name, by in acting:
             progress.set_description(f"{task.spec.name}, {name}")
-            make_actor = partial(make_policy, name, task.spec, checkpoints=checkpoints)
-            results.append(
-                evaluate_policy(task, make_actor, name, config.episodes, config.profile, config.threads, count)
-            )
+            make_actor = partial(make_policy, name, task.spec, checkpoints=[by] if by else ())
+            found = evaluate_policy(task, make_actor, name, config.episodes, config.profile, config.threads, count, by)
+            results.append(replace(found, checkpoint=given.get(id(by), "")))
     return results
 
 
@@ -275,7 +310,11 @@ def checkpoint_names(config: PolicyEvaluationConfig, checkpoints: Sequence[Check
 def _write(
     out: Path, config: PolicyEvaluationConfig, checkpoints: Sequence[Checkpoint], results: list[PolicyEvaluation]
 ) -> None:
-    rows = [{"task": result.task, "policy": result.policy, **row} for result in results for row in result.rows]
+    rows = [
+        {"task": result.task, "policy": result.policy, "checkpoint": result.acting, **row}
+        for result in results
+        for row in result.rows
+    ]
     atomic_write_jsonl(out / EPISODES_FILE, rows)
     document = {
         "config": config_to_dict(config),
@@ -287,7 +326,15 @@ def _write(
 
 
 def table(results: Sequence[PolicyEvaluation]) -> list[str]:
-    """Lines of a Markdown table: success at the end and return, both with their 95 % intervals."""
-    lines = ["| task | policy | success | return | diverged |", "|---|---|---|---|---|"]
-    lines += [f"| {result.task} | {result.policy} | {' | '.join(result.cells())} |" for result in results]
+    """Lines of a Markdown table: success at the end and return, both with their 95 % intervals.
+
+    Where policies act by checkpoints, they are named, with the first digits of their hash.
+    """
+    named = any(result.acting for result in results)
+    heads = ["task", "policy", *(["checkpoint"] if named else []), "success", "return", "diverged"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for result in results:
+        by = f"{result.checkpoint} ({short_hash(result.acting)})" if result.acting else ""
+        cells = [result.task, result.policy, *([by] if named else []), *result.cells()]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -10,6 +10,7 @@ from typing import Any
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, require_choice
 from reskill_core.files import atomic_write_json
+from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.provenance import provenance
 from reskill_core.training.run_folder import ROBUSTNESS_FILE, ROBUSTNESS_PLOT
 from reskill_sim.evaluation.plots import plot_sweeps
@@ -139,6 +140,8 @@ def evaluate_robustness(
         "episodes": config.episodes,
         "profile": config.profile,
         "checkpoints": checkpoint_names(config, checkpoints),
+        # The variation is what is swept.
+        LINEAGE_KEY: replace(next(iter(done.values())).lineage, variation=None).to_document(),
         "sweeps": [result.summary() for result in results],
         "provenance": provenance(),
     }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset, Episode, WindowSampler
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_json, atomic_write_jsonl
@@ -17,14 +16,14 @@ from reskill_core.intervals import rate
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
-from reskill_core.provenance import provenance, simulator_version
+from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillModule
 from reskill_core.training.run_folder import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
+from reskill_sim.lineage import acting_lineage
 from reskill_sim.tasks import get_task
-from reskill_sim.variation import NOMINAL
 
 SOURCES = ("prior", "standard_normal", "uniform")
 _VALIDATION_WINDOWS = 4096
@@ -135,16 +134,8 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
         for source in SOURCES
     }
     plot_paths(out / PATHS_PLOT, task, paths)
-    learnt = Lineage.of(module.checkpoint.document)
-    lineage = Lineage(
-        data=data,
-        split=learnt.split,
-        skills=module.checkpoint.sha256,
-        task=task.spec.name,
-        profile=config.profile,
-        variation=config_to_dict(NOMINAL),
-        simulator=simulator_version(),
-    )
+    split = Lineage.of(module.checkpoint.document).split
+    lineage = replace(acting_lineage(task, config.profile, module.checkpoint), data=data, split=split)
     _write(out, config, evaluation, lineage)
     return evaluation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from reskill_core.checkpoint import CHECKPOINTS_FOLDER, load_checkpoint, load_training_state, save_checkpoint
+from reskill_core.cli.main import main
 from reskill_core.errors import CheckpointError
 from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.provenance import simulator_version
@@ -21,6 +23,7 @@ from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.agents import train_agent
 from reskill_sim.collect import CollectConfig, collect
+from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
 
 
 def agent_config(out: Path, **changes: object) -> AgentTrainingConfig:
@@ -116,3 +119,42 @@ def test_imitation_is_not_continued_with_other_demonstrations(tmp_path: Path) ->
     train_agent(config, show_progress=False)
     with pytest.raises(CheckpointError, match=r"  - data: [0-9a-f]{12} != [0-9a-f]{12}\n"):
         train_agent(replace(config, demonstrations=str(tmp_path / "other")), show_progress=False)
+
+
+def test_each_of_several_checkpoints_has_its_own_rows(
+    run: Path, other_skills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = load_checkpoint(run, AGENT_KIND)
+    weights = {name: array * np.float32(0.5) for name, array in best.weights.items()}
+    weak = save_checkpoint(tmp_path / "weak", AGENT_KIND, weights, best.document)
+    options = ["--episodes", "3", "--profile", "turbo", "--threads", "0", "--quiet", "--out", str(tmp_path / "out")]
+    given = [str(run), str(weak), str(best.folder)]
+    assert main(["evaluate", *given, "--policy", "agent", "zero", *options]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    hashes = [best.sha256, load_checkpoint(weak, AGENT_KIND).sha256]
+    # The third is the first once more, and zero acts by none.
+    for line, name, sha256 in zip(printed[2:4], given[:2], hashes, strict=True):
+        assert line.startswith(f"| slippery_push | agent | {name} ({str(sha256)[:12]}) | ")
+    assert printed[4].startswith("| slippery_push | zero |  | ")
+    assert printed[2].split("|")[4:] != printed[3].split("|")[4:]
+    document = json.loads((tmp_path / "out" / "policies.json").read_text())
+    first, second, zero = document["results"]
+    assert [first["checkpoint"], second["checkpoint"], zero["checkpoint"]] == [*given[:2], ""]
+    assert [first["lineage"]["agent"], second["lineage"]["agent"]] == hashes
+    assert first["lineage"]["skills"] == load_checkpoint("skills/block", SKILL_MODULE_KIND).sha256
+    assert "agent" not in zero["lineage"]
+    assert (zero["lineage"]["profile"], zero["lineage"]["simulator"]) == ("turbo", simulator_version())
+    rows = [json.loads(line) for line in (tmp_path / "out" / "episodes.jsonl").read_text().splitlines()]
+    assert [row["checkpoint"] for row in rows] == [hashes[0]] * 3 + [hashes[1]] * 3 + [None] * 3
+    assert main(["evaluate", "skills/block", str(other_skills), "--policy", "prior", *options]) == 0
+    assert [line.split(" | ")[2].split()[0] for line in capsys.readouterr().out.splitlines()[2:4]] == [
+        "skills/block",
+        str(other_skills),
+    ]
+
+
+def test_an_agent_acts_on_its_own_task_alone_and_on_others_if_there_is_no_better_one(tmp_path: Path) -> None:
+    agents = ("agents/clean_up", "agents/clean_up_varied", "agents/slippery_push")
+    config = PolicyEvaluationConfig(("agent",), ("clean_up", "block"), agents, str(tmp_path), 1, "turbo", threads=0)
+    found = [(result.task, result.checkpoint) for result in evaluate_policies(config, show_progress=False)]
+    assert found == [*(("clean_up", agent) for agent in agents[:2]), *(("block", agent) for agent in agents)]

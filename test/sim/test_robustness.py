@@ -50,7 +50,12 @@ def test_results_are_left_in_files(tmp_path: Path, capsys: pytest.CaptureFixture
     options = ["--task", "slippery_push", "--episodes", "2", "--profile", "fast", "--out", str(tmp_path), "--quiet"]
     assert main(["evaluate", "--policy", "zero", *options, "--sweep", "friction=2,0.5", "perception_delay=0,1"]) == 0
     document = json.loads((tmp_path / "robustness.json").read_text())
-    assert document.pop("provenance")
+    made_with = document.pop("provenance")
+    assert document.pop("lineage") == {
+        "task": "slippery_push",
+        "profile": "fast",
+        "simulator": f"mujoco {made_with['packages']['mujoco']}",
+    }
     sweeps = document.pop("sweeps")
     expected = {"task": "slippery_push", "policy": "zero", "episodes": 2, "profile": "fast", "checkpoints": {}}
     assert document == expected

@@ -19,6 +19,7 @@ from rclpy.task import Future
 from reskill_core.errors import ReskillError
 from reskill_ros.executor import DirectExecutor
 from reskill_ros.params import report_unknown_parameters
+from reskill_ros.security import SecurityError, require_security
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 # A callback that does not return within this time after a signal is given up on, and the process with it.
@@ -37,8 +38,13 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
         args: command line without the program name, by default that of the process.
 
     Returns:
-        The exit code: 0 after a signal, 1 after an error.
+        The exit code: 0 after a signal, 1 after an error, 2 where security is asked for that cannot be had.
     """
+    try:
+        require_security()
+    except SecurityError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     stop: Future = Future()
     returned = threading.Event()
     with _signal_bytes() as signals:

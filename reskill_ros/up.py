@@ -49,6 +49,14 @@ def main(args: Sequence[str] | None = None) -> int:
     if missing:
         print(f"error: {', '.join(missing)} cannot be found; build and source install/setup.bash", file=sys.stderr)
         return 2
+    # Needs ROS, which has been looked for only now.
+    from reskill_ros.security import SecurityError, require_security
+
+    try:
+        require_security()
+    except SecurityError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return supervise(processes, _environment())
 
 

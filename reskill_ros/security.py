@@ -1,0 +1,80 @@
+"""Security of the middleware (SROS 2): where it is asked for and cannot be had, nothing starts.
+
+ROS 2 itself goes on unprotected without a keystore, and fails with a message that names no remedy where its middleware
+was built without security, as that of the wheels is.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from reskill_core.errors import ReskillError
+
+ENABLE, KEYSTORE = "ROS_SECURITY_ENABLE", "ROS_SECURITY_KEYSTORE"
+_ADVICE = f'unset {ENABLE} to go on without, or see "Who is on the network" in docs/safety.md'
+
+
+class SecurityError(ReskillError):
+    """Security is asked for, and there is none."""
+
+
+def require_security() -> None:
+    """Refuse to go on where ``ROS_SECURITY_ENABLE`` is set and messages would not be protected.
+
+    Raises:
+        SecurityError: there is no keystore, or the middleware can do nothing with one.
+    """
+    # As rcl reads it: no other value enables it.
+    if os.environ.get(ENABLE) != "true":
+        return
+    keystore = os.environ.get(KEYSTORE, "")
+    if not keystore or not (Path(keystore) / "enclaves").is_dir():
+        raise SecurityError(
+            f"{ENABLE} is true, but {KEYSTORE} names no keystore (now {keystore!r}): nothing would be protected; "
+            f"name a folder that `ros2 security create_keystore` made, {_ADVICE}"
+        )
+    fault = _middleware_fault()
+    if fault:
+        raise SecurityError(f"{ENABLE} is true, but the middleware cannot protect anything ({fault}); {_ADVICE}")
+
+
+def _middleware_fault() -> str:
+    """What the middleware says when it is handed an enclave; empty if it can do something with one."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "enclaves").mkdir()
+        enclave = {KEYSTORE: folder, "ROS_SECURITY_STRATEGY": "Permissive", "ROS_SECURITY_ENCLAVE_OVERRIDE": "/"}
+        context = Context()
+        with _environment(enclave):
+            quiet = ["--ros-args", "--log-level", "error"]
+            rclpy.init(args=quiet, context=context, signal_handler_options=SignalHandlerOptions.NO)
+            try:
+                Node("security_probe", context=context, enable_rosout=False).destroy_node()
+            except RuntimeError as error:
+                return str(error).splitlines()[0]
+            finally:
+                context.try_shutdown()
+    return ""
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Other environment variables for a while."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -16,6 +16,7 @@ from reskill_core.resources import config_folder
 from reskill_core.rl.config import AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
+from reskill_core.seeding import first_episode
 from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
 from reskill_core.training.metrics import read_metrics
 from reskill_sim.evaluation import evaluate_policy
@@ -88,6 +89,15 @@ def _measure(shipped: AgentTrainingConfig, profile: str, folder: str, iterations
 
 
 def _evaluate(task: Task, config: AgentTrainingConfig, policy: SkillPolicy) -> dict[str, float]:
+    """How well it does in the episodes that choose the run's best checkpoint, the same at every evaluation."""
     make_actor = partial(with_places, policy)
-    found = evaluate_policy(task, make_actor, "agent", config.evaluation_episodes, config.profile, config.threads)
+    found = evaluate_policy(
+        task,
+        make_actor,
+        "agent",
+        config.evaluation_episodes,
+        config.profile,
+        config.threads,
+        first_seed=first_episode(config.seed, "selection"),
+    )
     return {"return": found.episode_return.mean, "success": found.success.mean}

@@ -23,6 +23,7 @@ from reskill_core.data.manifest import shard_name
 from reskill_core.errors import ConfigError, DataError, SimulationError
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.progress import progress_bar
+from reskill_core.seeding import foreign_demonstrations
 from reskill_sim.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstrator
 from reskill_sim.episodes import run_episodes
 from reskill_sim.simulator import Simulator
@@ -65,7 +66,8 @@ class CollectConfig:
     def violations(self) -> list[str]:
         """Rules across fields."""
         low, high = self.noise_range
-        return [] if low <= high else [f"noise_range: must be lowest, highest, got {low}, {high}"]
+        turned = [] if low <= high else [f"noise_range: must be lowest, highest, got {low}, {high}"]
+        return turned + foreign_demonstrations(self.first_seed, self.episodes, "first_seed")
 
     @property
     def num_workers(self) -> int:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from reskill_core.config import config_from_dict
 from reskill_core.errors import SimulationError, SpecError
 from reskill_core.observation import SensorFrame
+from reskill_core.seeding import drawn_episode
 from reskill_core.spec import GOAL_FRAME, ObsTerm, TaskSpec
 from reskill_sim.rendering import Image, Renderer
 from reskill_sim.simulator import IntArray, Simulator
@@ -276,7 +277,7 @@ class FetchEnv(_GoalMethods, gymnasium.Env[Any, NDArray[np.float32]]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; there are no options."""
         super().reset(seed=seed)
-        episode_seed = _draw(self.np_random) if seed is None else seed
+        episode_seed = drawn_episode(self.np_random) if seed is None else seed
         observation = self._episodes.reset([episode_seed], [0])[0]
         return self._episodes.view(observation), {"seed": episode_seed}
 
@@ -454,7 +455,7 @@ class FetchVectorEnv(_GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[A
     def _start(self, places: IntArray, seeds: Sequence[int | None]) -> tuple[FloatArray, dict[str, Any]]:
         """Start episodes in some environments, with drawn seeds for None; (N, O) observations of all, and the info."""
         given = [
-            _draw(self._random[place][0]) if seed is None else int(seed)
+            drawn_episode(self._random[place][0]) if seed is None else int(seed)
             for place, seed in zip(places, seeds, strict=True)
         ]
         observation = self._episodes.reset(given, places.tolist())
@@ -495,11 +496,6 @@ def _bound(term: ObsTerm) -> float:
     if term.kind == "zeros":
         return 1.0
     return np.pi if term.unit == "rad" else FAR_M
-
-
-def _draw(generator: np.random.Generator) -> int:
-    """Seed of an episode that was not given one."""
-    return int(generator.integers(2**32))
 
 
 def _of(info: Any, name: str) -> NDArray[Any]:

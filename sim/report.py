@@ -15,8 +15,9 @@ from reskill_core.data import Episode
 from reskill_core.report import AGENT_POLICY, AgentRun, Outcome, Showcase, SkillChoices, Video, pick_episodes
 from reskill_core.runtime import SkillPolicy
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
+from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.episodes import run_episodes
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED, with_places
+from reskill_sim.evaluation.rollouts import with_places
 from reskill_sim.rendering import Image, Renderer, write_video
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task

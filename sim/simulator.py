@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from reskill_core.errors import SimulationError
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.rotations import matrix_from_quat
-from reskill_core.seeding import episode_rng
+from reskill_core.seeding import MAX_EPISODE_SEED, episode_rng
 from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME
 from reskill_sim import constants
 from reskill_sim.divergence import Divergence
@@ -194,11 +194,14 @@ class Simulator:
             (N, O) observations of all environments.
 
         Raises:
-            SimulationError: the numbers of seeds and environments differ, or there is no such scene.
+            SimulationError: the numbers of seeds and environments differ, a seed is negative or has more than 53 bits,
+                or there is no such scene.
         """
         chosen = list(range(self.num_envs)) if indices is None else list(indices)
         if len(seeds) != len(chosen) or (scenes is not None and len(scenes) != len(chosen)):
             raise SimulationError(f"{len(seeds)} seeds for {len(chosen)} environments")
+        if wrong := [int(seed) for seed in seeds if not 0 <= int(seed) <= MAX_EPISODE_SEED]:
+            raise SimulationError(f"the seed of an episode is an integer from 0 to {MAX_EPISODE_SEED}, got {wrong[0]}")
         numbers = [self._draw_scene(int(seed)) for seed in seeds] if scenes is None else scenes
         starts = [
             self.task.sample_start(episode_rng(int(seed), "reset"), scene)

@@ -94,8 +94,9 @@ def _new(options: argparse.Namespace, is_task: bool) -> tuple[Task, str, list[Ep
     from reskill_core.checkpoint import load_checkpoint
     from reskill_core.runtime.agent import AGENT_KIND
     from reskill_core.runtime.loading import POLICY_KINDS
+    from reskill_core.seeding import EVALUATION_SEED
     from reskill_sim.episodes import run_episodes
-    from reskill_sim.evaluation import EVALUATION_SEED, make_policy
+    from reskill_sim.evaluation import make_policy
     from reskill_sim.simulator import Simulator
     from reskill_sim.tasks import get_task
 

@@ -30,4 +30,5 @@ def run(options: argparse.Namespace) -> int:
     result = train_agent(read_config(AgentTrainingConfig, options), show_progress=not options.quiet)
     print(f"trained {result.steps} steps; best checkpoint, of step {result.best_step}: {result.checkpoint}")
     print("\n".join(f"  {name:10}{value:8.3f}" for name, value in result.evaluation.items()))
+    print(f"  in the episodes that chose it; what it is worth: reskill evaluate {result.run} --policy agent")
     return 0

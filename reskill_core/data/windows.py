@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.data.dataset import DemoDataset
 from reskill_core.errors import DataError
+from reskill_core.seeding import run_rng
 
 
 class WindowSampler:
@@ -83,7 +84,7 @@ class EpochOrder:
 
         Args:
             size: number of indices.
-            seed: seed of the orders.
+            seed: of the run.
 
         Raises:
             DataError: there is nothing to order.
@@ -131,7 +132,7 @@ class EpochOrder:
     def _start(self, epoch: int, position: int) -> None:
         self._epoch = epoch
         self._position = position
-        self._order = np.random.default_rng([self._seed, epoch]).permutation(self._size)
+        self._order = run_rng(self._seed, "window_order", epoch).permutation(self._size)
 
 
 def _overlapping(array: NDArray[np.float32], horizon: int) -> NDArray[np.void]:

@@ -15,6 +15,7 @@ from reskill_core.errors import CheckpointError, ConfigError, TrainingError
 from reskill_core.rl.config import PpoConfig
 from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
 from reskill_core.runtime.networks import Mlp as RuntimeMlp
+from reskill_core.seeding import run_rng
 
 FloatArray = NDArray[np.float32]
 
@@ -49,7 +50,7 @@ class _Learner:
     Args:
         sizes: widths of the network, from input to output.
         learning_rate: before it is annealed.
-        seed: of weights and minibatches.
+        rng: of weights and minibatches.
         more: shapes of parameters beside those of the network.
     """
 
@@ -57,10 +58,10 @@ class _Learner:
         self,
         sizes: Sequence[int],
         learning_rate: float,
-        seed: Sequence[int],
+        rng: np.random.Generator,
         more: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
-        self.rng = np.random.default_rng(seed)
+        self.rng = rng
         self.parameters = Parameters(mlp_shapes(sizes) | dict(more or {}))
         self.network = Mlp(self.parameters, self.rng)
         self.optimiser = Adam(self.parameters, learning_rate)
@@ -110,19 +111,22 @@ class Ppo:
         critic_dim: entries C of the critic's input.
         action_dim: entries A of a decision.
         config: how it learns.
-        seed: of weights and minibatches.
+        seed: of the run, for weights and minibatches.
+        level: which level it is: ``high_level`` or ``low_level``.
     """
 
-    def __init__(self, actor_dim: int, critic_dim: int, action_dim: int, config: PpoConfig, seed: int) -> None:
+    def __init__(
+        self, actor_dim: int, critic_dim: int, action_dim: int, config: PpoConfig, seed: int, level: str = "high_level"
+    ) -> None:
         if np.shape(config.std) not in ((), (action_dim,)):
             raise ConfigError(
                 f"std: must be one value or {action_dim}, one for each entry of actions, got {config.std}"
             )
-        self.config, self._seed = config, seed
+        self.config, self._seed, self._level = config, seed, level
         rate, critic_rate = config.learning_rate, config.critic_learning_rate or config.learning_rate
         self._actor_sizes = (actor_dim, *config.hidden, action_dim)
-        self._actor = _Learner(self._actor_sizes, rate, [seed, 2], {LOG_STD: (action_dim,)})
-        self._critic = _Learner((critic_dim, *config.hidden, 1), critic_rate, [seed, 4])
+        self._actor = _Learner(self._actor_sizes, rate, run_rng(seed, level, 0), {LOG_STD: (action_dim,)})
+        self._critic = _Learner((critic_dim, *config.hidden, 1), critic_rate, run_rng(seed, level, 1))
         self._log_std = self._actor.parameters.values[LOG_STD]
         self._log_std[:] = np.log(config.std)
 
@@ -207,7 +211,7 @@ class Ppo:
             action: (B, A).
             updates: number of gradient steps.
         """
-        learner = _Learner(self._actor_sizes, _IMITATION_RATE, [self._seed, 5])
+        learner = _Learner(self._actor_sizes, _IMITATION_RATE, run_rng(self._seed, self._level, 2))
         columns = (actor_input, action.astype(np.float32))
         batches = (batch for _ in count() for batch in learner.minibatches(columns, _IMITATION_MINIBATCH))
         for inputs, label in islice(batches, updates):

@@ -16,6 +16,7 @@ from reskill_core.rl.advantages import Decisions, generalised_advantages
 from reskill_core.rl.config import AgentConfig
 from reskill_core.rl.ppo import Experience, Ppo
 from reskill_core.runtime.skill_module import SkillModule
+from reskill_core.seeding import first_episode, run_rng
 from reskill_core.spec import TaskSpec
 
 FloatArray = NDArray[np.float32]
@@ -57,7 +58,7 @@ class TwoLevelCollector:
         config: the agent.
         high_level: chooses skills, if there are any.
         low_level: the residual, if there is one.
-        seed: of exploration; episodes take seeds from it on.
+        seed: of the run, for exploration and its episodes.
         threads: groups that act at the same time, at least one.
     """
 
@@ -75,12 +76,13 @@ class TwoLevelCollector:
         self._config, self._high, self._low = config, high_level, low_level
         self._dims = module.latent_dim, task.action.dim
         self._threads = max(threads, 1)
-        self._rng = np.random.default_rng([seed, 3])
+        self._rng = run_rng(seed, "exploration")
         bounds = np.cumsum([0, *(group.num_envs for group in groups)])
         self._places = [np.arange(first, last) for first, last in pairwise(bounds)]
         self._num_envs = int(bounds[-1])
+        first = first_episode(seed, "training")
         self._groups = [
-            EnvironmentGroup(group, module, task, config, places, seed * 10_000_000 + places, self._num_envs)
+            EnvironmentGroup(group, module, task, config, places, first + places, self._num_envs)
             for group, places in zip(groups, self._places, strict=True)
         ]
 

@@ -2,8 +2,9 @@
 
 1. The agent acts for some control steps in every environment, then both levels learn from what they did.
 2. The residual's weight follows its schedule; below a small weight it is not trained.
-3. A checkpoint follows every evaluation. ``best`` has the highest evaluated return; from ``last`` a run that was killed
-   continues to the same bits as if it had not been (with one math thread).
+3. A checkpoint follows every evaluation. ``best`` has the highest evaluated return, over episodes that choose and are
+   not those of reported evaluations (:mod:`reskill_core.seeding`); from ``last`` a run that was killed continues to the
+   same bits as if it had not been (with one math thread).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from reskill_core.runtime.agent import (
 )
 from reskill_core.runtime.skill_module import ENCODER, SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
+from reskill_core.seeding import SEEDING
 from reskill_core.spec import TaskSpec
 from reskill_core.training import run_folder
 from reskill_core.training.metrics import MetricsLogger, read_metrics
@@ -65,7 +67,7 @@ class AgentTrainingResult:
         checkpoint: its best checkpoint.
         steps: environment steps trained.
         best_step: environment steps of the best checkpoint.
-        evaluation: evaluation of the best checkpoint.
+        evaluation: of the best checkpoint, over the episodes that chose it: better than what it is worth.
     """
 
     run: Path
@@ -122,7 +124,7 @@ class AgentTrainer:
             self._high = Ppo(features_dim, features_dim, module.latent_dim, agent.high_level, config.seed)
         if agent.residual:
             inputs = low_level_dim(module, features_dim)
-            self._low = Ppo(inputs, features_dim, task.action.dim, agent.low_level, config.seed + 1)
+            self._low = Ppo(inputs, features_dim, task.action.dim, agent.low_level, config.seed, "low_level")
         self._collector = TwoLevelCollector(
             environments, module, task, agent, self._high, self._low, config.seed, config.threads
         )
@@ -284,7 +286,7 @@ class AgentTrainer:
     def _settings(self) -> dict[str, Any]:
         """What stays the same for as long as a run is this run, wherever it and its skills are kept."""
         settings = {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
-        return {_TRAINING_KEY: settings}
+        return {_TRAINING_KEY: {**settings, "seeding": SEEDING}}
 
 
 def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

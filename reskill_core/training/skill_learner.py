@@ -20,6 +20,7 @@ from torch import Tensor
 from reskill_core.errors import TrainingError
 from reskill_core.models.io import load_optimiser_arrays, optimiser_arrays
 from reskill_core.models.skill_vae import SkillLosses, SkillVae
+from reskill_core.seeding import run_integer
 from reskill_core.training.config import OptimiserConfig
 
 FloatArray = NDArray[np.float32]
@@ -50,14 +51,14 @@ class SkillLearner:
         model: what to train.
         config: optimiser settings.
         beta: weight of the KL term.
-        seed: of the posterior noise.
+        seed: of the run, for the posterior noise.
     """
 
     def __init__(self, model: SkillVae, config: OptimiserConfig, beta: float, seed: int) -> None:
         self.model = model
         self._config = config
         self._beta = beta
-        self._noise_rng = torch.Generator().manual_seed(seed)
+        self._noise_rng = torch.Generator().manual_seed(run_integer(seed, "posterior_noise"))
         prior = list(model.prior.parameters())
         rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("prior.")]
         groups = [

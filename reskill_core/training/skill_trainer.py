@@ -30,6 +30,7 @@ from reskill_core.models.io import load_state_arrays, state_arrays
 from reskill_core.models.skill_vae import SkillVae
 from reskill_core.progress import progress_bar
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.seeding import SEEDING, run_integer
 from reskill_core.training import run_folder
 from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
@@ -108,7 +109,7 @@ class SkillTrainer:
         train_steps = np.repeat(in_train, self._dataset.episode_lengths)
         self._features = FeatureMap.fit(config.model.features, self._task.obs, self._dataset.observation[train_steps])
         with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
+            torch.manual_seed(run_integer(config.seed, "skill_weights"))
             model = SkillVae(config.model, self._features, self._task.action.dim)
         self.learner = SkillLearner(model, config.optimiser, config.beta, config.seed)
         self._progress = _Progress()
@@ -188,7 +189,7 @@ class SkillTrainer:
         count = min(self.config.validation_windows, windows.num_windows)
         indices = np.linspace(0, windows.num_windows - 1, count).astype(np.int64)
         observation, action = (torch.from_numpy(array) for array in windows.gather(indices))
-        noise_rng = torch.Generator().manual_seed(self.config.seed)
+        noise_rng = torch.Generator().manual_seed(run_integer(self.config.seed, "validation_noise"))
         return observation, action, torch.randn(count, self.config.model.latent_dim, generator=noise_rng)
 
     def _validate(self, logger: MetricsLogger) -> None:
@@ -244,4 +245,4 @@ class SkillTrainer:
     def _settings(self) -> dict[str, Any]:
         """What stays the same for as long as a run is this run, wherever it and its data are kept."""
         settings = {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
-        return {_TRAINING_KEY: settings}
+        return {_TRAINING_KEY: {**settings, "seeding": SEEDING}}

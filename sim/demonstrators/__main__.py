@@ -8,6 +8,7 @@ import numpy as np
 
 from reskill_core.data import Episode
 from reskill_core.intervals import Estimate, rate
+from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.demonstrators import (
     CONTROLLERS,
     DEFAULT_NOISE_RANGE,
@@ -17,7 +18,6 @@ from reskill_sim.demonstrators import (
     make_fast_script,
 )
 from reskill_sim.episodes import run_episodes
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 

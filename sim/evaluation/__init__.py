@@ -1,5 +1,6 @@
 """Is it any good? Diagnostics of skill modules, and the protocol by which policies are judged on tasks."""
 
+from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.evaluation.policies import (
     POLICIES,
     PolicyEvaluation,
@@ -11,7 +12,6 @@ from reskill_sim.evaluation.policies import (
 from reskill_sim.evaluation.policies import table as policy_table
 from reskill_sim.evaluation.robustness import SWEEPS, Robustness, Sweep, evaluate_robustness, parse_sweeps
 from reskill_sim.evaluation.robustness import table as robustness_table
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED
 from reskill_sim.evaluation.skills import SkillEvaluation, SkillEvaluationConfig, evaluate_skills
 
 __all__ = [

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED
+from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks.base import Task
 from reskill_sim.variation import NOMINAL

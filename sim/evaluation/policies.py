@@ -25,11 +25,12 @@ from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
+from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.spec import TaskSpec
 from reskill_core.training.run_folder import EPISODES_FILE, POLICIES_FILE
 from reskill_sim.demonstrators import make_demonstrator, make_fast_script
 from reskill_sim.episodes import Actor, IntArray, run_episodes
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED, UniformActor, plain_action, with_places
+from reskill_sim.evaluation.rollouts import UniformActor, plain_action, with_places
 from reskill_sim.lineage import acting_lineage
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
@@ -207,8 +208,9 @@ def evaluate_policy(
     threads: int = 0,
     on_episode: Callable[[Episode], None] = lambda episode: None,
     checkpoint: Checkpoint | None = None,
+    first_seed: int = EVALUATION_SEED,
 ) -> PolicyEvaluation:
-    """Run a policy on the evaluation seeds, which are the same whoever acts.
+    """Run a policy on evaluation seeds, which are the same whoever acts.
 
     Args:
         task: the task, with its variation.
@@ -219,10 +221,11 @@ def evaluate_policy(
         threads: threads that simulate.
         on_episode: called with every episode when it is over.
         checkpoint: by what it acts, if by one.
+        first_seed: of the episodes, which count up from it: those of reported evaluations unless told otherwise.
     """
     num_envs = min(BATCH, episodes)
     simulator = Simulator(task, num_envs, profile, threads)
-    seeds = range(EVALUATION_SEED, EVALUATION_SEED + episodes)
+    seeds = range(first_seed, first_seed + episodes)
     rows = []
     for episode in run_episodes(simulator, make_actor(num_envs), seeds):
         on_episode(episode)

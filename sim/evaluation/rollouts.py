@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from reskill_core.data import Episode
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
-from reskill_core.seeding import episode_rng
+from reskill_core.seeding import EVALUATION_SEED, episode_rng
 from reskill_core.spec import TaskSpec
 from reskill_sim.episodes import Actor, IntArray, run_episodes
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks.base import Task
 
-# Seeds of evaluation episodes, far from those of collected ones.
-EVALUATION_SEED = 1_000_000_000
 MOVED_M = 0.02
 LIFTED_M = 0.02
 NEAR_GOAL_M = 0.05

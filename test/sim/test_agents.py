@@ -35,6 +35,8 @@ from reskill_core.rl.two_level import Collected, TwoLevelCollector, low_level_di
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND, SkillModule
+from reskill_core.seeding import EPISODES as SEEDS
+from reskill_core.seeding import EVALUATION_SEED, first_episode
 from reskill_sim.agents import train_agent
 from reskill_sim.collect import CollectConfig, collect
 from reskill_sim.episodes import run_episodes
@@ -189,7 +191,8 @@ def test_a_run_leaves_an_agent_that_acts_as_it_was_evaluated(skills: Path, tmp_p
         policy.reset([0] * num_envs)
         return policy
 
-    again = evaluate_policy(get_task("slippery_push"), make_actor, "agent", 2, "turbo")  # type: ignore[arg-type]
+    chose = first_episode(0, "selection")
+    again = evaluate_policy(get_task("slippery_push"), make_actor, "agent", 2, "turbo", first_seed=chose)  # type: ignore[arg-type]
     assert again.episode_return.mean == pytest.approx(result.evaluation["return"])
     action = policy.act(Simulator(get_task("slippery_push"), 2).reset([1, 2]))
     assert (action.residual_weight == 1.0).all()
@@ -237,7 +240,42 @@ def test_every_environment_goes_through_episodes_of_its_own(skills: Path, monkey
     high = Ppo(width, width, module.latent_dim, agent.high_level, 0)
     runner = TwoLevelCollector(groups, module, spec, agent, high, None, seed=1)
     runner.collect(2 * spec.horizon, 0.0)
-    assert sorted(started) == list(range(10_000_000, 10_000_000 + 3 * 5))
+    first = first_episode(1, "training")
+    assert sorted(started) == list(range(first, first + 3 * 5))
+
+
+@pytest.mark.parametrize("seed", [0, 100])
+def test_what_trains_and_what_chooses_is_not_what_is_reported(
+    seed: int, skills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: set[int] = set()
+    starts: dict[bytes, int] = {}
+    reset = Simulator.reset
+
+    def noted(self: Simulator, seeds: Sequence[int], indices: Sequence[int] | None = None) -> np.ndarray:
+        observation = reset(self, seeds, indices)
+        chosen = range(self.num_envs) if indices is None else indices
+        # What a new simulator shows until it is told which episodes to start.
+        for place, one in zip(chosen, seeds, strict=True):
+            if one >= 1000:
+                started.add(one)
+                starts[observation[place].tobytes()] = one
+        return observation
+
+    monkeypatch.setattr(Simulator, "reset", noted)
+    run = config(skills, tmp_path, seed=seed, steps=ENVS * 120, evaluate_every=ENVS * 60, evaluation_episodes=ENVS)
+    train_agent(run, show_progress=False)
+    learnt, chose = ({one for one in started if one in SEEDS[purpose]} for purpose in ("training", "selection"))
+    assert (len(learnt), len(chose)) == (2 * ENVS, ENVS)
+    assert started == learnt | chose
+    assert len(starts) == len(started)
+    evaluation = PolicyEvaluationConfig(
+        ("agent",), (), (str(tmp_path),), str(tmp_path / "evaluation"), 2 * ENVS, "turbo", threads=0
+    )
+    before, known = set(starts), set(started)
+    evaluate_policies(evaluation, show_progress=False)
+    assert started - known == set(range(EVALUATION_SEED, EVALUATION_SEED + 2 * ENVS))
+    assert len(set(starts) - before) == 2 * ENVS
 
 
 @pytest.mark.timeout(100 + 20 * KILLS)

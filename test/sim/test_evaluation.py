@@ -18,12 +18,13 @@ from reskill_core.models.io import state_arrays
 from reskill_core.models.skill_vae import SkillVae
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.collect import CollectConfig, collect
 from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.episodes import run_episodes
 from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 from reskill_sim.evaluation.reconstruction import window_latents
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED, actor_of, outcome_of, rollout_outcomes
+from reskill_sim.evaluation.rollouts import actor_of, outcome_of, rollout_outcomes
 from reskill_sim.rendering import Renderer, write_video
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task

@@ -16,10 +16,11 @@ from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.resources import shipped_folder
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
+from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy, policy_table
 from reskill_sim.evaluation.policies import ZeroActor
-from reskill_sim.evaluation.rollouts import EVALUATION_SEED, with_places
+from reskill_sim.evaluation.rollouts import with_places
 from reskill_sim.tasks import get_task
 from reskill_sim.variation import Variation
 

@@ -31,7 +31,7 @@ def key(rng: np.random.Generator) -> bytes:
 
 
 def test_no_two_streams_have_the_same_generator() -> None:
-    drawn = {}
+    drawn: dict[object, bytes] = {}
     for run in RUNS:
         for purpose in PURPOSES:
             for part in ((), (0,), (1,), (2,), (0, 1)):

@@ -92,7 +92,7 @@ def test_a_variation_reaches_the_episodes() -> None:
         (["--policy", "zero", "--task", "block", "--vary", "frictoin=2"], "did you mean friction"),
         (["--policy", "zero", "--task", "block", "--data", "d"], "--data goes with a skill module"),
         (["--task", "block"], "give one skill module"),
-        (["--policy", "zero", "--task", "block", "--episodes", "0"], "episodes must be at least 1"),
+        (["--policy", "zero", "--task", "block", "--episodes", "0"], "episodes: must be at least 1"),
     ],
 )
 def test_wrong_questions_are_answered_with_what_is_allowed(

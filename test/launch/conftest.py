@@ -45,7 +45,7 @@ class Launched:
         """All that the launch and its nodes have printed."""
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, text: str, timeout_s: float = 60.0) -> None:
+    def wait_for(self, text: str, timeout_s: float = 150.0) -> None:
         """Waits until something is printed."""
         end_s = time.monotonic() + timeout_s
         while text not in self.output:
@@ -53,7 +53,7 @@ class Launched:
             assert time.monotonic() < end_s, f"waited {timeout_s:g} s for {text!r}:\n{self.output}"
             time.sleep(0.05)
 
-    def wait(self, timeout_s: float = 100.0) -> int:
+    def wait(self, timeout_s: float = 150.0) -> int:
         """Waits for the end; returns the exit status."""
         return self._process.wait(timeout_s)
 

@@ -200,7 +200,7 @@ def test_f10_reordered_messages_are_dropped(robot: Robot) -> None:
 
 
 def test_f09_messages_from_the_future_are_refused(robot: Robot) -> None:
-    robot.joints(stamp=convert.ns_to_stamp(time.time_ns() + 10**9))
+    robot.joints(stamp=convert.ns_to_stamp(time.time_ns() + 1000 * 10**9))
     robot.refused("future")
 
 

@@ -317,7 +317,7 @@ def test_a_data_set_of_another_kind_is_refused_with_every_difference(make_graph:
 
     def play() -> None:
         bench.play(episode(1))
-        bench.graph.spin_until(lambda: False, "the refusal", timeout_s=5)
+        bench.graph.spin_until(lambda: False, "the refusal")
 
     with pytest.raises(DataError) as caught:
         play()

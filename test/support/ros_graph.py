@@ -20,7 +20,7 @@ N = TypeVar("N", bound=Node)
 # Builds the test's graph, see the fixture ``make_graph``.
 MakeGraph = Callable[..., "Graph"]
 # Only a failing test waits this long; the machine may be busy.
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class Graph:

@@ -22,6 +22,7 @@ from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, GraphError, require_choice
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.resources import shipped_model, shipped_models
+from reskill_core.seeding import foreign_demonstrations
 from reskill_core.yaml_text import parse_yaml
 from reskill_ros.episode_store import next_seed
 from reskill_ros.policy_parameters import PolicyOptions
@@ -234,7 +235,11 @@ class CollectArguments(RobotArguments):
     keep_failures: bool = parameter(False, "Also record episodes that do not reach the goal.")
 
     def nodes(self) -> list[NodeEntry]:
-        """Robot, demonstrator, and the recorder, which decides when it is enough."""
+        """Robot, demonstrator, and the recorder, which decides when it is enough.
+
+        Raises:
+            GraphError: the episodes are not for demonstrations.
+        """
         demonstrator = NodeEntry(
             "demonstrator_node",
             "reskill_ros.demonstrator_node",
@@ -254,6 +259,8 @@ class CollectArguments(RobotArguments):
             primary=self.episodes > 0,
         )
         seed = next_seed(Path(self.dataset)) if self.simulated and self.seed < 0 else self.seed
+        if self.simulated and (faults := foreign_demonstrations(seed, self.episodes, "seed")):
+            raise GraphError(faults[0])
         return [*self.robot_nodes([RECORDER_ACKNOWLEDGE], seed=seed), demonstrator, recorder]
 
 

@@ -49,6 +49,7 @@ from reskill_core.spec import TaskSpec
 from reskill_core.training import run_folder
 from reskill_core.training.metrics import MetricsLogger, read_metrics
 from reskill_core.training.plots import plot_returns
+from reskill_core.training.split import require_demonstrations
 
 _TRAINING_KEY = "training"
 # Fields of the configuration that say where a run lives and what it is called, not what it is.
@@ -179,6 +180,7 @@ class AgentTrainer:
 
     def _demonstrations_for(self, task: TaskSpec) -> DemoDataset:
         dataset = DemoDataset.open(self.config.demonstrations)
+        require_demonstrations(dataset)
         if faults := dataset.spec.task.interface_differences(task):
             raise DataError(f"{dataset.folder} has other observations or actions than the task: {'; '.join(faults)}")
         return dataset

@@ -36,7 +36,14 @@ from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
 from reskill_core.training.plots import plot_actions, plot_losses
 from reskill_core.training.skill_learner import NotFiniteError, SkillLearner, learning_rate_factor
-from reskill_core.training.split import DATA_KEY, data_facts, data_lineage, episode_marks, training_split
+from reskill_core.training.split import (
+    DATA_KEY,
+    data_facts,
+    data_lineage,
+    episode_marks,
+    require_demonstrations,
+    training_split,
+)
 
 _TRAINING_KEY = "training"
 # Fields of the configuration that say where a run lives, not what it is.
@@ -98,6 +105,7 @@ class SkillTrainer:
         self.config = config
         self.folder = Path(config.out)
         self._dataset = DemoDataset.open(config.data, on_bad_shard=config.on_bad_shard)
+        require_demonstrations(self._dataset)
         self._task = self._dataset.spec.task
         train_ids, validation_ids = training_split(self._dataset, config.validation_fraction, config.seed)
         self._lineage = data_lineage(self._dataset, train_ids, validation_ids)

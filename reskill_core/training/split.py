@@ -14,6 +14,7 @@ from reskill_core.data import DemoDataset, read_splits
 from reskill_core.errors import DataError
 from reskill_core.lineage import Lineage, short_hash
 from reskill_core.provenance import simulator_of
+from reskill_core.seeding import EPISODES
 
 TRAIN, VALIDATION = "train", "validation"
 DATA_KEY = "data"
@@ -37,6 +38,21 @@ def training_split(dataset: DemoDataset, validation_fraction: float, seed: int) 
             f"it anew: reskill data split {dataset.folder} {TRAIN}=0.8 {VALIDATION}=0.1 test=0.1"
         )
     return kept[TRAIN], kept[VALIDATION]
+
+
+def require_demonstrations(dataset: DemoDataset) -> None:
+    """Refuse to learn from episodes that reported evaluations are made of.
+
+    Raises:
+        DataError: the data set holds some.
+    """
+    reported = EPISODES["reported evaluations"]
+    found = dataset.seed[(dataset.seed >= reported.start) & (dataset.seed < reported.stop)]
+    if len(found):
+        raise DataError(
+            f"{dataset.folder} holds {len(found)} episodes that evaluations are made of, such as seed {found[0]}: what "
+            f"learns from them cannot be evaluated; demonstrate with seeds below {reported.start}"
+        )
 
 
 def data_facts(dataset: DemoDataset, validation_fraction: float, seed: int) -> dict[str, Any]:

@@ -197,6 +197,10 @@ def test_a_data_set_is_continued_with_new_seeds(tmp_path: Path, required: dict[s
     assert build_graph(parse_arguments("collect", required["collect"]))[0].parameters["seed"] == 42
     chosen = build_graph(parse_arguments("collect", {**required["collect"], "seed": "7"}))
     assert chosen[0].parameters["seed"] == 7
+    for seed, episodes in (("1000000000", "1"), ("999999999", "2")):
+        foreign = parse_arguments("collect", {**required["collect"], "seed": seed, "episodes": episodes})
+        with pytest.raises(GraphError, match="seed: episodes are demonstrated with seeds from 0 to 999999999"):
+            build_graph(foreign)
 
 
 def test_f46_a_namespace_has_a_clock_of_its_own(required: dict[str, dict[str, str]]) -> None:

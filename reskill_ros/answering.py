@@ -69,7 +69,7 @@ class Answerer:
         # One message for all answers; the last of them stays in it to be given again.
         self._answer = SkillAction()
         self.forget()
-        self._publisher = node.create_publisher(SkillAction, "skill_action", qos.STATE)
+        self._publisher = node.create_publisher(SkillAction, "skill_action", qos.RECORDED)
         stack.callback(node.destroy_publisher, self._publisher)
         subscription = node.create_subscription(Observation, "observation", self._on_observation, qos.NEWEST)
         stack.callback(node.destroy_subscription, subscription)

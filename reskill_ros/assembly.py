@@ -59,7 +59,7 @@ _NO_STATE = State(0, -1, 0, 0.0, success=False, terminated=False, truncated=Fals
 
 @dataclass(frozen=True)
 class Assembled:
-    """An episode that is over, and whether it is whole.
+    """An episode that is over, or that was still running when recording ended, and whether it is whole.
 
     Attributes:
         seed: its seed; -1 if it has none.
@@ -68,6 +68,7 @@ class Assembled:
         missing: number of messages that never came, by topic; empty if it is whole.
         valid: the driver says that it may be learnt from.
         success: it reached its goal and ended there.
+        over: it has ended; False if recording ended first.
     """
 
     seed: int
@@ -76,14 +77,16 @@ class Assembled:
     missing: dict[str, int]
     valid: bool
     success: bool
+    over: bool = True
 
 
 @dataclass
 class _Running:
-    """An episode being assembled: the stamp of each of its steps, and since when it is over."""
+    """An episode being assembled: the stamp of each of its steps, its newest state, and since when it is over."""
 
     wanted: bool
     stamps: dict[int, int] = field(default_factory=dict)
+    newest: State | None = None
     last: State | None = None
     over_since_s: float = 0.0
 
@@ -97,7 +100,7 @@ class EpisodeAssembler:
     Attributes:
         topics: the topics that it needs.
         recording: whether episodes that start now are wanted.
-        abandoned: episodes that the driver gave up.
+        abandoned: wanted episodes that the driver gave up.
     """
 
     def __init__(self, task: TaskSpec, driver_episodes: bool, patience_s: float) -> None:
@@ -128,40 +131,62 @@ class EpisodeAssembler:
             self._forget_before(max(self._rows, default=-1) + 1)
             self._running = {0: _Running(wanted=True)}
 
-    def stop(self) -> None:
-        """Record no more; what is running is dropped."""
+    def stop(self) -> bool:
+        """Record no more; drop what is running. Returns whether anything was."""
         self.recording = False
-        self.discard()
+        return self.discard()
 
-    def discard(self) -> None:
-        """Drop what is running; the next episode is recorded again."""
-        for episode in self._running.values():
-            episode.wanted = episode.wanted and episode.last is not None
+    def wind_down(self) -> None:
+        """Begin no other episode; what is running goes on."""
+        self.recording = self.recording and not self._driver_episodes
+
+    def discard(self) -> bool:
+        """Drop what is running and record the next episode again. Returns whether anything was running.
+
+        What is over already is not dropped any more.
+        """
+        dropped = [episode for episode in self._running.values() if episode.wanted and episode.last is None]
+        for episode in dropped:
+            episode.wanted = False
         if not self._driver_episodes and self.recording:
             self.start()
+        return bool(dropped)
 
     def end(self, now_s: float) -> None:
         """Without a driver that has episodes: what was recorded since the start is one that succeeded."""
         self.recording = False
-        stamps = sorted(stamp for stamp, row in self._rows.items() if OBSERVATION in row)
         episode = self._running[0]
-        episode.stamps = dict(enumerate(stamps))
-        episode.last = replace(_NO_STATE, step=max(len(stamps) - 1, 0), success=True, terminated=True)
+        episode.stamps = self._observed_stamps()
+        last_step = max(len(episode.stamps) - 1, 0)
+        episode.last = replace(_NO_STATE, step=last_step, success=True, terminated=True)
         episode.over_since_s = now_s
+
+    @property
+    def awaited(self) -> bool:
+        """Whether messages may still make a wanted episode whole."""
+        return any(episode.wanted for episode in self._running.values()) and (self._driver_episodes or self.completing)
 
     @property
     def completing(self) -> bool:
         """Whether an episode is over but messages of it may still come."""
         return any(episode.last is not None for episode in self._running.values())
 
-    def forget(self) -> None:
-        """Start anew after the clock jumped back: stamps from before mean nothing any more."""
+    def forget(self) -> list[Assembled]:
+        """Start anew after the clock jumped back: stamps from before mean nothing any more.
+
+        Returns:
+            The wanted episodes that were over, whole or not: nothing of them comes any more.
+        """
+        wanted = [episode for episode in self._running.values() if episode.wanted]
+        taken = [self._assemble(episode, episode.last) for episode in wanted if episode.last is not None]
+        self.abandoned += len(wanted) - len(taken)
         self._rows.clear()
         self._received_s.clear()
         self._running.clear()
         self._floor_ns = 0
         if self.recording:
             self.start()
+        return taken
 
     # ------------------------------------------------------------------ what arrives
 
@@ -204,6 +229,13 @@ class EpisodeAssembler:
                     taken.append(assembled)
         return taken
 
+    def close(self) -> list[Assembled]:
+        """End recording: take out every wanted episode as it is now, those that are not over included."""
+        self.recording = False
+        wanted = [episode for episode in self._running.values() if episode.wanted]
+        self._running.clear()
+        return [self._assemble(episode, episode.last or self._newest_state(episode)) for episode in wanted]
+
     def overdue(self, now_s: float, after_s: float) -> dict[str, int]:
         """Messages, by topic, that have not come ``after_s`` after the first one with their stamp."""
         late = [row for stamp, row in self._rows.items() if now_s - self._received_s[stamp] > after_s]
@@ -215,24 +247,39 @@ class EpisodeAssembler:
     @property
     def _limit(self) -> int:
         """Rows kept; without an end in sight, those of a few episodes."""
-        unbounded = not self._driver_episodes and self.recording
+        unbounded = not self._driver_episodes and (self.recording or self.completing)
         return 2**62 if unbounded else 4 * self._task.horizon + 100
 
     def _follow(self, stamp_ns: int, state: State, now_s: float) -> None:
         if state.episode_id not in self._running:
             # One that another follows gets no end any more: somebody reset the driver.
             for number in [number for number, episode in self._running.items() if episode.last is None]:
-                del self._running[number]
-                self.abandoned += 1
+                self.abandoned += self._running.pop(number).wanted
             self._running[state.episode_id] = _Running(wanted=self.recording)
         episode = self._running[state.episode_id]
         episode.stamps.setdefault(state.step, stamp_ns)
+        if episode.newest is None or state.step > episode.newest.step:
+            episode.newest = state
         if state.last and episode.last is None:
             episode.last, episode.over_since_s = state, now_s
 
+    def _newest_state(self, episode: _Running) -> State:
+        """The state that an episode which is not over has come to."""
+        if self._driver_episodes:
+            return episode.newest or _NO_STATE
+        episode.stamps = self._observed_stamps()
+        return replace(_NO_STATE, step=max(len(episode.stamps) - 1, 0))
+
+    def _observed_stamps(self) -> dict[int, int]:
+        """Without a driver that has episodes: the stamps of all steps since the start."""
+        return dict(enumerate(sorted(stamp for stamp, row in self._rows.items() if OBSERVATION in row)))
+
     def _forget_before(self, stamp_ns: int) -> None:
-        self._floor_ns = stamp_ns
-        for stamp in [stamp for stamp in self._rows if stamp < stamp_ns]:
+        """Drop older rows, but none of an episode that is over and still waits for messages that are late."""
+        completing = [episode for episode in self._running.values() if episode.wanted and episode.last is not None]
+        floor_ns = min([stamp_ns, *(stamp for episode in completing for stamp in episode.stamps.values())])
+        self._floor_ns = max(self._floor_ns, floor_ns)
+        for stamp in [stamp for stamp in self._rows if stamp < self._floor_ns]:
             del self._rows[stamp], self._received_s[stamp]
 
     def _assemble(self, episode: _Running, last: State) -> Assembled:
@@ -240,13 +287,16 @@ class EpisodeAssembler:
         gaps = [self._gaps(row, is_last=step == last.step) for step, row in enumerate(rows)]
         missing = Counter(topic for gap in gaps for topic in gap)
         length = self._whole_steps(rows, gaps)
+        over = episode.last is not None
+        kept = [row or {} for row in rows[: length + 1]]
         return Assembled(
             seed=last.seed,
             steps=last.step,
-            episode=self._episode([row or {} for row in rows[: length + 1]], last, not missing) if length > 0 else None,
+            episode=self._episode(kept, last, over and not missing) if length > 0 else None,
             missing=dict(missing),
             valid=last.valid,
-            success=last.succeeded,
+            success=over and last.succeeded,
+            over=over,
         )
 
     def _gaps(self, row: Row | None, is_last: bool) -> list[str]:

@@ -23,6 +23,7 @@ from reskill_ros import convert, qos
 from reskill_ros.bag import BagWriter
 from reskill_ros.clock import now_ns
 from reskill_ros.diagnostics import Diagnostics, Report
+from reskill_ros.executor import serve_waiting_messages
 from reskill_ros.graph import BAG_ACKNOWLEDGE
 from reskill_ros.interfaces import message_class
 from reskill_ros.params import Parameters
@@ -132,17 +133,30 @@ class BagRecorderNode(Node):
         report.values = {"messages": self._writer.message_count, "topics": len(self._recorded)}
         report.values |= {f"lost{topic}": count for topic, count in self._lost.items()}
         if self._lost:
-            report.warn("the middleware lost: " + ", ".join(f"{n} of {topic}" for topic, n in self._lost.items()))
+            report.warn(f"the middleware lost: {self._describe_lost()}")
 
     def destroy_node(self) -> None:
-        """Finish the bag."""
+        """Write what has arrived and finish the bag."""
         if self._is_up:
+            serve_waiting_messages(self)
             try:
                 self._writer.close()
-                self.get_logger().info(f"{self._writer.message_count} messages in bag {self._writer.folder}")
             except OSError as error:
-                self.get_logger().error(f"bag {self._writer.folder} could not be closed: {error.strerror}")
+                self._failure = self._failure or f"bag {self._writer.folder} could not be closed: {error.strerror}"
+            if self._failure:
+                self.get_logger().error(f"{self._failure}; what was written before can be read")
+            self.get_logger().info(f"{self._writer.message_count} messages in bag {self._writer.folder}")
+            if self._lost:
+                self.get_logger().warning(f"the middleware lost: {self._describe_lost()}")
         super().destroy_node()
+
+    def _describe_lost(self) -> str:
+        return ", ".join(f"{count} of {topic}" for topic, count in self._lost.items())
+
+    @property
+    def exit_code(self) -> int:
+        """Not 0 once the bag could not be written."""
+        return int(bool(self._failure))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -76,7 +76,7 @@ class CommandNode(ManagedNode):
         channel = Channel(self, task, values.dry_run)
         self._adapter = make_adapter(command.adapter, channel, command.options)
         self.while_configured.callback(self._adapter.close)
-        self._publisher = self.create_publisher(SkillAction, channel.topic("executed_action"), qos.STATE)
+        self._publisher = self.create_publisher(SkillAction, channel.topic("executed_action"), qos.RECORDED)
         self.while_configured.callback(self.destroy_publisher, self._publisher)
         self._inputs = Inputs(self, self.diagnostics.publish)
         self.while_configured.callback(self._inputs.close)

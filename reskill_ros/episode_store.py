@@ -16,6 +16,16 @@ from reskill_ros.assembly import Assembled
 from reskill_ros.recorder_parameters import RecorderParameters
 
 _GB = 1e9
+# What may become of an episode that is not recorded, as the summary says it.
+_DISCARDED = {
+    "failed": "did not reach the goal",
+    "incomplete": "of which messages were missing",
+    "invalid": "not valid, says the driver",
+    "abandoned": "given up by the driver",
+    "dropped": "dropped on request",
+    "interrupted": "still running at the end",
+    "unwritten": "that could not be written",
+}
 
 
 @dataclass
@@ -68,32 +78,55 @@ class EpisodeStore:
         gaps = ", ".join(f"{count} of {topic}" for topic, count in assembled.missing.items())
         if not assembled.valid:
             return self._leave(what, "invalid", "the driver says that it is not valid")
+        whole = assembled.over and not gaps
+        if not assembled.over and (assembled.episode is None or not wanted.keep_incomplete):
+            return self._leave(what, "interrupted", "it was still running when recording ended")
         if assembled.episode is None or (gaps and not wanted.keep_incomplete):
             return self._leave(what, "incomplete", f"missing: {gaps or 'all steps'}")
-        if not (assembled.success or gaps or wanted.keep_failures):
+        if whole and not (assembled.success or wanted.keep_failures):
             return self._leave(what, "failed", "it did not reach the goal")
-        self._check_space(wanted.min_free_gb)
-        if self._writer is None:
-            raise DataError("no data set is open")
         extra = {"recorder": {"missing": assembled.missing, "lost": dict(lost)}}
-        path = self._writer.add_shard([assembled.episode], extra=extra)
+        try:
+            self._check_space(wanted.min_free_gb)
+            if self._writer is None:
+                raise DataError("no data set is open")
+            path = self._writer.add_shard([assembled.episode], extra=extra)
+        except DataError:
+            self.counts["unwritten"] += 1
+            raise
         self.counts["saved"] += 1
         self._steps += assembled.episode.num_steps
-        result = f"only up to the first gap, missing: {gaps}" if gaps else "success" if assembled.success else "failure"
+        if whole:
+            result = "success" if assembled.success else "failure"
+        else:
+            ended = f"the first gap, missing: {gaps}" if gaps else "the end of recording"
+            result = f"only up to {ended}"
         return f"saved {path.name}: {what}, {assembled.episode.source}, {result}"
 
-    def describe(self) -> str:
-        """What was done so far, as one line."""
-        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items()) or "none"
+    def describe(self, abandoned: int = 0) -> str:
+        """What was done so far, as one line.
+
+        Args:
+            abandoned: wanted episodes that the driver gave up before they were over.
+        """
+        counts = self.counts | Counter(abandoned=abandoned)
+        discarded = [f"{counts[kind]} {words}" for kind, words in _DISCARDED.items() if counts[kind]]
+        reasons = f": {', '.join(discarded)}" if discarded else ""
         elapsed_s = time.monotonic() - self._started_s
-        return f"episodes: {counts}; {self._steps} steps in {elapsed_s:.1f} s, data set {self.folder}"
+        return (
+            f"{counts['saved']} of {counts.total()} episodes recorded, {self._steps} steps in {elapsed_s:.1f} s, "
+            f"data set {self.folder}; {counts.total() - counts['saved']} discarded{reasons}"
+        )
 
     def _leave(self, what: str, kind: str, reason: str) -> str:
         self.counts[kind] += 1
         return f"not saved: {what}; {reason}"
 
     def _check_space(self, min_free_gb: float) -> None:
-        free_gb = shutil.disk_usage(self.folder).free / _GB
+        try:
+            free_gb = shutil.disk_usage(self.folder).free / _GB
+        except OSError as cause:
+            raise DataError(f"{self.folder} cannot be written to: {cause.strerror}") from cause
         if free_gb < min_free_gb:
             raise DataError(f"{self.folder}: only {free_gb:.2f} GB are free, min_free_gb is {min_free_gb:g}")
 

@@ -20,6 +20,27 @@ from rclpy.task import Future
 _FOREVER_NS = -1
 
 
+def serve_waiting_messages(node: Node) -> None:
+    """Call back with every message that has arrived at a node, so that none is lost when it ends.
+
+    One of each topic after the other, as while it runs: what belongs together comes together.
+    """
+    waiting = list(node.subscriptions)
+    # No more than a queue holds: somebody may publish faster than this takes.
+    for _ in range(max((subscription.qos_profile.depth for subscription in waiting), default=0)):
+        waiting = [subscription for subscription in waiting if _serve_one(subscription)]
+        if not waiting:
+            return
+
+
+def _serve_one(subscription: Any) -> bool:
+    with subscription.handle:
+        taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+    if taken is not None:
+        subscription.callback(taken[0])
+    return taken is not None
+
+
 class DirectExecutor:
     """Runs a node's callbacks in the calling thread.
 

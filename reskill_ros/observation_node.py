@@ -66,7 +66,7 @@ class ObservationNode(Node):
         self._rate, self._age = Rate(), Latency()
         self._diagnostics = Diagnostics(self, self._report, shared=(self._driver.topics.joint_states,))
         self._resources.callback(self._diagnostics.close)
-        self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
+        self._publisher = self.create_publisher(Observation, "observation", qos.RECORDED)
         self._last_message: Observation | None = None
         self._subscribe()
         self.create_service(Trigger, "~/reset", self._on_reset)

@@ -24,6 +24,10 @@ SENSOR = _profile(ReliabilityPolicy.BEST_EFFORT, 5, DurabilityPolicy.VOLATILE)
 # Publishers of states and results, and readers that need each of them in order: nothing is lost on the way.
 STATE = _profile(ReliabilityPolicy.RELIABLE, 10, DurabilityPolicy.VOLATILE)
 
+# Publishers of what recorders write down: in real time nothing is repeated, and a recorder that a busy machine does
+# not let run for seconds still finds all of it.
+RECORDED = _profile(ReliabilityPolicy.RELIABLE, 250, DurabilityPolicy.VOLATILE)
+
 # Readers that act on the newest message only: after a stall there is no backlog to rush through.
 NEWEST = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
 

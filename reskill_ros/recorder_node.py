@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from reskill_ros.assembly import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembl
 from reskill_ros.clock import watch_clock
 from reskill_ros.diagnostics import Diagnostics, Report
 from reskill_ros.episode_store import EpisodeStore
+from reskill_ros.executor import serve_waiting_messages
 from reskill_ros.graph import RECORDER_ACKNOWLEDGE
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.params import Parameters
@@ -33,6 +34,10 @@ from reskill_ros.spin import run
 from reskill_ros.tasks import task_spec
 
 _CHECK_PERIOD_S = 0.25
+# When asked to end, so long at most an episode is waited for that is not complete yet; then it is given up. Whoever
+# started the node kills it after five seconds.
+_FAREWELL_S = 2.0
+_FAREWELL_POLL_S = 0.02
 # Profile of data from a robot, in place of the simulator's.
 REAL = "real"
 
@@ -52,7 +57,9 @@ class RecorderNode(Node):
         self._store = EpisodeStore(Path(values.dataset))
         self._recorded_kind: tuple[str, int] | None = None
         self._failure = self._last = ""
+        # Messages that the middleware lost, since the last episode and in all.
         self._lost: Counter[str] = Counter()
+        self._all_lost: Counter[str] = Counter()
         self._resources = ExitStack()
         if not values.driver_episodes:
             self._store.open(DatasetSpec(self._task, REAL))
@@ -65,7 +72,7 @@ class RecorderNode(Node):
         for name, callback in (("start", self._on_start), ("stop", self._on_stop), ("discard", self._on_discard)):
             self.create_service(Trigger, f"~/{name}", callback)
         self.create_timer(_CHECK_PERIOD_S, self._save_finished, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        watch_clock(self, self._assembler.forget, self._resources)
+        watch_clock(self, self._forget, self._resources)
         self._diagnostics = Diagnostics(self, self._report, "recorder/status")
         if values.auto_start:
             self._assembler.start()
@@ -74,9 +81,7 @@ class RecorderNode(Node):
     # ------------------------------------------------------------------ what arrives
 
     def _listen(self, kind: type, topic: str, read: Callable[[Any], Any]) -> None:
-        events = SubscriptionEventCallbacks(
-            message_lost=lambda event: self._lost.update({topic: event.total_count_change})
-        )
+        events = SubscriptionEventCallbacks(message_lost=lambda event: self._note_lost(topic, event.total_count_change))
         self.create_subscription(kind, topic, partial(self._take, topic, read), qos.RECORD, event_callbacks=events)
 
     def _take(self, topic: str, read: Callable[[Any], Any], message: Any) -> None:
@@ -91,6 +96,10 @@ class RecorderNode(Node):
         if is_whole and not self.done.done():
             self._acknowledge.publish(Header(stamp=stamp))
 
+    def _note_lost(self, topic: str, count: int) -> None:
+        self._lost[topic] += count
+        self._all_lost[topic] += count
+
     def _open_dataset(self, message: EpisodeState) -> None:
         kind = (message.profile, len(message.sim_state))
         if self._assembler.recording and kind != self._recorded_kind:
@@ -99,6 +108,10 @@ class RecorderNode(Node):
 
     def _save_finished(self) -> None:
         for assembled in self._assembler.finished(time.monotonic()):
+            self._save(assembled)
+
+    def _forget(self) -> None:
+        for assembled in self._assembler.forget():
             self._save(assembled)
 
     def _save(self, assembled: Assembled) -> None:
@@ -141,24 +154,27 @@ class RecorderNode(Node):
         if not self._assembler.recording:
             response.message = "not recording"
         elif self._config.values.driver_episodes:
-            self._assembler.stop()
-            response.success, response.message = True, "stopped; the running episode is dropped"
+            response.success = True
+            response.message = f"stopped; {self._dropped(self._assembler.stop())}"
         else:
             self._assembler.end(time.monotonic())
             response.success, response.message = True, "stopped; the episode is being saved"
         return response
 
     def _on_discard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._assembler.recording
-        response.message = "the running episode is dropped" if response.success else "not recording"
-        self._assembler.discard()
+        response.success = self._assembler.discard()
+        response.message = self._dropped(response.success)
         return response
+
+    def _dropped(self, anything: bool) -> str:
+        self._store.counts["dropped"] += anything
+        return "the running episode is dropped" if anything else "no episode is running"
 
     # ------------------------------------------------------------------ what it tells
 
     def _report(self, report: Report) -> None:
         report.state = "recording" if self._assembler.recording else "idle"
-        report.values = {**self._store.counts, **{f"lost_{topic}": count for topic, count in self._lost.items()}}
+        report.values = {**self._store.counts, **{f"lost_{topic}": count for topic, count in self._all_lost.items()}}
         report.values |= {"abandoned": self._assembler.abandoned, "last_episode": self._last}
         if self._failure:
             report.error(self._failure)
@@ -166,17 +182,61 @@ class RecorderNode(Node):
             report.error(f"messages of another task than {self._task.name} are refused")
         overdue = self._assembler.overdue(time.monotonic(), self._config.values.patience_s)
         if self._assembler.recording and overdue:
-            report.warn("missing: " + ", ".join(f"{count} of {topic}" for topic, count in overdue.items()))
+            report.warn(f"missing: {_listed(overdue)}")
         if self._lost:
-            report.warn("the middleware lost: " + ", ".join(f"{n} of {topic}" for topic, n in self._lost.items()))
+            report.warn(f"the middleware lost: {_listed(self._lost)}")
 
     def destroy_node(self) -> None:
-        """Say what was recorded, and let others write."""
+        """Finish what is over, say what became of everything, and let others write."""
         if self._is_up:
-            self.get_logger().info(self._store.describe())
+            self._finish()
             self._store.close()
             self._resources.close()
         super().destroy_node()
+
+    def _finish(self) -> None:
+        """Take what has arrived or is on its way of an episode, and account for every episode.
+
+        All nodes of a graph are asked to end at once, and some of them end sooner than others: messages may wait in
+        this one's queues, or be published still while it looks.
+        """
+        try:
+            serve_waiting_messages(self)
+            self._assembler.wind_down()
+            self._await_the_last()
+        except DataError as error:
+            self.get_logger().error(str(error))
+        for assembled in self._assembler.close():
+            self._save(assembled)
+        self.get_logger().info(self.summary)
+        if self._all_lost:
+            self.get_logger().warning(f"the middleware lost: {_listed(self._all_lost)}")
+
+    def _await_the_last(self) -> None:
+        end_s = time.monotonic() + min(self._config.values.patience_s, _FAREWELL_S)
+        while not self.done.done():
+            # Asked before taking: nothing comes after the last message of a publisher that is gone.
+            published = any(map(self.count_publishers, self._assembler.topics))
+            serve_waiting_messages(self)
+            self._save_finished()
+            if not (published and self._assembler.awaited) or time.monotonic() > end_s:
+                return
+            time.sleep(_FAREWELL_POLL_S)
+
+    @property
+    def summary(self) -> str:
+        """What became of the episodes so far, as one line."""
+        return self._store.describe(self._assembler.abandoned)
+
+    @property
+    def exit_code(self) -> int:
+        """Not 0 once an episode that should have been recorded could not be written."""
+        return int(self._store.counts["unwritten"] > 0)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """Counts by topic, for people."""
+    return ", ".join(f"{count} of {topic}" for topic, count in counts.items())
 
 
 def main(args: Sequence[str] | None = None) -> int:

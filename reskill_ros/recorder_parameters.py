@@ -23,7 +23,9 @@ class RecorderParameters:
     auto_start: bool = parameter(True, "Record from the start, without ~/start.", read_only=True)
     keep_failures: bool = parameter(True, "Also save episodes that do not reach the goal.")
     keep_incomplete: bool = parameter(
-        False, "Also save, up to its first gap, an episode of which messages were lost; it counts as truncated."
+        False,
+        "Also save, up to its first gap, an episode of which messages were lost, and what there is of one that still "
+        "runs at the end; it counts as truncated.",
     )
     patience_s: float = parameter(
         2.0,

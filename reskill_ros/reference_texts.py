@@ -36,7 +36,7 @@ MEANINGS = {
     "command_node/estop": "Emergency stop: pressed (true) or released (false).",
     "recorder_node/start": "Record the episodes that start from now on.",
     "recorder_node/stop": "Record no more; without `driver_episodes`, what was recorded is one episode.",
-    "recorder_node/discard": "Drop the running episode.",
+    "recorder_node/discard": "Drop the running episode; one that is over is kept.",
 }
 
 HEAD = """# ROS interface

@@ -31,7 +31,7 @@ REPEAT_PERIOD_S = 0.5
 # Commands this many control periods old are stale: the robot stands still, as a real driver would make it.
 STALE_PERIODS = 5
 # In real time, so long after the last episode recorders are not waited for any more.
-FAREWELL_S = 3.0
+FAREWELL_S = 10.0
 
 
 class SimNode(Node):

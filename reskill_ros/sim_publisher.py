@@ -24,7 +24,7 @@ class SimPublisher:
         self._frame_id = frame_id
         self._clock = node.create_publisher(Clock, "/clock", qos.CLOCK)
         self._joint_states = node.create_publisher(JointState, "joint_states", qos.STATE)
-        self._episode = node.create_publisher(EpisodeState, "episode", qos.STATE)
+        self._episode = node.create_publisher(EpisodeState, "episode", qos.RECORDED)
         self._poses: dict[str, Publisher] = {}
 
     def publish(self, session: SimSession) -> None:

@@ -29,7 +29,8 @@ _GRACE_S = 1.5
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Build a node and run it until a signal arrives or the node has finished.
 
-    A node that ends by itself has an attribute ``done``, a Future whose result is the exit code. A node may have a
+    A node that ends by itself has an attribute ``done``, a Future whose result is the exit code; one that may have
+    failed at something without ending for it has an attribute ``exit_code``, asked for at the end. A node may have a
     method ``on_callback_error(error)``: then an exception in a callback is given to it and the node goes on, so
     that it can make its robot safe and stay diagnosable; without it the process ends.
 
@@ -104,7 +105,7 @@ def _run(make_node: Callable[[], Node], stop: Future, returned: threading.Event)
         returned.set()
         node.destroy_node()
         executor.shutdown()
-    return int(stop.result() or 0)
+    return int(stop.result() or 0) or int(getattr(node, "exit_code", 0))
 
 
 def _end(stop: Future, exit_code: int) -> None:

@@ -50,8 +50,8 @@ class Lineage:
         kept = document.get(LINEAGE_KEY)
         if not isinstance(kept, Mapping):
             # Skills of before there were lineages say this much of their data.
-            data = document.get("data", {})
-            return cls(data=data.get("content_hash"), profile=data.get("profile"))
+            data = document.get("data")
+            return cls(data.get("content_hash"), profile=data.get("profile")) if isinstance(data, Mapping) else cls()
         return cls(**{field.name: kept.get(field.name) for field in fields(cls)})
 
     def differences(self, now: Lineage) -> list[str]:

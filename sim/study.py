@@ -15,15 +15,16 @@ from tqdm import tqdm
 
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, read_yaml
-from reskill_core.errors import DataError, ReskillError
-from reskill_core.files import read_json
+from reskill_core.errors import ConfigError, ReskillError
+from reskill_core.lineage import Lineage
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.progress import progress_bar
+from reskill_core.provenance import simulator_version
 from reskill_core.report import AGENT_POLICY, compare, read_outcomes, read_run, write_results
 from reskill_core.resources import find_config
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.runtime.loading import POLICY_KINDS
-from reskill_core.training.run_folder import EVALUATION_FOLDER, POLICIES_FILE
+from reskill_core.training.run_folder import EVALUATION_FOLDER, POLICIES_FILE, read_result
 from reskill_sim.agents import train_agent
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
 
@@ -36,7 +37,7 @@ class StudyConfig:
         agents: configurations of agents, one for each task: paths, or names of those that ship with the package.
         variants: by name, what each changes in all of these configurations.
         out: folder; a run goes to ``<task>/<variant>/seed_<seed>`` in it, references to ``<task>/references``.
-        common: what is changed in all variants.
+        common: what is changed in all variants, and for the references.
         seeds: of training.
         episodes: of the evaluation of each run, in ``exact``.
         workers: runs at a time, each with one thread.
@@ -62,14 +63,19 @@ def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:
     """The runs of a study, seed by seed, so that every variant has a result early.
 
     Raises:
-        ConfigError: a configuration is missing, or a variant does not fit it; names the variant.
+        ConfigError: a configuration is missing, a variant does not fit it, or two runs would have one folder; names
+            them.
     """
-    return [
+    runs = [
         _run_config(config, agent, variant, seed)
         for seed in config.seeds
         for agent in config.agents
         for variant in config.variants
     ]
+    outs = [run.out for run in runs]
+    if twice := sorted({out for out in outs if outs.count(out) > 1}):
+        raise ConfigError(f"several runs of the study would go to {', '.join(twice)}: of each task, name one agent")
+    return runs
 
 
 def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
@@ -101,11 +107,16 @@ def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
 
 
 def _run_config(config: StudyConfig, agent: str, variant: str, seed: int) -> AgentTrainingConfig:
-    base = read_yaml(find_config(agent))
+    base = _common(config, agent)
     out = f"{config.out}/{base['task']}/{variant}/seed_{seed}"
     own = {"variant": variant, "seed": seed, "out": out, "threads": 1}
-    document = reduce(_merged, (base, config.common, config.variants[variant], own))
+    document = reduce(_merged, (base, config.variants[variant], own))
     return config_from_dict(AgentTrainingConfig, document, source=f"variant {variant} of {agent}")
+
+
+def _common(config: StudyConfig, agent: str) -> dict[str, Any]:
+    """What all variants of an agent change."""
+    return _merged(read_yaml(find_config(agent)), config.common)
 
 
 def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +129,7 @@ def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
 
 
 def _references_of(config: StudyConfig, agent: str) -> PolicyEvaluationConfig:
-    base = read_yaml(find_config(agent))
+    base = _common(config, agent)
     out = f"{config.out}/{base['task']}/references"
     return PolicyEvaluationConfig(
         config.references, (base["task"],), (base["skills"],), out, config.episodes, threads=1
@@ -135,13 +146,21 @@ def _train_and_evaluate(config: AgentTrainingConfig, episodes: int) -> None:
 
 
 def _evaluate_once(evaluation: PolicyEvaluationConfig) -> None:
-    """Evaluate, unless that was done and nothing that is evaluated is newer."""
+    """Evaluate, unless these very checkpoints were, in the same way and by the same simulator."""
+    if not _is_evaluated(evaluation):
+        evaluate_policies(evaluation, show_progress=False)
+
+
+def _is_evaluated(evaluation: PolicyEvaluationConfig) -> bool:
     found = Path(evaluation.out) / POLICIES_FILE
-    if found.is_file() and read_json(found, DataError).get("config") == config_to_dict(evaluation):
-        checkpoints = [load_checkpoint(folder, *POLICY_KINDS).folder for folder in evaluation.checkpoints]
-        if all(folder.stat().st_mtime < found.stat().st_mtime for folder in checkpoints):
-            return
-    evaluate_policies(evaluation, show_progress=False)
+    if not found.is_file():
+        return False
+    document = read_result(found)
+    lineages = [Lineage.of(result) for result in document.get("results", ())]
+    acted = {lineage.agent or lineage.skills for lineage in lineages} - {None}
+    given = {load_checkpoint(folder, *POLICY_KINDS).sha256 for folder in evaluation.checkpoints}
+    same_simulator = all(lineage.simulator == simulator_version() for lineage in lineages)
+    return document.get("config") == config_to_dict(evaluation) and same_simulator and acted <= given
 
 
 def _write_results(

@@ -50,5 +50,6 @@ def run(options: argparse.Namespace) -> int:
         for comparison in progress_bar(comparisons, desc="pictures", unit="task")
     }
     write_page(options.out, comparisons, shown)
+    print("".join(f"{warning}\n" for comparison in comparisons for warning in comparison.warnings), end="")
     print(f"{options.out}: {len(options.runs)} runs, {', '.join(shown)}, {options.out.stat().st_size / 1e6:.1f} MB")
     return 0

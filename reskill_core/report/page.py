@@ -114,10 +114,11 @@ def _origin(variant: Variant, checkpoint: Checkpoint) -> dict[str, Any]:
     documents = {
         f"{config_file}: configuration": config_to_dict(first.config),
         f"skills: {first.config.skills}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
+        "made from": variant.best.lineage.to_document(),
         "versions it was trained with": checkpoint.document["provenance"],
     }
     if first.outcomes:
-        documents["world it was evaluated in"] = first.outcomes.world
+        documents["world it was evaluated in"] = first.outcomes.world.to_document()
     return {"name": variant.name, "commands": reproduction(variant, config_file), "documents": documents}
 
 

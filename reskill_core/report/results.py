@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from reskill_core.files import atomic_write_bytes
+from reskill_core.files import atomic_write_bytes, atomic_write_json
+from reskill_core.intervals import Estimate
+from reskill_core.lineage import LINEAGE_KEY
+from reskill_core.provenance import provenance
 from reskill_core.report.figures import plot_learning
-from reskill_core.report.runs import Comparison, PolicyOutcomes, Variant
+from reskill_core.report.runs import AgentRun, Comparison, PolicyOutcomes, Variant
 
 RESULTS_FILE = "results.md"
+RESULTS_DATA_FILE = "results.json"
 
 
 def write_results(folder: Path, comparisons: Sequence[Comparison]) -> None:
-    """Write ``results.md`` and a ``learning_<task>.svg`` for each task."""
+    """Write ``results.md``, ``results.json`` with each run's lineage, and ``learning_<task>.svg`` per task."""
     atomic_write_bytes(folder / RESULTS_FILE, "\n".join([*results_table(comparisons), ""]).encode())
+    atomic_write_json(folder / RESULTS_DATA_FILE, {"results": _rows(comparisons), "provenance": provenance()})
     for comparison in comparisons:
         lines = plot_learning(comparison).splitlines()
         content = "\n".join([*(line.rstrip() for line in lines), ""])
@@ -41,6 +47,31 @@ def results_table(comparisons: Sequence[Comparison]) -> list[str]:
         "|---" * (1 + len(tasks)) + "|",
         *(f"| {name} | {' | '.join(entries[name].get(task, '') for task in tasks)} |" for name in names),
     ]
+
+
+def _rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """A row for each run and reference behind the table."""
+    rows: list[dict[str, Any]] = []
+    for comparison in comparisons:
+        for variant in comparison.variants:
+            for run in variant.runs:
+                row = {"task": comparison.task, "variant": variant.name, "seed": run.config.seed}
+                rows.append(row | _measured(run) | {LINEAGE_KEY: run.lineage.to_document()})
+        for one in comparison.references:
+            acting = {"checkpoint": one.checkpoint} if one.checkpoint else {}
+            row = {"task": comparison.task, "reference": one.policy, **acting}
+            rows.append(row | _measured(one) | {LINEAGE_KEY: one.world.to_document()})
+    return rows
+
+
+def _measured(one: AgentRun | PolicyOutcomes) -> dict[str, Any]:
+    success, returned = one.success, one.episode_return
+    return {
+        "folder": str(one.folder),
+        "success": success.mean if isinstance(success, Estimate) else success,
+        "episode_return": returned.mean if isinstance(returned, Estimate) else returned,
+        "measured": one.measured,
+    }
 
 
 def _of_variant(variant: Variant) -> str:

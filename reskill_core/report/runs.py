@@ -2,14 +2,15 @@
 
 Runs of one task that are called alike (``variant`` in their configuration) differ in their seed and are one row of a
 table. Figures come from ``evaluation/`` in the run folder, where ``reskill evaluate RUN --policy agent --out
-RUN/evaluation`` leaves them; without it, from the last evaluation during training, which is marked as such.
+RUN/evaluation`` leaves them. Without it, or where it measured another checkpoint than what is the run's best now, they
+come from the last evaluation during training, which is marked as such.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, DataError
-from reskill_core.files import read_json
 from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.lineage import Lineage, short_hash
+from reskill_core.provenance import simulator_of
 from reskill_core.rl.config import AgentTrainingConfig
+from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.training.metrics import METRICS_FILE, STEP, read_metrics
 from reskill_core.training.run_folder import (
     CONFIG_FILE,
@@ -29,6 +33,8 @@ from reskill_core.training.run_folder import (
     EVALUATION_FOLDER,
     POLICIES_FILE,
     ROBUSTNESS_FILE,
+    is_result_of,
+    read_result,
 )
 
 FloatArray = NDArray[np.float64]
@@ -46,6 +52,7 @@ class Outcome:
     seed: int
     success: bool
     episode_return: float
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class PolicyOutcomes:
         profile: fidelity profile of the simulator.
         variation: how the world varied, as in ``policies.json``.
         folder: where it was read from.
+        simulator: which one it was, with its version; None if that is unknown.
+        checkpoint: SHA-256 of the checkpoint that acted; None if none did, or that is unknown.
     """
 
     task: str
@@ -67,6 +76,8 @@ class PolicyOutcomes:
     profile: str
     variation: Mapping[str, Any]
     folder: Path
+    simulator: str | None = None
+    checkpoint: str | None = None
 
     @property
     def success(self) -> Estimate:
@@ -81,12 +92,13 @@ class PolicyOutcomes:
     @property
     def measured(self) -> str:
         """How it was measured."""
-        return f"{len(self.episodes)} episodes, {self.profile}"
+        unknown = ", of an unknown checkpoint" if self.policy == AGENT_POLICY and self.checkpoint is None else ""
+        return f"{len(self.episodes)} episodes, {self.profile}{unknown}"
 
     @property
-    def world(self) -> dict[str, Any]:
+    def world(self) -> Lineage:
         """Where it was measured."""
-        return {"profile": self.profile, **self.variation}
+        return Lineage(profile=self.profile, variation=self.variation, simulator=self.simulator)
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,8 @@ class AgentRun:
         curve: its evaluations during training, at least one.
         outcomes: its evaluation afterwards, if there was one.
         robustness: how it does in other worlds, if that was measured.
+        lineage: what it was made from, and its best checkpoint's own hash.
+        outdated: names of results that are left out, because another checkpoint is the best now.
     """
 
     folder: Path
@@ -157,6 +171,8 @@ class AgentRun:
     curve: LearningCurve
     outcomes: PolicyOutcomes | None
     robustness: Robustness | None
+    lineage: Lineage
+    outdated: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -183,7 +199,18 @@ class AgentRun:
         """How return and success were measured."""
         if self.outcomes:
             return self.outcomes.measured
-        return f"in training only: {self.config.evaluation_episodes} episodes, {self.config.profile}"
+        outdated = "; its evaluation is outdated" if POLICIES_FILE in self.outdated else ""
+        return f"in training only: {self.config.evaluation_episodes} episodes, {self.config.profile}{outdated}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is left out of what was measured, and why."""
+        agent = short_hash(self.lineage.agent)
+        return [
+            f"{self.folder / EVALUATION_FOLDER / name} is outdated and left out: the best checkpoint is {agent} now; "
+            "evaluate it again"
+            for name in self.outdated
+        ]
 
 
 @dataclass(frozen=True)
@@ -221,7 +248,7 @@ class Variant:
         if len(outcomes) < len(self.runs):
             return None
         first, episodes = outcomes[0], tuple(episode for one in outcomes for episode in one.episodes)
-        return PolicyOutcomes(self.task, AGENT_POLICY, episodes, first.profile, first.variation, first.folder)
+        return replace(first, episodes=episodes)
 
     @property
     def measured(self) -> str:
@@ -237,39 +264,59 @@ class Comparison:
     variants: tuple[Variant, ...]
     references: tuple[PolicyOutcomes, ...]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is left out, and why."""
+        return [warning for variant in self.variants for run in variant.runs for warning in run.warnings]
+
 
 def read_run(folder: Path) -> AgentRun:
     """Read an agent's run folder.
 
     Raises:
         ConfigError: its configuration is not that of an agent.
+        CheckpointError: it has no checkpoint, or a damaged one.
         DataError: a file is missing or damaged, or the agent was never evaluated.
     """
     for name in (CONFIG_FILE, METRICS_FILE):
         if not (folder / name).is_file():
             raise DataError(f"{folder} is no run folder of reskill train-agent: it has no {name}")
     config = load_config(AgentTrainingConfig, folder / CONFIG_FILE)
+    checkpoint = load_checkpoint(folder, AGENT_KIND)
     evaluation = folder / EVALUATION_FOLDER
-    outcomes = read_outcomes(evaluation) if (evaluation / POLICIES_FILE).is_file() else []
-    own = [one for one in outcomes if (one.task, one.policy) == (config.task, AGENT_POLICY)]
-    robustness = evaluation / ROBUSTNESS_FILE
+    documents = {
+        name: read_result(evaluation / name)
+        for name in (POLICIES_FILE, ROBUSTNESS_FILE)
+        if (evaluation / name).is_file()
+    }
+    outdated = tuple(name for name, document in documents.items() if is_result_of(document, checkpoint) is False)
+    current = documents.keys() - set(outdated)
+    own = [
+        one
+        for one in (read_outcomes(evaluation) if POLICIES_FILE in current else ())
+        if (one.task, one.policy) == (config.task, AGENT_POLICY) and one.checkpoint in (checkpoint.sha256, None)
+    ]
     return AgentRun(
         folder,
         config,
         _learning_curve(folder),
         own[0] if own else None,
-        _parsed(Robustness, read_json(robustness, DataError), robustness) if robustness.is_file() else None,
+        _parsed(Robustness, documents[ROBUSTNESS_FILE], evaluation / ROBUSTNESS_FILE)
+        if ROBUSTNESS_FILE in current
+        else None,
+        replace(Lineage.of(checkpoint.document), agent=checkpoint.sha256),
+        outdated,
     )
 
 
 def read_outcomes(folder: Path) -> list[PolicyOutcomes]:
-    """Read what ``reskill evaluate --policy … --out FOLDER`` left, for each task and policy.
+    """Read what ``reskill evaluate --policy … --out FOLDER`` left, for each task, policy and checkpoint.
 
     Raises:
         DataError: a file is missing or damaged.
     """
     path = folder / EPISODES_FILE
-    document = read_json(folder / POLICIES_FILE, DataError)
+    document = read_result(folder / POLICIES_FILE)
     try:
         profile, variation = (document["config"][key] for key in ("profile", "variation"))
         lines = path.read_text().splitlines()
@@ -277,12 +324,13 @@ def read_outcomes(folder: Path) -> list[PolicyOutcomes]:
         raise DataError(f"{folder / POLICIES_FILE} is not of reskill evaluate --policy: it lacks {error}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; run reskill evaluate again") from error
-    grouped: dict[tuple[str, str], list[Outcome]] = {}
+    simulator = simulator_of(document.get("provenance", {}))
+    grouped: dict[tuple[str, str, str | None], list[Outcome]] = {}
     for row in _parsed(list[Outcome], "[" + ",".join(lines) + "]", path):
-        grouped.setdefault((row.task, row.policy), []).append(row)
+        grouped.setdefault((row.task, row.policy, row.checkpoint), []).append(row)
     return [
-        PolicyOutcomes(task, policy, tuple(rows), profile, variation, folder)
-        for (task, policy), rows in grouped.items()
+        PolicyOutcomes(task, policy, tuple(rows), profile, variation, folder, simulator, checkpoint)
+        for (task, policy, checkpoint), rows in grouped.items()
     ]
 
 
@@ -358,13 +406,11 @@ def _variant(task: str, name: str, runs: Sequence[AgentRun]) -> Variant:
 def _comparable(comparison: Comparison) -> Comparison:
     """Refuse to put side by side what was measured in different worlds."""
     agents = [run.outcomes for variant in comparison.variants for run in variant.runs if run.outcomes]
-    for one, other in pairwise([*agents, *comparison.references]):
-        keys = [key for key in one.world | other.world if one.world.get(key) != other.world.get(key)]
-        if keys:
+    for one, other in combinations([*agents, *comparison.references], 2):
+        if differing := one.world.differences(other.world):
             raise ConfigError(
-                f"{one.folder} and {other.folder} were evaluated in different worlds: "
-                + ", ".join(f"{key} {one.world.get(key)} and {other.world.get(key)}" for key in keys)
-                + "; evaluate one of them again with the other's --profile and --vary"
+                f"{one.folder} and {other.folder} were evaluated in different worlds: {'; '.join(differing)}; "
+                "evaluate one of them again with the other's --profile and --vary, and with the same simulator"
             )
     return comparison
 

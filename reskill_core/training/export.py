@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from reskill_core.checkpoint import load_checkpoint, load_episodes, save_checkpoint
+from reskill_core.errors import CheckpointError
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.training import run_folder
 
@@ -32,10 +33,19 @@ def export_run(run: Path | str, out: Path | str) -> list[Path]:
         The files.
 
     Raises:
-        CheckpointError: the run has no checkpoint, or the folder exists.
+        CheckpointError: the run has no checkpoint, or the folder exists, or what was measured is of another checkpoint.
     """
     run, out = Path(run), Path(out)
     checkpoint = load_checkpoint(run, *POLICY_KINDS)
+    results = [run / name for name in _EXTRAS if name.endswith(".json") and (run / name).is_file()]
+    outdated = [
+        str(path) for path in results if run_folder.is_result_of(run_folder.read_result(path), checkpoint) is False
+    ]
+    if outdated:
+        raise CheckpointError(
+            f"{', '.join(outdated)}: measured with another checkpoint than {checkpoint.folder}, the best one now; "
+            "evaluate that, or move them away"
+        )
     episodes = load_episodes(checkpoint.folder)
     save_checkpoint(out, checkpoint.kind, checkpoint.weights, checkpoint.document, episodes=episodes)
     for name in _EXTRAS:

@@ -30,11 +30,12 @@ from reskill_core.checkpoint import (
     load_checkpoint,
     resolve_checkpoint,
 )
-from reskill_core.errors import CheckpointError
-from reskill_core.files import lock_folder, replace_link
+from reskill_core.errors import CheckpointError, DataError
+from reskill_core.files import lock_folder, read_json, replace_link
 from reskill_core.lineage import Lineage, differences
 from reskill_core.provenance import provenance
 from reskill_core.resources import shipped_folder
+from reskill_core.runtime.agent import AGENT_KIND
 
 PLOTS_FOLDER = "plots"
 # Learning curves, of skills and of agents.
@@ -126,6 +127,35 @@ def last_checkpoint(run: Path, kind: str, settings: Mapping[str, Any], lineage: 
     if others := differences("", *packages):
         _LOG.warning("%s continues with other versions, not to the same bits: %s", run, "; ".join(others))
     return checkpoint
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Contents of ``policies.json`` and the like.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    document = read_json(path, DataError)
+    if not isinstance(document, dict):
+        raise DataError(f"{path} is no result: it must hold an object, found {type(document).__name__}")
+    return document
+
+
+def is_result_of(document: Mapping[str, Any], checkpoint: Checkpoint) -> bool | None:
+    """Whether a result (contents of ``policies.json`` and the like) was measured with a checkpoint.
+
+    None where it does not say: older ones name the step of the checkpoint alone, which can only show that it is not.
+    """
+    results = document.get("results")
+    parts = [part for part in results if isinstance(part, Mapping)] if isinstance(results, list) else []
+    lineages = [Lineage.of(part) for part in (document, *parts)]
+    acting = {lineage.agent if checkpoint.kind == AGENT_KIND else lineage.skills for lineage in lineages} - {None}
+    if acting:
+        return checkpoint.sha256 in acting
+    steps = document.get("checkpoints")
+    if isinstance(steps, Mapping) and steps and checkpoint.folder.parent.name == CHECKPOINTS_FOLDER:
+        return None if checkpoint.folder.name in steps.values() else False
+    return None
 
 
 def best_checkpoint(run: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_an_export_is_the_best_checkpoint_without_what_only_training_needs(run: 
         load_training_state(out)
     with pytest.raises(CheckpointError, match="exists"):
         export_run(run, out)
+
+
+def test_what_another_checkpoint_has_done_is_not_exported(run: Path, tmp_path: Path) -> None:
+    for name in ("policies.json", "evaluation.json"):
+        last = load_checkpoint(run_folder.checkpoint_folder(run, 20), SKILL_MODULE_KIND).sha256
+        lineage = {"lineage": {"skills": last}}
+        document = {"results": [lineage]} if name == "policies.json" else lineage
+        (run / "evaluation" / name).write_text(json.dumps(document))
+        with pytest.raises(CheckpointError, match=rf"(?s){name}: measured with another checkpoint than .*00000010"):
+            export_run(run, tmp_path / "exported")
+        (run / "evaluation" / name).unlink()
+    assert not (tmp_path / "exported").exists()
 
 
 def test_a_path_that_does_not_exist_may_name_a_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from skill_fixtures import TASK
 
-from reskill_core.checkpoint import save_checkpoint
+from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.cli.main import main
 from reskill_core.config import save_config
 from reskill_core.errors import ConfigError, DataError
@@ -25,6 +27,7 @@ from reskill_core.report import (
     read_outcomes,
     read_run,
     write_page,
+    write_results,
 )
 from reskill_core.report.figures import principal_plane
 from reskill_core.report.page import reproduction
@@ -36,13 +39,25 @@ NOMINAL = {"friction": [1.0, 1.0]}
 
 
 def write_evaluation(
-    folder: Path, returns: Sequence[float], policy: str = "agent", profile: str = "exact", task: str = "reach"
+    folder: Path,
+    returns: Sequence[float],
+    policy: str = "agent",
+    profile: str = "exact",
+    task: str = "reach",
+    checkpoint: str | None = None,
+    mujoco: str = "3.11.0",
 ) -> Path:
     """An evaluation whose episodes succeed where they earn more than 1."""
-    atomic_write_json(folder / "policies.json", {"config": {"profile": profile, "variation": NOMINAL}})
+    result = {"task": task, "policy": policy, "lineage": {"agent": checkpoint} if checkpoint else {}}
+    document = {
+        "config": {"profile": profile, "variation": NOMINAL},
+        "results": [result],
+        "provenance": {"packages": {"mujoco": mujoco}},
+    }
+    atomic_write_json(folder / "policies.json", document)
     for number, earned in enumerate(returns):
         outcome = {"task": task, "policy": policy, "seed": 100 + number, "success": earned > 1, "steps": 9}
-        append_jsonl(folder / "episodes.jsonl", {**outcome, "episode_return": earned})
+        append_jsonl(folder / "episodes.jsonl", {**outcome, "checkpoint": checkpoint, "episode_return": earned})
     return folder
 
 
@@ -58,17 +73,20 @@ def write_run(
         evaluation = {"evaluation/return": earned, "evaluation/success": share}
         append_jsonl(folder / "metrics.jsonl", {"step": step, **evaluation})
     document = {"task": TASK.to_dict(), SKILLS_KEY: {"training": {"beta": 0.001}}}
-    save_checkpoint(folder / "checkpoints" / "best", AGENT_KIND, {}, document)
+    best = save_checkpoint(folder / "checkpoints" / "best", AGENT_KIND, {}, document)
     if returns:
-        write_evaluation(folder / "evaluation", returns)
+        write_evaluation(folder / "evaluation", returns, checkpoint=load_checkpoint(best, AGENT_KIND).sha256)
     return folder
 
 
 def write_robustness(run: Path) -> None:
+    best = load_checkpoint(run, AGENT_KIND).sha256
     interval = {"mean": 0.5, "low": 0.25, "high": 0.75, "count": 4}
     points = [{"value": value, "success": interval, "episode_return": interval} for value in (0.5, 1.0)]
     sweeps = [{"name": name, "unit": "factor", "points": points} for name in ("friction", "mass", "a", "b", "c")]
-    atomic_write_json(run / "evaluation" / "robustness.json", {"task": "reach", "sweeps": sweeps})
+    atomic_write_json(
+        run / "evaluation" / "robustness.json", {"task": "reach", "lineage": {"agent": best}, "sweeps": sweeps}
+    )
 
 
 def test_runs_of_a_variant_are_one_row(tmp_path: Path) -> None:
@@ -163,8 +181,52 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"(?s)/a and .*/b are both seed 4 of variant 'agent' on reach.*variant:"):
         compare([one, other])
     references = read_outcomes(write_evaluation(tmp_path / "r", (5.0,), policy="zero", profile="turbo"))
-    with pytest.raises(ConfigError, match=r"different worlds: profile exact and turbo; .*--profile"):
+    with pytest.raises(ConfigError, match=r"different worlds: profile: 'exact' != 'turbo'; .*--profile"):
         compare([one], references)
+    references = read_outcomes(write_evaluation(tmp_path / "s", (5.0,), policy="zero", mujoco="4.0.0"))
+    with pytest.raises(ConfigError, match=r"worlds: simulator: 'mujoco 3.11.0' != 'mujoco 4.0.0'; .*same simulator"):
+        compare([one], references)
+
+
+def replace_best(run: Path, step: int) -> None:
+    """Let the run have another best checkpoint, as when it goes on."""
+    best = run / "checkpoints" / "best"
+    document = load_checkpoint(best, AGENT_KIND).document
+    shutil.rmtree(best)
+    save_checkpoint(best, AGENT_KIND, {"weight": np.full(1, step, np.float32)}, document)
+
+
+def test_figures_of_another_checkpoint_are_left_out_and_said_to_be(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", 0, (7.0, 7.0))
+    write_robustness(run)
+    assert read_run(run).outdated == ()
+    replace_best(run, 400)
+    stale = read_run(run)
+    assert (stale.episode_return, stale.outcomes, stale.robustness) == (3.0, None, None)
+    assert stale.measured == "in training only: 8 episodes, fast; its evaluation is outdated"
+    [comparison] = compare([stale])
+    write_page(tmp_path / "report.html", [comparison], {})
+    text = (tmp_path / "report.html").read_text()
+    for name in ("policies.json", "robustness.json"):
+        assert f"{run}/evaluation/{name} is outdated and left out: the best checkpoint is" in text
+    now = load_checkpoint(run, AGENT_KIND).sha256
+    write_evaluation(run / "evaluation", (4.0,), checkpoint=now)
+    again = read_run(run)
+    # The episodes of the one before are still in the file: they are another agent's.
+    assert (again.episode_return, again.outdated) == (4.0, ("robustness.json",))
+    write_results(tmp_path / "table", compare([again]))
+    [row] = json.loads((tmp_path / "table" / "results.json").read_text())["results"]
+    assert (row["variant"], row["seed"], row["episode_return"], row["lineage"]["agent"]) == ("agent", 0, 4.0, now)
+
+
+def test_of_an_older_evaluation_the_step_shows_whether_it_is_outdated(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", 0)
+    write_evaluation(run / "evaluation", (7.0,))
+    document = json.loads((run / "evaluation" / "policies.json").read_text())
+    assert read_run(run).measured == "1 episodes, exact, of an unknown checkpoint"
+    for step, outdated in (("best", ()), ("00000400", ("policies.json",))):
+        (run / "evaluation" / "policies.json").write_text(json.dumps({**document, "checkpoints": {str(run): step}}))
+        assert read_run(run).outdated == outdated
 
 
 class _Page(HTMLParser):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.cli.main import main
 from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, ReskillError
 from reskill_core.report import compare, read_run
 from reskill_core.resources import config_folder
+from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.study import StudyConfig, plan_study, run_study
 
 
@@ -33,6 +39,54 @@ def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
     assert bold.agent.low_level.minibatch == plain.agent.low_level.minibatch == 512
     with pytest.raises(ConfigError, match=r"(?s)variant wrong of agents/complex_hook.yaml.*agent.residul"):
         plan_study(StudyConfig(config.agents, {"wrong": {"agent": {"residul": True}}}, "runs/s"))
+
+
+def test_references_are_those_of_what_all_variants_have_in_common(tmp_path: Path) -> None:
+    skills = load_checkpoint("skills/block", SKILL_MODULE_KIND)
+    weights = {name: array * np.float32(1.01) for name, array in skills.weights.items()}
+    other = save_checkpoint(tmp_path / "skills", SKILL_MODULE_KIND, weights, skills.document)
+    small = {"steps": 80, "num_envs": 4, "rollout_steps": 20, "profile": "turbo", "evaluation_episodes": 2}
+    common = {**small, "task": "clean_up", "skills": str(other)}
+    out = tmp_path / "out"
+    config = StudyConfig(
+        ("agents/slippery_push.yaml",), {"agent": {}}, str(out), common, (0,), 2, 1, references=("prior",)
+    )
+    run_study(config, show_progress=False)
+    [reference] = json.loads((out / "clean_up" / "references" / "policies.json").read_text())["results"]
+    [agent] = json.loads((out / "clean_up/agent/seed_0/evaluation/policies.json").read_text())["results"]
+    assert reference["task"] == agent["task"] == "clean_up"
+    same = ("skills", "task", "profile", "variation", "simulator")
+    assert [reference["lineage"][name] for name in same] == [agent["lineage"][name] for name in same]
+    assert agent["lineage"]["skills"] == load_checkpoint(other, SKILL_MODULE_KIND).sha256
+    rows = [
+        [json.loads(line)["seed"] for line in (out / "clean_up" / place / "episodes.jsonl").read_text().splitlines()]
+        for place in ("references", "agent/seed_0/evaluation")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_what_would_share_a_folder_is_refused() -> None:
+    agents = ("agents/clean_up.yaml", "agents/slippery_push.yaml")
+    with pytest.raises(ConfigError, match="several runs of the study would go to out/block/agent/seed_0: of each task"):
+        plan_study(StudyConfig(agents, {"agent": {}}, "out", {"task": "block"}, (0,)))
+
+
+def test_a_study_evaluates_again_what_is_another_checkpoint_now(tmp_path: Path) -> None:
+    small = {"steps": 80, "num_envs": 4, "rollout_steps": 20, "profile": "turbo", "evaluation_episodes": 2}
+    out = tmp_path / "out"
+    common = {**small, "skills": "skills/block"}
+    config = StudyConfig(("agents/slippery_push.yaml",), {"agent": {}}, str(out), common, (0,), 2, 1)
+    [run] = run_study(config, show_progress=False)
+    best = run / "checkpoints" / "00000080"
+    checkpoint, state = load_checkpoint(best, AGENT_KIND), load_training_state(best)
+    shutil.rmtree(best)
+    weights = {name: array * np.float32(0.9) for name, array in checkpoint.weights.items()}
+    save_checkpoint(best, AGENT_KIND, weights, checkpoint.document, state)
+    # As if it had been there before the evaluation: only what is in it tells.
+    os.utime(best, (0, 0))
+    run_study(config, show_progress=False)
+    [result] = json.loads((run / "evaluation" / "policies.json").read_text())["results"]
+    assert result["lineage"]["agent"] == load_checkpoint(best, AGENT_KIND).sha256 != checkpoint.sha256
 
 
 def test_runs_are_evaluated_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.bag_recorder_node")
+
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -162,7 +166,3 @@ class BagRecorderNode(Node):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
     return run(BagRecorderNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -33,11 +33,13 @@ from reskill_core.config import config_to_dict
 from reskill_core.errors import GraphError
 from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.features import FeatureMap
+from reskill_core.process import LAUNCHER
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
 from reskill_core.spec import TaskSpec
 from reskill_ros import convert, qos
 from reskill_ros.executor import DirectExecutor
 from reskill_ros.msg import Observation
+from reskill_ros.supervisor import end_with
 from reskill_ros.tasks import task_spec
 
 _START_TIMEOUT_S = 30.0
@@ -218,7 +220,9 @@ def _spin(executor: SingleThreadedExecutor, done: Callable[[], bool], timeout_s:
 @contextmanager
 def _process(arguments: Sequence[str], domain: int) -> Iterator[None]:
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, *arguments], env=environment)
+    environment[LAUNCHER] = str(os.getpid())
+    # A session of its own: Ctrl-C reaches this process alone.
+    process = subprocess.Popen([sys.executable, *arguments], env=environment, start_new_session=True)
     try:
         yield
     finally:
@@ -228,6 +232,7 @@ def _process(arguments: Sequence[str], domain: int) -> Iterator[None]:
 
 def _relay(source: str, target: str) -> None:
     """Pass the bytes of observations on from one topic to another until the process is ended."""
+    end_with(int(os.environ[LAUNCHER]))
     rclpy.init()
     node = Node("relay")
     publisher = node.create_publisher(Observation, target, qos.STATE)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.command_node")
+
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +30,8 @@ from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.params import Parameters
 from reskill_ros.spin import run
 from reskill_ros.tasks import task_spec
+
+_SENDING_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,9 @@ class CommandNode(ManagedNode):
         self._inputs: Inputs
         self._measured: tuple[float, ...] | None = None
         self._told: GateState | None = None
+        # Held while a command is on its way to the driver; once the end has come, none may follow.
+        self._sending = threading.Lock()
+        self._ended = False
         self._latency, self._rate = Latency(), Rate()
         if self._settings.values.autostart:
             self.start(self._settings.values.must_start)
@@ -104,6 +114,17 @@ class CommandNode(ManagedNode):
         if self._settings.values.auto_arm and not self._gate.latched:
             self._gate.arm(time.monotonic())
 
+    def make_safe(self) -> None:
+        """Send the safe command, the last one of all, and wait until the driver has it; in another thread."""
+        # A callback that hangs while it sends must not keep the robot moving.
+        taken = self._sending.acquire(timeout=_SENDING_TIMEOUT_S)
+        self._ended = True
+        if self.stage == "active":
+            self._hold()
+        if taken:
+            self._sending.release()
+        self._adapter.flush()
+
     def report(self, report: Report) -> None:
         """Add what the gate does, and whether a driver listens."""
         if self.stage not in ("inactive", "active"):
@@ -145,7 +166,10 @@ class CommandNode(ManagedNode):
         self._apply_limits()
         decision = gate.offer(message.action, convert.stamp_to_ns(stamp), received_s, now_ns(self))
         if decision.action is not None:
-            self._adapter.send(decision.action, stamp, self._measured)
+            with self._sending:
+                if self._ended:
+                    return
+                self._adapter.send(decision.action, stamp, self._measured)
             self._latency.add(time.monotonic() - received_s)
             self._rate.tick()
             message.action = decision.action
@@ -222,7 +246,3 @@ class CommandNode(ManagedNode):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
     return run(CommandNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.demo")
+
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +27,7 @@ from reskill_core.errors import ReskillError
 from reskill_core.files import atomic_write_json
 from reskill_core.parameters import parameter
 from reskill_core.training.run_folder import SKILLS_FILE
+from reskill_ros.supervisor import Process, supervise
 from reskill_sim.tasks import get_task
 
 TASK = "block"
@@ -204,8 +209,10 @@ def _reskill(verb: str, *arguments: str) -> None:
 
 def _run(module: str, *arguments: str) -> None:
     command = [sys.executable, "-m", module, *arguments]
-    code = subprocess.run(command, check=False).returncode
-    if code:
+    outcome = supervise([Process("", command, primary=True)])
+    if outcome.signalled:
+        raise KeyboardInterrupt
+    if code := outcome.exit_code:
         raise ReskillError(f"{' '.join(command[2:])} ended with exit code {code}; its output above says why")
 
 
@@ -230,7 +237,3 @@ def main(args: Sequence[str] | None = None) -> int:
         "evaluation/, policy.mp4"
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.demonstrator_node")
+
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -98,7 +102,3 @@ class DemonstratorNode(Node):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
     return run(DemonstratorNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

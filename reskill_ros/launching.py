@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -13,6 +15,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from reskill_core.errors import GraphError
+from reskill_core.process import LAUNCHER
 from reskill_ros.graph import GraphArguments, NodeEntry, argument_table, build_graph, parse_arguments
 
 
@@ -61,7 +64,9 @@ def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> N
 
     def on_exit(event: ProcessExited, context: LaunchContext) -> list[Action]:
         ending = context.is_shutdown
-        if event.returncode != 0:
+        # Interrupted before it could handle that, such as during its imports, it dies of the signal.
+        interrupted = ending and event.returncode in (-signal.SIGINT, -signal.SIGTERM)
+        if event.returncode != 0 and not interrupted:
             failures.append(f"{entry.name} failed with exit code {event.returncode}")
         elif entry.required and not entry.primary and not ending:
             failures.append(f"{entry.name} ended although it should keep running")
@@ -79,6 +84,8 @@ def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> N
         namespace=arguments.namespace,
         parameters=parameters,
         remappings=list(entry.remappings),
+        # Unlike this process's other children, nodes end with it even if it is killed.
+        additional_env={LAUNCHER: str(os.getpid())},
         ros_arguments=["--log-level", arguments.log_level],
         output="screen",
         emulate_tty=True,

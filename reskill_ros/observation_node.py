@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.observation_node")
+
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -180,7 +184,3 @@ def _sensing(task: TaskSpec, config: SensingConfig) -> Sensing:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
     return run(ObservationNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.policy_node")
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -111,7 +115,3 @@ class PolicyNode(ManagedNode):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
     return run(PolicyNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.recorder_node")
+
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -242,7 +246,3 @@ def _listed(counts: Mapping[str, int]) -> str:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
     return run(RecorderNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.replay_node")
+
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,7 +109,3 @@ class ReplayNode(Node):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
     return run(ReplayNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

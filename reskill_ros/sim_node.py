@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.sim_node")
+
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -215,7 +219,3 @@ class SimNode(Node):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
     return run(SimNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,15 @@
-"""The main function of every node: parse, run in a single thread, end cleanly on SIGINT and SIGTERM."""
+"""The main function of every node: parse, run in a single thread, and end cleanly on a signal or with the launcher."""
 
 from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -17,78 +18,145 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from reskill_core.errors import ReskillError
+from reskill_core.process import LAUNCHER, ending_signals
 from reskill_ros.executor import DirectExecutor
 from reskill_ros.params import report_unknown_parameters
 from reskill_ros.security import SecurityError, require_security
 
-_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 # A callback that does not return within this time after a signal is given up on, and the process with it.
 _GRACE_S = 1.5
+# Where the kernel cannot tell, how often to look whether the launcher is still there.
+_LOOK_PERIOD_S = 0.5
 
 
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Build a node and run it until a signal arrives or the node has finished.
+    """Build a node and run it until a signal arrives, its launcher ends, or the node has finished.
 
-    A node that ends by itself has an attribute ``done``, a Future whose result is the exit code; one that may have
-    failed at something without ending for it has an attribute ``exit_code``, asked for at the end. A node may have a
-    method ``on_callback_error(error)``: then an exception in a callback is given to it and the node goes on, so
-    that it can make its robot safe and stay diagnosable; without it the process ends.
+    To be called once, by what is the process's main function: signals end nothing but the node from here on.
+
+    A node may have
+
+    - ``done``, a Future whose result is the exit code: it ends by itself;
+    - ``exit_code``, asked for at the end: it may have failed at something without ending for it;
+    - ``make_safe()``: called in another thread once the end is asked for, so that a robot is stopped although a
+      callback takes its time or hangs;
+    - ``on_callback_error(error)``: an exception in a callback is given to it and the node goes on, so that it can
+      make its robot safe and stay diagnosable; without it the process ends.
 
     Args:
         make_node: builds the node, after ROS has been initialised.
         args: command line without the program name, by default that of the process.
 
     Returns:
-        The exit code: 0 after a signal, 1 after an error, 2 where security is asked for that cannot be had.
+        The exit code: 0 when it was asked to end, 1 after an error, 2 where security is asked for that cannot be had.
     """
     try:
         require_security()
     except SecurityError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    stop: Future = Future()
-    returned = threading.Event()
-    with _signal_bytes() as signals:
-        threading.Thread(target=_stop_on_signal, args=(signals, stop, returned), name="signals", daemon=True).start()
-        rclpy.init(args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            return _run(make_node, stop, returned)
-        finally:
-            returned.set()
-            rclpy.try_shutdown()
-
-
-@contextmanager
-def _signal_bytes() -> Iterator[int]:
-    """A descriptor that one byte can be read from for each signal, whichever thread the kernel hands it to.
-
-    So a thread of our own can take signals: that works while a callback hangs, and no exception is thrown into the
-    middle of a callback. Blocking the signals instead would not reach threads that libraries have started already.
-    """
-    readable, writable = os.pipe()
-    os.set_blocking(writable, False)
-    previous = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
-    previous_descriptor = signal.set_wakeup_fd(writable)
+    ending = _Ending()
+    ending.watch()
+    rclpy.init(args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO)
     try:
-        yield readable
+        return _run(make_node, ending)
     finally:
-        signal.set_wakeup_fd(previous_descriptor)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        # Ends the thread that reads; it closes the other end.
-        os.close(writable)
+        ending.close()
+        rclpy.try_shutdown()
 
 
-def _run(make_node: Callable[[], Node], stop: Future, returned: threading.Event) -> int:
+class _Ending:
+    """Waits, in a thread of its own, until the process is to end, and sees to it that it does.
+
+    Python runs signal handlers in the main thread, between two callbacks at best. This thread is told by the kernel:
+    it works while a callback hangs, and no exception is thrown into the middle of one.
+
+    Attributes:
+        node: the node, once it is there.
+        stop: has a result, the exit code, once the end was asked for.
+        returned: set when no callback runs any more and the node only tidies up, which may take its time.
+    """
+
+    def __init__(self) -> None:
+        self.node: Node | None = None
+        self.stop: Future = Future()
+        self.returned = threading.Event()
+        self._signals = ending_signals()
+        # One byte for each signal, whichever thread the kernel hands it to. Blocking the signals instead would not
+        # reach threads that libraries have started already.
+        self._readable, self._writable = os.pipe()
+        self._thread = threading.Thread(target=self._end, name="ending", daemon=True)
+
+    def watch(self) -> None:
+        """Start to wait for signals, and for the launcher to end if one is named in the environment."""
+        os.set_blocking(self._writable, False)
+        signal.set_wakeup_fd(self._writable, warn_on_full_buffer=False)
+        for number in self._signals:
+            signal.signal(number, lambda *_: None)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait for nothing any more: what is left is the interpreter's own end, which any signal may cut short."""
+        self.returned.set()
+        os.write(self._writable, b"\0")
+        self._thread.join()
+        for number in self._signals:
+            signal.signal(number, signal.SIG_DFL)
+
+    def ask(self, exit_code: int) -> None:
+        """Ask for the end, unless somebody has already."""
+        if not self.stop.done():
+            self.stop.set_result(exit_code)
+
+    def _end(self) -> None:
+        _wait_for_end(self._readable)
+        if self.returned.is_set():
+            return
+        # What fails does so because the node is on its way out already; it makes safe by itself then.
+        with suppress(Exception):
+            self.ask(0)
+            getattr(self.node, "make_safe", lambda: None)()
+        if self.returned.wait(_GRACE_S):
+            return
+        if self.node is None:
+            # Still being built; it has done nothing yet.
+            os._exit(0)
+        # Nobody may be left to read it.
+        with suppress(OSError):
+            print("error: a callback does not return; the process is ended", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+def _wait_for_end(signals: int) -> None:
+    """Return when a byte can be read from ``signals``, or the launcher, if there is one, has ended."""
+    launcher = int(os.environ.get(LAUNCHER, 0))
+    if not launcher:
+        select.select([signals], [], [])
+        return
+    try:
+        # Readable when that process has ended, whoever its parent is and whether it has been reaped.
+        descriptor = os.pidfd_open(launcher)
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):
+        while os.getppid() == launcher and not select.select([signals], [], [], _LOOK_PERIOD_S)[0]:
+            pass
+    else:
+        select.select([signals, descriptor], [], [])
+
+
+def _run(make_node: Callable[[], Node], ending: _Ending) -> int:
     try:
         node = make_node()
     except ReskillError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    ending.node = node
+    stop = ending.stop
     executor = DirectExecutor(node, stop)
     report_unknown_parameters(node)
     if hasattr(node, "done"):
-        node.done.add_done_callback(lambda done: _end(stop, done.result()))
+        node.done.add_done_callback(lambda done: ending.ask(done.result()))
     # What exists now lives as long as the process: the collector need not look at it again in the control loop.
     gc.collect()
     gc.freeze()
@@ -102,16 +170,10 @@ def _run(make_node: Callable[[], Node], stop: Future, returned: threading.Event)
         return 1
     finally:
         # From here on the node only tidies up, which may take its time on a busy machine.
-        returned.set()
+        ending.returned.set()
         node.destroy_node()
         executor.shutdown()
     return int(stop.result() or 0) or int(getattr(node, "exit_code", 0))
-
-
-def _end(stop: Future, exit_code: int) -> None:
-    """Ask for the end, unless somebody has already."""
-    if not stop.done():
-        stop.set_result(exit_code)
 
 
 def _spin(executor: DirectExecutor, node: Node) -> None:
@@ -124,13 +186,3 @@ def _spin(executor: DirectExecutor, node: Node) -> None:
         if handle is None:
             raise
         handle(error)
-
-
-def _stop_on_signal(signals: int, stop: Future, returned: threading.Event) -> None:
-    with open(signals, "rb", buffering=0) as stream:
-        if not stream.read(1):
-            return
-        _end(stop, 0)
-        if not returned.wait(_GRACE_S):
-            print("error: a callback does not return; the process is ended", file=sys.stderr, flush=True)
-            os._exit(1)

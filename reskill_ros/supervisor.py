@@ -8,14 +8,18 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
-# Nodes end within two seconds of a signal, also with a callback that hangs.
-_GRACE_S = 5.0
+from reskill_core.process import ending_signals
+
+# Nodes end within seconds of a signal, also with a callback that hangs; a busy machine takes longer.
+_GRACE_S = 10.0
 _LINE_LIMIT = 2**20
 _PR_SET_PDEATHSIG = 1
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Not SIGINT: a Python that is still starting up answers that with a traceback.
+_STOP = signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Process:
     """A process to run.
 
     Attributes:
-        name: put before each line of its output.
+        name: put before each line of its output; without one the output is left as it is.
         command: program and arguments.
         primary: when it has finished, all is finished.
         required: when it fails, all is stopped.
@@ -35,25 +39,35 @@ class Process:
     required: bool = True
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of processes ended.
+
+    Attributes:
+        exit_code: of the first that failed (128 + n when a signal n ended it), or 0.
+        signalled: a signal ended it.
+    """
+
+    exit_code: int
+    signalled: bool
+
+
 def supervise(
     processes: Sequence[Process],
     environment: Mapping[str, str] | None = None,
     output: TextIO = sys.stdout,
     grace_s: float = _GRACE_S,
-) -> int:
+) -> Outcome:
     """Run processes until a primary one has finished, a required one has failed, or a signal arrives.
 
-    SIGINT and SIGTERM are passed on as SIGINT. What still runs ``grace_s`` later, or when a second signal
-    arrives, is killed.
+    Any signal that would end this process makes all of them end, with SIGTERM; further ones change nothing, so that
+    a second Ctrl-C does not cut off a robot's safe command. What still runs ``grace_s`` later is killed.
 
     Args:
         processes: what to run, started in this order.
         environment: environment variables, by default those of this process.
         output: where their output goes, each line with the name of its process in front.
         grace_s: time between being asked to end and being killed [s].
-
-    Returns:
-        The exit code of the first that failed (128 + n when a signal n ended it), or 0.
     """
     return asyncio.run(_Supervisor(environment, output, grace_s).run(processes))
 
@@ -66,21 +80,26 @@ class _Supervisor:
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
         self._exit_code = 0
+        self._signalled = False
 
-    async def run(self, processes: Sequence[Process]) -> int:
+    async def run(self, processes: Sequence[Process]) -> Outcome:
         loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
+        signals = ending_signals()
+        for number in signals:
             loop.add_signal_handler(number, self._on_signal)
         try:
-            watchers = [asyncio.create_task(self._watch(await self._start(item), item)) for item in processes]
             stopper = asyncio.create_task(self._stop())
+            watchers = []
+            for item in processes:
+                if not self._stopping.is_set():
+                    watchers.append(asyncio.create_task(self._watch(await self._start(item), item)))
             await asyncio.gather(*watchers)
             stopper.cancel()
         finally:
-            for number in _STOP_SIGNALS:
-                loop.remove_signal_handler(number)
             self._signal_all(signal.SIGKILL)
-        return self._exit_code
+            for number in signals:
+                loop.remove_signal_handler(number)
+        return Outcome(self._exit_code, self._signalled)
 
     async def _start(self, item: Process) -> asyncio.subprocess.Process:
         parent = os.getpid()
@@ -88,30 +107,35 @@ class _Supervisor:
         process = await asyncio.create_subprocess_exec(
             *item.command,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=asyncio.subprocess.PIPE if item.name else None,
+            stderr=asyncio.subprocess.STDOUT if item.name else None,
             env=self._environment,
             limit=_LINE_LIMIT,
             start_new_session=True,
-            preexec_fn=lambda: _end_with(parent),
+            preexec_fn=lambda: end_with(parent),
         )
         self._running[item.name] = process
+        if self._stopping.is_set():
+            process.send_signal(_STOP)
         return process
 
     async def _watch(self, process: asyncio.subprocess.Process, item: Process) -> None:
-        assert process.stdout is not None  # it was started with a pipe
-        async for line in process.stdout:
-            self._print(item.name, line.decode(errors="replace").rstrip())
+        if process.stdout is not None:
+            async for line in process.stdout:
+                self._print(item.name, line.decode(errors="replace").rstrip())
         code = await process.wait()
         del self._running[item.name]
         self._ended(item, code if code >= 0 else 128 - code)
 
     def _ended(self, item: Process, code: int) -> None:
         expected = self._stopping.is_set() or item.primary
+        if self._stopping.is_set() and code == 128 + _STOP:
+            # Asked to end before it could handle that.
+            code = 0
         if code == 0 and not expected and item.required:
             self._print("reskill-up", f"{item.name} ended although it should keep running")
             code = 1
-        elif code != 0:
+        elif code != 0 and item.name:
             self._print("reskill-up", f"{item.name} failed with exit code {code}")
         self._exit_code = self._exit_code or code
         if item.primary or (code != 0 and item.required):
@@ -119,15 +143,14 @@ class _Supervisor:
 
     async def _stop(self) -> None:
         await self._stopping.wait()
-        self._signal_all(signal.SIGINT)
+        self._signal_all(_STOP)
         await asyncio.sleep(self._grace_s)
         for name in self._running:
             self._print("reskill-up", f"{name} does not end, it is killed")
         self._signal_all(signal.SIGKILL)
 
     def _on_signal(self) -> None:
-        if self._stopping.is_set():
-            self._signal_all(signal.SIGKILL)
+        self._signalled = True
         self._stopping.set()
 
     def _signal_all(self, number: signal.Signals) -> None:
@@ -136,11 +159,13 @@ class _Supervisor:
                 process.send_signal(number)
 
     def _print(self, name: str, line: str) -> None:
-        print(f"[{name}] {line}", file=self._output, flush=True)
+        # A terminal that was closed reads nothing any more.
+        with suppress(OSError):
+            print(f"[{name}] {line}", file=self._output, flush=True)
 
 
-def _end_with(parent: int) -> None:
-    """In a new process: ask the kernel (Linux) for a SIGTERM when the supervisor dies, however it dies."""
+def end_with(parent: int) -> None:
+    """In a new process: ask the kernel (Linux) for a SIGTERM when the thread that started it ends, however it ends."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:

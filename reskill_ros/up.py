@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.up")
+
 import argparse
 import importlib.util
 import json
@@ -57,7 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except SecurityError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return supervise(processes, _environment())
+    return supervise(processes, _environment()).exit_code
 
 
 def process_of(entry: NodeEntry, arguments: GraphArguments) -> Process:
@@ -126,7 +131,3 @@ def _described(graph: str) -> str:
         choices = f" [{', '.join(argument.choices)}]" if argument.choices else ""
         lines.append(f"  {argument.name}:={argument.default}{choices}\n      {argument.description}")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 from reskill_core.config import config_from_dict, config_to_dict
@@ -24,6 +23,7 @@ from reskill_core.errors import ConfigError, DataError, SimulationError
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.progress import progress_bar
 from reskill_core.seeding import foreign_demonstrations
+from reskill_core.workers import WorkerPool
 from reskill_sim.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstrator
 from reskill_sim.episodes import run_episodes
 from reskill_sim.simulator import Simulator
@@ -156,8 +156,8 @@ def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
         progress = progress_bar(
             shown=show_progress, total=config.episodes, initial=writer.num_episodes, unit="episodes"
         )
-        with progress:
-            for job, episodes in _simulate(jobs, config.num_workers):
+        with progress, closing(_simulate(jobs, config.num_workers)) as simulated:
+            for job, episodes in simulated:
                 if episodes:
                     writer.add_shard(episodes, index=job.index)
                 report.add(episodes)
@@ -199,9 +199,9 @@ def _open_jobs(config: CollectConfig, writer: DatasetWriter) -> Iterator[_Job]:
         index += 1
 
 
-def _simulate(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[_Job, list[Episode]]]:
+def _simulate(jobs: Iterator[_Job], workers: int) -> Generator[tuple[_Job, list[Episode]], None, None]:
     """Run jobs in worker processes, never more than two ahead of each worker."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_die_with_parent) as pool:
+    with WorkerPool(workers) as pool:
         running: dict[Future[list[Episode]], _Job] = {}
         try:
             for job in jobs:
@@ -212,8 +212,6 @@ def _simulate(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[_Job, list[E
                 yield from _finished(running)
         except BrokenProcessPool as error:
             raise SimulationError("a worker process died; what was written is kept, run it again to go on") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _finished(running: dict[Future[list[Episode]], _Job]) -> Iterator[tuple[_Job, list[Episode]]]:
@@ -235,19 +233,6 @@ def _run_job(job: _Job) -> list[Episode]:
         describe=lambda place: (demonstrator.source(place), float(demonstrator.noise_scale[place])),
     )
     return sorted(episodes, key=lambda episode: episode.seed)
-
-
-def _die_with_parent() -> None:
-    """Keep no worker behind when the collecting process is killed."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def summary_lines(config: CollectConfig, report: CollectReport) -> list[str]:

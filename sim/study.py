@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import traceback
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -25,6 +24,7 @@ from reskill_core.resources import find_config
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.training.run_folder import EVALUATION_FOLDER, POLICIES_FILE, read_result
+from reskill_core.workers import WorkerPool
 from reskill_sim.agents import train_agent
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
 
@@ -88,9 +88,8 @@ def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
     runs = plan_study(config)
     references = [_references_of(config, agent) for agent in config.agents if config.references]
     failures = []
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(config.workers, mp_context=context) as pool,
+        WorkerPool(config.workers) as pool,
         progress_bar(shown=show_progress, total=len(runs) + len(references), desc="study", unit="run") as bar,
     ):
         waiting = {pool.submit(_evaluate_once, evaluation): evaluation.out for evaluation in references}

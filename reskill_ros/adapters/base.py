@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from builtin_interfaces.msg import Time
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
@@ -16,6 +18,8 @@ from reskill_ros import qos
 
 STAMPS = ("observation", "now", "zero")
 _ZERO = Time()
+# A driver that hangs acknowledges nothing; launchers kill after several times this.
+_ACKNOWLEDGE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,15 @@ class Adapter(ABC):
     def hold(self, feedback: Sequence[float] | None) -> None:
         """Send the safe command of this kind of driver: the robot stands still."""
 
+    def flush(self) -> None:
+        """Wait until the driver has what was sent, or does not take it in reasonable time."""
+        end_s = time.monotonic() + _ACKNOWLEDGE_TIMEOUT_S
+        for publisher in self.publishers:
+            publisher.wait_for_all_acked(Duration(seconds=max(end_s - time.monotonic(), 0.0)))
+
     def close(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers, once the driver has the last command."""
+        self.flush()
         for publisher in self.publishers:
             self._node.destroy_publisher(publisher)
         self.publishers.clear()

@@ -177,32 +177,6 @@ def test_f36_deactivation_during_motion_sends_the_safe_command_last(bench: Bench
     bench.graph.spin_until(lambda: list(convert.twist_velocity(bench.twists[-1])) == STILL, "the last command")
 
 
-def test_f36_the_process_sends_the_safe_command_before_it_ends(make_graph: MakeGraph, tmp_path: Path) -> None:
-    """SIGINT during motion: the last command that reaches the driver is standstill, and the exit code 0."""
-    graph = make_graph()
-    twists = graph.listen(TwistStamped, "command/twist")
-    arguments = ["-p", f"driver:={write_driver(tmp_path)}", "-p", "auto_arm:=true"]
-    process = subprocess.Popen([sys.executable, "-m", "reskill_ros.command_node", "--ros-args", *arguments])
-    try:
-        actions = graph.publisher(SkillAction, "skill_action")
-        action = SkillAction(action=array("f", [0.5, 0, 0, 0]))
-
-        def act() -> None:
-            action.header.stamp = graph.stamp()
-            actions.publish(action)
-
-        timer = graph.probe.create_timer(0.04, act)
-        graph.spin_until(lambda: twists, "motion")
-        process.send_signal(signal.SIGINT)
-        graph.spin_until(lambda: list(convert.twist_velocity(twists[-1])) == STILL, "the safe command")
-        assert process.wait(10) == 0
-        graph.spin_for(0.1)
-        assert list(convert.twist_velocity(twists[-1])) == STILL
-        graph.probe.destroy_timer(timer)
-    finally:
-        process.kill()
-
-
 def test_f11_a_clock_that_jumps_back_stops_the_robot(make_graph: MakeGraph, tmp_path: Path) -> None:
     """Safe command and HOLDING; afterwards the earlier stamps are the fresh ones."""
     bench = Bench(make_graph(command_node={"driver": write_driver(tmp_path), "auto_arm": True, "use_sim_time": True}))

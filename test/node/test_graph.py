@@ -275,7 +275,7 @@ def python(code: str, name: str = "worker", primary: bool = False, required: boo
 
 def run(*processes: Process, grace_s: float = 10.0) -> tuple[int, str]:
     output = io.StringIO()
-    return supervise(processes, output=output, grace_s=grace_s), output.getvalue()
+    return supervise(processes, output=output, grace_s=grace_s).exit_code, output.getvalue()
 
 
 def test_all_end_when_the_primary_one_has_finished() -> None:
@@ -323,7 +323,7 @@ def test_what_does_not_end_is_killed(tmp_path: Path) -> None:
     deaf = str(tmp_path / "deaf")
     stubborn = f"""
 import pathlib, signal, time
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path({deaf!r}).touch()
 time.sleep(600)
 """
@@ -342,12 +342,20 @@ def test_long_lines_and_bytes_that_are_no_text_are_passed_on() -> None:
 SUPERVISOR = """
 import sys
 from reskill_ros.supervisor import Process, supervise
-sys.exit(supervise([Process("worker", [sys.executable, "-c", sys.argv[1]])]))
+sys.exit(supervise([Process("worker", [sys.executable, "-c", sys.argv[1]])]).exit_code)
 """
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 0),
+        (signal.SIGTERM, 0),
+        (signal.SIGHUP, 0),
+        (signal.SIGQUIT, 0),
+        (signal.SIGUSR1, 0),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
 )
 def test_no_process_outlives_the_supervisor(number: signal.Signals, code: int) -> None:
     supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, WAIT], stdout=subprocess.PIPE, text=True)

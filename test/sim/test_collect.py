@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+from commands import Command
 
 from reskill_core.data import DemoDataset, validate
 from reskill_core.errors import ConfigError
@@ -84,3 +86,39 @@ def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path: Path) -
     assert not validate(config.out).problems
     collect(small(tmp_path / "whole", episodes=episodes, episodes_per_shard=4), show_progress=False)
     assert DemoDataset.open(config.out).content_hash() == DemoDataset.open(tmp_path / "whole").content_hash()
+
+
+ENDINGS = {
+    "Ctrl-C": [(os.killpg, signal.SIGINT)],
+    "Ctrl-C twice": [(os.killpg, signal.SIGINT)] * 2,
+    "interrupted alone": [(os.kill, signal.SIGINT)],
+    "killed": [(os.kill, signal.SIGKILL)],
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_however_it_ends_no_worker_is_left(tmp_path: Path, ending: str) -> None:
+    """Amid the work of two workers, whose shards take longer than anybody would wait."""
+    out = tmp_path / "data"
+    arguments = ["collect/block.yaml", "episodes=100000", "episodes_per_shard=2000", "workers=2", f"out={out}"]
+    command = Command(tmp_path, [sys.executable, "-m", "reskill_core.cli.main", "collect", *arguments, "--quiet"])
+    try:
+        # Both workers, beside the process itself and its tracker of resources, have begun to simulate.
+        command.wait_until(lambda: sum(map(simulates, command.running())) == 2, "two workers at work")
+        for send, number in ENDINGS[ending]:
+            send(command.process.pid, number)
+        code = command.wait()
+        assert code in (130, -signal.SIGINT) if number == signal.SIGINT else code == -number
+        assert "Traceback" not in command.output
+        assert ("interrupted" in command.output) == (code == 130)
+    finally:
+        command.close()
+
+
+def simulates(process: psutil.Process) -> bool:
+    """Whether it is a worker that has loaded the simulator and been busy since."""
+    try:
+        is_worker = "spawn_main" in " ".join(process.cmdline())
+        return is_worker and process.cpu_times().user > 1.0 and "libmujoco" in str(process.memory_maps())
+    except psutil.Error:
+        return False

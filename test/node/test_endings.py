@@ -1,0 +1,137 @@
+"""However a process ends that commands a robot, its last command is the safe one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from geometry_msgs.msg import TwistStamped
+from ros_graph import Graph, MakeGraph
+
+from reskill_core.config import config_to_dict
+from reskill_ros import convert
+from reskill_ros.driver import load_driver
+from reskill_ros.msg import SkillAction
+
+STILL = [0.0, 0.0, 0.0]
+
+
+def patient_driver(folder: Path) -> Path:
+    """A driver file with a long time-out, because the machine may be busy."""
+    document = config_to_dict(load_driver("sim"))
+    document["gate"] |= {"command_timeout_s": 5.0, "resume_after": 1}
+    path = folder / "driver.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+class MovingNode:
+    """A command_node in a process of its own, kept in motion; the test's graph is its policy and its driver."""
+
+    def __init__(self, graph: Graph, folder: Path, *program: str) -> None:
+        self.graph = graph
+        self.twists = graph.listen(TwistStamped, "command/twist")
+        arguments = [
+            "--ros-args",
+            "--log-level",
+            "warn",
+            "-p",
+            f"driver:={patient_driver(folder)}",
+            "-p",
+            "auto_arm:=true",
+        ]
+        self.process = subprocess.Popen([sys.executable, *program, *arguments], stderr=subprocess.PIPE, text=True)
+        actions = graph.publisher(SkillAction, "skill_action")
+        action = SkillAction(action=array("f", [0.5, 0, 0, 0]))
+
+        def act() -> None:
+            action.header.stamp = graph.stamp()
+            actions.publish(action)
+
+        self._timer = graph.probe.create_timer(0.04, act)
+        graph.spin_until(lambda: self.twists, "motion")
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Send a signal; returns exit code and standard error, once nothing more can arrive."""
+        self.process.send_signal(number)
+        self.graph.spin_until(lambda: self.process.poll() is not None, "the end of the process")
+        self.graph.spin_for(0.2)
+        self.graph.probe.destroy_timer(self._timer)
+        return self.process.returncode, self.process.communicate()[1]
+
+    @property
+    def stands(self) -> bool:
+        """Whether the last command was standstill."""
+        return list(convert.twist_velocity(self.twists[-1])) == STILL
+
+
+@pytest.fixture
+def make_moving(make_graph: MakeGraph, tmp_path: Path) -> Iterator[Callable[..., MovingNode]]:
+    started: list[MovingNode] = []
+
+    def make(*program: str) -> MovingNode:
+        started.append(MovingNode(make_graph(), tmp_path, *program))
+        return started[-1]
+
+    yield make
+    for moving in started:
+        moving.process.kill()
+        moving.process.wait()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGALRM", "SIGRTMIN"])
+def test_f36_a_signal_during_motion_ends_with_the_safe_command(
+    make_moving: Callable[..., MovingNode], name: str
+) -> None:
+    """Whatever signal ends the process: the last command that reaches the driver is standstill, the exit code 0."""
+    moving = make_moving("-m", "reskill_ros.command_node")
+    assert not moving.stands
+    assert moving.end(getattr(signal, name)) == (0, "")
+    assert moving.stands
+
+
+HANGING = """
+import time
+from reskill_ros.command_node import CommandNode
+from reskill_ros.spin import run
+
+def hang(*_):
+    print("hangs", file=open("hangs", "w"), flush=True)
+    time.sleep(3600)
+
+class Hanging(CommandNode):
+    def configure(self):
+        super().configure()
+        sent = []
+        {where}
+
+run(Hanging)
+"""
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        # After the command: the callback never returns to the executor.
+        "self._rate.tick = lambda: hang() if sent[5:] else sent.append(0)",
+        # Amid the command, where the end may not wait for it.
+        "send = self._adapter.send; self._adapter.send = lambda *a: (send(*a), sent.append(0), sent[5:] and hang())",
+    ],
+    ids=["callback", "command"],
+)
+def test_f36_a_hanging_callback_does_not_hold_back_the_safe_command(
+    make_moving: Callable[..., MovingNode], where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    moving = make_moving("-c", HANGING.format(where=where))
+    moving.graph.spin_until((tmp_path / "hangs").exists, "the callback to hang")
+    assert not moving.stands
+    code, error = moving.end(signal.SIGTERM)
+    assert (code, error) == (1, "error: a callback does not return; the process is ended\n")
+    assert moving.stands

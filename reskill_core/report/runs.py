@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, DataError
+from reskill_core.files import sha256_of
 from reskill_core.intervals import Estimate, mean, rate
 from reskill_core.lineage import Lineage, short_hash
 from reskill_core.provenance import simulator_of
@@ -30,6 +31,7 @@ from reskill_core.training.metrics import METRICS_FILE, STEP, read_metrics
 from reskill_core.training.run_folder import (
     CONFIG_FILE,
     EPISODES_FILE,
+    EPISODES_KEY,
     EVALUATION_FOLDER,
     POLICIES_FILE,
     ROBUSTNESS_FILE,
@@ -40,7 +42,7 @@ from reskill_core.training.run_folder import (
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
 
-AGENT_POLICY = "agent"
+AGENT_POLICY, PRIOR_POLICY = "agent", "prior"
 
 
 @dataclass(frozen=True)
@@ -266,8 +268,15 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """What is left out, and why."""
-        return [warning for variant in self.variants for run in variant.runs for warning in run.warnings]
+        """What is left out, and what is beside what it does not belong to."""
+        runs = [run for variant in self.variants for run in variant.runs]
+        skills = {run.lineage.skills for run in runs}
+        foreign = [
+            f"{one.folder}: {PRIOR_POLICY} is that of skills {short_hash(one.checkpoint)}, which no agent here has"
+            for one in self.references
+            if one.policy == PRIOR_POLICY and one.checkpoint and not skills & {one.checkpoint, None}
+        ]
+        return [*(warning for run in runs for warning in run.warnings), *foreign]
 
 
 def read_run(folder: Path) -> AgentRun:
@@ -324,6 +333,8 @@ def read_outcomes(folder: Path) -> list[PolicyOutcomes]:
         raise DataError(f"{folder / POLICIES_FILE} is not of reskill evaluate --policy: it lacks {error}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; run reskill evaluate again") from error
+    if document.get(EPISODES_KEY) not in (None, sha256_of(path)):
+        raise DataError(f"{path} has other episodes than {POLICIES_FILE} beside it; run reskill evaluate again")
     simulator = simulator_of(document.get("provenance", {}))
     grouped: dict[tuple[str, str, str | None], list[Outcome]] = {}
     for row in _parsed(list[Outcome], "[" + ",".join(lines) + "]", path):

@@ -46,6 +46,8 @@ RESULTS_FOLDER = "runs/evaluation"
 # What is in there: of skills, of policies with every episode, of a policy in worlds that differ.
 SKILLS_FILE, POLICIES_FILE, EPISODES_FILE = "evaluation.json", "policies.json", "episodes.jsonl"
 ROBUSTNESS_FILE = "robustness.json"
+# Key of results under which the SHA-256 of their episodes' file stands.
+EPISODES_KEY = "episodes_sha256"
 PATHS_PLOT, ROBUSTNESS_PLOT = "paths.png", "robustness.png"
 NOT_FINITE_FOLDER = "not_finite_batch"
 CONFIG_FILE = "config.yaml"

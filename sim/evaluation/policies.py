@@ -15,7 +15,7 @@ from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import Episode
 from reskill_core.errors import ConfigError, require_choice
-from reskill_core.files import atomic_write_json, atomic_write_jsonl
+from reskill_core.files import atomic_write_json, atomic_write_jsonl, sha256_of
 from reskill_core.intervals import Estimate, mean, rate
 from reskill_core.lineage import LINEAGE_KEY, Lineage, short_hash
 from reskill_core.parameters import parameter
@@ -27,7 +27,7 @@ from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.spec import TaskSpec
-from reskill_core.training.run_folder import EPISODES_FILE, POLICIES_FILE
+from reskill_core.training.run_folder import EPISODES_FILE, EPISODES_KEY, POLICIES_FILE
 from reskill_sim.demonstrators import make_demonstrator, make_fast_script
 from reskill_sim.episodes import Actor, IntArray, run_episodes
 from reskill_sim.evaluation.rollouts import UniformActor, plain_action, with_places
@@ -323,6 +323,7 @@ def _write(
         "config": config_to_dict(config),
         "checkpoints": checkpoint_names(config, checkpoints),
         "results": [result.summary() for result in results],
+        EPISODES_KEY: sha256_of(out / EPISODES_FILE),
         "provenance": provenance(),
     }
     atomic_write_json(out / POLICIES_FILE, document)

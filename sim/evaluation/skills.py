@@ -11,14 +11,14 @@ import numpy as np
 
 from reskill_core.data import DemoDataset, Episode, WindowSampler
 from reskill_core.errors import DataError
-from reskill_core.files import atomic_write_json, atomic_write_jsonl
+from reskill_core.files import atomic_write_json, atomic_write_jsonl, sha256_of
 from reskill_core.intervals import rate
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillModule
-from reskill_core.training.run_folder import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
+from reskill_core.training.run_folder import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, SKILLS_FILE
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
@@ -193,6 +193,7 @@ def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation
         "config": asdict(config),
         LINEAGE_KEY: lineage.to_document(),
         **evaluation.summary(),
+        EPISODES_KEY: sha256_of(out / EPISODES_FILE),
         "provenance": provenance(),
     }
     atomic_write_json(out / SKILLS_FILE, document)

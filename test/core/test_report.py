@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -217,6 +218,16 @@ def test_figures_of_another_checkpoint_are_left_out_and_said_to_be(tmp_path: Pat
     write_results(tmp_path / "table", compare([again]))
     [row] = json.loads((tmp_path / "table" / "results.json").read_text())["results"]
     assert (row["variant"], row["seed"], row["episode_return"], row["lineage"]["agent"]) == ("agent", 0, 4.0, now)
+
+
+def test_a_prior_of_skills_that_no_agent_has_is_said_to_be(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "a", 0, (5.0,)))
+    run = replace(run, lineage=replace(run.lineage, skills="a" * 64))
+    for checkpoint, warnings in (("a" * 64, 0), ("b" * 64, 1), (None, 0)):
+        folder = write_evaluation(tmp_path / str(warnings) / str(checkpoint), (5.0,), "prior", checkpoint=checkpoint)
+        [comparison] = compare([run], read_outcomes(folder))
+        assert len(comparison.warnings) == warnings
+        assert all("prior is that of skills bbbbbbbbbbbb, which no agent" in line for line in comparison.warnings)
 
 
 def test_of_an_older_evaluation_the_step_shows_whether_it_is_outdated(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from reskill_core.checkpoint import CHECKPOINTS_FOLDER, load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.cli.main import main
-from reskill_core.errors import CheckpointError
+from reskill_core.errors import CheckpointError, DataError
 from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.provenance import simulator_version
+from reskill_core.report import read_outcomes
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
@@ -151,6 +152,20 @@ def test_each_of_several_checkpoints_has_its_own_rows(
         "skills/block",
         str(other_skills),
     ]
+
+
+def test_figures_and_episodes_of_two_evaluations_are_not_mixed(tmp_path: Path) -> None:
+    config = PolicyEvaluationConfig(("zero",), ("block",), (), str(tmp_path), 2, "turbo", threads=0)
+    evaluate_policies(config, show_progress=False)
+    before = (tmp_path / "policies.json").read_text()
+    evaluate_policies(replace(config, profile="fast"), show_progress=False)
+    [outcomes] = read_outcomes(tmp_path)
+    assert (outcomes.profile, outcomes.simulator, len(outcomes.episodes)) == ("fast", simulator_version(), 2)
+    # As if it was killed before it had replaced both.
+    (tmp_path / "policies.json").write_text(before)
+    (tmp_path / "episodes.jsonl").write_text((tmp_path / "episodes.jsonl").read_text().replace("-", ""))
+    with pytest.raises(DataError, match=r"episodes.jsonl has other episodes than policies.json beside it"):
+        read_outcomes(tmp_path)
 
 
 def test_an_agent_acts_on_its_own_task_alone_and_on_others_if_there_is_no_better_one(tmp_path: Path) -> None:

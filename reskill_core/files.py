@@ -170,8 +170,8 @@ def lock_folder(folder: Path, error: type[ReskillError]) -> int:
     Raises:
         error: another process has the lock, or the folder cannot be written to.
     """
+    require_writable_folder(folder, error)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as cause:
         raise error(f"{folder} cannot be written to: {cause.strerror}") from cause

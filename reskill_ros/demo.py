@@ -22,15 +22,18 @@ from functools import partial
 from pathlib import Path
 
 from reskill_core.cli.render import draw
+from reskill_core.command_line import run_command
 from reskill_core.data import DemoDataset, merge
 from reskill_core.errors import ReskillError
-from reskill_core.files import atomic_write_json
+from reskill_core.files import atomic_write_json, require_writable_folder
 from reskill_core.parameters import parameter
 from reskill_core.training.run_folder import SKILLS_FILE
 from reskill_ros.supervisor import Process, supervise
 from reskill_sim.tasks import get_task
 
 TASK = "block"
+# Stands in a folder that a demonstration has made.
+MARKER = ".reskill-demo"
 AGENT_TASKS = ("slippery_push", "clean_up", "pyramid_stack", "complex_hook")
 
 
@@ -80,8 +83,7 @@ class Demo:
         Raises:
             ReskillError: a stage failed; its output says why.
         """
-        shutil.rmtree(self._out, ignore_errors=True)
-        self._out.mkdir(parents=True)
+        self._make_room()
         for task in AGENT_TASKS:
             self._stage(f"{task} over ROS", partial(self._show_agent, task))
         self._stage("draw the agents", self._draw_agents)
@@ -95,6 +97,18 @@ class Demo:
         self._stage("draw the video", self._draw)
         atomic_write_json(self._out / "summary.json", [vars(stage) for stage in self._stages])
         return self._stages
+
+    def _make_room(self) -> None:
+        """Delete what the last run left, and nothing else."""
+        marker = self._out / MARKER
+        if self._out.is_dir() and any(self._out.iterdir()) and not marker.is_file():
+            raise ReskillError(
+                f"{self._out} holds something else than results of a demonstration; choose another --out"
+            )
+        if self._out.is_dir():
+            shutil.rmtree(self._out)
+        require_writable_folder(self._out, ReskillError)
+        marker.touch()
 
     def _stage(self, name: str, run: Callable[[], str]) -> None:
         print(f"\n== {name}", flush=True)
@@ -224,16 +238,14 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m reskill_ros.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=DemoConfig.out, help="folder for the results (default: runs/demo)")
-    options = parser.parse_args(args)
-    try:
-        stages = Demo(DemoConfig(out=options.out)).run()
-    except ReskillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    print(
-        f"\n{table(stages)}\n\nresults in {options.out}: agents/ (videos), data/, skills/ (plots, checkpoints), "
-        "evaluation/, policy.mp4"
-    )
-    return 0
+
+    def work() -> int:
+        out = parser.parse_args(args).out
+        stages = Demo(DemoConfig(out=out)).run()
+        print(
+            f"\n{table(stages)}\n\nresults in {out}: agents/ (videos), data/, skills/ (plots, checkpoints), "
+            "evaluation/, policy.mp4"
+        )
+        return 0
+
+    return run_command(work)

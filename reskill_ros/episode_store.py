@@ -12,6 +12,7 @@ from pathlib import Path
 from reskill_core.data import DatasetSpec, DatasetWriter, DemoDataset
 from reskill_core.data.manifest import find_shards
 from reskill_core.errors import DataError
+from reskill_core.text import printable
 from reskill_ros.assembly import Assembled
 from reskill_ros.recorder_parameters import RecorderParameters
 
@@ -101,7 +102,7 @@ class EpisodeStore:
         else:
             ended = f"the first gap, missing: {gaps}" if gaps else "the end of recording"
             result = f"only up to {ended}"
-        return f"saved {path.name}: {what}, {assembled.episode.source}, {result}"
+        return f"saved {path.name}: {what}, {printable(assembled.episode.source)}, {result}"
 
     def describe(self, abandoned: int = 0) -> str:
         """What was done so far, as one line.

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 
-from reskill_core.errors import ReskillError
+from reskill_core.command_line import FAULT, USER_ERROR, USER_ERRORS, message_of
+from reskill_core.text import printable
 from reskill_ros.diagnostics import Diagnostics, Report
 
 
@@ -30,13 +31,14 @@ class ManagedNode(LifecycleNode):
         super().__init__(name)
         self.stage = "unconfigured"
         self.failure = ""
+        self._is_refusal = False
         self.done: Future = Future()
         self.while_configured = ExitStack()
         self.while_active = ExitStack()
         self.diagnostics = Diagnostics(self, self._report, status_topic, shared=shared)
 
     def configure(self) -> None:
-        """Create what the node works with; raise a :class:`ReskillError` to refuse."""
+        """Create what the node works with; raise a :class:`reskill_core.errors.ReskillError` to refuse."""
         raise NotImplementedError
 
     def activate(self) -> None:
@@ -55,7 +57,7 @@ class ManagedNode(LifecycleNode):
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
         if required and self.stage != "active":
-            self.done.set_result(1)
+            self.done.set_result(USER_ERROR if self._is_refusal else FAULT)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Called by the state machine."""
@@ -80,10 +82,11 @@ class ManagedNode(LifecycleNode):
 
     def on_callback_error(self, error: Exception) -> None:
         """Stop working after an exception in a callback, but stay there to be asked why."""
-        self.get_logger().error("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.get_logger().error(printable(text))
         if self.stage == "active":
             self.trigger_deactivate()
-        self.failure = f"stopped by {type(error).__name__}: {error}"
+        self.failure = printable(f"stopped by {type(error).__name__}: {error}")
         self.diagnostics.publish()
 
     def destroy_node(self) -> None:
@@ -99,8 +102,9 @@ class ManagedNode(LifecycleNode):
         except Exception as error:
             # The state machine would swallow the exception; and a refusal is no reason for a traceback.
             self._unwind(stack)
-            self.failure = f"cannot become {stage}: {error}"
-            self.get_logger().error(self.failure if isinstance(error, ReskillError) else traceback.format_exc())
+            self._is_refusal = isinstance(error, USER_ERRORS)
+            self.failure = f"cannot become {stage}: {message_of(error)}"
+            self.get_logger().error(self.failure if self._is_refusal else printable(traceback.format_exc()))
             self.diagnostics.publish()
             return TransitionCallbackReturn.FAILURE
         self.failure = ""

@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 from reskill_core.errors import CheckpointError
 from reskill_core.runtime import SkillAction, SkillPolicy, load_policy
 from reskill_core.spec import TaskSpec
+from reskill_core.text import printable
 from reskill_ros.answering import Answerer
 from reskill_ros.diagnostics import Report
 from reskill_ros.lifecycle import ManagedNode
@@ -72,7 +73,7 @@ class PolicyNode(ManagedNode):
         source.act(np.zeros((1, source.task.obs.dim)))
         self.while_configured.callback(self._forget_policy)
         self._answerer = Answerer(self, source, self.diagnostics, values.seed, self.while_configured)
-        self.get_logger().info(f"loaded {values.skills} for task {source.task.name}")
+        self.get_logger().info(f"loaded {values.skills} for task {printable(source.task.name)}")
 
     def activate(self) -> None:
         """Begin to act, with new skills."""

@@ -18,7 +18,7 @@ from rclpy.task import Future
 from rosgraph_msgs.msg import Clock as ClockMessage
 
 from reskill_core.errors import DataError, GraphError
-from reskill_core.files import atomic_write_json
+from reskill_core.files import atomic_write_json, require_writable_file
 from reskill_core.parameters import parameter
 from reskill_ros import convert, qos
 from reskill_ros.diagnostics import Diagnostics, Report
@@ -51,6 +51,8 @@ class ReplayNode(Node):
         values = self._config.values
         if not values.bag:
             raise GraphError("parameter bag is empty; give the folder of a bag")
+        if values.report:
+            require_writable_file(Path(values.report), GraphError)
         self._recorded = load_recorded(Path(values.bag), values.namespace)
         if not any(item.answer for item in self._recorded):
             raise DataError(f"{values.bag} has no episode from its start with the actions that answered it")

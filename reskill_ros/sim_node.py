@@ -18,7 +18,7 @@ from rclpy.timer import Timer
 from std_srvs.srv import SetBool
 
 from reskill_core.errors import GraphError, ReskillError
-from reskill_core.files import atomic_write_json
+from reskill_core.files import atomic_write_json, require_writable_file
 from reskill_ros.diagnostics import Diagnostics, Report
 from reskill_ros.params import Parameters
 from reskill_ros.session import Command, SimSession
@@ -50,6 +50,8 @@ class SimNode(Node):
         values = self._config.values
         if self.get_parameter("use_sim_time").value:
             raise GraphError("sim_node publishes /clock and cannot live by it; set its use_sim_time to false")
+        if values.report:
+            require_writable_file(Path(values.report), GraphError)
         self.session = SimSession(values.task, values.profile, parse_variation(values.variation), values.seed)
         self.paused = False
         self._running = not values.hold_until_ready

@@ -48,6 +48,6 @@ class SimParameters:
     frame_id: str = parameter("world", "Name of the frame that poses are expressed in.", read_only=True)
     headless: bool = parameter(True, "Run without a window.", read_only=True)
     camera: bool = parameter(False, "Publish camera images, rendered off-screen.", read_only=True)
-    camera_width: int = parameter(480, "Width of the camera images [pixels].", low=16, high=4096, read_only=True)
-    camera_height: int = parameter(360, "Height of the camera images [pixels].", low=16, high=4096, read_only=True)
+    camera_width: int = parameter(480, "Width of the camera images [pixels].", low=16, high=1280, read_only=True)
+    camera_height: int = parameter(360, "Height of the camera images [pixels].", low=16, high=960, read_only=True)
     report: str = parameter("", "JSON file to write the episodes' results to at the end; empty for none.")

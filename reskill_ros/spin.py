@@ -17,11 +17,12 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
-from reskill_core.errors import ReskillError
+from reskill_core.command_line import USER_ERROR, USER_ERRORS, message_of, run_command
+from reskill_core.errors import GraphError
 from reskill_core.process import LAUNCHER, ending_signals
 from reskill_ros.executor import DirectExecutor
 from reskill_ros.params import report_unknown_parameters
-from reskill_ros.security import SecurityError, require_security
+from reskill_ros.security import require_security
 
 # A callback that does not return within this time after a signal is given up on, and the process with it.
 _GRACE_S = 1.5
@@ -48,21 +49,29 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
         args: command line without the program name, by default that of the process.
 
     Returns:
-        The exit code: 0 when it was asked to end, 1 after an error, 2 where security is asked for that cannot be had.
+        The exit code: 0 when it was asked to end, or as of :mod:`reskill_core.command_line`.
     """
-    try:
-        require_security()
-    except SecurityError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _run_in_ros(make_node, args))
+
+
+def _run_in_ros(make_node: Callable[[], Node], args: Sequence[str] | None) -> int:
+    require_security()
     ending = _Ending()
     ending.watch()
-    rclpy.init(args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO)
     try:
+        _init(args)
         return _run(make_node, ending)
     finally:
         ending.close()
         rclpy.try_shutdown()
+
+
+def _init(args: Sequence[str] | None) -> None:
+    """Start ROS; what it cannot read of the command line or of a file of parameters raises a GraphError."""
+    try:
+        rclpy.init(args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        raise GraphError(f"ROS does not start: {' '.join(str(error).split())}") from error
 
 
 class _Ending:
@@ -146,11 +155,7 @@ def _wait_for_end(signals: int) -> None:
 
 
 def _run(make_node: Callable[[], Node], ending: _Ending) -> int:
-    try:
-        node = make_node()
-    except ReskillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    node = make_node()
     ending.node = node
     stop = ending.stop
     executor = DirectExecutor(node, stop)
@@ -165,9 +170,9 @@ def _run(make_node: Callable[[], Node], ending: _Ending) -> int:
             _spin(executor, node)
     except ExternalShutdownException:
         return 0
-    except ReskillError as error:
-        node.get_logger().fatal(str(error))
-        return 1
+    except USER_ERRORS as error:
+        node.get_logger().fatal(message_of(error))
+        return USER_ERROR
     finally:
         # From here on the node only tidies up, which may take its time on a busy machine.
         ending.returned.set()

@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
+from reskill_core.command_line import OutputError
 from reskill_core.process import ending_signals
 
 # Nodes end within seconds of a signal, also with a callback that hangs; a busy machine takes longer.
@@ -159,9 +159,11 @@ class _Supervisor:
                 process.send_signal(number)
 
     def _print(self, name: str, line: str) -> None:
-        # A terminal that was closed reads nothing any more.
-        with suppress(OSError):
+        try:
             print(f"[{name}] {line}", file=self._output, flush=True)
+        except (OSError, OutputError):
+            # Nobody reads any more: all is ended in order, for a robot must not be left to a SIGKILL.
+            self._stopping.set()
 
 
 def end_with(parent: int) -> None:

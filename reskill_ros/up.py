@@ -15,6 +15,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from reskill_core.command_line import IntermixedParser, run_command
 from reskill_core.errors import ReskillError
 from reskill_ros.graph import (
     GRAPHS,
@@ -40,29 +41,24 @@ _HELP = {
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    return run_command(lambda: _up(args))
+
+
+def _up(args: Sequence[str] | None) -> int:
     options = _parser().parse_args(args)
-    try:
-        arguments = parse_arguments(options.graph, _pairs(options.arguments))
-        processes = [process_of(entry, arguments) for entry in build_graph(arguments)]
-    except ReskillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments = parse_arguments(options.graph, _pairs(options.arguments))
+    processes = [process_of(entry, arguments) for entry in build_graph(arguments)]
     if options.dry_run:
         print("\n".join(shlex.join(process.command) for process in processes))
         return 0
     missing = [module for module in ("rclpy", "reskill_ros.msg") if importlib.util.find_spec(module) is None]
     if missing:
-        print(f"error: {', '.join(missing)} cannot be found; build and source install/setup.bash", file=sys.stderr)
-        return 2
+        raise ReskillError(f"{', '.join(missing)} cannot be found; build and source install/setup.bash")
     # Needs ROS, which has been looked for only now.
-    from reskill_ros.security import SecurityError, require_security
+    from reskill_ros.security import require_security
 
-    try:
-        require_security()
-    except SecurityError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return supervise(processes, _environment()).exit_code
+    require_security()
+    return supervise(processes, _environment(), sys.stdout).exit_code
 
 
 def process_of(entry: NodeEntry, arguments: GraphArguments) -> Process:
@@ -73,7 +69,7 @@ def process_of(entry: NodeEntry, arguments: GraphArguments) -> Process:
     command += ["--log-level", arguments.log_level]
     for name, value in entry.parameters.items():
         # JSON is YAML, in which each value keeps its type.
-        command += ["-p", f"{name}:={json.dumps(value)}"]
+        command += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
     if arguments.params_file:
         command += ["--params-file", arguments.params_file]
     for source, target in entry.remappings:
@@ -111,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"examples:\n{examples}\n\n`reskill-up <graph> --help` describes a graph's arguments.",
         formatter_class=raw,
     )
-    graphs = parser.add_subparsers(dest="graph", required=True, metavar="graph")
+    graphs = parser.add_subparsers(dest="graph", required=True, metavar="graph", parser_class=IntermixedParser)
     for graph in GRAPHS:
         sub = graphs.add_parser(
             graph,

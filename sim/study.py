@@ -15,6 +15,7 @@ from tqdm import tqdm
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, read_yaml
 from reskill_core.errors import ConfigError, ReskillError
+from reskill_core.files import require_writable_folder
 from reskill_core.lineage import Lineage
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.progress import progress_bar
@@ -86,6 +87,7 @@ def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
         ReskillError: runs have failed; the others were finished first.
     """
     runs = plan_study(config)
+    require_writable_folder(Path(config.out), ConfigError)
     references = [_references_of(config, agent) for agent in config.agents if config.references]
     failures = []
     with (

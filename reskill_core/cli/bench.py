@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reskill_core.cli.arguments import Subparsers, add_verb
+from reskill_core.cli.arguments import Subparsers, add_verb, number
 from reskill_core.errors import ReskillError
-from reskill_core.files import atomic_write_json
+from reskill_core.files import atomic_write_json, require_writable_file
 from reskill_core.provenance import provenance
 
 Rows = list[dict[str, Any]]
@@ -34,10 +34,20 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("part", choices=tuple(_PARTS), help="what to measure")
     parser.add_argument("--data", default="", help=f"data set (default: {_EPISODES} new block demonstrations)")
     parser.add_argument("--skills", default="", help="skill module (default: an untrained one of the usual size)")
-    parser.add_argument("--duration", type=float, default=10.0, help="time to measure each rate for [s] (default: 10)")
-    parser.add_argument("--episodes", type=int, default=320, help="of each demonstrator in fidelity (default: 320)")
     parser.add_argument(
-        "--steps", type=int, default=1_000_000, help="control steps of the endurance run in all (default: 1000000)"
+        "--duration",
+        type=number(float, 0.1, 86400.0),
+        default=10.0,
+        help="time to measure each rate for [s] (default: 10)",
+    )
+    parser.add_argument(
+        "--episodes", type=number(int, 1, 10**6), default=320, help="of each demonstrator in fidelity (default: 320)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=number(int, 100, 10**12),
+        default=1_000_000,
+        help="control steps of the endurance run in all (default: 1000000)",
     )
     parser.add_argument("--profile", default="fast", help="simulator profile of the endurance run (default: fast)")
     parser.add_argument(
@@ -47,10 +57,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print a table for each aspect and write the JSON."""
+    path = options.out / f"{options.part}.json"
+    require_writable_file(path, ReskillError)
     found = _PARTS[options.part](options)
     for title, rows in found.items():
         print(f"{title}\n{table(rows)}\n")
-    path = options.out / f"{options.part}.json"
     atomic_write_json(path, {"cores": os.cpu_count(), "provenance": provenance(), "results": found})
     print(f"written to {path}")
     return 0

@@ -10,8 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reskill_core.cli.arguments import Subparsers, add_verb
+from reskill_core.cli.arguments import Subparsers, add_verb, number
+from reskill_core.command_line import IntermixedParser
 from reskill_core.errors import ConfigError
+from reskill_core.parameters import MAX_SEED
 
 if TYPE_CHECKING:
     from reskill_core.data.operations import Progress, Validation
@@ -22,7 +24,7 @@ Lines = Callable[[dict[str, Any]], list[str]]
 def add_parser(subparsers: Subparsers) -> None:
     """Add ``data`` and its verbs."""
     parser = subparsers.add_parser("data", help="look at, check, divide and join data sets")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=IntermixedParser)
 
     info = add_verb(verbs, "info", run_info, "show what a data set holds", "reskill data info data/block")
     info.add_argument("folder", type=Path, help="the data set")
@@ -59,7 +61,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME=SHARE",
         help="share of each part; they add up to 1 (default: train=0.9 validation=0.1)",
     )
-    split.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
+    split.add_argument("--seed", type=number(int, 0, MAX_SEED), default=0, help="seed of the division (default: 0)")
 
     join = add_verb(
         verbs,
@@ -74,7 +76,11 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     join.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new data set")
     join.add_argument(
-        "--episodes-per-shard", type=int, default=1000, metavar="N", help="size of the new shards (default: 1000)"
+        "--episodes-per-shard",
+        type=number(int, 1, 10**6),
+        default=1000,
+        metavar="N",
+        help="size of the new shards (default: 1000)",
     )
     join.add_argument(
         "--skip-duplicates", action="store_true", help="keep the first of episodes that are equal bit for bit"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, read_variation
 from reskill_core.errors import ConfigError
+from reskill_core.files import require_writable_folder
 
 _OUT = "runs/evaluation/policies"
 
@@ -78,6 +80,7 @@ def _skills(options: argparse.Namespace) -> int:
     values = {name: getattr(options, name) for name in ("data", "episodes", "profile", "threads")}
     document = {**values, "skills": options.checkpoints[0], "out": _out(options)}
     config = config_from_dict(SkillEvaluationConfig, document, source="the command line")
+    require_writable_folder(Path(config.out), ConfigError)
     evaluation = evaluate_skills(config, show_progress=not options.quiet)
     print("\n".join(evaluation.table()))
     print(f"results in {config.out}: {SKILLS_FILE}, {EPISODES_FILE}, {PATHS_PLOT}")
@@ -107,6 +110,7 @@ def _policies(options: argparse.Namespace) -> int:
         **{name: getattr(options, name) for name in ("episodes", "profile", "threads")},
     }
     config = config_from_dict(PolicyEvaluationConfig, document, source="the command line")
+    require_writable_folder(Path(config.out), ConfigError)
     if options.sweep is None:
         print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
         print(f"results in {config.out}: {POLICIES_FILE}, {EPISODES_FILE}")

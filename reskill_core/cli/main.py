@@ -8,8 +8,6 @@ if __name__ == "__main__":  # before the imports, which take long
     start("reskill_core.cli.main")
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 
 from reskill_core.cli import (
@@ -25,7 +23,7 @@ from reskill_core.cli import (
     train_agent,
     train_skills,
 )
-from reskill_core.errors import ReskillError
+from reskill_core.command_line import IntermixedParser, run_command
 
 VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, report, export, render, bench)
 
@@ -37,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         description="Skills for a robot arm: collect demonstrations, learn skills from them, evaluate and run them.",
         epilog="Each verb has --help with examples. Over ROS, see reskill-up --help.",
     )
-    subparsers = root.add_subparsers(required=True, metavar="VERB")
+    subparsers = root.add_subparsers(required=True, metavar="VERB", parser_class=IntermixedParser)
     for verb in VERBS:
         verb.add_parser(subparsers)
     return root
@@ -45,16 +43,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = parser().parse_args(args)
-    try:
+
+    def work() -> int:
+        options = parser().parse_args(args)
         return int(options.handler(options))
-    except ReskillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of our output, such as head, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+    return run_command(work, "interrupted; what was finished is kept, the same command goes on from there")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, read_variation
+from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, number, read_variation
 from reskill_core.errors import ConfigError, DataError
+from reskill_core.files import require_writable_file
 
 if TYPE_CHECKING:
     from reskill_core.data import Episode
@@ -33,13 +34,17 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--policy", default="", help="who acts on the task (default: demonstrator)")
     parser.add_argument("--checkpoints", nargs="+", default=[], help="skill modules and agents, for the policies")
     add_variation_argument(parser)
-    parser.add_argument("--starts", type=int, default=0, help="draw a sheet of that many starts of the task instead")
-    parser.add_argument("--episodes", type=int, default=4, help="number of episodes (default: 4)")
-    parser.add_argument("--first", type=int, default=0, help="first episode of the data set (default: 0)")
+    parser.add_argument(
+        "--starts", type=number(int, 0, 1000), default=0, help="draw a sheet of that many starts of the task instead"
+    )
+    parser.add_argument("--episodes", type=number(int, 1, 10**4), default=4, help="number of episodes (default: 4)")
+    parser.add_argument(
+        "--first", type=number(int, 0, 10**9), default=0, help="first episode of the data set (default: 0)"
+    )
     parser.add_argument("--out", type=Path, default=None, help="the file (default: runs/render.mp4 or runs/starts.png)")
     parser.add_argument("--profile", default="exact", help="simulator profile of new episodes (default: exact)")
-    parser.add_argument("--width", type=int, default=480, help="of a picture [pixels] (default: 480)")
-    parser.add_argument("--height", type=int, default=360, help="of a picture [pixels] (default: 360)")
+    parser.add_argument("--width", type=number(int, 16, 1280), default=480, help="of a picture [pixels] (default: 480)")
+    parser.add_argument("--height", type=number(int, 16, 960), default=360, help="of a picture [pixels] (default: 360)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
             f"tasks: {', '.join(TASKS)}"
         )
     out = options.out or Path("runs/starts.png" if options.starts else "runs/render.mp4")
+    require_writable_file(out, ConfigError)
     if options.starts:
         return _starts(options, get_task(options.source, read_variation(options)), out)
     task, profile, episodes = _recorded(options) if recorded else _new(options, is_task)

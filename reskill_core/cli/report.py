@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from reskill_core.cli.arguments import Subparsers, add_verb
+from reskill_core.errors import ConfigError
+from reskill_core.files import require_writable_file
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -43,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from reskill_core.report import compare, read_outcomes, read_run, write_page
     from reskill_sim.report import showcase
 
+    require_writable_file(options.out, ConfigError)
     references = [outcome for folder in options.references for outcome in read_outcomes(folder)]
     comparisons = compare([read_run(folder) for folder in options.runs], references)
     shown = {

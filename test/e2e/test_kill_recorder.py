@@ -70,7 +70,7 @@ def test_ctrl_c_ends_a_recording_graph_in_order(tmp_path: Path) -> None:
 def test_a_data_set_of_another_task_ends_the_graph_with_the_reason(tmp_path: Path) -> None:
     run_graph("collect", tmp_path, dataset=tmp_path / "data", keep_failures="true", episodes=1)
     graph = recording(tmp_path, task="hook", episodes=1)
-    assert graph.wait() == 1
+    assert graph.wait() == 2
     assert "task.horizon" in graph.output
     assert "task.name" in graph.output
 

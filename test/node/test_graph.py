@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
@@ -282,6 +283,17 @@ def test_all_end_when_the_primary_one_has_finished() -> None:
     code, output = run(python(WAIT, "other"), python("print('done')", "main", primary=True))
     assert code == 0
     assert "[main] done" in output
+
+
+def test_all_end_in_order_when_nobody_reads_their_output_any_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True); "
+    with os.fdopen(writer, "w") as output:
+        # Killed it would be 137: it is asked to end, and does so by itself.
+        assert supervise([python(f"{code}signal.pause()")], output=output, grace_s=60.0).exit_code == 7
+        with contextlib.suppress(BrokenPipeError):
+            output.close()
 
 
 def test_the_exit_code_is_that_of_the_first_failure() -> None:

@@ -338,6 +338,6 @@ def test_commands_that_are_not_finite_are_refused_by_drivers_too() -> None:
 def test_a_wrong_parameter_ends_a_node_with_one_line(node: str, parameter: str, message: str) -> None:
     command = [sys.executable, "-m", f"reskill_ros.{node}", "--ros-args", "-p", f"{parameter}:=nowhere"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert process.stderr.startswith(message)
     assert len(process.stderr.splitlines()) == 1

@@ -18,10 +18,10 @@ endif
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check lint types format bench smoke clean distclean
+.PHONY: help setup build demo test test-newest-mujoco check lint types format bench smoke clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## virtual environment, dependencies, ROS 2, messages and colcon build
 	@command -v $(PYTHON) > /dev/null || { echo "[setup] $(PYTHON) not found; install Python 3.10 or newer" >&2; exit 1; }
@@ -36,6 +36,14 @@ demo: setup ## collect, train, and drive the simulator over ROS; results in runs
 
 test: setup ## all tests: core, sim, node, launch, e2e
 	@$(WORKSPACE) python -m pytest
+
+# Beside the environment, not in it: what is found first is imported.
+test-newest-mujoco: setup ## tests of core, sim and in-process chains with the newest MuJoCo that the metadata allow
+	@mkdir -p build && grep -v '^mujoco' constraints.txt > build/mujoco-constraints.txt
+	@rm -rf build/mujoco && .venv/bin/pip install --quiet --disable-pip-version-check --target build/mujoco \
+		--constraint build/mujoco-constraints.txt "$$(sed -n 's/^  "\(mujoco[^"]*\)",$$/\1/p' pyproject.toml)"
+	@$(WORKSPACE) export PYTHONPATH=$(CURDIR)/build/mujoco$${PYTHONPATH:+:$$PYTHONPATH} && \
+		python -c 'import mujoco; print("MuJoCo", mujoco.__version__)' && python -m pytest test/core test/sim test/e2e
 
 check: setup lint types ## format, lint and types of the whole tree
 

@@ -14,6 +14,7 @@ import pytest
 from reskill_core.errors import ConfigError, SimulationError, SpecError
 from reskill_core.rotations import matrix_from_quat
 from reskill_sim import constants
+from reskill_sim.bench import stock_fault
 from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.kinematics import GripperKinematics
 from reskill_sim.profiles import PROFILES
@@ -97,6 +98,7 @@ def stock_row(simulator: Simulator, stock: Any, goal: np.ndarray) -> np.ndarray:
 
 
 # Random actions by seed, or the demonstrator's with noise.
+@pytest.mark.skipif(bool(stock_fault()), reason=stock_fault())
 @pytest.mark.parametrize("scripted", [True, False])
 @pytest.mark.parametrize(
     ("env_id", "kind", "blocked"), [("FetchPickAndPlace-v4", "pick_and_place", False), ("FetchPush-v4", "push", True)]

@@ -27,7 +27,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "reskill evaluate --policy demonstrator --task slippery_push --vary friction=0.5:1.5 action_delay=1",
         "reskill evaluate runs/agents/clean_up --policy agent --sweep friction=0.5,1,2 action_delay",
     )
-    parser.add_argument("checkpoints", nargs="*", help="run folders or checkpoints of skill modules and agents")
+    parser.add_argument(
+        "checkpoints",
+        nargs="*",
+        help="run folders or checkpoints of skill modules and agents; each that fits a task is measured on it",
+    )
     parser.add_argument(
         "--policy", nargs="+", default=[], help="policies to run: zero, random, demonstrator, fast-script, prior, agent"
     )

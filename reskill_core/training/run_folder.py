@@ -125,10 +125,15 @@ def last_checkpoint(run: Path, kind: str, settings: Mapping[str, Any], lineage: 
         )
     if unknown := made_from.unknown(lineage):
         _LOG.warning("%s does not say its %s; taken to be as now", checkpoint.folder, ", ".join(unknown))
-    packages = (origin.get("packages", {}) for origin in (document.get("provenance", {}), provenance()))
-    if others := differences("", *packages):
+    if others := differences("", *(_computing(origin) for origin in (document.get("provenance", {}), provenance()))):
         _LOG.warning("%s continues with other versions, not to the same bits: %s", run, "; ".join(others))
     return checkpoint
+
+
+def _computing(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions, in a provenance, of what computes in training; the simulator is in the lineage."""
+    packages = origin.get("packages", {})
+    return {name: packages.get(name) for name in ("numpy", "torch")}
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -52,11 +52,12 @@ def train(data: Path, out: Path, **changes: object) -> SkillTrainingConfig:
     return config
 
 
-def rewrite_last(run: Path, lineage: Mapping[str, Any] | None) -> None:
+def rewrite_last(run: Path, lineage: Mapping[str, Any] | None, **changes: Any) -> None:
     """Make the last checkpoint of a run one of another lineage, or, with None, one of before there were lineages."""
     folder = (run / CHECKPOINTS_FOLDER / "last").resolve()
     checkpoint, state = load_checkpoint(folder, SKILL_MODULE_KIND), load_training_state(folder)
     document = {key: value for key, value in checkpoint.document.items() if key != LINEAGE_KEY}
+    document |= changes
     folder.rename(folder.with_name("before"))
     save(folder, checkpoint.kind, checkpoint.weights, document | ({LINEAGE_KEY: lineage} if lineage else {}), state)
 
@@ -170,3 +171,18 @@ def test_what_an_older_run_does_not_say_is_said_to_be_unknown(tmp_path: Path, ca
     with caplog.at_level(logging.WARNING):
         train_skills(config, show_progress=False)
     assert "does not say its split, task, simulator; taken to be as now" in caplog.text
+
+
+def test_other_versions_of_what_computes_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = write_reaching_data(tmp_path / "data", episodes=10)
+    config = train(data, tmp_path / "run")
+    with caplog.at_level(logging.WARNING):
+        train_skills(config, show_progress=False)
+    assert caplog.text == ""
+    document = load_checkpoint(tmp_path / "run", SKILL_MODULE_KIND).document
+    packages = {**document["provenance"]["packages"], "torch": "1.0.0", "mujoco": "2.0.0"}
+    rewrite_last(tmp_path / "run", document[LINEAGE_KEY], provenance={"packages": packages})
+    with caplog.at_level(logging.WARNING):
+        train_skills(config, show_progress=False)
+    assert "run continues with other versions, not to the same bits: torch: '1.0.0' != '" in caplog.text
+    assert "mujoco" not in caplog.text

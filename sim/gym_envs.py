@@ -1,6 +1,7 @@
 """The tasks as Gymnasium environments: one at a time, or many as one vector environment over one simulator.
 
-Both give the same episodes, bit for bit, for the same seeds and actions.
+Both give the same episodes, bit for bit, for the same seeds and actions. Both can be copied (``copy.deepcopy``) and
+pickled in the middle of an episode: the copy goes on as the original does, and by itself.
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ class _Episodes:
     ) -> None:
         if not isinstance(variation, Variation):
             variation = config_from_dict(Variation, variation, source="the variation")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise SimulationError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         self.task = get_task(task, variation)
         self.goals = _GoalView(self.task) if goal_dict else None
         self.simulator = Simulator(self.task, num_envs, profile, threads)
@@ -196,6 +199,10 @@ class _Episodes:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the renderer, which holds memory of the graphics card; who draws gets another one."""
+        return {**vars(self), "_renderer": None}
 
     def _within(self, observation: FloatArray) -> FloatArray:
         return np.clip(observation, -self._bound, self._bound)

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -39,6 +40,8 @@ _HUGE = 1e6
 _UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 # Portions of the batch for each thread: few enough to be handed out at little cost, enough to share the work evenly.
 _CHUNKS = 4
+# Environments and threads of one simulator: more have no use, and far more no place in memory.
+MAX_ENVS, MAX_THREADS = 2**16, 256
 # Diverged states that a simulator keeps; what breaks more often breaks in the same way.
 MAX_KEPT = 100
 
@@ -125,6 +128,8 @@ class Simulator:
         divergence_folder: where to keep the states in which the physics broke down, up to ``MAX_KEPT`` of them; None
             keeps none.
 
+    Copied or pickled, it goes on from where it is, in the copy and in the original alike.
+
     Attributes:
         num_diverged: how often the physics broke down so far.
     """
@@ -137,9 +142,11 @@ class Simulator:
         threads: int = 0,
         divergence_folder: Path | None = None,
     ) -> None:
-        if num_envs < 1 or threads < 0:
-            raise SimulationError(f"need num_envs >= 1 and threads >= 0, got {num_envs} and {threads}")
-        self.task, self.num_envs, self.profile = task, num_envs, profile
+        if not (1 <= num_envs <= MAX_ENVS and 0 <= threads <= MAX_THREADS):
+            raise SimulationError(
+                f"num_envs must be from 1 to {MAX_ENVS} and threads from 0 to {MAX_THREADS}, got {num_envs}, {threads}"
+            )
+        self.task, self.num_envs, self.profile, self._threads = task, num_envs, profile, threads
         self.num_diverged = 0
         self._divergence_folder = divergence_folder
         settings = get_profile(profile)
@@ -367,6 +374,16 @@ class Simulator:
     def goal_of(self, row: FloatArray) -> FloatArray:
         """(3,) goal position in a state row [m], for rendering."""
         return row[self._layout.goal]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it is made from, and where its environments are: compiled models and threads are made anew."""
+        made_from = (self.task, self.num_envs, self.profile, self._threads, self._divergence_folder)
+        return {"made_from": made_from, "num_diverged": self.num_diverged, "rows": self._rows}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*state["made_from"])  # type: ignore[misc]
+        self.num_diverged = state["num_diverged"]
+        self.set_state(state["rows"])
 
     # ------------------------------------------------------------------ internals
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from reskill_core.data.loading import OnBadShard
 from reskill_core.data.manifest import MANIFEST, find_parts, find_shards, read_manifest, shard_name
 from reskill_core.data.schema import DIGEST, MERGED_FROM, DatasetSpec, require_match
 from reskill_core.data.shard import Shard, ShardEntry, read_header, read_shard
+from reskill_core.data.splits import checked_splits
 from reskill_core.data.writer import DatasetWriter
 from reskill_core.errors import DataError
 from reskill_core.files import LOCK, commit, sha256_of
@@ -50,7 +52,8 @@ def validate(folder: Path | str, progress: Progress = _no_progress) -> Validatio
     """Check everything that can be checked about a data set, one shard in memory at a time.
 
     Layout against the specification, values (finite, actions in range), the digest of every episode, the specification
-    against that of the first shard, files against the index, and episodes or seeds that occur twice.
+    against that of the first shard, files against the index, episodes or seeds that occur twice, and the split that is
+    kept beside them.
 
     Raises:
         DataError: there is no such folder.
@@ -62,7 +65,7 @@ def validate(folder: Path | str, progress: Progress = _no_progress) -> Validatio
     if not paths:
         result.problems.append(f"{folder} has no shards such as {shard_name(0)}")
     _check_index(folder, paths, manifest, result)
-    seen = _Seen()
+    seen, content = _Seen(), hashlib.sha256()
     spec: DatasetSpec | None = None
     for done, (index, path) in enumerate(paths.items()):
         progress(done, len(paths))
@@ -75,7 +78,11 @@ def validate(folder: Path | str, progress: Progress = _no_progress) -> Validatio
             continue
         _check_contents(shard, result, seen)
         _check_fingerprint(path, (manifest or {}).get(index), result)
+        content.update(shard.arrays[DIGEST].tobytes())
     progress(len(paths), len(paths))
+    # What the episodes are is not known while some cannot be read.
+    if paths and not result.problems:
+        _check_splits(folder, content.hexdigest(), result)
     return result
 
 
@@ -223,6 +230,13 @@ def _check_contents(shard: Shard, result: Validation, seen: _Seen) -> None:
             result.problems.append(f"{place}: has the seed {seed} and the source of {first}")
     result.num_episodes += len(shard)
     result.num_steps += shard.header.num_steps
+
+
+def _check_splits(folder: Path, content_hash: str, result: Validation) -> None:
+    try:
+        checked_splits(folder, content_hash, result.num_episodes)
+    except DataError as error:
+        result.problems.append(str(error))
 
 
 def _check_fingerprint(path: Path, entry: ShardEntry | None, result: Validation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +71,12 @@ def read_splits(dataset: DemoDataset) -> dict[str, NDArray[np.int64]] | None:
         DataError: the file is damaged, was made for other episodes than those that are there now, or does not have
             every episode once; names the episodes.
     """
-    path = dataset.folder / SPLITS
+    return checked_splits(dataset.folder, dataset.content_hash(), dataset.num_episodes)
+
+
+def checked_splits(folder: Path, content_hash: str, num_episodes: int) -> dict[str, NDArray[np.int64]] | None:
+    """:func:`read_splits` of a data set of so many episodes and with this content hash."""
+    path = folder / SPLITS
     if not path.exists():
         return None
     document = read_json(path, DataError, _MAX_SPLITS_BYTES)
@@ -79,13 +85,13 @@ def read_splits(dataset: DemoDataset) -> dict[str, NDArray[np.int64]] | None:
         parts = {str(name): _episode_ids(str(name), ids) for name, ids in document["splits"].items()}
     except (KeyError, TypeError, AttributeError, OverflowError) as cause:
         raise DataError(f"{path} is not a split: {cause}; make it anew with `reskill data split`") from cause
-    if made_for != dataset.content_hash():
+    if made_for != content_hash:
         raise DataError(
-            f"{path} was made for other episodes than the {dataset.num_episodes} that are there now;"
+            f"{path} was made for other episodes than the {num_episodes} that are there now;"
             " make it anew with `reskill data split`"
         )
-    if faults := _faults(parts, dataset.num_episodes):
-        raise DataError(f"{path} divides episodes 0 to {dataset.num_episodes - 1} wrongly: {'; '.join(faults)}")
+    if faults := _faults(parts, num_episodes):
+        raise DataError(f"{path} divides episodes 0 to {num_episodes - 1} wrongly: {'; '.join(faults)}")
     return parts
 
 

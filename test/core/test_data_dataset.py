@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from reskill_core.data import (
     Episode,
     read_splits,
     split_episodes,
+    validate,
     write_splits,
 )
 from reskill_core.data.schema import EPISODE_FIELDS
@@ -164,12 +166,15 @@ def test_kept_splits_belong_to_the_episodes_they_were_made_for(folder: Path) -> 
     dataset = DemoDataset.open(folder)
     assert read_splits(dataset) is None
     parts = write_splits(dataset, {"train": 0.6, "validation": 0.4}, seed=5)
+    assert validate(folder).problems == []
     kept = read_splits(DemoDataset.open(folder))
     assert kept is not None
     assert {name: ids.tolist() for name, ids in kept.items()} == {name: ids.tolist() for name, ids in parts.items()}
     write(folder, synthetic_episodes(SPEC, 1, 90), 1)
     with pytest.raises(DataError, match="made for other episodes than the 8"):
         read_splits(DemoDataset.open(folder))
+    [problem] = validate(folder).problems
+    assert "made for other episodes than the 8" in problem
     (folder / "splits.json").write_text('{"splits": {"train": "x"}, "content_hash": ""}')
     with pytest.raises(DataError, match="is not a split"):
         read_splits(DemoDataset.open(folder))
@@ -197,6 +202,8 @@ def test_a_split_made_by_hand_has_every_episode_once(folder: Path, parts: dict[s
     (folder / "splits.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=message):
         read_splits(dataset)
+    [problem] = validate(folder).problems
+    assert re.search(message, problem)
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from reskill_core.text import shortened
 from reskill_core.yaml_text import dump_yaml, parse_yaml
 
 T = TypeVar("T")
+# Where something stands in a document, and what is wrong with it.
+Keys = tuple[Any, ...]
+Fault = tuple[Keys, str]
 
 _MAX_BYTES = 2**20
 
@@ -50,20 +53,18 @@ def config_from_dict(cls: type[T], document: Mapping[str, Any], source: str = "c
         ConfigError: lists every unknown key, wrong type and violated rule, with the full path of each.
     """
     require_ranges(cls)
-    faults = _document_faults(cls, document, "")
-    if not faults:
-        try:
-            config = TypeAdapter(cls).validate_python(_filled(document, _defaults(cls)))
-        except ValidationError as error:
-            faults = [
-                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, got {shortened(item['input'])}"
-                for item in error.errors()
-            ]
-        else:
-            faults = _violations(config, "")
-            if not faults:
-                return config
-    raise ConfigError(f"{source} is not a valid {cls.__name__}:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    faults = _document_faults(cls, document, ())
+    config, mistyped = _validated(cls, _without(document, faults))
+    if config is None:
+        # What else is wrong shows without the values that have no valid type.
+        faults += mistyped
+        config, _ = _validated(cls, _without(document, faults))
+    texts = [f"{'.'.join(map(str, path))}: {text}" for path, text in faults]
+    if config is not None:
+        texts += _violations(config, "")
+        if not texts:
+            return config
+    raise ConfigError(f"{source} is not a valid {cls.__name__}:\n" + "\n".join(f"  - {fault}" for fault in texts))
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -104,28 +105,48 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
     document[last] = value
 
 
-def _document_faults(cls: Any, document: Mapping[str, Any], path: str) -> list[str]:
+def _document_faults(cls: Any, document: Mapping[str, Any], path: Keys) -> list[Fault]:
     """Unknown keys, and truth values where numbers belong, which would else count as 0 and 1."""
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls) if field.init]
-    faults = []
+    faults: list[Fault] = []
     for key, value in document.items():
-        where = f"{path}{key}"
+        where = (*path, key)
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {path}{close[0]!s}?" if close else f"known: {', '.join(known)}"
-            faults.append(f"{where}: unknown key; {hint}")
+            hint = f"did you mean {'.'.join(map(str, (*path, *close)))}?" if close else f"known: {', '.join(known)}"
+            faults.append((where, f"unknown key; {hint}"))
         elif is_dataclass(hints[key]) and isinstance(value, Mapping):
-            faults += _document_faults(hints[key], value, f"{where}.")
+            faults += _document_faults(hints[key], value, where)
         elif isinstance(value, Mapping):
             for section in sections_of(hints[key]):
                 for name, inner in value.items():
                     if isinstance(inner, Mapping):
-                        faults += _document_faults(section, inner, f"{where}.{name}.")
+                        faults += _document_faults(section, inner, (*where, name))
         elif holds_numbers(hints[key]):
             entries = value if isinstance(value, (list, tuple)) else [value]
-            faults += [f"{where}: must be a number, got {entry}" for entry in entries if isinstance(entry, bool)]
+            faults += [(where, f"must be a number, got {entry}") for entry in entries if isinstance(entry, bool)]
     return faults
+
+
+def _validated(cls: type[T], document: Mapping[str, Any]) -> tuple[T | None, list[Fault]]:
+    """The configuration, or what has a wrong type."""
+    try:
+        return TypeAdapter(cls).validate_python(_filled(document, _defaults(cls))), []
+    except ValidationError as error:
+        return None, [(item["loc"], f"{item['msg']}, got {shortened(item['input'])}") for item in error.errors()]
+
+
+def _without(document: Mapping[str, Any], faults: Sequence[Fault]) -> dict[str, Any]:
+    """A document without what is at fault, each cut out as far down as there are keys."""
+    kept = {}
+    for key, value in document.items():
+        inner = [(path[1:], text) for path, text in faults if path[:1] == (key,)]
+        if not inner:
+            kept[key] = value
+        elif isinstance(value, Mapping) and all(path for path, _ in inner):
+            kept[key] = _without(value, inner)
+    return kept
 
 
 def _defaults(cls: Any) -> dict[str, Any]:

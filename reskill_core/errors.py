@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from reskill_core.text import printable
 
 
@@ -46,4 +48,6 @@ class GraphError(ReskillError):
 def require_choice(what: str, got: str, allowed: list[str] | tuple[str, ...]) -> None:
     """Raise a :class:`ConfigError` naming the alternatives unless ``got`` is one of ``allowed``."""
     if got not in allowed:
-        raise ConfigError(f"unknown {what} {got!r}; allowed: {', '.join(sorted(allowed))}")
+        close = difflib.get_close_matches(got, allowed, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigError(f"unknown {what} {got!r}; allowed: {', '.join(sorted(allowed))}{hint}")

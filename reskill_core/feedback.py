@@ -6,16 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.errors import SpecError
-from reskill_core.spec import GRIPPER_FRAME, TaskSpec
-
-_AXES = ("x", "y", "z")
-_FINGERS = "gripper"
+from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_FRAME, GRIPPER_VELOCITY, TaskSpec
 
 
 class Feedback:
-    """Reads from an observation where each action component's quantity is.
+    """Reads from an observation where what each action component moves is.
 
-    That is the gripper frame's position for x, y and z, and the mean finger position for the gripper [m].
+    That is the gripper frame's position along the component's axis, the mean finger position for the gripper [m], and
+    for a joint's velocity the joint's own position [m or rad].
     """
 
     def __init__(self, task: TaskSpec) -> None:
@@ -24,20 +22,37 @@ class Feedback:
         Raises:
             SpecError: the observation does not hold the one or the other.
         """
-        indices = np.arange(task.obs.dim)
-        self._columns: list[NDArray[np.int64]] = []
-        for name in task.action.names:
-            columns = [
-                indices[task.obs.slice(term.name)]
-                for term in task.obs.terms
-                if (name in _AXES and term.kind == "position" and term.of == (GRIPPER_FRAME,))
-                or (name == _FINGERS and term.kind == "joint_position")
-            ]
-            if not columns:
-                raise SpecError(f"the observation of task {task.name!r} does not hold what action {name!r} moves")
-            axis = slice(_AXES.index(name), _AXES.index(name) + 1) if name in _AXES else slice(None)
-            self._columns.append(columns[0][axis])
+        self._columns = [
+            _columns(task, name, quantity)
+            for name, quantity in zip(task.action.names, task.action.quantities, strict=True)
+        ]
 
     def read(self, observation: NDArray[np.float64]) -> tuple[float, ...]:
-        """One measured value per action component [m] from an observation (O,)."""
+        """One measured value per action component [m or rad] from an observation (O,)."""
         return tuple(float(observation[columns].mean()) for columns in self._columns)
+
+
+def _columns(task: TaskSpec, name: str, quantity: str) -> NDArray[np.int64]:
+    """Indices of the observation's entries whose mean is what an action component moves."""
+    indices = np.arange(task.obs.dim)
+    for term in task.obs.terms:
+        columns = indices[task.obs.slice(term.name)]
+        if quantity in END_EFFECTOR_VELOCITY:
+            if term.kind == "position" and term.of == (GRIPPER_FRAME,):
+                axis = END_EFFECTOR_VELOCITY.index(quantity)
+                return columns[axis : axis + 1]
+        elif term.kind == "joint_position":
+            if quantity == GRIPPER_VELOCITY:
+                return columns
+            if name in term.of:
+                return columns[[term.of.index(name)]]
+    raise SpecError(f"the observation of task {task.name!r} does not hold what action {name!r} ({quantity}) moves")
+
+
+def moved_joints(task: TaskSpec) -> tuple[tuple[str, ...], ...]:
+    """By action component, the joints it moves, as the observation calls them; none for the end effector."""
+    fingers = next((term.of for term in task.obs.terms if term.kind == "joint_position"), ())
+    return tuple(
+        () if quantity in END_EFFECTOR_VELOCITY else fingers if quantity == GRIPPER_VELOCITY else (name,)
+        for name, quantity in zip(task.action.names, task.action.quantities, strict=True)
+    )

@@ -15,10 +15,9 @@ from enum import Enum
 
 from reskill_core.errors import ReskillError, SpecError
 from reskill_core.parameters import parameter
-from reskill_core.spec import ActionSpec
+from reskill_core.spec import GRIPPER_VELOCITY, ActionSpec
 
 _NS = 1e9
-_AXES = ("x", "y", "z")
 
 
 class GateError(ReskillError):
@@ -29,7 +28,8 @@ class GateState(str, Enum):
     """Whether commands pass.
 
     DISARMED: nothing passes until somebody arms. HOLDING: armed, the robot stands still until enough fresh
-    commands have come. ACTIVE: commands pass. ESTOPPED and ABORTED: latched; a reset leads back to DISARMED.
+    commands have come, and disarms when that takes too long. ACTIVE: commands pass. ESTOPPED and ABORTED: latched; a
+    reset leads back to DISARMED.
     """
 
     DISARMED = "disarmed"
@@ -53,6 +53,12 @@ class GateConfig:
         0.1, "a command stamped further than this in the future is refused [s]", low=0.0, high=60.0
     )
     resume_after: int = parameter(3, "fresh commands needed before motion starts or resumes [-]", low=1, high=1000)
+    disarm_after_s: float = parameter(
+        5.0,
+        "time of holding after which somebody has to arm again; 0 never disarms, for a simulator that may wait [s]",
+        low=0.0,
+        high=3600.0,
+    )
     abort_after_bad: int = parameter(10, "non-finite or malformed commands in a row that abort [-]", low=1, high=10**6)
     abort_after_clamped: int = parameter(
         50, "commands in a row beyond [-1, 1] that abort the run; 0 never does [-]", low=0, high=10**6
@@ -63,7 +69,9 @@ class GateConfig:
         low=0.0,
         high=10.0,
     )
-    speed_scale: float = parameter(1.0, "factor on the velocity of the gripper frame [-]", low=0.0, high=1.0)
+    speed_scale: float = parameter(
+        1.0, "factor on all velocities but those of the fingers, whichever component they are [-]", low=0.0, high=1.0
+    )
     workspace_low: tuple[float, ...] = parameter(
         (),
         "lower corner of the box the gripper frame stays in, as observed; empty: no box [m]",
@@ -86,6 +94,21 @@ class GateConfig:
             faults.append(f"workspace_low, workspace_high: both empty or three numbers, got {low}, {high}")
         elif any(a >= b for a, b in zip(low, high, strict=True)):
             faults.append(f"workspace_low {low} must be below workspace_high {high}")
+        return faults
+
+    def misfits(self, actions: ActionSpec) -> list[str]:
+        """Limits that do not fit a layout of actions."""
+        faults = []
+        if len(self.max_step) not in (1, actions.dim):
+            faults.append(
+                f"max_step: has {len(self.max_step)} values, but the actions are {', '.join(actions.names)}; give one "
+                "value, or one per action"
+            )
+        if self.workspace_low and len(actions.end_effector) != 3:
+            faults.append(
+                "workspace_low, workspace_high: a box needs actions that move the end effector along x, y and z; the "
+                f"task's are {', '.join(actions.quantities)}"
+            )
         return faults
 
 
@@ -111,26 +134,42 @@ class Gate:
         state: whether commands pass.
         explanation: why it is in that state, for people.
         counters: how many commands were offered, passed, changed, and refused for which reason.
-        interrupted: it holds because commands stopped coming, not because it has just been armed.
+        interrupted: it holds or has disarmed because something stopped coming, not because somebody asked for it.
+        absent_driver: the command topics on which no driver listens; empty if there is a driver.
         last_refusal: the last reason for which a command was refused.
     """
 
-    def __init__(self, config: GateConfig, action_spec: ActionSpec, control_period_s: float) -> None:
+    def __init__(
+        self, config: GateConfig, action_spec: ActionSpec, control_period_s: float, needs_position: bool = False
+    ) -> None:
+        """Start disarmed.
+
+        Args:
+            config: its limits.
+            action_spec: layout of the actions.
+            control_period_s: time one action is held [s].
+            needs_position: commands start from where the robot is: without a recent position nothing passes.
+
+        Raises:
+            SpecError: the limits do not fit the actions.
+        """
         self._scale = action_spec.velocity_scale
         self._period_s = control_period_s
+        self._spec = action_spec
         self._dim = action_spec.dim
-        self._moves = [name in _AXES for name in action_spec.names]
-        self._axes = [action_spec.names.index(name) for name in _AXES if name in action_spec.names]
-        if config.workspace_low and len(self._axes) != 3:
-            raise SpecError(f"a workspace box needs actions x, y and z, the task has {', '.join(action_spec.names)}")
+        self._moves = [quantity != GRIPPER_VELOCITY for quantity in action_spec.quantities]
+        self._axes = action_spec.end_effector
+        self._needs_position = needs_position
         self.configure(config)
         self.state = GateState.DISARMED
         self.explanation = "waiting to be armed"
         self.counters: Counter[str] = Counter()
         self.interrupted = False
         self.last_refusal = ""
+        self.absent_driver = ""
         self._estop_pressed = False
         self._estop_heard_s: float | None = None
+        self._held_since_s: float | None = None
         self._executed = array("f", [0.0] * self._dim)
         self._forget()
 
@@ -145,9 +184,16 @@ class Gate:
         self._fresh = self._bad_in_a_row = self._clamped_in_a_row = 0
 
     def configure(self, config: GateConfig) -> None:
-        """Use other limits from now on."""
+        """Use other limits from now on.
+
+        Raises:
+            SpecError: they do not fit the actions.
+        """
+        faults = config.misfits(self._spec)
+        if faults:
+            raise SpecError("; ".join(faults))
         self.config = config
-        self._max_step = (*config.max_step, *config.max_step[-1:] * self._dim)[: self._dim]
+        self._max_step = config.max_step if len(config.max_step) == self._dim else config.max_step * self._dim
 
     @property
     def clamp_ratio(self) -> float:
@@ -180,7 +226,7 @@ class Gate:
 
     def disarm(self) -> None:
         """Let nothing pass; a latched stop stays latched. The safe command has to follow."""
-        if self.state in (GateState.ACTIVE, GateState.HOLDING):
+        if not self.latched:
             self._enter(GateState.DISARMED, "stopped on request")
 
     def estop(self, pressed: bool, steady_s: float) -> bool:
@@ -217,10 +263,33 @@ class Gate:
         self._forget()
         return moving
 
-    def observe_position(self, position_w: Sequence[float], stamp_ns: int) -> None:
-        """Take note of where the gripper frame is [m], for the workspace box."""
-        self._position = tuple(position_w) if all(map(math.isfinite, position_w)) else None
+    def observe_position(self, measured: Sequence[float], stamp_ns: int) -> None:
+        """Take note of where what each action component moves is [m or rad]."""
+        self._position = tuple(measured) if all(map(math.isfinite, measured)) else None
         self._position_stamp_ns = stamp_ns
+
+    def observe_driver(self, absent: str, returned: bool = False) -> bool:
+        """Take note of whether a driver listens; call before each command and each watch.
+
+        Without one nothing passes, and commands before it came do not count as fresh.
+
+        Args:
+            absent: the command topics on which no driver listens, for people; empty if one listens on each.
+            returned: a driver has taken the place of the one that commands went to.
+
+        Returns:
+            True if the safe command must be sent now.
+        """
+        self.absent_driver = absent
+        if not absent and not returned:
+            return False
+        self._fresh = 0
+        if self.state is not GateState.ACTIVE:
+            return False
+        self.counters["driver_losses"] += 1
+        self._hold(f"no driver listens on {absent}" if absent else "the driver was started again")
+        self.interrupted = True
+        return True
 
     def offer(self, action: Sequence[float], stamp_ns: int, steady_s: float, now_ns: int) -> Decision:
         """Decide about a command.
@@ -243,6 +312,8 @@ class Gate:
         self._bad_in_a_row = 0
         if self.state not in (GateState.ACTIVE, GateState.HOLDING):
             return self._refuse(self.state.value)
+        if self.absent_driver:
+            return self._refuse("no_driver")
         if stamp_ns == self._executed_stamp_ns:
             # The same answer again, because a driver in lockstep asked again: no sign of life.
             self.counters["repeated"] += 1
@@ -252,7 +323,7 @@ class Gate:
         return self._execute(action, stamp_ns, steady_s)
 
     def watch(self, steady_s: float, now_ns: int) -> bool:
-        """Notice silence; call at least once per control period.
+        """Notice silence, and that it lasts; call at least once per control period.
 
         Returns:
             True if the safe command must be sent now.
@@ -262,8 +333,10 @@ class Gate:
             return True
         timeout_s = self.config.command_timeout_s
         silence_s = steady_s - self._received_s
-        if self.state is GateState.HOLDING and silence_s > timeout_s:
-            self._fresh = 0
+        if self.state is GateState.HOLDING:
+            self._watch_holding(steady_s)
+            if silence_s > timeout_s:
+                self._fresh = 0
         if self.state is not GateState.ACTIVE:
             return False
         age_s = max(silence_s, (now_ns - self._newest_executed_ns) / _NS)
@@ -273,6 +346,16 @@ class Gate:
         self._hold(f"no fresh command for {timeout_s:g} s")
         self.interrupted = True
         return True
+
+    def _watch_holding(self, steady_s: float) -> None:
+        # The robot is at rest already; another safe command would reach a driver that has come back meanwhile.
+        limit_s = self.config.disarm_after_s
+        if self._held_since_s is None:
+            self._held_since_s = steady_s
+        elif 0 < limit_s < steady_s - self._held_since_s:
+            self.counters["disarmed_after_holding"] += 1
+            self._enter(GateState.DISARMED, f"held for {limit_s:g} s ({self.explanation}); arm again to go on")
+            self.interrupted = True
 
     def _untimely(self, stamp_ns: int, now_ns: int) -> str:
         age_s = (now_ns - stamp_ns) / _NS
@@ -298,10 +381,11 @@ class Gate:
             scale = self.config.speed_scale
             wanted = [value * scale if moves else value for value, moves in zip(wanted, self._moves, strict=True)]
         wanted = self._limit_step(wanted)
-        if self.config.workspace_low:
+        if self.config.workspace_low or self._needs_position:
             if self._position is None or abs(stamp_ns - self._position_stamp_ns) / _NS > self.config.command_timeout_s:
                 return self._refuse("position_unknown")
-            wanted = self._limit_workspace(wanted, self._position)
+            if self.config.workspace_low:
+                wanted = self._limit_workspace(wanted, self._position)
         self.counters["clamped"] += clamped
         self._clamped_in_a_row = self._clamped_in_a_row + 1 if clamped else 0
         if 0 < self.config.abort_after_clamped <= self._clamped_in_a_row:
@@ -328,10 +412,8 @@ class Gate:
 
     def _limit_workspace(self, wanted: list[float], position: Sequence[float]) -> list[float]:
         limited = list(wanted)
-        for axis, place, low, high in zip(
-            self._axes, position, self.config.workspace_low, self.config.workspace_high, strict=True
-        ):
-            reach = self._scale[axis] * self._period_s
+        for axis, low, high in zip(self._axes, self.config.workspace_low, self.config.workspace_high, strict=True):
+            place, reach = position[axis], self._scale[axis] * self._period_s
             # Outside the box only motion back towards it remains.
             upper = max((high - place) / reach, 0.0)
             lower = min((low - place) / reach, 0.0)
@@ -364,6 +446,7 @@ class Gate:
     def _hold(self, explanation: str) -> None:
         self._enter(GateState.HOLDING, explanation)
         self._fresh = 0
+        self._held_since_s = None
         self._counted_stamp_ns = self._executed_stamp_ns = None
 
     def _enter(self, state: GateState, explanation: str) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.errors import ReskillError
+from reskill_core.frames import RigidTransform, Vector, rotation_fault
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.parameters import parameter
 from reskill_core.spec import GRIPPER_FRAME, TaskSpec
 
-Vector = tuple[float, ...]
 JOINTS = "joint_states"
 _NS = 1e9
 _DISPLACEMENTS = ("displacement", "relative_displacement", "joint_displacement", "rotation_displacement")
@@ -41,9 +41,23 @@ class MessageError(ReskillError):
 class JointSource:
     """Where a joint of the observation comes from: ``sign * position + offset`` of a joint of the driver."""
 
-    name: str
-    sign: float = parameter(1.0, low=-1.0, high=1.0)
-    offset: float = parameter(0.0, low=-1e3, high=1e3)
+    name: str = parameter("", "the joint as the driver calls it; empty: as the observation does")
+    sign: float = parameter(1.0, "1, or -1 where the driver counts the other way round", low=-1.0, high=1.0)
+    offset: float = parameter(
+        0.0, "position in the observation where the driver's is zero [m or rad]", low=-1e3, high=1e3
+    )
+
+    def violations(self) -> list[str]:
+        """A sign that is none."""
+        return [] if abs(self.sign) == 1.0 else [f"sign: must be 1 or -1, got {self.sign!r}"]
+
+    def to_observation(self, position: float) -> float:
+        """A position of the driver's joint, as observed."""
+        return self.sign * position + self.offset
+
+    def to_driver(self, position: float) -> float:
+        """A position as observed, of the driver's joint; inverse of :meth:`to_observation`."""
+        return self.sign * (position - self.offset)
 
 
 @dataclass(frozen=True)
@@ -68,14 +82,35 @@ class SensingConfig:
     static_frames: tuple[str, ...] = parameter((), "frames that do not move, whose readings never get too old")
     base_position_w: tuple[float, float, float] = parameter(
         (0.0, 0.0, 0.0),
-        "where the origin of the driver's base frame is in the task's world, whose axes are parallel [m]",
+        "where the origin of the driver's base frame is in the task's world; sensors and commands alike [m]",
         low=-1e3,
         high=1e3,
+    )
+    base_quat_wxyz: tuple[float, float, float, float] = parameter(
+        (1.0, 0.0, 0.0, 0.0),
+        "how the driver's base frame is turned in the task's world; a unit quaternion w, x, y, z",
+        low=-1.0,
+        high=1.0,
     )
     joints: dict[str, JointSource] = field(
         default_factory=dict,
         metadata={"description": "by joint of the observation, the driver's `name` of it, `sign` and `offset`"},
     )
+
+    def violations(self) -> list[str]:
+        """A rotation that is none."""
+        fault = rotation_fault(self.base_quat_wxyz)
+        return [f"base_quat_wxyz: {fault}"] if fault else []
+
+    @property
+    def base(self) -> RigidTransform:
+        """From the driver's base frame to the task's world."""
+        return RigidTransform(self.base_position_w, self.base_quat_wxyz)
+
+    def joint(self, name: str) -> JointSource:
+        """Where a joint of the observation comes from."""
+        source = self.joints.get(name, JointSource())
+        return source if source.name else replace(source, name=name)
 
 
 @dataclass(frozen=True)
@@ -123,7 +158,8 @@ class Sensing:
             task: what to observe.
             config: how the driver's sensors behave.
             arm_joints: the joints that decide where the gripper is; for ``gripper: kinematics`` only.
-            kinematics: position and quaternion (w, x, y, z) of the gripper frame from the positions of those.
+            kinematics: position and quaternion (w, x, y, z) of the gripper frame in the driver's base frame, from the
+                positions of those.
         """
         self.config = config
         self._spec = task.obs
@@ -131,11 +167,11 @@ class Sensing:
         self._builder = ObservationBuilder(task.obs)
         self._kinematics = kinematics if config.gripper == "kinematics" else None
         needed = (*task.obs.joints, *(arm_joints if self._kinematics is not None else ()))
-        self._joints = [config.joints.get(name, JointSource(name)) for name in needed]
+        self._joints = [config.joint(name) for name in needed]
         self.sources = (*((JOINTS,) if needed else ()), *task.obs.frames)
         displacement = [term.kind in _DISPLACEMENTS for term in task.obs.terms for _ in range(term.size)]
         self._is_displacement = np.array(displacement)
-        self._moves_base = any(config.base_position_w)
+        self._base = config.base
         self.forget()
 
     def forget(self) -> None:
@@ -155,12 +191,12 @@ class Sensing:
         missing = [source.name for source in self._joints if source.name not in positions]
         if missing:
             raise MessageError("missing_joint", f"joint state lacks {', '.join(missing)}")
-        values = tuple(source.sign * positions[source.name] + source.offset for source in self._joints)
+        values = tuple(source.to_observation(positions[source.name]) for source in self._joints)
         observed, arm = values[: len(self._spec.joints)], values[len(self._spec.joints) :]
         self._readings[JOINTS] = _Reading((observed, ()), stamp_ns, steady_s)
         if self._kinematics is not None:
             position, quat_wxyz = self._kinematics(np.array(arm))
-            pose = (tuple(position.tolist()), tuple(quat_wxyz.tolist()))
+            pose = self._base.pose(position.tolist(), quat_wxyz.tolist())
             self._readings[GRIPPER_FRAME] = _Reading(pose, stamp_ns, steady_s)
 
     def offer_pose(self, frame: str, pose: tuple[Vector, Vector], stamp_ns: int, steady_s: float, now_ns: int) -> None:
@@ -170,10 +206,7 @@ class Sensing:
             MessageError: the time is wrong.
         """
         stamp_ns = self._check_time(frame, stamp_ns, now_ns)
-        position, quat_wxyz = pose
-        if self._moves_base:
-            position = tuple(a + b for a, b in zip(position, self.config.base_position_w, strict=True))
-        self._readings[frame] = _Reading((position, quat_wxyz), stamp_ns, steady_s)
+        self._readings[frame] = _Reading(self._base.pose(*pose), stamp_ns, steady_s)
 
     def offer_episode(self, episode: EpisodeStep, stamp_ns: int) -> None:
         """Take note of which step of which episode a stamp belongs to."""

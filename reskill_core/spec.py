@@ -18,6 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.errors import SpecError
 
+# What one component of an action commands; for the end effector, along one axis of the world.
+END_EFFECTOR_VELOCITY = ("end_effector_velocity_x", "end_effector_velocity_y", "end_effector_velocity_z")
+GRIPPER_VELOCITY = "gripper_velocity"
+JOINT_VELOCITY = "joint_velocity"
+QUANTITIES = (*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY)
+
 GRIPPER_FRAME = "gripper"
 GOAL_FRAME = "goal"
 
@@ -162,21 +168,52 @@ class ObsSpec:
         return cls(tuple(document["frames"]), tuple(document["joints"]), terms)
 
 
+def _quantity_of(name: str) -> str:
+    axes = dict(zip("xyz", END_EFFECTOR_VELOCITY, strict=True))
+    return axes.get(name, GRIPPER_VELOCITY if name == "gripper" else JOINT_VELOCITY)
+
+
 @dataclass(frozen=True)
 class ActionSpec:
     """Layout and scale of an action in [-1, 1]: a commanded velocity held over one control period.
 
-    ``action * velocity_scale`` is the velocity of the gripper frame along the world axes [m/s] and of each finger
-    joint [m/s]. Actions are float32 and the scales have few significant bits, so that scaling to float64 and back
-    is exact: what crosses the wire as a velocity arrives as the same action, bit for bit.
+    ``action * velocity_scale`` is the velocity of what each component moves. Actions are float32 and the scales have
+    few significant bits, so that scaling to float64 and back is exact: what crosses the wire as a velocity arrives as
+    the same action, bit for bit.
+
+    Attributes:
+        names: unique name of each component, for people; a joint's velocity has the name of the joint.
+        velocity_scale: velocity that 1 stands for [m/s or rad/s].
+        quantities: what each component commands, one of ``QUANTITIES``: the end effector's velocity along an axis of
+            the world [m/s], the velocity of each finger joint [m/s], or a joint's velocity [rad/s or m/s]. Where they
+            are not given, as in data and checkpoints that are older than they, the names tell: x, y and z are the end
+            effector's, gripper is the fingers', and any other is a joint.
+
+    Raises:
+        SpecError: the fields differ in length, a quantity is unknown, or one axis is commanded twice.
     """
 
     names: tuple[str, ...] = ("x", "y", "z", "gripper")
     velocity_scale: tuple[float, ...] = (1.25, 1.25, 1.25, 25.0)
+    quantities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.quantities:
+            object.__setattr__(self, "quantities", tuple(map(_quantity_of, self.names)))
         if len(self.names) != len(self.velocity_scale):
             raise SpecError(f"{len(self.names)} action names but {len(self.velocity_scale)} velocity scales")
+        if len(self.names) != len(self.quantities):
+            raise SpecError(f"{len(self.names)} action names but {len(self.quantities)} quantities")
+        for quantity in self.quantities:
+            if quantity not in QUANTITIES:
+                raise SpecError(f"unknown action quantity {quantity!r}; allowed: {', '.join(QUANTITIES)}")
+            if quantity in END_EFFECTOR_VELOCITY and self.quantities.count(quantity) > 1:
+                raise SpecError(f"{quantity} is commanded by more than one action component")
+
+    @property
+    def end_effector(self) -> tuple[int, ...]:
+        """Components that move the end effector, along x, y and z in this order; fewer where there are fewer."""
+        return tuple(self.quantities.index(axis) for axis in END_EFFECTOR_VELOCITY if axis in self.quantities)
 
     @property
     def dim(self) -> int:
@@ -199,17 +236,17 @@ class ActionSpec:
         return np.clip(array, np.float32(-1), np.float32(1))
 
     def to_velocity(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Velocity [m/s] that an action commands."""
+        """Velocity [m/s or rad/s] that an action commands."""
         return action.astype(np.float64) * self._scale
 
     def from_velocity(self, velocity: ArrayLike) -> NDArray[np.float32]:
-        """Action that commands a velocity [m/s]; exact inverse of :meth:`to_velocity`."""
+        """Action that commands a velocity [m/s or rad/s]; exact inverse of :meth:`to_velocity`."""
         return (np.asarray(velocity, dtype=np.float64) / self._scale).astype(np.float32)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ActionSpec:
         """Inverse of :func:`dataclasses.asdict`, accepting lists for tuples."""
-        return cls(tuple(document["names"]), tuple(document["velocity_scale"]))
+        return cls(tuple(document["names"]), tuple(document["velocity_scale"]), tuple(document.get("quantities", ())))
 
 
 @dataclass(frozen=True)

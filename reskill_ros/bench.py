@@ -27,6 +27,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
+from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.checkpoint import save_checkpoint
 from reskill_core.config import config_to_dict
@@ -170,6 +171,8 @@ class _Source(Node):
         self.received: dict[int, int] = {}
         self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
         self.create_subscription(*answer, self._on_answer, qos.NEWEST)
+        # Without a driver on each of its topics the gate lets nothing pass.
+        self.create_subscription(JointTrajectory, "gripper/command", lambda _: None, qos.NEWEST)
         self.create_timer(period_s, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property

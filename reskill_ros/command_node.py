@@ -24,6 +24,7 @@ from reskill_ros.adapters import Adapter, Channel, make_adapter
 from reskill_ros.clock import now_ns, watch_clock
 from reskill_ros.diagnostics import Latency, Rate, Report
 from reskill_ros.driver import load_driver
+from reskill_ros.driver_watch import DriverWatch
 from reskill_ros.inputs import Inputs
 from reskill_ros.lifecycle import ManagedNode
 from reskill_ros.msg import Observation, SkillAction
@@ -60,6 +61,7 @@ class CommandNode(ManagedNode):
         self._gate: Gate
         self._previous_gate: Gate | None = None
         self._adapter: Adapter
+        self._watched: DriverWatch
         self._feedback: Feedback
         self._inputs: Inputs
         self._measured: tuple[float, ...] | None = None
@@ -76,16 +78,19 @@ class CommandNode(ManagedNode):
         values = self._settings.values
         task = task_spec(values.task, values.skills)
         command = self._driver.command
-        self._gate = Gate(self._limits.values, task.action, task.control_period_s)
+        channel = Channel(self, task, self._driver.sensing, self._driver.base_frame, values.dry_run)
+        self._adapter = make_adapter(command.adapter, channel, command.options)
+        self.while_configured.callback(self._adapter.close)
+        self._gate = Gate(self._limits.values, task.action, task.control_period_s, self._adapter.needs_feedback)
         if self._previous_gate is not None:
             self._gate.inherit(self._previous_gate)
         self._previous_gate = self._gate
         self._task = task
         self._measured = None
         self._watch_period_s = task.control_period_s / 2
-        channel = Channel(self, task, values.dry_run)
-        self._adapter = make_adapter(command.adapter, channel, command.options)
-        self.while_configured.callback(self._adapter.close)
+        # A dry run is commanded where nobody listens.
+        self._watched = DriverWatch(self, [] if values.dry_run else self._adapter.publishers)
+        self._gate.observe_driver(*self._watched.look())
         self._publisher = self.create_publisher(SkillAction, channel.topic("executed_action"), qos.RECORDED)
         self.while_configured.callback(self.destroy_publisher, self._publisher)
         self._inputs = Inputs(self, self.diagnostics.publish)
@@ -147,9 +152,14 @@ class CommandNode(ManagedNode):
         refused = sum(map(self.diagnostics.growth, self.diagnostics.counters))
         if refused:
             report.warn(f"{refused} observations refused")
-        for publisher in self._adapter.publishers:
-            if publisher.get_subscription_count() == 0:
-                report.warn(f"no driver listens on {publisher.topic_name}")
+        self._report_driver(report)
+
+    def _report_driver(self, report: Report) -> None:
+        armed = self._gate.state in (GateState.HOLDING, GateState.ACTIVE)
+        if self._gate.absent_driver:
+            (report.error if armed else report.warn)(f"no driver listens on {self._gate.absent_driver}")
+        for fault in self._watched.unheard():
+            report.error(fault)
 
     def _on_observation(self, message: Observation) -> None:
         fault = convert.observation_fault(message, self._task)
@@ -158,12 +168,13 @@ class CommandNode(ManagedNode):
             self.get_logger().warning(f"observation refused: {fault}", throttle_duration_sec=1.0)
             return
         self._measured = self._feedback.read(convert.observation_values(message)[0])
-        self._gate.observe_position(self._measured[:3], convert.stamp_to_ns(message.header.stamp))
+        self._gate.observe_position(self._measured, convert.stamp_to_ns(message.header.stamp))
 
     def _on_skill_action(self, message: SkillAction) -> None:
         received_s = time.monotonic()
         gate, stamp = self._gate, message.header.stamp
         self._apply_limits()
+        self._look_for_driver()
         decision = gate.offer(message.action, convert.stamp_to_ns(stamp), received_s, now_ns(self))
         if decision.action is not None:
             with self._sending:
@@ -186,9 +197,15 @@ class CommandNode(ManagedNode):
 
     def _watch(self) -> None:
         self._apply_limits()
+        self._look_for_driver()
         if self._gate.watch(time.monotonic(), now_ns(self)):
             self._hold()
+        if self._gate.state is not self._told:
             self._tell()
+
+    def _look_for_driver(self) -> None:
+        if self._gate.observe_driver(*self._watched.look()):
+            self._hold()
 
     def _hold(self) -> None:
         self._adapter.hold(self._measured)
@@ -198,10 +215,10 @@ class CommandNode(ManagedNode):
         self.diagnostics.publish()
 
     def _on_clock_jump(self) -> None:
-        self._measured = None
         if self._gate.forget():
             self._hold()
             self._tell()
+        self._measured = None
 
     def _estop(self, pressed: bool) -> None:
         if self._gate.estop(pressed, time.monotonic()):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rclpy.duration import Duration, Infinite
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -52,8 +53,25 @@ EVERY_PUBLISHER = (SENSOR, STATE, KEPT)
 
 def mismatch(publisher: QoSProfile, subscription: QoSProfile) -> str:
     """Why a subscription does not hear a publisher, as the policies that do not fit; empty if it does."""
-    compatible, reason = qos_check_compatible(publisher, subscription)
+    compatible, reason = qos_check_compatible(_without_infinity(publisher), _without_infinity(subscription))
     return reason.removeprefix("ERROR: ").rstrip("; ") if compatible == QoSCompatibility.ERROR else ""
+
+
+def _without_infinity(profile: QoSProfile) -> QoSProfile:
+    """What graph information calls an infinite duration is none at all where profiles are compared."""
+
+    def finite(duration: Duration) -> Duration:
+        return Duration() if duration == Infinite else duration
+
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=profile.reliability,
+        durability=profile.durability,
+        liveliness=profile.liveliness,
+        deadline=finite(profile.deadline),
+        liveliness_lease_duration=finite(profile.liveliness_lease_duration),
+    )
 
 
 def matching(publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:

@@ -11,6 +11,7 @@ CONTROL_PERIOD_S = 0.04
 TIMESTEP_S = 0.002
 
 MODEL_PREFIX = "robot0:"
+BASE_BODY = "robot0:base_link"
 GRIPPER_BODY = "robot0:gripper_link"
 GRIP_SITE = "robot0:grip"
 MOCAP_BODY = "robot0:mocap"

@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 
 
 class GripperKinematics:
-    """Pose of the gripper frame from joint positions.
+    """Pose of the gripper frame in the robot's base frame from joint positions.
 
     Args:
         joint_names: the joints whose positions will be given, in that order; all of the arm's must be among them.
@@ -32,15 +32,14 @@ class GripperKinematics:
             raise SimulationError(f"joints for forward kinematics: missing {missing}, unknown {unknown}")
         self._model = build_model(EMPTY)
         self._data = mujoco.MjData(self._model)
-        for name, value in constants.BASE_JOINTS_START.items():
-            self._data.joint(name).qpos = value
         self._addresses = [
             int(self._model.jnt_qposadr[self._model.joint(constants.MODEL_PREFIX + name).id]) for name in joint_names
         ]
 
     def pose(self, joint_positions: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Position (3,) [m] and quaternion (4,), scalar first, of the gripper frame in world coordinates."""
+        """Position (3,) [m] and quaternion (4,), scalar first, of the gripper frame in the frame ``base_link``."""
         self._data.qpos[self._addresses] = joint_positions
         mujoco.mj_kinematics(self._model, self._data)
-        position = self._data.site(constants.GRIP_SITE).xpos.copy()
+        # The base's axes are parallel to the model's.
+        position = self._data.site(constants.GRIP_SITE).xpos - self._data.body(constants.BASE_BODY).xpos
         return position, self._data.body(constants.GRIPPER_BODY).xquat.copy()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from builtin_interfaces.msg import Time
@@ -13,6 +13,9 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
+from reskill_core.errors import SpecError
+from reskill_core.frames import Vector
+from reskill_core.sensing import SensingConfig
 from reskill_core.spec import TaskSpec
 from reskill_ros import qos
 
@@ -29,11 +32,15 @@ class Channel:
     Attributes:
         node: the node that owns the publishers.
         task: what the actions mean.
+        sensing: how the driver measures, and so how it is commanded: where its base frame is, which way its joints go.
+        base_frame: name of the driver's base frame, if it has one.
         dry_run: publish below ``shadow/`` instead, where no driver listens.
     """
 
     node: Node
     task: TaskSpec
+    sensing: SensingConfig = field(default_factory=SensingConfig)
+    base_frame: str = ""
     dry_run: bool = False
 
     def topic(self, name: str) -> str:
@@ -56,9 +63,21 @@ class Adapter(ABC):
     needs_feedback = False
 
     def __init__(self, channel: Channel, options: Any) -> None:
+        """Set up without publishers yet.
+
+        Raises:
+            SpecError: the actions move the end effector along some of the axes only.
+        """
+        if len(channel.task.action.end_effector) not in (0, 3):
+            raise SpecError(
+                f"the end effector is commanded along x, y and z or not at all, the task's actions are "
+                f"{', '.join(channel.task.action.quantities)}"
+            )
         self._node = channel.node
         self._topic = channel.topic
-        self._scale = channel.task.action.velocity_scale
+        self._actions = channel.task.action
+        self._sensing = channel.sensing
+        self._to_base = channel.sensing.base.inverse
         self.publishers: list[Publisher[Any]] = []
 
     @abstractmethod
@@ -68,12 +87,12 @@ class Adapter(ABC):
         Args:
             action: one number per action component, in [-1, 1].
             stamp: stamp of the observation that the action answers.
-            feedback: measured value of what each component moves [m], if known.
+            feedback: measured value of what each component moves [m or rad], in the task's world, if known.
         """
 
     @abstractmethod
     def hold(self, feedback: Sequence[float] | None) -> None:
-        """Send the safe command of this kind of driver: the robot stands still."""
+        """Send the safe command of this kind of driver, and forget what was commanded: the robot stands still."""
 
     def flush(self) -> None:
         """Wait until the driver has what was sent, or does not take it in reasonable time."""
@@ -94,8 +113,21 @@ class Adapter(ABC):
         return publisher
 
     def _velocities(self, action: Sequence[float]) -> list[float]:
+        """Velocity of what each component moves, in the driver's base frame."""
         # Python floats are float64, so the product of a float32 action and its scale is exact.
-        return [value * scale for value, scale in zip(action, self._scale, strict=True)]
+        scaled = [value * scale for value, scale in zip(action, self._actions.velocity_scale, strict=True)]
+        return self._in_base(scaled, self._to_base.vector)
+
+    def _positions(self, feedback: Sequence[float]) -> list[float]:
+        """Where what each component moves is, in the driver's base frame."""
+        return self._in_base(feedback, self._to_base.point)
+
+    def _in_base(self, values: Sequence[float], transformed: Callable[[Sequence[float]], Vector]) -> list[float]:
+        result, axes = list(values), self._actions.end_effector
+        if axes:
+            for axis, value in zip(axes, transformed([values[axis] for axis in axes]), strict=True):
+                result[axis] = value
+        return result
 
     def _stamp(self, kind: str, observed: Time) -> Time:
         if kind == "observation":

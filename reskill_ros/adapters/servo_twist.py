@@ -12,6 +12,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.errors import SpecError
 from reskill_core.parameters import parameter
+from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY
 from reskill_ros import convert
 from reskill_ros.adapters.base import STAMPS, Adapter, Channel
 
@@ -43,7 +44,7 @@ class ServoTwistOptions:
     """How the arm is commanded."""
 
     topic: str = parameter("command/twist", "topic of the arm's TwistStamped")
-    frame_id: str = parameter("base_link", "frame that the velocity is expressed in")
+    frame_id: str = parameter("", "name of the base frame in the twist, if not the driver file's `base_frame`")
     stamp: str = parameter(
         "now", "stamp of the twist: MoveIt Servo needs `now`, lockstep `observation`", choices=STAMPS
     )
@@ -69,27 +70,33 @@ class ServoTwistAdapter(Adapter):
             SpecError: the actions are not those of a gripper moved in space.
         """
         super().__init__(channel, options)
-        expected = ("x", "y", "z", "gripper")
-        if channel.task.action.names != expected:
-            raise SpecError(f"servo_twist commands actions {expected}, the task has {channel.task.action.names}")
+        if sorted(channel.task.action.quantities) != sorted((*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY)):
+            raise SpecError(
+                "servo_twist commands an end effector along x, y and z and a gripper; the task's actions are "
+                f"{', '.join(channel.task.action.quantities)}"
+            )
+        self._finger = channel.task.action.quantities.index(GRIPPER_VELOCITY)
         self._options = options
         self._gripper = options.gripper
-        self._twist = TwistStamped()
-        self._twist.header.frame_id = options.frame_id
-        self._still = TwistStamped()
-        self._still.header.frame_id = options.frame_id
+        frame_id = options.frame_id or channel.base_frame or "base_link"
+        self._twist, self._still = TwistStamped(), TwistStamped()
+        self._twist.header.frame_id = self._still.header.frame_id = frame_id
         self._twist_publisher = self._advertise(TwistStamped, options.topic)
         duration_s = channel.task.control_period_s
         if options.gripper.mode == "open_close":
             duration_s = options.gripper.duration_s
         self._trajectory = convert.trajectory_message(options.gripper.joints, duration_s)
+        observed = map(self._sensing.joint, channel.task.obs.joints)
+        signs = {source.name: source.sign for source in observed}
+        self._signs = [signs.get(name, 1.0) for name in options.gripper.joints]
         self._is_open: bool | None = None
         if options.gripper.mode != "none":
             self._gripper_publisher = self._advertise(JointTrajectory, options.gripper.topic)
 
     def send(self, action: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
         """Command the arm, then the gripper."""
-        *linear, finger = self._velocities(action)
+        velocities = self._velocities(action)
+        linear, finger = [velocities[axis] for axis in self._actions.end_effector], velocities[self._finger]
         unit = self._options.unit_speed
         convert.set_twist(self._twist, linear if unit == 1.0 else [value / unit for value in linear])
         self._twist.header.stamp = self._stamp(self._options.stamp, stamp)
@@ -97,10 +104,14 @@ class ServoTwistAdapter(Adapter):
         if self._gripper.mode == "velocity":
             self._send_finger_velocity(finger, self._stamp(self._gripper.stamp, stamp))
         elif self._gripper.mode == "open_close":
-            self._open_or_close(action[-1], self._stamp(self._gripper.stamp, stamp))
+            self._open_or_close(action[self._finger], self._stamp(self._gripper.stamp, stamp))
 
     def hold(self, feedback: Sequence[float] | None) -> None:
-        """Stop the arm and the fingers; a gripper that was told to close keeps its grip."""
+        """Stop the arm and the fingers; a gripper that was told to close keeps its grip.
+
+        The next command is told anew: meanwhile somebody may have opened the gripper, or started its driver again.
+        """
+        self._is_open = None
         now = self._node.get_clock().now().to_msg()
         self._still.header.stamp = self._stamp(self._options.stamp, now)
         self._twist_publisher.publish(self._still)
@@ -109,7 +120,7 @@ class ServoTwistAdapter(Adapter):
 
     def _send_finger_velocity(self, velocity: float, stamp: Time) -> None:
         self._trajectory.header.stamp = stamp
-        self._trajectory.points[0].velocities = array("d", [velocity] * len(self._gripper.joints))
+        self._trajectory.points[0].velocities = array("d", [sign * velocity for sign in self._signs])
         self._gripper_publisher.publish(self._trajectory)
 
     def _open_or_close(self, action: float, stamp: Time) -> None:

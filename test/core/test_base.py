@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,17 @@ from reskill_core.parameters import parameter
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig
 from reskill_core.rotations import euler_from_quat, matrix_from_quat, rotation_vector_between
 from reskill_core.seeding import episode_rng
-from reskill_core.spec import ActionSpec, ObsSpec, TaskSpec, frame_term, joint_term, zeros_term
+from reskill_core.spec import (
+    END_EFFECTOR_VELOCITY,
+    GRIPPER_VELOCITY,
+    JOINT_VELOCITY,
+    ActionSpec,
+    ObsSpec,
+    TaskSpec,
+    frame_term,
+    joint_term,
+    zeros_term,
+)
 
 SPEC = ObsSpec(
     frames=("gripper", "block", "goal"),
@@ -73,6 +84,28 @@ def test_task_spec_round_trip_and_differences() -> None:
 def test_actions_cross_the_wire_exactly(action: np.ndarray) -> None:
     spec = ActionSpec()
     assert np.array_equal(spec.from_velocity(spec.to_velocity(action)), action)
+
+
+def test_the_quantities_of_an_older_action_layout_follow_from_its_names() -> None:
+    """What data and checkpoints without them say reads as before, and equals today's."""
+    old: dict[str, Any] = {
+        "names": ["x", "y", "z", "gripper", "wrist"],
+        "velocity_scale": [1.25, 1.25, 1.25, 25.0, 1.0],
+    }
+    spec = ActionSpec.from_dict(old)
+    assert spec.quantities == (*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY)
+    assert spec.end_effector == (0, 1, 2)
+    assert ActionSpec.from_dict(asdict(spec)) == spec
+    assert ActionSpec.from_dict({key: value[:4] for key, value in old.items()}) == ActionSpec()
+
+
+def test_quantities_have_to_make_sense() -> None:
+    with pytest.raises(SpecError, match="unknown action quantity 'torque'; allowed: end_effector_velocity_x"):
+        ActionSpec(("elbow",), (1.0,), ("torque",))
+    with pytest.raises(SpecError, match="2 action names but 1 quantities"):
+        ActionSpec(("a", "b"), (1.0, 1.0), (GRIPPER_VELOCITY,))
+    with pytest.raises(SpecError, match="end_effector_velocity_x is commanded by more than one"):
+        ActionSpec(("a", "b"), (1.0, 1.0), END_EFFECTOR_VELOCITY[:1] * 2)
 
 
 def test_action_clip() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, SpecError
 from reskill_core.gate import Decision, Gate, GateConfig, GateError, GateState
-from reskill_core.spec import ActionSpec
+from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY, ActionSpec
 
 PERIOD_S = 0.04
 QUIET = GateConfig(command_timeout_s=0.12, resume_after=1, abort_after_clamped=0)
@@ -21,8 +21,14 @@ QUIET = GateConfig(command_timeout_s=0.12, resume_after=1, abort_after_clamped=0
 class Robot:
     """A gate with clocks: the steady one and the ROS clock run together unless told otherwise."""
 
-    def __init__(self, config: GateConfig = QUIET, armed: bool = True) -> None:
-        self.gate = Gate(config, ActionSpec(), PERIOD_S)
+    def __init__(
+        self,
+        config: GateConfig = QUIET,
+        armed: bool = True,
+        actions: ActionSpec | None = None,
+        needs_position: bool = False,
+    ) -> None:
+        self.gate = Gate(config, actions or ActionSpec(), PERIOD_S, needs_position)
         self.time_s = 100.0
         if armed:
             self.gate.arm(self.time_s)
@@ -182,6 +188,38 @@ def test_speed_scale_slows_the_arm_but_not_the_gripper() -> None:
     assert executed(Robot(replace(QUIET, speed_scale=0.5)).offer(1.0, -0.5, 0.25, 1.0)) == [0.5, -0.25, 0.125, 1.0]
 
 
+# The same four as ever, in another order and with names that say nothing, and a joint beside them.
+RENAMED = ActionSpec(
+    ("jaw", "up", "ahead", "torso", "left"),
+    (25.0, 1.25, 1.25, 0.5, 1.25),
+    (
+        GRIPPER_VELOCITY,
+        END_EFFECTOR_VELOCITY[2],
+        END_EFFECTOR_VELOCITY[0],
+        JOINT_VELOCITY,
+        END_EFFECTOR_VELOCITY[1],
+    ),
+)
+
+
+def test_limits_go_by_what_a_component_is_not_by_its_name_or_place() -> None:
+    """Speed is scaled for all but the fingers, and the box holds x, y and z wherever they stand."""
+    robot = Robot(replace(BOX, speed_scale=0.5), actions=RENAMED)
+    robot.gate.observe_position((0.0, 1.0, 0.5, 0.3, -0.5), round((robot.time_s + PERIOD_S) * 1e9))
+    assert executed(robot.offer(1.0, 1.0, 1.0, 1.0, -1.0)) == [1.0, 0.0, 0.5, 0.5, 0.0]
+
+
+def test_a_step_limit_per_component_has_to_fit_them() -> None:
+    """Four limits are no limits of five components: the ones left over would be the wrong ones."""
+    limits = replace(QUIET, max_step=(0.5, 0.5, 0.5, 2.0))
+    with pytest.raises(SpecError, match="max_step: has 4 values, but the actions are jaw, up, ahead, torso, left"):
+        Gate(limits, RENAMED, PERIOD_S)
+    robot = Robot(replace(QUIET, max_step=(2.0, 0.1, 0.2, 0.25, 0.5)), actions=RENAMED)
+    assert executed(robot.offer(1, 1, 1, 1, 1)) == pytest.approx([1.0, 0.1, 0.2, 0.25, 0.5])
+    with pytest.raises(SpecError, match="max_step"):
+        robot.gate.configure(limits)
+
+
 BOX = replace(QUIET, workspace_low=(0.0, 0.0, 0.0), workspace_high=(1.0, 1.0, 1.0))
 
 
@@ -209,7 +247,7 @@ def test_f19_without_a_recent_position_nothing_moves() -> None:
     robot.gate.observe_position((0.5, 0.5, 0.5), round((robot.time_s - 0.2) * 1e9))
     assert robot.offer(0.1, 0, 0, 0).reason == "position_unknown"
     assert robot.state() is GateState.HOLDING
-    with pytest.raises(SpecError, match="x, y and z"):
+    with pytest.raises(SpecError, match="x, y and z; the task's are joint_velocity"):
         Gate(BOX, ActionSpec(("shoulder",), (1.0,)), PERIOD_S)
 
 
@@ -272,6 +310,101 @@ def test_f11_a_clock_jump_holds_and_starts_over() -> None:
     assert robot.state() is GateState.HOLDING
     robot.time_s -= 50.0
     assert executed(robot.offer(0.25, 0, 0, 0)) == [0.25, 0, 0, 0], "earlier stamps are no longer reordered"
+
+
+ROBOT = replace(QUIET, resume_after=2, disarm_after_s=3.0, max_step=(0.25,))
+
+
+def test_f38_without_a_driver_nothing_passes_and_motion_starts_anew_when_there_is_one() -> None:
+    """Held at once with one safe command, commands into the void do not count, and then from standstill."""
+    robot = Robot(ROBOT)
+    for _ in range(4):
+        robot.offer(1.0, 0, 0, 0)
+    assert robot.state() is GateState.ACTIVE
+    assert robot.gate.observe_driver("/command/twist")
+    assert robot.state() is GateState.HOLDING
+    assert robot.gate.interrupted
+    assert robot.gate.explanation == "no driver listens on /command/twist"
+    assert not robot.gate.observe_driver("/command/twist"), "the safe command is sent once"
+    assert [robot.offer(1.0, 0, 0, 0).reason for _ in range(5)] == ["no_driver"] * 5
+    robot.gate.observe_driver("")
+    assert robot.offer(1.0, 0, 0, 0).reason == "warming_up"
+    assert executed(robot.offer(1.0, 0, 0, 0)) == [0.25, 0, 0, 0]
+    assert robot.gate.counters["driver_losses"] == 1
+    assert not robot.gate.interrupted
+
+
+def test_f38_a_driver_in_the_place_of_another_is_warmed_up_for_too() -> None:
+    robot = Robot(ROBOT)
+    for _ in range(4):
+        robot.offer(1.0, 0, 0, 0)
+    assert robot.gate.observe_driver("", returned=True)
+    assert robot.gate.explanation == "the driver was started again"
+    assert robot.offer(1.0, 0, 0, 0).reason == "warming_up"
+    assert not robot.gate.observe_driver("", returned=True)
+    assert robot.offer(1.0, 0, 0, 0).reason == "warming_up", "what came before it returned does not count"
+    assert executed(robot.offer(1.0, 0, 0, 0)) == [0.25, 0, 0, 0]
+
+
+def test_f38_holding_too_long_disarms() -> None:
+    """Without a safe command: the robot rests already, and a driver that came back was asked for nothing."""
+    robot = Robot(ROBOT)
+    for _ in range(4):
+        robot.offer(1.0, 0, 0, 0)
+    robot.gate.observe_driver("/command/twist")
+    assert not any(robot.watch(0.5) for _ in range(7))
+    assert robot.state() is GateState.HOLDING
+    assert not robot.watch(0.1)
+    assert robot.state() is GateState.DISARMED
+    assert robot.gate.interrupted
+    assert robot.gate.explanation == "held for 3 s (no driver listens on /command/twist); arm again to go on"
+    robot.gate.observe_driver("")
+    assert [robot.offer(1.0, 0, 0, 0).reason for _ in range(3)] == ["disarmed"] * 3
+    robot.gate.arm(robot.time_s)
+    assert not robot.gate.interrupted
+    assert robot.offer(1.0, 0, 0, 0).reason == "warming_up"
+    assert executed(robot.offer(1.0, 0, 0, 0)) == [0.25, 0, 0, 0]
+
+
+@pytest.mark.parametrize("cause", ["armed", "silence", "clock", "refused"])
+def test_whatever_it_holds_for_holding_too_long_disarms(cause: str) -> None:
+    robot = Robot(replace(ROBOT, resume_after=1))
+    if cause != "armed":
+        robot.offer(0.2, 0, 0, 0)
+    if cause == "clock":
+        robot.gate.forget()
+    for _ in range(40):
+        robot.watch(0.1)
+        if cause == "refused":
+            robot.offer(0.2, 0, 0, 0, age_s=1.0, after_s=0.0)
+    assert robot.state() is GateState.DISARMED
+    assert robot.gate.counters["disarmed_after_holding"] == 1
+
+
+def test_holding_counts_from_its_last_start_and_not_while_commands_pass() -> None:
+    robot = Robot(replace(ROBOT, resume_after=1))
+    for _ in range(5):
+        for _ in range(2):
+            robot.watch(1.0)
+        assert robot.state() is GateState.HOLDING
+        robot.offer(0.2, 0, 0, 0)
+        assert robot.state() is GateState.ACTIVE
+        robot.watch(1.0)
+
+
+def test_a_simulator_may_hold_for_ever() -> None:
+    robot = Robot(replace(ROBOT, disarm_after_s=0.0))
+    for _ in range(5):
+        robot.watch(1000.0)
+    assert robot.state() is GateState.HOLDING
+
+
+def test_commands_that_start_from_the_measured_position_need_a_recent_one() -> None:
+    robot = Robot(needs_position=True)
+    assert robot.offer(0.1, 0, 0, 0).reason == "position_unknown"
+    robot.gate.observe_position((0.5, 0.5, 0.5, 0.0), round(robot.time_s * 1e9))
+    assert executed(robot.offer(0.125, 0, 0, 0)) == [0.125, 0, 0, 0]
+    assert robot.offer(0.125, 0, 0, 0, after_s=0.2).reason == "position_unknown"
 
 
 def test_limits_may_change_while_running() -> None:

@@ -235,5 +235,9 @@ def test_feedback_reads_what_each_action_component_moves() -> None:
     task = replace(TASK, action=ActionSpec(("z", "gripper", "x"), (1.0, 1.0, 1.0)))
     observation = np.array([0.02, 9, 1.0, 2.0, 3.0, 9, 9, 9])
     assert Feedback(task).read(observation) == (3.0, 0.02, 1.0)
+    renamed = ActionSpec(
+        ("up", "jaw", "finger"), (1.0,) * 3, ("end_effector_velocity_z", "gripper_velocity", "joint_velocity")
+    )
+    assert Feedback(replace(TASK, action=renamed)).read(observation) == (3.0, 0.02, 0.02)
     with pytest.raises(SpecError, match="elbow"):
         Feedback(replace(TASK, action=ActionSpec(("elbow",), (1.0,))))

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from geometry_msgs.msg import TwistStamped
 from ros_graph import Graph, MakeGraph
+from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.config import config_to_dict
 from reskill_ros import convert
@@ -37,6 +38,7 @@ class MovingNode:
     def __init__(self, graph: Graph, folder: Path, *program: str) -> None:
         self.graph = graph
         self.twists = graph.listen(TwistStamped, "command/twist")
+        graph.listen(JointTrajectory, "gripper/command")
         arguments = [
             "--ros-args",
             "--log-level",

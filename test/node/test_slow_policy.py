@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from rclpy.executors import SingleThreadedExecutor
 from ros_graph import Graph, MakeGraph, text
+from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.config import config_to_dict
 from reskill_core.runtime import SkillPolicy
@@ -73,6 +74,7 @@ def inference(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inferen
 def test_f20_slow_inference_is_counted_and_nothing_is_made_up_for(graph: Graph, inference: Inference) -> None:
     """The robot stands still meanwhile; the late answer moves nothing, and only the newest observation is answered."""
     twists = graph.listen(TwistStamped, "command/twist")
+    graph.listen(JointTrajectory, "gripper/command")
     gate_status = graph.listen(DiagnosticStatus, "command/status", qos.LATCHED)
     policy_status = graph.listen(DiagnosticStatus, "policy/status", qos.LATCHED)
     answers = graph.listen(SkillAction, "skill_action")

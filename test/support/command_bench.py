@@ -42,8 +42,7 @@ class Bench:
         self.statuses = graph.listen(DiagnosticStatus, "command/status", qos.LATCHED)
         self.node = graph.add(CommandNode())
         self.publisher = graph.publisher(SkillAction, "skill_action")
-        publishers = self.node._adapter.publishers
-        graph.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "the driver's ears")
+        graph.spin_until(lambda: not self.node._gate.absent_driver, "the driver's ears")
 
     def act(self, *action: float, stamp: Any = None) -> None:
         message = SkillAction(source="test", action=array("f", action))

@@ -1,0 +1,93 @@
+"""Coordinate frames: a rigid transform takes what is expressed in one frame to another, and its inverse back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from reskill_core.errors import SpecError
+from reskill_core.rotations import matrix_from_quat, multiply_quat
+
+Vector = tuple[float, ...]
+
+_NO_TURN = (1.0, 0.0, 0.0, 0.0)
+# How far the norm of a written quaternion may be from 1: people round.
+_NORM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class RigidTransform:
+    """Pose of a frame B in a frame A, which takes what is expressed in B to A: ``x_a = R x_b + position``.
+
+    Without a turn coordinates are not touched but for the offset, and without an offset they stay as they are, bit
+    for bit.
+
+    Attributes:
+        position: origin of B in A (3,) [m].
+        quat_wxyz: orientation of B in A, a unit quaternion, scalar first; normalised if it is nearly one.
+
+    Raises:
+        SpecError: a number is not finite, or the quaternion is no rotation.
+    """
+
+    position: Vector = (0.0, 0.0, 0.0)
+    quat_wxyz: Vector = _NO_TURN
+
+    def __post_init__(self) -> None:
+        fault = rotation_fault(self.quat_wxyz)
+        if fault:
+            raise SpecError(fault)
+        if len(self.position) != 3 or not all(map(math.isfinite, self.position)):
+            raise SpecError(f"a position is three finite numbers, got {self.position}")
+        norm = math.hypot(*self.quat_wxyz)
+        object.__setattr__(self, "position", tuple(map(float, self.position)))
+        object.__setattr__(self, "quat_wxyz", tuple(value / norm for value in self.quat_wxyz))
+
+    @cached_property
+    def inverse(self) -> RigidTransform:
+        """The transform from A to B."""
+        w, x, y, z = self.quat_wxyz
+        turned_back = RigidTransform(quat_wxyz=(w, -x, -y, -z))
+        return RigidTransform(tuple(-value for value in turned_back.vector(self.position)), turned_back.quat_wxyz)
+
+    def point(self, point_b: Sequence[float]) -> Vector:
+        """A point (3,) [m] of B in A."""
+        return tuple(turned + offset for turned, offset in zip(self.vector(point_b), self.position, strict=True))
+
+    def vector(self, vector_b: Sequence[float]) -> Vector:
+        """A direction, velocity or displacement (3,) of B in A: turned, never shifted."""
+        if self._rows is None:
+            return tuple(vector_b)
+        x, y, z = vector_b
+        return tuple(row[0] * x + row[1] * y + row[2] * z for row in self._rows)
+
+    def pose(self, position_b: Sequence[float], quat_b_wxyz: Sequence[float]) -> tuple[Vector, Vector]:
+        """A pose in B, as position (3,) [m] and unit quaternion (4,), in A."""
+        quat = tuple(quat_b_wxyz)
+        if self._rows is not None:
+            quat = tuple(multiply_quat(np.array(self.quat_wxyz), np.array(quat)).tolist())
+        return self.point(position_b), quat
+
+    @cached_property
+    def _rows(self) -> list[list[float]] | None:
+        """The rotation matrix; None without a turn."""
+        if abs(self.quat_wxyz[0]) == 1.0:
+            return None
+        rows: list[list[float]] = matrix_from_quat(np.array(self.quat_wxyz)).tolist()
+        return rows
+
+
+def rotation_fault(quat_wxyz: Sequence[float]) -> str:
+    """What is wrong with a quaternion that is to be a rotation; empty if nothing is."""
+    norm = math.hypot(*quat_wxyz)
+    # Not the other way round: a comparison with NaN is false.
+    if len(quat_wxyz) == 4 and abs(norm - 1.0) <= _NORM_TOLERANCE:
+        return ""
+    return f"must be a unit quaternion w, x, y, z, got {tuple(quat_wxyz)} of length {norm:g}"
+
+
+IDENTITY = RigidTransform()

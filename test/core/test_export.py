@@ -19,6 +19,7 @@ from reskill_core.training import run_folder
 from reskill_core.training.export import export_run
 
 ROOT = shipped_folder("models")
+RESULTS = (run_folder.SKILLS_FILE, run_folder.POLICIES_FILE, run_folder.ROBUSTNESS_FILE)
 
 
 @pytest.fixture
@@ -95,3 +96,9 @@ def test_a_shipped_model_says_how_it_was_made_and_how_good_it_is(name: str) -> N
     files = {path.name for path in (ROOT / name).iterdir()}
     measured = {"evaluation.json", "losses.png"} if name.startswith("skills") else {"policies.json", "returns.png"}
     assert {"config.yaml", *measured} <= files
+    results = {path.name: run_folder.read_result(path) for path in (ROOT / name).glob("*.json") if path.name in RESULTS}
+    # Nobody can say of the skills' any more.
+    expected = (
+        {"evaluation.json": None} if name.startswith("skills") else {"policies.json": True, "robustness.json": True}
+    )
+    assert {file: run_folder.is_result_of(result, checkpoint) for file, result in results.items()} == expected

@@ -9,30 +9,33 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 import time
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-import zstandard
-from mcap.exceptions import InvalidMagic, McapError
-from mcap.records import Channel, Message, Schema
-from mcap.stream_reader import StreamReader
+from mcap.records import Channel, Header, Message, Schema, Statistics
 from mcap.writer import CompressionType, Writer
 
-from reskill_core.errors import DataError
+from reskill_core.config import read_yaml
+from reskill_core.errors import ConfigError, DataError
 from reskill_core.files import atomic_write_bytes, fsync
 from reskill_ros.interfaces import message_definition
+from reskill_ros.mcap_records import DamageError, read_records
 
 # Chunks of a megabyte would keep seconds of a robot's messages in memory only.
 CHUNK_BYTES = 4096
 SYNC_PERIOD_S = 1.0
-_RECORD_SIZE_LIMIT = 256 * 2**20
-# What the MCAP library raises where a record or a chunk ends early.
-_TORN = (McapError, ValueError, struct.error, zstandard.ZstdError, RuntimeError)
+# Written into a bag, so that a reader knows that messages are numbered by topic.
+_LIBRARY = "reskill_ros"
+_METADATA = "metadata.yaml"
+_CONVERT = (
+    "convert it with `ros2 bag convert -i <bag> -o options.yaml`, where options.yaml says "
+    "`output_bags: [{uri: <new bag>, storage_id: mcap, all_topics: true}]`"
+)
 
 
 @dataclass
@@ -56,8 +59,10 @@ class BagWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{folder.name}_0.mcap"
         self._stream = self._path.open("wb")
-        self._writer = Writer(self._stream, chunk_size=chunk_bytes, compression=CompressionType.ZSTD)
-        self._writer.start(profile="ros2")
+        self._writer = Writer(
+            self._stream, chunk_size=chunk_bytes, compression=CompressionType.ZSTD, enable_data_crcs=True
+        )
+        self._writer.start(profile="ros2", library=_LIBRARY)
         self._stream.flush()
         fsync(folder)
         self._sync_period_s = sync_period_s
@@ -107,7 +112,7 @@ class BagWriter:
         os.fsync(self._stream.fileno())
         self._stream.close()
         document = {"rosbag2_bagfile_information": self._metadata()}
-        atomic_write_bytes(self.folder / "metadata.yaml", yaml.safe_dump(document, sort_keys=False).encode())
+        atomic_write_bytes(self.folder / _METADATA, yaml.safe_dump(document, sort_keys=False).encode())
 
     def _metadata(self) -> dict[str, Any]:
         first, last = self._time_range_ns or (0, 0)
@@ -141,13 +146,32 @@ class BagWriter:
 
 
 @dataclass(frozen=True)
-class BagMessage:
-    """One serialised message of a bag, received at ``time_ns`` [ns]."""
+class BagChannel:
+    """What a bag says about the messages on a topic: type, encoding, and the definition of the type as text."""
 
     topic: str
     type_name: str
+    encoding: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """One serialised message of a bag, received at ``time_ns`` [ns]."""
+
+    channel: BagChannel
     time_ns: int
     data: bytes
+
+    @property
+    def topic(self) -> str:
+        """Where it was published."""
+        return self.channel.topic
+
+    @property
+    def type_name(self) -> str:
+        """Type of the message."""
+        return self.channel.type_name
 
 
 @dataclass
@@ -156,14 +180,16 @@ class BagReader:
 
     Attributes:
         path: the bag's folder, or one MCAP file.
-        torn: files whose end could not be read, known once they have been iterated over.
+        faults: why not all that was written has been read, each with the file; known once all messages have been
+            iterated over.
     """
 
     path: Path
-    torn: list[Path] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.files = _bag_files(self.path)
+        self._metadata = _read_metadata(self.path / _METADATA)
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
         """All messages, or those of some topics.
@@ -171,50 +197,114 @@ class BagReader:
         Raises:
             DataError: a file is not MCAP.
         """
+        self.faults = self._metadata.missing_files(self.files)
+        read: Counter[str] = Counter()
         for file in self.files:
-            yield from self._file_messages(file, topics)
+            for message in self._file_messages(file):
+                read[message.topic] += 1
+                if topics is None or message.topic in topics:
+                    yield message
+        for topic, count in self._metadata.message_counts.items():
+            if read[topic] < count:
+                self.faults.append(f"{self.path}: {count} messages of {topic} were written, {read[topic]} can be read")
 
-    def topic_types(self) -> dict[str, str]:
-        """Type of every topic that has messages."""
-        return {message.topic: message.type_name for message in self.messages()}
+    def channels(self) -> set[BagChannel]:
+        """What there are messages of."""
+        return {message.channel for message in self.messages()}
 
-    def _file_messages(self, file: Path, topics: Collection[str] | None) -> Iterator[BagMessage]:
+    def _file_messages(self, file: Path) -> Iterator[BagMessage]:
         schemas: dict[int, Schema] = {}
-        channels: dict[int, Channel] = {}
-        with file.open("rb") as stream:
-            records = StreamReader(stream, validate_crcs=True, record_size_limit=_RECORD_SIZE_LIMIT).records
-            while True:
-                try:
-                    record = next(records, None)
-                except InvalidMagic as error:
-                    raise DataError(f"{file} is not an MCAP file") from error
-                except _TORN:
-                    self.torn.append(file)
-                    return
-                if record is None:
-                    return
-                if isinstance(record, Schema):
+        channels: dict[int, BagChannel] = {}
+        read: Counter[int] = Counter()
+        skipped: Counter[str] = Counter()
+        is_ours = False
+        try:
+            for record in read_records(file):
+                if isinstance(record, Header):
+                    is_ours = record.library.startswith(_LIBRARY)
+                elif isinstance(record, Schema):
                     schemas[record.id] = record
                 elif isinstance(record, Channel):
-                    channels[record.id] = record
+                    channels[record.id] = _channel(record, schemas)
+                elif isinstance(record, Statistics):
+                    self._compare_counts(file, record, channels, read)
                 elif isinstance(record, Message):
-                    channel = channels[record.channel_id]
-                    if topics is None or channel.topic in topics:
-                        type_name = schemas[channel.schema_id].name
-                        yield BagMessage(channel.topic, type_name, record.log_time, record.data)
+                    channel = channels.get(record.channel_id)
+                    if channel is None:
+                        raise DamageError(f"a message belongs to channel {record.channel_id}, which is not in the file")
+                    if is_ours and record.sequence > read[record.channel_id]:
+                        skipped[channel.topic] += record.sequence - read[record.channel_id]
+                        read[record.channel_id] = record.sequence
+                    read[record.channel_id] += 1
+                    yield BagMessage(channel, record.log_time, record.data)
+        except DamageError as damage:
+            self.faults.append(f"{file}: {damage}")
+        for topic, count in skipped.items():
+            self.faults.append(f"{file}: {count} messages of {topic} are missing between others")
+
+    def _compare_counts(
+        self, file: Path, statistics: Statistics, channels: dict[int, BagChannel], read: Counter[int]
+    ) -> None:
+        for number, count in statistics.channel_message_counts.items():
+            if read[number] != count:
+                topic = channels[number].topic if number in channels else f"channel {number}"
+                self.faults.append(f"{file}: {count} messages of {topic} were written, {read[number]} are there")
+
+
+def _channel(channel: Channel, schemas: dict[int, Schema]) -> BagChannel:
+    schema = schemas.get(channel.schema_id)
+    if schema is None:
+        return BagChannel(channel.topic, "", channel.message_encoding, "")
+    definition = schema.data.decode(errors="replace")
+    return BagChannel(channel.topic, schema.name, channel.message_encoding, definition)
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What ``metadata.yaml`` says, as far as it is there: files and messages by topic."""
+
+    files: tuple[str, ...] = ()
+    message_counts: dict[str, int] = field(default_factory=dict)
+
+    def missing_files(self, files: Sequence[Path]) -> list[str]:
+        """A fault for each file that is not there."""
+        present = {file.name for file in files}
+        return [f"{name} is missing: metadata.yaml lists it" for name in self.files if name not in present]
+
+
+def _read_metadata(path: Path) -> _Metadata:
+    """Read what a recorder leaves when it closes a bag.
+
+    Raises:
+        DataError: it is damaged, or the bag is stored in a way that is not read.
+    """
+    if not path.exists():
+        return _Metadata()
+    try:
+        document = read_yaml(path)["rosbag2_bagfile_information"]
+        storage, compression = document["storage_identifier"], document.get("compression_mode", "")
+        files = tuple(Path(str(name)).name for name in document["relative_file_paths"])
+        topics = document["topics_with_message_count"]
+        counts = {str(item["topic_metadata"]["name"]): int(item["message_count"]) for item in topics}
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise DataError(f"{path} is damaged: {cause}; take it away to read the bag's files without it") from cause
+    if storage != "mcap":
+        raise DataError(f"{path.parent} is a bag in storage {storage!r}; {_CONVERT}")
+    if compression:
+        raise DataError(f"{path.parent} is compressed (mode {compression}); {_CONVERT}")
+    return _Metadata(files, counts)
 
 
 def _bag_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
+    if not path.exists():
         raise DataError(f"there is no bag at {path}")
+    if not path.is_dir():
+        return [path]
     # rosbag2 numbers the parts of a split bag without padding: bag_2 comes before bag_10.
     files = sorted(path.glob("*.mcap"), key=lambda file: [int(n) for n in re.findall(r"\d+", file.stem)[-1:]])
     if not files:
         found = ", ".join(sorted(file.name for file in path.iterdir())) or "nothing"
         raise DataError(
-            f"{path} holds no MCAP file (found: {found}); other storages are converted by "
-            "`ros2 bag convert`, compressed bags by decompressing them"
+            f"{path} holds no MCAP file (found: {found}); a bag in another storage or compressed: {_CONVERT}"
         )
     return files

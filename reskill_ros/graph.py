@@ -336,6 +336,7 @@ class ReplayArguments(GraphArguments, SkillArguments):
     """Arguments of the graph that feeds recorded observations to a policy and compares its actions."""
 
     bag: str = parameter("", "Bag with observations and the actions that answered them.")
+    recorded_namespace: str = parameter("", "Namespace of the recorded graph; empty: the only one in the bag.")
     task: str = parameter("", "Task that was recorded; empty: the one that the skills were made for.")
     tolerance: float = parameter(0.0, "Largest difference of an action that counts as equal.", low=0.0, high=1e3)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.")
@@ -349,7 +350,14 @@ class ReplayArguments(GraphArguments, SkillArguments):
         replay = NodeEntry(
             "replay_node",
             "reskill_ros.replay_node",
-            {"bag": self.bag, "tolerance": self.tolerance, "report": self.report},
+            {
+                "bag": self.bag,
+                "namespace": self.recorded_namespace,
+                "task": self.task,
+                "skills": self.skills,
+                "tolerance": self.tolerance,
+                "report": self.report,
+            },
             primary=True,
         )
         return [replay, self.policy_node(task=self.task)]

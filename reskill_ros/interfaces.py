@@ -59,6 +59,27 @@ def message_definition(type_name: str) -> str:
     return "\n".join([root, *(f"{_SEPARATOR}\nMSG: {_short(name)}\n{text}" for name, text in texts.items())])
 
 
+def same_definition(type_name: str, text: str) -> bool:
+    """Whether a definition with those of all types it contains says the same as what is installed.
+
+    Comments, layout and the order of the types do not matter.
+    """
+    return _fields_by_type(text) == _fields_by_type(message_definition(type_name))
+
+
+def _fields_by_type(text: str) -> dict[str, list[str]]:
+    """The lines of a definition that mean something, by type; the root's under an empty name."""
+    sections: dict[str, list[str]] = {"": []}
+    current = sections[""]
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if words[:1] == ["MSG:"]:
+            current = sections.setdefault(words[-1], [])
+        elif words and set(line.strip()) != {"="}:
+            current.append(" ".join(words))
+    return sections
+
+
 def _definition_text(type_name: str) -> str:
     package, name = split_type_name(type_name)
     # Not through the ament index: a pip-installed ROS 2 stands in it only while it is the underlay of a build.

@@ -17,15 +17,16 @@ from rclpy.node import Node
 from rclpy.task import Future
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from reskill_core.errors import DataError, GraphError
+from reskill_core.errors import GraphError
 from reskill_core.files import atomic_write_json, require_writable_file
 from reskill_core.parameters import parameter
-from reskill_ros import convert, qos
+from reskill_ros import qos
 from reskill_ros.diagnostics import Diagnostics, Report
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.params import Parameters
-from reskill_ros.replay import Comparison, load_recorded
+from reskill_ros.replay import Comparison, Verdict, load_recorded
 from reskill_ros.spin import run
+from reskill_ros.tasks import task_spec
 
 _REPEAT_PERIOD_S = 0.25
 
@@ -36,6 +37,10 @@ class ReplayParameters:
 
     bag: str = parameter("", "Bag with observations and the actions that answered them.", read_only=True)
     namespace: str = parameter("", "Namespace of the recorded graph; empty: the only one in the bag.", read_only=True)
+    task: str = parameter("", "Task of the policy; empty: the one that the skills were made for.", read_only=True)
+    skills: str = parameter(
+        "", "Checkpoint of the policy, to tell observations that it cannot answer at once.", read_only=True
+    )
     tolerance: float = parameter(0.0, "Largest difference that counts as equal.", low=0.0, high=1e3, read_only=True)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.", read_only=True)
     timeout_s: float = parameter(30.0, "How long to wait for an answer before giving up [s].", low=0.0, high=86400.0)
@@ -53,9 +58,10 @@ class ReplayNode(Node):
             raise GraphError("parameter bag is empty; give the folder of a bag")
         if values.report:
             require_writable_file(Path(values.report), GraphError)
-        self._recorded = load_recorded(Path(values.bag), values.namespace)
-        if not any(item.answer for item in self._recorded):
-            raise DataError(f"{values.bag} has no episode from its start with the actions that answered it")
+        # A task given by name is one of the simulator's.
+        known = task_spec(values.task, "" if values.task else values.skills) if values.task or values.skills else None
+        self._recording = load_recorded(Path(values.bag), values.namespace, known)
+        self._recorded = self._recording.items
         self._comparison = Comparison(values.tolerance)
         self._next = 0
         self._asked_s = time.monotonic()
@@ -75,17 +81,17 @@ class ReplayNode(Node):
     def _ask_again(self) -> None:
         """Whoever has started only now, or has missed the question, hears it again."""
         if time.monotonic() - self._asked_s > self._config.values.timeout_s:
-            self.get_logger().error(f"no answer within {self._config.values.timeout_s:g} s; is policy_node active?")
-            self._finish()
+            self._finish(
+                f"the policy gave no answer within {self._config.values.timeout_s:g} s; is policy_node active?"
+            )
         elif not self.done.done():
             self._ask()
 
     def _on_answer(self, answer: SkillAction) -> None:
         item = self._recorded[self._next]
-        if self.done.done() or convert.stamp_to_ns(answer.header.stamp) != item.stamp_ns:
+        if self.done.done() or answer.header.stamp != item.observation.header.stamp:
             return
-        if item.answer is not None:
-            self._comparison.add(item.stamp_ns, item.answer, answer)
+        self._comparison.add(item.stamp_ns, item.answer, answer)
         self._asked_s = time.monotonic()
         if self._next + 1 == len(self._recorded):
             self._finish()
@@ -93,15 +99,15 @@ class ReplayNode(Node):
             self._next += 1
             self._ask()
 
-    def _finish(self) -> None:
+    def _finish(self, fault: str = "") -> None:
         if self.done.done():
             return
-        complete = self._next + 1 == len(self._recorded)
-        print(self._comparison.describe(), flush=True)
+        verdict = Verdict(self._recording, self._comparison, self._recording.faults + ([fault] if fault else []))
+        print(verdict.describe(), flush=True)
         values = self._config.values
         if values.report:
-            atomic_write_json(Path(values.report), {**self._comparison.to_dict(), "complete": complete})
-        self.done.set_result(0 if self._comparison.equal and complete else 1)
+            atomic_write_json(Path(values.report), verdict.to_dict())
+        self.done.set_result(verdict.exit_code)
 
     def _report(self, report: Report) -> None:
         report.state = "replaying"

@@ -20,7 +20,7 @@ from std_msgs.msg import Header, String
 
 from reskill_core.errors import DataError, GraphError
 from reskill_ros import convert, qos
-from reskill_ros.bag import BagMessage, BagReader, BagWriter
+from reskill_ros.bag import BagChannel, BagMessage, BagReader, BagWriter
 from reskill_ros.bag_recorder_node import BagRecorderNode
 from reskill_ros.interfaces import message_definition
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
@@ -52,9 +52,10 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     contents = write_headers(tmp_path / "bag", 300)
     reader = BagReader(tmp_path / "bag")
     messages = list(reader.messages())
-    assert messages == [BagMessage("/header", HEADER, 10 * i, content) for i, content in enumerate(contents)]
+    channel = BagChannel("/header", HEADER, "cdr", message_definition(HEADER))
+    assert messages == [BagMessage(channel, 10 * i, content) for i, content in enumerate(contents)]
     assert deserialize_message(messages[7].data, Header).frame_id == "aaaaaaa"
-    assert not reader.torn
+    assert not reader.faults
     assert list(reader.messages({"/other"})) == []
 
 
@@ -117,7 +118,8 @@ def test_a_torn_bag_is_read_up_to_the_tear(tmp_path: Path) -> None:
         reader = BagReader(file)
         read = [message.data for message in reader.messages()]
         assert read == contents[: len(read)]
-        assert reader.torn == [file]
+        assert len(reader.faults) == 1
+        assert reader.faults[0].startswith(f"{file}: it ")
         counts.append(len(read))
     assert counts == sorted(counts)
     assert (counts[0], counts[-1]) == (0, 200)

@@ -101,16 +101,19 @@ def test_without_a_policy_it_gives_up(make_graph: MakeGraph, bag: Path) -> None:
     graph = make_graph(replay_node={"bag": str(bag), "timeout_s": 0.3})
     node = graph.add(ReplayNode())
     graph.spin_until(node.done.done, "the end of the replay")
-    assert node.done.result() == 1
+    assert node.done.result() == 3
 
 
 def test_only_what_can_be_recomputed_is_replayed(skills: Path, tmp_path: Path) -> None:
-    """Not an episode whose start is missing, nor what follows a gap; an answer that is missing is not compared."""
+    """Not an episode whose start is missing, nor what follows a gap or an observation without an answer."""
     messages = list(conversation(skills))
     kept = messages[3:STEPS] + messages[STEPS : STEPS + 4] + messages[STEPS + 5 :]
-    recorded = load_recorded(write_bag(tmp_path / "bag", kept))
-    assert [item.observation.episode_step for item in recorded] == [0, 1, 2, 3]
-    assert {item.observation.episode_id for item in recorded} == {2}
+    recording = load_recorded(write_bag(tmp_path / "bag", kept))
+    assert [item.observation.episode_step for item in recording.items] == [0, 1, 2, 3]
+    assert {item.observation.episode_id for item in recording.items} == {2}
+    assert (recording.observations, recording.answers) == (len(kept), len(kept))
+    (fault,) = recording.faults
+    assert fault.startswith(f"{len(kept) - 4} answers follow a gap")
 
 
 def test_bags_without_a_graph_or_with_two_are_refused(
@@ -127,7 +130,7 @@ def test_bags_without_a_graph_or_with_two_are_refused(
     with pytest.raises(DataError, match="c/observation; it has /a/observation"):
         load_recorded(tmp_path / "both", "c")
     write_bag(tmp_path / "named", list(conversation(skills))[:2], namespace="/robot")
-    assert len(load_recorded(tmp_path / "named", "robot")) == 2
+    assert len(load_recorded(tmp_path / "named", "robot").items) == 2
     make_graph()
     with pytest.raises(GraphError, match="bag is empty"):
         ReplayNode()

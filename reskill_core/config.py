@@ -8,7 +8,7 @@ dataclass may define ``violations(self) -> list[str]`` for rules that span field
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -46,8 +46,19 @@ def load_config(cls: type[T], path: Path | str | None = None, overrides: Sequenc
     return config_from_dict(cls, document, source=str(path) if path is not None else "overrides")
 
 
-def config_from_dict(cls: type[T], document: Mapping[str, Any], source: str = "configuration") -> T:
+def config_from_dict(
+    cls: type[T],
+    document: Mapping[str, Any],
+    source: str = "configuration",
+    rules: Callable[[T], list[str]] = lambda config: [],
+) -> T:
     """Build a configuration from nested dictionaries.
+
+    Args:
+        cls: the configuration's dataclass.
+        document: its values.
+        source: where they are from, for people.
+        rules: what is wrong with a configuration beside what the dataclass itself knows.
 
     Raises:
         ConfigError: lists every unknown key, wrong type and violated rule, with the full path of each.
@@ -61,7 +72,7 @@ def config_from_dict(cls: type[T], document: Mapping[str, Any], source: str = "c
         config, _ = _validated(cls, _without(document, faults))
     texts = [f"{'.'.join(map(str, path))}: {text}" for path, text in faults]
     if config is not None:
-        texts += _violations(config, "")
+        texts += (*_violations(config, ""), *rules(config))
         if not texts:
             return config
     raise ConfigError(f"{source} is not a valid {cls.__name__}:\n" + "\n".join(f"  - {fault}" for fault in texts))

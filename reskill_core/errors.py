@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 
 from reskill_core.text import printable
 
@@ -45,9 +46,14 @@ class GraphError(ReskillError):
     """The node graph or one of its nodes is configured wrongly."""
 
 
+def alternatives(got: str, allowed: Collection[str]) -> str:
+    """What may stand in place of a name, and the one that was probably meant, for the end of a message."""
+    close = difflib.get_close_matches(got, allowed, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"allowed: {', '.join(sorted(allowed))}{hint}"
+
+
 def require_choice(what: str, got: str, allowed: list[str] | tuple[str, ...]) -> None:
     """Raise a :class:`ConfigError` naming the alternatives unless ``got`` is one of ``allowed``."""
     if got not in allowed:
-        close = difflib.get_close_matches(got, allowed, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ConfigError(f"unknown {what} {got!r}; allowed: {', '.join(sorted(allowed))}{hint}")
+        raise ConfigError(f"unknown {what} {got!r}; {alternatives(got, allowed)}")

@@ -30,7 +30,7 @@ from reskill_ros.lifecycle import ManagedNode
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.params import Parameters
 from reskill_ros.spin import run
-from reskill_ros.tasks import task_spec
+from reskill_ros.tasks import simulated_joints, task_spec
 
 _SENDING_TIMEOUT_S = 0.5
 
@@ -56,7 +56,8 @@ class CommandNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("command_node", "command/status", shared=("estop",))
         self._settings = Parameters(self, CommandParameters())
-        self._driver = load_driver(self._settings.values.driver)
+        # A checkpoint's task, which says what its robot's joints are, is read when the node is configured.
+        self._driver = load_driver(self._settings.values.driver, () if self._settings.values.skills else None)
         self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, prefix="gate")
         self._gate: Gate
         self._previous_gate: Gate | None = None
@@ -77,6 +78,8 @@ class CommandNode(ManagedNode):
         """Make gate and adapter; nothing passes yet."""
         values = self._settings.values
         task = task_spec(values.task, values.skills)
+        if values.skills:
+            self._driver.require_joints({*task.obs.joints, *simulated_joints()})
         command = self._driver.command
         channel = Channel(self, task, self._driver.sensing, self._driver.base_frame, values.dry_run)
         self._adapter = make_adapter(command.adapter, channel, command.options)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reskill_core.config import load_config
-from reskill_core.errors import ConfigError
+from reskill_core.config import config_from_dict, read_yaml
+from reskill_core.errors import ConfigError, alternatives
 from reskill_core.gate import GateConfig
 from reskill_core.parameters import parameter
 from reskill_core.resources import config_folder
 from reskill_core.sensing import SensingConfig
-from reskill_ros.adapters import adapter_options
+from reskill_ros.adapters import ADAPTERS, adapter_options
+from reskill_ros.tasks import simulated_joints
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,54 @@ class DriverConfig:
     command: CommandConfig = field(default_factory=CommandConfig)
     gate: GateConfig = field(default_factory=GateConfig)
 
+    def violations(self) -> list[str]:
+        """Commands in another frame than the base frame, in which they are."""
+        frame_id = self.command.options.get("frame_id", "")
+        if self.base_frame and frame_id not in ("", self.base_frame):
+            return [f"command.options.frame_id: commands are in base_frame {self.base_frame!r}, got {frame_id!r}"]
+        return []
 
-def load_driver(name_or_path: str) -> DriverConfig:
+    def unknown_joints(self, known: Collection[str]) -> list[str]:
+        """Joints that are named here but not among the robot's.
+
+        Args:
+            known: the robot's joints, as observations call them.
+        """
+        faults = [
+            f"sensing.joints.{name}: unknown joint; {alternatives(name, known)}"
+            for name in self.sensing.joints
+            if name not in known
+        ]
+        drivers = [self.sensing.joint(name).name for name in known]
+        try:
+            options = adapter_options(self.command.adapter, self.command.options)
+        except ConfigError:
+            return faults
+        return faults + [
+            f"command.options: the driver has no joint {name!r}; {alternatives(name, drivers)} (sensing.joints says "
+            "what the driver calls them)"
+            for name in ADAPTERS[self.command.adapter].commanded_joints(options)
+            if name not in drivers
+        ]
+
+    def require_joints(self, known: Collection[str]) -> None:
+        """Refuse joints that the robot does not have; see :meth:`unknown_joints`.
+
+        Raises:
+            ConfigError: lists all of them.
+        """
+        faults = self.unknown_joints(known)
+        if faults:
+            raise ConfigError("the driver file does not fit the robot:\n" + "\n".join(f"  - {f}" for f in faults))
+
+
+def load_driver(name_or_path: str, joints: Collection[str] | None = None) -> DriverConfig:
     """Read a driver file.
 
     Args:
         name_or_path: the name of a file in ``config/drivers``, without its ending, or a path.
+        joints: the robot's joints, which are all that the file may name; None takes the simulated robot's where there
+            is a simulator, and an empty one leaves it to :meth:`DriverConfig.require_joints`.
 
     Raises:
         ConfigError: there is none, with the names there are, or it is invalid.
@@ -72,5 +116,12 @@ def load_driver(name_or_path: str) -> DriverConfig:
         path = folder / f"{name_or_path}.yaml"
     if not path.is_file():
         names = sorted(file.stem for file in folder.glob("*.yaml"))
-        raise ConfigError(f"no driver {name_or_path!r}; known: {', '.join(names)}; or give the path of a .yaml file")
-    return load_config(DriverConfig, path)
+        raise ConfigError(
+            f"no driver {name_or_path!r}; {alternatives(name_or_path, names)}; or give the path of a .yaml"
+        )
+    known = simulated_joints() if joints is None else joints
+
+    def rules(driver: DriverConfig) -> list[str]:
+        return driver.unknown_joints(known) if known else []
+
+    return config_from_dict(DriverConfig, read_yaml(path), str(path), rules)

@@ -31,7 +31,7 @@ from reskill_ros.driver import load_driver
 from reskill_ros.msg import EpisodeState, Observation
 from reskill_ros.params import Parameters
 from reskill_ros.spin import run
-from reskill_ros.tasks import task_spec
+from reskill_ros.tasks import simulated_joints, task_spec
 
 # A driver whose readings come at less than this share of the control rate is worth a warning.
 _SLOW = 0.9
@@ -60,11 +60,11 @@ class ObservationNode(Node):
         super().__init__("observation_node")
         self._resources = ExitStack()
         values = Parameters(self, ObservationParameters()).values
-        self._driver = load_driver(values.driver)
+        self._task = task_spec(values.task, values.skills)
+        self._driver = load_driver(values.driver, {*self._task.obs.joints, *simulated_joints()})
         config = self._driver.sensing
         if values.obs_timeout_s >= 0:
             config = replace(config, timeout_s=values.obs_timeout_s)
-        self._task = task_spec(values.task, values.skills)
         self._sensing = _sensing(self._task, config)
         self._synchronised = config.trigger == "synchronised"
         self._rate, self._age = Rate(), Latency()

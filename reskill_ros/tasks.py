@@ -55,3 +55,12 @@ def simulated_names() -> SimulatedNames:
         return SimulatedNames()
     demonstrators = {task: tuple(controllers) for task, controllers in CONTROLLERS.items()}
     return SimulatedNames(tuple(TASKS), demonstrators, tuple(PROFILES))
+
+
+def simulated_joints() -> tuple[str, ...]:
+    """Joints of the robot that is simulated; none where there is no simulator."""
+    try:
+        from reskill_sim.constants import JOINT_NAMES
+    except ModuleNotFoundError:
+        return ()
+    return JOINT_NAMES

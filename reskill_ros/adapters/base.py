@@ -80,6 +80,11 @@ class Adapter(ABC):
         self._to_base = channel.sensing.base.inverse
         self.publishers: list[Publisher[Any]] = []
 
+    @staticmethod
+    def commanded_joints(options: Any) -> Sequence[str]:
+        """The joints that it commands by name, as the driver calls them."""
+        return ()
+
     @abstractmethod
     def send(self, action: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
         """Command an action.

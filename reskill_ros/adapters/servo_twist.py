@@ -93,6 +93,11 @@ class ServoTwistAdapter(Adapter):
         if options.gripper.mode != "none":
             self._gripper_publisher = self._advertise(JointTrajectory, options.gripper.topic)
 
+    @staticmethod
+    def commanded_joints(options: ServoTwistOptions) -> Sequence[str]:
+        """See :meth:`Adapter.commanded_joints`."""
+        return () if options.gripper.mode == "none" else options.gripper.joints
+
     def send(self, action: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
         """Command the arm, then the gripper."""
         velocities = self._velocities(action)

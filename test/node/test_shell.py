@@ -329,7 +329,7 @@ def test_commands_that_are_not_finite_are_refused_by_drivers_too() -> None:
 @pytest.mark.parametrize(
     ("node", "parameter", "message"),
     [
-        ("observation_node", "driver", "error: no driver 'nowhere'; known: "),
+        ("observation_node", "driver", "error: no driver 'nowhere'; allowed: "),
         ("sim_node", "task", "error: unknown task 'nowhere'; allowed: "),
         ("demonstrator_node", "task", "error: unknown task 'nowhere'; allowed: "),
         ("recorder_node", "task", "error: unknown task 'nowhere'; allowed: "),

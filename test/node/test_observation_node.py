@@ -221,10 +221,10 @@ def test_a_repeated_stamp_repeats_the_observation(robot: Robot) -> None:
 
 
 def test_kinematics_replace_the_gripper_topic(make_graph: MakeGraph, tmp_path: Path) -> None:
-    """The gripper's pose from joint positions is the simulator's to a micrometre."""
+    """The gripper's pose from joint positions and the base's is the simulator's to a micrometre."""
     simulator = Simulator(get_task("block"))
     simulator.reset([3])
-    driver = write_driver(tmp_path, gripper="kinematics")
+    driver = write_driver(tmp_path, gripper="kinematics", base_position_w=load_driver("fetch").sensing.base_position_w)
     graph = make_graph(observation_node={"driver": driver})
     observations = graph.listen(Observation, "observation")
     graph.add(ObservationNode())

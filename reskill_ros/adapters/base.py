@@ -22,7 +22,9 @@ from reskill_ros import qos
 STAMPS = ("observation", "now", "zero")
 _ZERO = Time()
 # A driver that hangs acknowledges nothing; launchers kill after several times this.
-_ACKNOWLEDGE_TIMEOUT_S = 2.0
+_ACKNOWLEDGE_TIMEOUT_S = 3.0
+_ACKNOWLEDGE_PERIOD_S = 0.002
+_NOW = Duration()
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,12 @@ class Adapter(ABC):
     def flush(self) -> None:
         """Wait until the driver has what was sent, or does not take it in reasonable time."""
         end_s = time.monotonic() + _ACKNOWLEDGE_TIMEOUT_S
-        for publisher in self.publishers:
-            publisher.wait_for_all_acked(Duration(seconds=max(end_s - time.monotonic(), 0.0)))
+        # Asked again and again: a single long wait would keep all other threads from running Python. The answer comes
+        # within milliseconds, because a queue of one message makes each ask for its acknowledgement.
+        while not all(publisher.wait_for_all_acked(_NOW) for publisher in self.publishers):
+            if time.monotonic() > end_s:
+                return
+            time.sleep(_ACKNOWLEDGE_PERIOD_S)
 
     def close(self) -> None:
         """Destroy the publishers, once the driver has the last command."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_sim.demonstrators.__main__")
+
 import sys
 
 import numpy as np
@@ -67,7 +72,3 @@ def main() -> int:
         cells = [success_and_return(task, script, episodes) for script in scripts]
         print(f"| {task} | " + " | ".join(cells) + " |", flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

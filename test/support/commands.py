@@ -53,13 +53,13 @@ class Command:
     def imports(self) -> list[str]:
         """Modules imported so far, by any of the processes."""
         lines = self._log.read_text(errors="replace").splitlines()
-        return [line.rpartition("|")[2].strip() for line in lines if line.startswith(_IMPORT_LINE)]
+        return [line.rpartition("|")[2].strip() for line in lines if _IMPORT_LINE in line]
 
     @property
     def output(self) -> str:
         """What was printed so far, but for the imports."""
         lines = self._log.read_text(errors="replace").splitlines(keepends=True)
-        return "".join(line for line in lines if not line.startswith(_IMPORT_LINE))
+        return "".join(line for line in lines if _IMPORT_LINE not in line)
 
     def running(self) -> list[psutil.Process]:
         """All processes of the command that run, itself included."""

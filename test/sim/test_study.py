@@ -87,6 +87,11 @@ def test_a_study_evaluates_again_what_is_another_checkpoint_now(tmp_path: Path) 
     run_study(config, show_progress=False)
     [result] = json.loads((run / "evaluation" / "policies.json").read_text())["results"]
     assert result["lineage"]["agent"] == load_checkpoint(best, AGENT_KIND).sha256 != checkpoint.sha256
+    found = run / "evaluation" / "policies.json"
+    now = found.read_text()
+    found.write_text(now.replace(result["lineage"]["simulator"], "mujoco 2.0.0"))
+    run_study(config, show_progress=False)
+    assert found.read_text() == now
 
 
 def test_runs_are_evaluated_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:

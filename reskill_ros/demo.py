@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from reskill_core.cli.render import draw
+from reskill_core.cli.render import draw, recorded_scenes
 from reskill_core.command_line import run_command
 from reskill_core.data import DemoDataset, merge
 from reskill_core.errors import ReskillError
@@ -29,7 +29,6 @@ from reskill_core.files import atomic_write_json, require_writable_folder
 from reskill_core.parameters import parameter
 from reskill_core.training.run_folder import SKILLS_FILE
 from reskill_ros.supervisor import Process, supervise
-from reskill_sim.tasks import get_task
 
 TASK = "block"
 # Stands in a folder that a demonstration has made.
@@ -136,7 +135,7 @@ class Demo:
         videos = []
         for task in AGENT_TASKS:
             videos.append(self._out / "agents" / f"{task}.mp4")
-            _draw_all(task, self._out / "agents" / task / "data", videos[-1])
+            _draw_all(self._out / "agents" / task / "data", videos[-1])
         return ", ".join(video.name for video in videos)
 
     def _collect(self) -> str:
@@ -199,7 +198,7 @@ class Demo:
 
     def _draw(self) -> str:
         video = self._out / "policy.mp4"
-        return f"{video.name}, {_draw_all(TASK, self._out / 'policy' / 'data', video)} frames"
+        return f"{video.name}, {_draw_all(self._out / 'policy' / 'data', video)} frames"
 
 
 def table(stages: Sequence[Stage]) -> str:
@@ -209,11 +208,10 @@ def table(stages: Sequence[Stage]) -> str:
     return "\n".join([*lines, f"{'all':26}{total:7.1f} s"])
 
 
-def _draw_all(task: str, data: Path, video: Path) -> int:
+def _draw_all(data: Path, video: Path) -> int:
     """Draw all episodes of a data set; returns the number of control steps."""
     dataset = DemoDataset.open(data)
-    episodes = [dataset.episode(index) for index in range(dataset.num_episodes)]
-    draw(get_task(task), dataset.spec.profile, episodes, video, 480, 360)
+    draw(recorded_scenes(dataset, range(dataset.num_episodes)), video, 480, 360)
     return dataset.num_steps
 
 

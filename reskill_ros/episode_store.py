@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reskill_core.data import DatasetSpec, DatasetWriter, DemoDataset
+from reskill_core.data import DatasetSpec, DatasetWriter, DataWorld, DemoDataset
 from reskill_core.data.manifest import find_shards
 from reskill_core.errors import DataError
 from reskill_core.text import printable
@@ -45,14 +45,14 @@ class EpisodeStore:
     _started_s: float = field(default_factory=time.monotonic)
     _steps: int = 0
 
-    def open(self, spec: DatasetSpec) -> None:
-        """Open the data set for these episodes; again for the same ones changes nothing.
+    def open(self, spec: DatasetSpec, world: DataWorld) -> None:
+        """Open the data set for these episodes of one world; again for the same ones changes nothing.
 
         Raises:
             DataError: it holds episodes of another kind (every difference is listed) or cannot be written.
         """
         if self._writer is None:
-            self._writer = DatasetWriter(self.folder, spec)
+            self._writer = DatasetWriter(self.folder, spec, world=world)
         elif differences := spec.differences(self._writer.spec):
             raise DataError(f"the driver does not do any more what is recorded: {'; '.join(differences)}")
 

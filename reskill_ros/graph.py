@@ -200,6 +200,11 @@ class RobotArguments(GraphArguments):
         return [*([sim_node] if self.simulated else []), observation_node, command_node]
 
     @property
+    def recorded_world(self) -> dict[str, ParameterValue]:
+        """Parameter that tells a recorder how the simulated world varies."""
+        return {"variation": self.variation} if self.simulated else {}
+
+    @property
     def served_task(self) -> dict[str, ParameterValue]:
         """Parameters that tell a node which task it serves."""
         return {"task": self.task}
@@ -255,6 +260,7 @@ class CollectArguments(RobotArguments):
                 "keep_failures": self.keep_failures,
                 "driver_episodes": self.simulated,
                 "auto_start": self.simulated,
+                **self.recorded_world,
             },
             primary=self.episodes > 0,
         )
@@ -321,7 +327,7 @@ class PolicyArguments(RobotArguments, SkillArguments):
         entries.append(self.policy_node(**({"task": self.task} if self.simulated else {})))
         if self.dataset:
             own_episodes = {"driver_episodes": self.simulated, "auto_start": self.simulated}
-            parameters = {**self.served_task, "dataset": self.dataset, **own_episodes}
+            parameters = {**self.served_task, "dataset": self.dataset, **own_episodes, **self.recorded_world}
             entries.append(NodeEntry("recorder_node", "reskill_ros.recorder_node", parameters))
         if self.bag:
             # A robot must not stop for the sake of a bag; the simulator waits for it anyway.

@@ -22,8 +22,11 @@ from rclpy.task import Future
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from reskill_core.data import DatasetSpec
+from reskill_core.config import config_to_dict
+from reskill_core.data import DatasetSpec, DataWorld
+from reskill_core.data.world import REAL, deviations
 from reskill_core.errors import DataError
+from reskill_core.provenance import simulator_version
 from reskill_ros import convert, qos
 from reskill_ros.assembly import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembled, EpisodeAssembler
 from reskill_ros.clock import watch_clock
@@ -33,7 +36,7 @@ from reskill_ros.executor import serve_waiting_messages
 from reskill_ros.graph import RECORDER_ACKNOWLEDGE
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.params import Parameters
-from reskill_ros.recorder_parameters import RecorderParameters
+from reskill_ros.recorder_parameters import UNKNOWN, RecorderParameters
 from reskill_ros.spin import run
 from reskill_ros.tasks import task_spec
 
@@ -42,8 +45,6 @@ _CHECK_PERIOD_S = 0.25
 # started the node kills it after five seconds.
 _FAREWELL_S = 2.0
 _FAREWELL_POLL_S = 0.02
-# Profile of data from a robot, in place of the simulator's.
-REAL = "real"
 
 
 class RecorderNode(Node):
@@ -59,6 +60,7 @@ class RecorderNode(Node):
         self._task = task_spec(values.task, values.skills)
         self._assembler = EpisodeAssembler(self._task, values.driver_episodes, values.patience_s)
         self._store = EpisodeStore(Path(values.dataset))
+        self._variation = _variation(values.variation)
         self._recorded_kind: tuple[str, int] | None = None
         self._failure = self._last = ""
         # Messages that the middleware lost, since the last episode and in all.
@@ -66,7 +68,7 @@ class RecorderNode(Node):
         self._all_lost: Counter[str] = Counter()
         self._resources = ExitStack()
         if not values.driver_episodes:
-            self._store.open(DatasetSpec(self._task, REAL))
+            self._store.open(DatasetSpec(self._task, REAL), DataWorld(REAL))
         self._acknowledge = self.create_publisher(Header, RECORDER_ACKNOWLEDGE, qos.STATE)
         self._listen(Observation, OBSERVATION, convert.recorded_observation)
         self._listen(SkillAction, ACTION, convert.recorded_label)
@@ -107,7 +109,8 @@ class RecorderNode(Node):
     def _open_dataset(self, message: EpisodeState) -> None:
         kind = (message.profile, len(message.sim_state))
         if self._assembler.recording and kind != self._recorded_kind:
-            self._store.open(DatasetSpec(self._task, *kind))
+            world = DataWorld(message.profile, self._variation, simulator_version())
+            self._store.open(DatasetSpec(self._task, *kind), world)
             self._recorded_kind = kind
 
     def _save_finished(self) -> None:
@@ -241,6 +244,21 @@ class RecorderNode(Node):
 def _listed(counts: Mapping[str, int]) -> str:
     """Counts by topic, for people."""
     return ", ".join(f"{count} of {topic}" for topic, count in counts.items())
+
+
+def _variation(text: str) -> dict[str, Any] | None:
+    """What of the simulator's world varies; None where that is not known.
+
+    Raises:
+        ConfigError: the text describes no variation.
+    """
+    if text == UNKNOWN:
+        return None
+    if not text:
+        return {}
+    from reskill_sim.variation import parse_variation
+
+    return deviations(config_to_dict(parse_variation(text.split())))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from reskill_core.parameters import parameter
 
+# Of a simulator that somebody else started.
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class RecorderParameters:
@@ -15,6 +18,11 @@ class RecorderParameters:
     skills: str = parameter("", "Checkpoint whose task it is instead; needs no simulator.", read_only=True)
     dataset: str = parameter(
         "runs/demonstrations", "Folder of the data set; an existing one is continued.", read_only=True
+    )
+    variation: str = parameter(
+        UNKNOWN,
+        "How the simulator's world varies, as its own parameter says, to be kept with the data; empty: it does not.",
+        read_only=True,
     )
     episodes: int = parameter(0, "Episodes to save before the node ends; 0 records until stopped.", low=0, high=10**9)
     driver_episodes: bool = parameter(

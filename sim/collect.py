@@ -6,7 +6,6 @@ the same whatever the number of workers, and collecting it again after a kill co
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Generator, Iterator
@@ -16,8 +15,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reskill_core.config import config_from_dict, config_to_dict
-from reskill_core.data import DatasetSpec, DatasetWriter, DemoDataset, Episode, read_header
+from reskill_core.config import config_to_dict
+from reskill_core.data import DatasetSpec, DatasetWriter, Episode, read_header
 from reskill_core.data.manifest import shard_name
 from reskill_core.errors import ConfigError, DataError, SimulationError
 from reskill_core.parameters import MAX_SEED, parameter
@@ -29,6 +28,7 @@ from reskill_sim.episodes import run_episodes
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
 from reskill_sim.variation import NOMINAL, Variation
+from reskill_sim.worlds import world_of
 
 # Environments stepped together in a worker: whole shards of the usual size at once, so that few steps are for few.
 BATCH = 128
@@ -126,18 +126,6 @@ def dataset_spec(config: CollectConfig) -> DatasetSpec:
     return DatasetSpec(task.spec, config.profile, Simulator(task, profile=config.profile).state_dim)
 
 
-def collected_variation(dataset: DemoDataset) -> Variation:
-    """How the world varied when a data set was collected, needed to draw or repeat its episodes.
-
-    Raises:
-        DataError: its parts were collected in differently varied worlds.
-    """
-    found = {json.dumps(entry.get(_PROVENANCE, {}).get("variation", {})) for entry in dataset.provenance} or {"{}"}
-    if len(found) > 1:
-        raise DataError("the data set's parts were collected in differently varied worlds; take them by themselves")
-    return config_from_dict(Variation, json.loads(found.pop()), source="the data set's variation")
-
-
 def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
     """Bring a data set up to the configured number of episodes.
 
@@ -150,7 +138,8 @@ def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
     provenance = {_PROVENANCE: _identity(config)}
     report = CollectReport()
     started = time.monotonic()
-    with DatasetWriter(config.out, dataset_spec(config), provenance=provenance) as writer:
+    world = world_of(config.profile, config.variation)
+    with DatasetWriter(config.out, dataset_spec(config), provenance=provenance, world=world) as writer:
         _require_same_collection(config, writer)
         jobs = _open_jobs(config, writer)
         progress = progress_bar(

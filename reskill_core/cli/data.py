@@ -116,8 +116,16 @@ def run_split(arguments: argparse.Namespace) -> int:
     from reskill_core.data.splits import SPLITS
 
     fractions = _parse_shares(arguments.parts)
-    parts = write_splits(DemoDataset.open(arguments.folder), fractions, arguments.seed)
-    document = {"file": str(arguments.folder / SPLITS), "episodes": {name: len(ids) for name, ids in parts.items()}}
+    dataset = DemoDataset.open(arguments.folder)
+    parts = write_splits(dataset, fractions, arguments.seed)
+    document = {
+        "file": str(arguments.folder / SPLITS),
+        "episodes": {name: len(ids) for name, ids in parts.items()},
+        "worlds": {
+            world.describe(): {name: int((dataset.world_number[ids] == number).sum()) for name, ids in parts.items()}
+            for number, world in enumerate(dataset.worlds)
+        },
+    }
     _report(arguments, document, _split_lines)
     return 0
 
@@ -197,6 +205,7 @@ def _info_lines(summary: dict[str, Any]) -> list[str]:
         "steps": f"{summary['num_steps']} ({length['min']} to {length['max']} per episode, mean {length['mean']:.1f})",
         "noise scale": f"{noise['min']:.3g} to {noise['max']:.3g}",
         "success": f"{summary['success_rate']:.1%}",
+        "world": "; ".join(f"{world['num_episodes']} in {world['text']}" for world in summary["worlds"]),
         "content hash": summary["content_hash"],
         "code": ", ".join(commits) or "-",
         "merged from": ", ".join(origin["name"] for origin in summary["merged_from"]) or "-",
@@ -219,4 +228,8 @@ def _validation_lines(folder: Path, result: Validation) -> list[str]:
 
 def _split_lines(document: dict[str, Any]) -> list[str]:
     sizes = [f"{name:<16} {size:>8} episodes" for name, size in document["episodes"].items()]
-    return [*sizes, f"written to {document['file']}"]
+    worlds = [
+        f"in {world}: {', '.join(f'{count} of {name}' for name, count in counts.items())}"
+        for world, counts in document["worlds"].items()
+    ]
+    return [*sizes, *worlds, f"written to {document['file']}"]

@@ -58,7 +58,11 @@ def add_parser(subparsers: Subparsers) -> None:
         help="folder for the results (default: evaluation/ in the run folder if one checkpoint is given, "
         f"runs/evaluation/NAME of a model that ships with the package, else {_OUT})",
     )
-    parser.add_argument("--profile", default="exact", help="simulator profile (default: exact)")
+    parser.add_argument(
+        "--profile",
+        default="",
+        help="simulator profile (default: exact; of a skill module, that of the data it learnt from)",
+    )
     parser.add_argument("--threads", type=int, default=2, help="simulating threads (default: 2)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -73,15 +77,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _skills(options: argparse.Namespace) -> int:
-    from reskill_core.config import config_from_dict
+    from reskill_core.config import config_from_dict, config_to_dict
     from reskill_core.training.run_folder import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
     from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 
     if len(options.checkpoints) != 1:
         raise ConfigError(f"give one skill module, or policies by --policy; got {len(options.checkpoints)} checkpoints")
-    if options.task or options.vary:
-        raise ConfigError("--task and --vary go with --policy; a skill module is measured on the task it was made for")
+    if options.task:
+        raise ConfigError("--task goes with --policy; a skill module is measured on the task it was made for")
     values = {name: getattr(options, name) for name in ("data", "episodes", "profile", "threads")}
+    values |= {"variation": config_to_dict(read_variation(options))} if options.vary else {}
     document = {**values, "skills": options.checkpoints[0], "out": _out(options)}
     config = config_from_dict(SkillEvaluationConfig, document, source="the command line")
     require_writable_folder(Path(config.out), ConfigError)
@@ -111,7 +116,8 @@ def _policies(options: argparse.Namespace) -> int:
         "checkpoints": options.checkpoints,
         "out": _out(options),
         "variation": config_to_dict(read_variation(options)),
-        **{name: getattr(options, name) for name in ("episodes", "profile", "threads")},
+        "profile": options.profile or "exact",
+        **{name: getattr(options, name) for name in ("episodes", "threads")},
     }
     config = config_from_dict(PolicyEvaluationConfig, document, source="the command line")
     require_writable_folder(Path(config.out), ConfigError)

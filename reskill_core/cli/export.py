@@ -23,8 +23,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write it and say what there is."""
-    from reskill_core.training.export import export_run
+    from reskill_core.checkpoint import load_checkpoint
+    from reskill_core.runtime.loading import POLICY_KINDS
+    from reskill_core.training.export import export_run, learnt_in
 
     files = export_run(options.run, options.out)
     print("\n".join(f"{path.stat().st_size / 1024:8.0f} KB  {path}" for path in files))
+    print(f"learnt in: {learnt_in(load_checkpoint(options.out, *POLICY_KINDS))}")
     return 0

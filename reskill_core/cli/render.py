@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,8 @@ from reskill_core.errors import ConfigError, DataError
 from reskill_core.files import require_writable_file
 
 if TYPE_CHECKING:
-    from reskill_core.data import Episode
-    from reskill_sim.tasks import Task
+    from reskill_core.data import DataWorld, DemoDataset, Episode
+    from reskill_sim.tasks.base import Task
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -42,7 +44,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "--first", type=number(int, 0, 10**9), default=0, help="first episode of the data set (default: 0)"
     )
     parser.add_argument("--out", type=Path, default=None, help="the file (default: runs/render.mp4 or runs/starts.png)")
-    parser.add_argument("--profile", default="exact", help="simulator profile of new episodes (default: exact)")
+    parser.add_argument(
+        "--profile",
+        default="",
+        help="simulator profile of new episodes (default: exact; of skills that of the data they learnt from)",
+    )
     parser.add_argument("--width", type=number(int, 16, 1280), default=480, help="of a picture [pixels] (default: 480)")
     parser.add_argument("--height", type=number(int, 16, 960), default=360, help="of a picture [pixels] (default: 360)")
 
@@ -55,48 +61,79 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.source)
     recorded = folder.is_dir() and bool(find_shards(folder))
     is_task = options.source in TASKS and not recorded
-    if not is_task and (options.policy or options.checkpoints or options.vary or options.starts):
+    if not is_task and (options.policy or options.checkpoints or options.starts):
         raise ConfigError(
-            f"--policy, --checkpoints, --vary and --starts go with a task, {options.source!r} is none; "
+            f"--policy, --checkpoints and --starts go with a task, {options.source!r} is none; "
             f"tasks: {', '.join(TASKS)}"
         )
+    if recorded and (options.vary or options.profile):
+        raise ConfigError("--vary and --profile go with new episodes; recorded ones are drawn in the world they have")
     out = options.out or Path("runs/starts.png" if options.starts else "runs/render.mp4")
     require_writable_file(out, ConfigError)
     if options.starts:
         return _starts(options, get_task(options.source, read_variation(options)), out)
-    task, profile, episodes = _recorded(options) if recorded else _new(options, is_task)
-    draw(task, profile, episodes, out, options.width, options.height)
+    scenes = _recorded(options) if recorded else _new(options, is_task)
+    draw(scenes, out, options.width, options.height)
+    episodes = [episode for scene in scenes for episode in scene.episodes]
     print(f"{out}: {len(episodes)} episodes, {sum(episode.num_steps for episode in episodes)} steps")
+    for text in dict.fromkeys(scene.world.describe() for scene in scenes):
+        print(f"  in {text}")
     return 0
 
 
-def draw(task: Task, profile: str, episodes: Sequence[Episode], out: Path, width: int, height: int) -> None:
+@dataclass(frozen=True)
+class Scenes:
+    """Episodes that happened in one world, to be drawn there."""
+
+    task: Task
+    world: DataWorld
+    episodes: Sequence[Episode]
+
+
+def draw(scenes: Sequence[Scenes], out: Path, width: int, height: int) -> None:
     """Write a video of episodes one after the other, at the speed at which they happened."""
     from reskill_core.progress import progress_bar
     from reskill_sim.rendering import Renderer, write_video
 
-    with Renderer(task, width, height, profile) as renderer:
-        states = [state for episode in episodes for state in episode.sim_state]
-        frames = [renderer.render(state) for state in progress_bar(states, unit="frames")]
-    write_video(out, frames, task.spec.control_rate_hz)
+    frames = []
+    total = sum(episode.num_steps for scene in scenes for episode in scene.episodes)
+    with progress_bar(total=total, unit="frames") as progress:
+        for scene in scenes:
+            with Renderer(scene.task, width, height, scene.world.profile) as renderer:
+                for state in (state for episode in scene.episodes for state in episode.sim_state):
+                    frames.append(renderer.render(state))
+                    progress.update()
+    write_video(out, frames, scenes[0].task.spec.control_rate_hz)
 
 
-def _recorded(options: argparse.Namespace) -> tuple[Task, str, list[Episode]]:
+def recorded_scenes(dataset: DemoDataset, episodes: Sequence[int]) -> list[Scenes]:
+    """Episodes of a data set in the worlds they happened in, in order.
+
+    Raises:
+        DataError: there is nothing to draw, or they happened in no world of this simulator.
+    """
+    from reskill_sim.worlds import task_of
+
+    if dataset.spec.sim_state_dim == 0:
+        raise DataError(f"{dataset.folder} holds no simulator states (profile {dataset.spec.profile!r}) to draw")
+    scenes = []
+    for number, group in groupby(episodes, key=lambda index: int(dataset.world_number[index])):
+        world = dataset.worlds[number]
+        scenes.append(Scenes(task_of(dataset, world), world, [dataset.episode(index) for index in group]))
+    return scenes
+
+
+def _recorded(options: argparse.Namespace) -> list[Scenes]:
     from reskill_core.data import DemoDataset
-    from reskill_sim.collect import collected_variation
-    from reskill_sim.tasks import get_task
 
     dataset = DemoDataset.open(options.source, on_bad_shard="skip")
-    if dataset.spec.sim_state_dim == 0:
-        raise DataError(f"{options.source} holds no simulator states (profile {dataset.spec.profile!r}) to draw")
     chosen = range(options.first, min(options.first + options.episodes, dataset.num_episodes))
     if not chosen:
         raise DataError(f"{options.source} has {dataset.num_episodes} episodes, none from {options.first} on")
-    task = get_task(dataset.spec.task.name, collected_variation(dataset))
-    return task, dataset.spec.profile, [dataset.episode(index) for index in chosen]
+    return recorded_scenes(dataset, chosen)
 
 
-def _new(options: argparse.Namespace, is_task: bool) -> tuple[Task, str, list[Episode]]:
+def _new(options: argparse.Namespace, is_task: bool) -> list[Scenes]:
     from reskill_core.checkpoint import load_checkpoint
     from reskill_core.runtime.agent import AGENT_KIND
     from reskill_core.runtime.loading import POLICY_KINDS
@@ -104,7 +141,7 @@ def _new(options: argparse.Namespace, is_task: bool) -> tuple[Task, str, list[Ep
     from reskill_sim.episodes import run_episodes
     from reskill_sim.evaluation import make_policy
     from reskill_sim.simulator import Simulator
-    from reskill_sim.tasks import get_task
+    from reskill_sim.worlds import learnt_world, task_in, world_of
 
     folders = options.checkpoints if is_task else [options.source]
     checkpoints = [load_checkpoint(folder, *POLICY_KINDS) for folder in folders]
@@ -112,20 +149,25 @@ def _new(options: argparse.Namespace, is_task: bool) -> tuple[Task, str, list[Ep
         name, policy = options.source, options.policy or "demonstrator"
     else:
         name, policy = checkpoints[0].task.name, "agent" if checkpoints[0].kind == AGENT_KIND else "prior"
-    task = get_task(name, read_variation(options))
-    simulator = Simulator(task, options.episodes, options.profile)
+    if is_task or policy == "agent":
+        world = world_of(options.profile or "exact", read_variation(options))
+    else:
+        world = learnt_world(checkpoints[0], options.profile, read_variation(options) if options.vary else None)
+    task = task_in(world, name, f"what {options.source} learnt from")
+    simulator = Simulator(task, options.episodes, world.profile)
     actor = make_policy(policy, task.spec, options.episodes, checkpoints)
     episodes = run_episodes(simulator, actor, range(EVALUATION_SEED, EVALUATION_SEED + options.episodes))
-    return task, options.profile, sorted(episodes, key=lambda episode: episode.seed)
+    return [Scenes(task, world, sorted(episodes, key=lambda episode: episode.seed))]
 
 
 def _starts(options: argparse.Namespace, task: Task, out: Path) -> int:
     from reskill_sim.rendering import Renderer, write_sheet
     from reskill_sim.simulator import Simulator
 
-    simulator = Simulator(task, options.starts, options.profile)
+    profile = options.profile or "exact"
+    simulator = Simulator(task, options.starts, profile)
     simulator.reset(range(options.starts))
-    with Renderer(task, options.width, options.height, options.profile) as renderer:
+    with Renderer(task, options.width, options.height, profile) as renderer:
         write_sheet(out, [renderer.render(state) for state in simulator.state()])
     print(f"{out}: how the episodes of {options.source} with the seeds 0 to {options.starts - 1} start")
     return 0

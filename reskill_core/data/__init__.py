@@ -8,9 +8,11 @@ from reskill_core.data.shard import Shard, read_header, read_shard, write_shard
 from reskill_core.data.splits import read_splits, split_episodes, write_splits
 from reskill_core.data.statistics import Moments, Statistics
 from reskill_core.data.windows import EpochOrder, WindowSampler
+from reskill_core.data.world import DataWorld
 from reskill_core.data.writer import DatasetWriter
 
 __all__ = [
+    "DataWorld",
     "DatasetSpec",
     "DatasetWriter",
     "DemoDataset",

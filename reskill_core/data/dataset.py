@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,10 @@ from reskill_core.data.schema import ARRAYS, DIGEST, ENDS, MERGED_FROM, SIM_STAT
 from reskill_core.data.shard import Shard
 from reskill_core.data.splits import split_episodes
 from reskill_core.data.statistics import Statistics, moments
+from reskill_core.data.world import DataWorld
 from reskill_core.errors import DataError
+
+T = TypeVar("T")
 
 _STEP_FIELDS = tuple(item for item in ARRAYS if item.rows == "step" and item.name != SIM_STATE)
 _EPISODE_FIELDS = tuple(item for item in ARRAYS if item.rows == "episode" and item.name != ENDS)
@@ -32,6 +35,8 @@ class DemoDataset:
         skipped: what was left out because it is damaged, with reasons.
         provenance: the distinct provenances of its shards, as far as they were not merged from others.
         merged_from: what its merged shards say of the data sets they came from.
+        worlds: the distinct worlds that its episodes happened in.
+        world_number: (E,) int64, which of them each episode happened in.
         observation: (N, O) float32, all steps of all episodes one after the other.
         action: (N, A) float32, the labels.
         executed_action: (N, A) float32.
@@ -56,6 +61,8 @@ class DemoDataset:
         self.skipped = tuple(skipped)
         self.provenance = tuple(gathered.provenance)
         self.merged_from = tuple(gathered.merged_from)
+        self.worlds = tuple(gathered.worlds)
+        self.world_number = np.repeat(gathered.world_numbers, [len(lengths) for lengths in gathered.lengths])
         self._arrays = gathered.arrays()
         self.observation = self._arrays["observation"]
         self.action = self._arrays["action"]
@@ -188,8 +195,10 @@ class _Gathered:
         self.runs: list[Run] = []
         self.provenance: list[Mapping[str, Any]] = []
         self.merged_from: list[Mapping[str, Any]] = []
+        self.worlds: list[DataWorld] = []
+        self.world_numbers: list[int] = []
+        self.lengths: list[NDArray[np.int64]] = []
         self._columns = {field.name: Column(field, spec) for field in (*_STEP_FIELDS, *_EPISODE_FIELDS)}
-        self._lengths: list[NDArray[np.int64]] = []
         self._num_steps = 0
         self._free_bytes = memory_limit_bytes
         self._scratch = scratch
@@ -203,7 +212,10 @@ class _Gathered:
         if fits_before and self._free_bytes < 0:
             for field in _STEP_FIELDS:
                 self._columns[field.name].spill(self._scratch)
-        self._lengths.append(np.diff(shard.arrays[ENDS], prepend=0))
+        self.lengths.append(np.diff(shard.arrays[ENDS], prepend=0))
+        world = DataWorld.of_shard(shard.header.spec.profile, shard.header.provenance, shard.extra)
+        _add_distinct(self.worlds, [world])
+        self.world_numbers.append(self.worlds.index(world))
         for run in rows:
             stop = self._num_steps + run.stop - run.start
             self.runs.append(Run(self._num_steps, stop, shard.path, run.start, shard.sim_state_offset))
@@ -215,10 +227,10 @@ class _Gathered:
 
     def arrays(self) -> Arrays:
         """The arrays of the whole data set."""
-        ends = np.cumsum(np.concatenate(self._lengths))
+        ends = np.cumsum(np.concatenate(self.lengths))
         ends.flags.writeable = False
         return {name: column.finish() for name, column in self._columns.items()} | {ENDS: ends}
 
 
-def _add_distinct(known: list[Mapping[str, Any]], found: Iterable[Mapping[str, Any]]) -> None:
+def _add_distinct(known: list[T], found: Iterable[T]) -> None:
     known.extend(item for item in found if item not in known)

@@ -6,7 +6,8 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from reskill_core.data.manifest import MANIFEST, find_parts, find_shards, read_m
 from reskill_core.data.schema import DIGEST, MERGED_FROM, DatasetSpec, require_match
 from reskill_core.data.shard import Shard, ShardEntry, read_header, read_shard
 from reskill_core.data.splits import checked_splits
+from reskill_core.data.world import DataWorld
 from reskill_core.data.writer import DatasetWriter
 from reskill_core.errors import DataError
 from reskill_core.files import LOCK, commit, sha256_of
@@ -52,8 +54,8 @@ def validate(folder: Path | str, progress: Progress = _no_progress) -> Validatio
     """Check everything that can be checked about a data set, one shard in memory at a time.
 
     Layout against the specification, values (finite, actions in range), the digest of every episode, the specification
-    against that of the first shard, files against the index, episodes or seeds that occur twice, and the split that is
-    kept beside them.
+    against that of the first shard, files against the index, episodes that occur twice (bit for bit, or as two with the
+    same seed, demonstrator and noise in the same world), and the split that is kept beside them.
 
     Raises:
         DataError: there is no such folder.
@@ -132,6 +134,15 @@ def summarise(folder: Path | str, on_bad_shard: OnBadShard = "skip") -> dict[str
         "content_hash": dataset.content_hash(),
         "provenance": list(dataset.provenance),
         "merged_from": list(dataset.merged_from),
+        "worlds": [
+            {
+                "profile": world.profile,
+                **world.to_dict(),
+                "num_episodes": int((dataset.world_number == number).sum()),
+                "text": world.describe(),
+            }
+            for number, world in enumerate(dataset.worlds)
+        ],
         "skipped": list(dataset.skipped),
     }
 
@@ -146,14 +157,15 @@ def merge(
 ) -> Path:
     """Join data sets into a new one with large shards. The sources stay as they are.
 
-    Each new shard says where its episodes come from: name, content hash and provenance of the source data sets.
+    Each new shard says where its episodes come from: name, content hash and provenance of the source data sets. Its
+    episodes happened in one world, which it names; where the next one happened in another, a new shard begins.
 
     Args:
         sources: data sets of the same kind, in order.
         target: a folder that does not exist yet; it appears when it is complete.
         episodes_per_shard: size of the new shards.
         on_bad_shard: what to do about damaged shards of the sources.
-        skip_duplicates: keep the first of episodes that are equal bit for bit, instead of refusing them.
+        skip_duplicates: keep the first of episodes that occur twice as :func:`validate` sees it, instead of refusing.
         progress: told the number of episodes done and to do.
 
     Raises:
@@ -176,11 +188,11 @@ def merge(
     stream = _episodes(datasets, kept)
     done = 0
     with DatasetWriter(part, datasets[0].spec, resume=False) as writer:
-        while batch := list(islice(stream, episodes_per_shard)):
+        for world, batch in _batches(stream, episodes_per_shard):
             origins = [
                 origin for which in sorted({which for which, _ in batch}) for origin in _origins(datasets[which])
             ]
-            writer.add_shard([episode for _, episode in batch], extra={MERGED_FROM: origins})
+            writer.add_shard([episode for _, episode in batch], extra={MERGED_FROM: origins}, world=world)
             done += len(batch)
             progress(done, total)
     (part / LOCK).unlink()
@@ -189,11 +201,29 @@ def merge(
 
 
 class _Seen:
-    """Where each episode and each seed was seen first."""
+    """Where each episode was seen first: its contents, and what they should follow from."""
 
     def __init__(self) -> None:
-        self.digest: dict[bytes, str] = {}
-        self.seed: dict[tuple[bytes, int], str] = {}
+        self._digest: dict[bytes, str] = {}
+        self._cause: dict[tuple[object, ...], str] = {}
+
+    def twin(self, place: str, digest: bytes, world: DataWorld, source: object, seed: int, noise: float) -> str:
+        """What makes an episode one that there was before; empty if it is new.
+
+        Args:
+            place: where it is.
+            digest: of its contents.
+            world: where it happened.
+            source: its demonstrator.
+            seed: its seed; what has none may be like others.
+            noise: its noise scale.
+        """
+        if (first := self._digest.setdefault(digest, place)) != place:
+            return f"is equal to {first}"
+        cause = (world.describe(), source, seed, noise)
+        if seed >= 0 and not world.mixed and (first := self._cause.setdefault(cause, place)) != place:
+            return f"has the seed {seed} and the source of {first}, in the same world and with the same noise"
+        return ""
 
 
 def _check_index(
@@ -217,17 +247,16 @@ def _check_index(
 def _check_contents(shard: Shard, result: Validation, seen: _Seen) -> None:
     faults = shard.faults()
     actual = digests(shard.arrays)
+    world = DataWorld.of_shard(shard.header.spec.profile, shard.header.provenance, shard.extra)
     for episode in range(len(shard)):
         place = f"{shard.path}: episode {episode}"
         result.problems += [f"{place}: {fault}" for fault in faults.get(episode, [])]
         if not np.array_equal(actual[episode], shard.arrays[DIGEST][episode]):
             result.problems.append(f"{place}: contents do not match their digest, they were changed")
-        first = seen.digest.setdefault(actual[episode].tobytes(), place)
-        seed = int(shard.arrays["seed"][episode])
-        if first != place:
-            result.problems.append(f"{place}: is equal to {first}")
-        elif seed >= 0 and (first := seen.seed.setdefault((shard.arrays["source"][episode], seed), place)) != place:
-            result.problems.append(f"{place}: has the seed {seed} and the source of {first}")
+        facts = (shard.arrays[name][episode] for name in ("source", "seed", "noise_scale"))
+        source, seed, noise = facts
+        if twin := seen.twin(place, actual[episode].tobytes(), world, source.decode(), int(seed), float(noise)):
+            result.problems.append(f"{place}: {twin}")
     result.num_episodes += len(shard)
     result.num_steps += shard.header.num_steps
 
@@ -258,29 +287,42 @@ def _source_summary(dataset: DemoDataset, mask: np.ndarray) -> dict[str, Any]:
 
 def _first_occurrences(datasets: Sequence[DemoDataset], skip_duplicates: bool) -> list[list[int]]:
     """Indices of the episodes of each data set that did not occur before."""
-    seen: dict[bytes, str] = {}
+    seen = _Seen()
     kept: list[list[int]] = []
     for dataset in datasets:
         kept.append([])
         for episode, digest in enumerate(dataset.digest):
             place = f"episode {episode} of {dataset.folder}"
-            first = seen.setdefault(digest.tobytes(), place)
-            if first == place:
+            world = dataset.worlds[dataset.world_number[episode]]
+            source, seed, noise = (column[episode] for column in (dataset.source, dataset.seed, dataset.noise_scale))
+            twin = seen.twin(place, digest.tobytes(), world, str(source), int(seed), float(noise))
+            if not twin:
                 kept[-1].append(episode)
             elif not skip_duplicates:
-                raise DataError(f"{place} is equal to {first}; keep only the first with --skip-duplicates")
+                raise DataError(f"{place} {twin}; keep only the first with --skip-duplicates")
     return kept
 
 
-def _episodes(datasets: Sequence[DemoDataset], kept: Sequence[Sequence[int]]) -> Iterator[tuple[int, Episode]]:
-    """The kept episodes in order, each with the position of its data set."""
+def _batches(
+    stream: Iterator[tuple[int, DataWorld, Episode]], size: int
+) -> Iterator[tuple[DataWorld, list[tuple[int, Episode]]]]:
+    """Up to ``size`` episodes at a time that follow each other and happened in one world."""
+    for world, group in groupby(stream, key=itemgetter(1)):
+        while batch := [(which, episode) for which, _, episode in islice(group, size)]:
+            yield world, batch
+
+
+def _episodes(
+    datasets: Sequence[DemoDataset], kept: Sequence[Sequence[int]]
+) -> Iterator[tuple[int, DataWorld, Episode]]:
+    """The kept episodes in order, each with the position of its data set and its world."""
     for which, dataset in enumerate(datasets):
         wanted = set(kept[which])
         for start in range(0, dataset.num_episodes, _BLOCK_EPISODES):
             stop = min(start + _BLOCK_EPISODES, dataset.num_episodes)
             for index, episode in enumerate(dataset.episodes(start, stop), start):
                 if index in wanted:
-                    yield which, episode
+                    yield which, dataset.worlds[dataset.world_number[index]], episode
 
 
 def _origins(dataset: DemoDataset) -> list[dict[str, Any]]:

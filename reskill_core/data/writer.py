@@ -14,6 +14,7 @@ from reskill_core.data.episode import Episode
 from reskill_core.data.manifest import find_parts, find_shards, read_manifest, shard_name, write_manifest
 from reskill_core.data.schema import DatasetSpec, require_match
 from reskill_core.data.shard import ShardEntry, read_header, write_shard
+from reskill_core.data.world import WORLD, DataWorld
 from reskill_core.errors import DataError
 from reskill_core.files import lock_folder, sha256_of
 from reskill_core.provenance import provenance as code_provenance
@@ -42,6 +43,7 @@ class DatasetWriter:
         spec: DatasetSpec,
         resume: bool = True,
         provenance: Mapping[str, Any] | None = None,
+        world: DataWorld | None = None,
     ) -> None:
         """Open a data set for writing.
 
@@ -50,6 +52,7 @@ class DatasetWriter:
             spec: what the episodes are.
             resume: add to the shards that are there; False refuses a folder that has any.
             provenance: facts about this run to keep in every shard beside code and library versions.
+            world: where the episodes happen, to keep in every shard; None where that is not known.
 
         Raises:
             DataError: the folder holds data of another kind (every difference is listed), is being written by
@@ -57,6 +60,7 @@ class DatasetWriter:
         """
         self.folder = Path(folder)
         self.spec = spec
+        self._world = world
         self._provenance = {**code_provenance(), **(provenance or {})}
         self._entries: dict[int, ShardEntry] = {}
         self._lowest_free = 0
@@ -91,7 +95,11 @@ class DatasetWriter:
         return sum(entry.num_steps for entry in self._entries.values())
 
     def add_shard(
-        self, episodes: Sequence[Episode], index: int | None = None, extra: Mapping[str, Any] | None = None
+        self,
+        episodes: Sequence[Episode],
+        index: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+        world: DataWorld | None = None,
     ) -> Path:
         """Store episodes as one shard.
 
@@ -99,6 +107,7 @@ class DatasetWriter:
             episodes: one or more episodes.
             index: place of the shard in the data set; by default the lowest free one.
             extra: facts about this shard alone, ready for JSON.
+            world: where these episodes happened; by default where all of this writer do.
 
         Raises:
             DataError: the index is taken, an episode does not fit, the disk refuses, or the writer is closed; nothing
@@ -110,6 +119,8 @@ class DatasetWriter:
         if index < 0:
             raise DataError(f"the index of a shard must be at least 0, got {index}")
         path = self.folder / shard_name(index)
+        if (kept := world or self._world) is not None:
+            extra = {**(extra or {}), WORLD: kept.to_dict()}
         self._entries[index] = write_shard(path, episodes, self.spec, self._provenance, extra)
         self._taken.add(index)
         if time.monotonic() - self._manifest_time_s >= _MANIFEST_INTERVAL_S:

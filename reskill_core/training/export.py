@@ -5,10 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from reskill_core.checkpoint import load_checkpoint, load_episodes, save_checkpoint
+from reskill_core.checkpoint import Checkpoint, load_checkpoint, load_episodes, save_checkpoint
+from reskill_core.data.world import DataWorld, deviations
 from reskill_core.errors import CheckpointError
+from reskill_core.lineage import Lineage
+from reskill_core.provenance import simulator_of
+from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.training import run_folder
+from reskill_core.training.split import learnt_worlds
 
 # Beside the checkpoint: the configuration that makes it again, what was measured, and the learning curves.
 _EXTRAS = (
@@ -20,6 +25,18 @@ _EXTRAS = (
     f"{run_folder.PLOTS_FOLDER}/{run_folder.RETURNS_PLOT}",
     f"{run_folder.PLOTS_FOLDER}/{run_folder.LOSSES_PLOT}",
 )
+
+
+def learnt_in(checkpoint: Checkpoint) -> str:
+    """The world that a skill module's data or an agent's episodes happened in, for people."""
+    if checkpoint.kind != AGENT_KIND:
+        return "; ".join(world.describe() for world in learnt_worlds(checkpoint)) or "a world that it does not say"
+    training = checkpoint.document.get("training", {})
+    simulator = Lineage.of(checkpoint.document).simulator or simulator_of(checkpoint.document.get("provenance", {}))
+    # Without a variation, an agent learns in the task's own world.
+    return DataWorld(
+        str(training.get("profile", "unknown profile")), deviations(training.get("variation") or {}), simulator
+    ).describe()
 
 
 def export_run(run: Path | str, out: Path | str) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.checkpoint import Arrays, Checkpoint, load_episodes
-from reskill_core.data import DemoDataset, read_splits
+from reskill_core.data import DataWorld, DemoDataset, read_splits
+from reskill_core.data.world import NOMINAL, REAL
 from reskill_core.errors import DataError
 from reskill_core.lineage import Lineage, short_hash
 from reskill_core.provenance import simulator_of
@@ -18,7 +20,7 @@ from reskill_core.seeding import EPISODES
 
 TRAIN, VALIDATION = "train", "validation"
 DATA_KEY = "data"
-REAL_PROFILE = "real"
+_WORLDS = "worlds"
 
 IntArray = NDArray[np.int64]
 
@@ -64,7 +66,18 @@ def data_facts(dataset: DemoDataset, validation_fraction: float, seed: int) -> d
         "profile": dataset.spec.profile,
         "validation_fraction": validation_fraction,
         "split_seed": seed,
+        _WORLDS: [{"profile": world.profile, **world.to_dict()} for world in dataset.worlds],
     }
+
+
+def learnt_worlds(checkpoint: Checkpoint) -> list[DataWorld]:
+    """The worlds of the data that a skill module learnt from, as far as it says; none if it does not name its data."""
+    facts = checkpoint.document.get(DATA_KEY)
+    if not isinstance(facts, Mapping):
+        return []
+    if (kept := facts.get(_WORLDS)) is None:
+        return [DataWorld(str(facts["profile"]))]
+    return [DataWorld.from_dict(str(world["profile"]), world) for world in kept]
 
 
 def data_lineage(dataset: DemoDataset, train: IntArray, validation: IntArray) -> Lineage:
@@ -75,8 +88,17 @@ def data_lineage(dataset: DemoDataset, train: IntArray, validation: IntArray) ->
         split=_split_hash(dataset, train, validation),
         task=dataset.spec.task.name,
         profile=dataset.spec.profile,
-        simulator=" and ".join(sorted(map(str, simulators))) or None if dataset.spec.profile != REAL_PROFILE else None,
+        variation=_one_variation(dataset),
+        simulator=" and ".join(sorted(map(str, simulators))) or None if dataset.spec.profile != REAL else None,
     )
+
+
+def _one_variation(dataset: DemoDataset) -> Mapping[str, Any] | None:
+    """How the world of all episodes varied, complete; None where that is not known or not the same for all."""
+    first, *others = dataset.worlds
+    if first.variation is None or first.profile == REAL or any(other.variation != first.variation for other in others):
+        return None
+    return {**NOMINAL, **first.variation}
 
 
 def episode_marks(dataset: DemoDataset, train: IntArray, validation: IntArray) -> Arrays:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset, Episode, WindowSampler
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_json, atomic_write_jsonl, sha256_of
@@ -23,7 +24,8 @@ from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
 from reskill_sim.lineage import acting_lineage
-from reskill_sim.tasks import get_task
+from reskill_sim.variation import Variation
+from reskill_sim.worlds import learnt_world, task_in, task_of
 
 SOURCES = ("prior", "standard_normal", "uniform")
 _VALIDATION_WINDOWS = 4096
@@ -40,7 +42,8 @@ class SkillEvaluationConfig:
             needs them.
         out: folder for the results.
         episodes: number of episodes of each diagnostic.
-        profile: fidelity profile of the simulator.
+        profile: fidelity profile of the rollouts; empty takes that of the data that the skills learnt from.
+        variation: how the world of the rollouts varies; None takes that of the data that the skills learnt from.
         threads: threads that simulate.
     """
 
@@ -48,7 +51,8 @@ class SkillEvaluationConfig:
     data: str = ""
     out: str = "runs/evaluation"
     episodes: int = parameter(250, low=1, high=10**6)
-    profile: str = "exact"
+    profile: str = ""
+    variation: Variation | None = None
     threads: int = parameter(2, low=0, high=256)
 
 
@@ -62,18 +66,20 @@ class SkillEvaluation:
         reconstructions: outcomes of held-out demonstrations done again; empty without data.
         likelihood: action error and likelihoods on held-out windows; empty without data.
         held_out: what is known of the held-out episodes, a sentence; empty without data.
+        worlds: where the rollouts happened, and the demonstrations that were done again, for people.
     """
 
     task: str
     rollouts: dict[str, list[RolloutOutcome]]
-    reconstructions: list[ReconstructionOutcome]
-    likelihood: dict[str, float]
+    reconstructions: list[ReconstructionOutcome] = field(default_factory=list)
+    likelihood: dict[str, float] = field(default_factory=dict)
     held_out: str = ""
+    worlds: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Rates with intervals, ready for JSON."""
         found: dict[str, Any] = {"task": self.task, "held_out": self.held_out, "likelihood": self.likelihood}
-        found |= {"rollouts": {}, "reconstruction": {}}
+        found |= {"worlds": dict(self.worlds), "rollouts": {}, "reconstruction": {}}
         for source, outcomes in self.rollouts.items():
             found["rollouts"][source] = {
                 measure: asdict(rate([getattr(outcome, measure) for outcome in outcomes]))
@@ -91,6 +97,7 @@ class SkillEvaluation:
         lines = ["rollouts of         moved >2cm            lifted >2cm           <5cm of goal          success"]
         for source, measures in summary["rollouts"].items():
             lines.append(f"  {source:16}" + "  ".join(f"{_interval(value):20}" for value in measures.values()))
+        lines += [f"world of the {what}: {world}" for what, world in self.worlds.items()]
         if self.held_out:
             lines.append(f"held out: {self.held_out}")
         if summary["reconstruction"]:
@@ -109,12 +116,18 @@ def _interval(value: dict[str, Any]) -> str:
 def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -> SkillEvaluation:
     """Run all diagnostics and leave ``evaluation.json``, ``episodes.jsonl`` and ``paths.png`` in the folder ``out``.
 
+    Demonstrations are done again in the world that they happened in.
+
     Raises:
         CheckpointError: the skill module cannot be read.
-        DataError: the data cannot be read, or it has learnt from all of them, or from which ones is unknown.
+        ConfigError: it learnt from several worlds, and not both profile and variation are named.
+        DataError: the data cannot be read, or it has learnt from all of them, or from which ones is unknown, or they
+            happened in no world of this simulator.
     """
     module = SkillModule.load(config.skills)
-    task = get_task(module.task_spec.name)
+    world = learnt_world(module.checkpoint, config.profile, config.variation)
+    task = task_in(world, module.task_spec.name, f"what {config.skills} learnt from")
+    config = replace(config, profile=world.profile, variation=task.variation)
     module.checkpoint.require_task(task.spec)
     out = Path(config.out)
     rollouts = {}
@@ -127,8 +140,9 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
             rollouts[source] = rollout_outcomes(
                 task, _actor_factory(source, module), config.episodes, config.threads, config.profile, count
             )
-    reconstructions, likelihood, held_out, data = _with_data(config, module) if config.data else ([], {}, "", None)
-    evaluation = SkillEvaluation(task.spec.name, rollouts, reconstructions, likelihood, held_out)
+    found, data = _with_data(config, module) if config.data else ({}, None)
+    worlds = {"rollouts": world.describe(), **found.pop("worlds", {})}
+    evaluation = SkillEvaluation(task.spec.name, rollouts, worlds=worlds, **found)
     paths = {
         source: paths_from_one_state(task, actor_of(source, module, _PATHS), _PATHS, config.profile)
         for source in SOURCES
@@ -144,9 +158,8 @@ def _actor_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
     return lambda num_envs: actor_of(source, module, num_envs)
 
 
-def _with_data(
-    config: SkillEvaluationConfig, module: SkillModule
-) -> tuple[list[ReconstructionOutcome], dict[str, float], str, str]:
+def _with_data(config: SkillEvaluationConfig, module: SkillModule) -> tuple[dict[str, Any], str]:
+    """What the held-out episodes show, as :class:`SkillEvaluation` has it, and the data's content hash."""
     # Needs torch; without data numpy is enough.
     from reskill_core.training.split import held_out_episodes
 
@@ -155,10 +168,22 @@ def _with_data(
     long_enough = held_out.episodes[dataset.episode_lengths[held_out.episodes] >= module.horizon]
     if not len(long_enough):
         raise DataError(f"{config.data} holds out no episode of at least {module.horizon} steps")
-    demonstrations = [dataset.episode(int(index)) for index in long_enough[: config.episodes]]
-    task = get_task(module.task_spec.name)
-    outcomes = reconstruct(task, module, demonstrations, config.threads, config.profile)
-    return outcomes, window_likelihood(module, dataset, long_enough), held_out.note, dataset.content_hash()
+    chosen = long_enough[: config.episodes]
+    outcomes: list[ReconstructionOutcome] = []
+    worlds = []
+    for number in np.unique(dataset.world_number[chosen]):
+        world = dataset.worlds[number]
+        task = task_of(dataset, world)
+        demonstrations = [dataset.episode(int(index)) for index in chosen[dataset.world_number[chosen] == number]]
+        outcomes += reconstruct(task, module, demonstrations, config.threads, world.profile)
+        worlds.append(f"{len(demonstrations)} in {world.describe()}")
+    found = {
+        "reconstructions": outcomes,
+        "likelihood": window_likelihood(module, dataset, long_enough),
+        "held_out": held_out.note,
+        "worlds": {"demonstrations": "; ".join(worlds)},
+    }
+    return found, dataset.content_hash()
 
 
 def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.ndarray) -> dict[str, float]:
@@ -190,7 +215,7 @@ def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation
     rows += [{"diagnostic": "reconstruction", **asdict(outcome)} for outcome in evaluation.reconstructions]
     atomic_write_jsonl(out / EPISODES_FILE, rows)
     document = {
-        "config": asdict(config),
+        "config": config_to_dict(config),
         LINEAGE_KEY: lineage.to_document(),
         **evaluation.summary(),
         EPISODES_KEY: sha256_of(out / EPISODES_FILE),

@@ -192,7 +192,7 @@ def test_validation_finds_every_kind_of_problem(folder: Path) -> None:
     paths[2].unlink()
     flip_bit(paths[3], check_seal(paths[3]).state_start + 3)
     replace_shard(paths[4], EPISODES[8:10], replace(SPEC, profile="fast"))
-    copies = [EPISODES[0], replace(EPISODES[11], seed=1, source=EPISODES[1].source)]
+    copies = [EPISODES[0], replace(EPISODES[1], reward=EPISODES[1].reward + 1)]
     replace_shard(paths[5], copies, SPEC)
     with another_program(paths[6]) as file:
         file["reward"][0] = np.nan

@@ -1,0 +1,110 @@
+"""The world that episodes happened in: what is needed to draw them, or to do them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reskill_core.provenance import simulator_of
+
+# Key of a shard's ``extra`` under which its world stands.
+WORLD = "world"
+# Where shards said how their world varied before they had that key: what `reskill collect` was told.
+_COLLECTION = "collection"
+_MERGED_FROM, _PROVENANCE = "merged_from", "provenance"
+# Profile of data from a robot, in place of the simulator's.
+REAL = "real"
+# How a task's world is where nothing varies: what the simulator's own variation has for that.
+NOMINAL: Mapping[str, Any] = {
+    "friction": [1.0, 1.0],
+    "mass": [1.0, 1.0],
+    "size": [1.0, 1.0],
+    "spawn": 1.0,
+    "perception_noise": [0.0, 0.0],
+    "perception_delay": [0, 0],
+    "action_delay": [0, 0],
+}
+
+
+@dataclass(frozen=True)
+class DataWorld:
+    """Where episodes happened.
+
+    Attributes:
+        profile: fidelity profile of the simulator, or ``real``.
+        variation: what varied and between which bounds, without what was nominal; None where that is not known.
+        simulator: simulator and version, such as ``mujoco 3.11.0``; None where that is not known.
+        mixed: they happened in several worlds, and which one in which is not known.
+    """
+
+    profile: str
+    variation: Mapping[str, Any] | None = None
+    simulator: str | None = None
+    mixed: bool = False
+
+    @classmethod
+    def of_shard(cls, profile: str, provenance: Mapping[str, Any], extra: Mapping[str, Any]) -> DataWorld:
+        """The world of a shard's episodes, as far as it says.
+
+        Args:
+            profile: of the shard's specification.
+            provenance: of its header.
+            extra: its facts.
+        """
+        kept = extra.get(WORLD)
+        if isinstance(kept, Mapping):
+            return cls.from_dict(profile, kept)
+        if _MERGED_FROM not in extra:
+            return cls._of_provenance(profile, provenance)
+        # Merged before merging kept worlds apart.
+        origins = [found for origin in extra[_MERGED_FROM] for found in origin.get(_PROVENANCE, [])]
+        worlds = [cls._of_provenance(profile, found) for found in origins]
+        if any(world.variation != worlds[0].variation for world in worlds):
+            return cls(profile, mixed=True)
+        simulators = {world.simulator for world in worlds}
+        return cls(profile, worlds[0].variation if worlds else None, simulators.pop() if len(simulators) == 1 else None)
+
+    @classmethod
+    def _of_provenance(cls, profile: str, provenance: Mapping[str, Any]) -> DataWorld:
+        collection = provenance.get(_COLLECTION)
+        variation = collection.get("variation") if isinstance(collection, Mapping) else None
+        return cls(profile, deviations(variation), simulator_of(provenance) if profile != REAL else None)
+
+    @classmethod
+    def from_dict(cls, profile: str, document: Mapping[str, Any]) -> DataWorld:
+        """Inverse of :meth:`to_dict`."""
+        simulator = document.get("simulator")
+        known = str(simulator) if simulator is not None else None
+        return cls(profile, deviations(document.get("variation")), known, bool(document.get("mixed")))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a dictionary ready for JSON; the profile stands in the specification beside it."""
+        varied = None if self.variation is None else dict(self.variation)
+        return {"variation": varied, "simulator": self.simulator, **({"mixed": True} if self.mixed else {})}
+
+    def describe(self) -> str:
+        """For people: ``fast, friction 0.5:1.5, action_delay 1, mujoco 3.11.0``."""
+        if self.profile == REAL:
+            return "a real robot"
+        if self.mixed:
+            varied = "several variations that were merged without saying which episode has which"
+        elif self.variation is None:
+            varied = "variation unknown (taken to be nominal)"
+        else:
+            varied = ", ".join(f"{name} {_shown(value)}" for name, value in self.variation.items()) or "nominal"
+        return f"{self.profile}, {varied}, {self.simulator or 'simulator unknown'}"
+
+
+def deviations(variation: Any) -> dict[str, Any] | None:
+    """What of a variation is not nominal."""
+    if not isinstance(variation, Mapping):
+        return None
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in variation.items()}
+    return {name: value for name, value in plain.items() if value != NOMINAL.get(name)}
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, list):
+        return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    return ":".join(dict.fromkeys(f"{bound:g}" if isinstance(bound, (int, float)) else str(bound) for bound in value))

@@ -220,7 +220,7 @@ class _Seen:
         """
         if (first := self._digest.setdefault(digest, place)) != place:
             return f"is equal to {first}"
-        cause = (world.describe(), source, seed, noise)
+        cause = (world.profile, str(world.variation), source, seed, noise)
         if seed >= 0 and not world.mixed and (first := self._cause.setdefault(cause, place)) != place:
             return f"has the seed {seed} and the source of {first}, in the same world and with the same noise"
         return ""

@@ -102,7 +102,7 @@ def test_of_other_data_what_was_not_learnt_from_is_known(tmp_path: Path) -> None
     write_splits(DemoDataset.open(learnt), {"train": 0.5, "validation": 0.5}, seed=0)
     train(learnt, tmp_path / "run")
     checkpoint = load_checkpoint(tmp_path / "run", SKILL_MODULE_KIND)
-    other = DemoDataset.open(write_reaching_data(tmp_path / "other", episodes=6, steps=9))
+    other = DemoDataset.open(write_reaching_data(tmp_path / "other", episodes=6, steps=9, first_seed=10))
     unseen = held_out_episodes(checkpoint, other)
     assert unseen.episodes.tolist() == list(range(6))
     assert unseen.note == "6 of 6 episodes, none of them known to the model"

@@ -198,6 +198,12 @@ def test_a_data_set_is_continued_with_new_seeds(tmp_path: Path, required: dict[s
     assert build_graph(parse_arguments("collect", required["collect"]))[0].parameters["seed"] == 42
     chosen = build_graph(parse_arguments("collect", {**required["collect"], "seed": "7"}))
     assert chosen[0].parameters["seed"] == 7
+    varied = build_graph(parse_arguments("collect", {**required["collect"], "variation": "friction=0.5:1.5"}))
+    assert [varied[0].parameters["variation"], varied[-1].parameters["variation"]] == [
+        ["friction=0.5:1.5"],
+        "friction=0.5:1.5",
+    ]
+    assert chosen[-1].parameters["variation"] == ""
     for seed, episodes in (("1000000000", "1"), ("999999999", "2")):
         foreign = parse_arguments("collect", {**required["collect"], "seed": seed, "episodes": episodes})
         with pytest.raises(GraphError, match="seed: episodes are demonstrated with seeds from 0 to 999999999"):

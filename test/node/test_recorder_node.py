@@ -15,8 +15,9 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from reskill_core.data import DatasetSpec, DatasetWriter, DemoDataset, Episode, read_shard, validate
+from reskill_core.data import DatasetSpec, DatasetWriter, DataWorld, DemoDataset, Episode, read_shard, validate
 from reskill_core.errors import DataError
+from reskill_core.provenance import simulator_version
 from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_ros import convert, qos
 from reskill_ros.clock import now_ns
@@ -169,6 +170,24 @@ def test_episodes_become_shards_bit_for_bit(make_graph: MakeGraph, tmp_path: Pat
     for index, item in enumerate(shown):
         assert_same(dataset.episode(index), item)
     assert dataset.spec == DatasetSpec(TASK, "exact", STATE_DIM)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"variation": "friction=0.5:1.5 action_delay=1"}, {"friction": [0.5, 1.5], "action_delay": [1, 1]}),
+        ({"variation": ""}, {}),
+        ({}, None),
+    ],
+)
+def test_what_it_is_told_of_the_world_is_kept(
+    make_graph: MakeGraph, tmp_path: Path, given: dict[str, str], kept: dict[str, list[float]] | None
+) -> None:
+    bench = make_bench(make_graph, tmp_path / "data", episodes=1, **given)
+    bench.play(episode(3))
+    bench.wait_for("saved")
+    [world] = DemoDataset.open(tmp_path / "data").worlds
+    assert world == DataWorld("exact", kept, simulator_version())
 
 
 def test_whole_stamps_are_acknowledged(make_graph: MakeGraph, tmp_path: Path) -> None:

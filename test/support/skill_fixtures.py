@@ -74,11 +74,13 @@ def save_module(folder: Path, model: SkillVae, task: TaskSpec = TASK) -> Path:
     return save_checkpoint(folder, SKILL_MODULE_KIND, state_arrays(model), document)
 
 
-def write_reaching_data(folder: Path, episodes: int = 40, steps: int = 12) -> Path:
+def write_reaching_data(folder: Path, episodes: int = 40, steps: int = 12, first_seed: int = 0) -> Path:
     """Demonstrations of moving straight to a goal: learnable, and quick to learn."""
     rng = np.random.default_rng(0)
     spec = DatasetSpec(TASK, "exact", 0)
-    DatasetWriter(folder, spec).add_shard([_reach(rng, seed, steps) for seed in range(episodes)])
+    DatasetWriter(folder, spec).add_shard(
+        [_reach(rng, seed, steps) for seed in range(first_seed, first_seed + episodes)]
+    )
     return folder
 
 

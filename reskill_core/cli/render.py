@@ -117,8 +117,8 @@ def recorded_scenes(dataset: DemoDataset, episodes: Sequence[int]) -> list[Scene
     if dataset.spec.sim_state_dim == 0:
         raise DataError(f"{dataset.folder} holds no simulator states (profile {dataset.spec.profile!r}) to draw")
     scenes = []
-    for number, group in groupby(episodes, key=lambda index: int(dataset.world_number[index])):
-        world = dataset.worlds[number]
+    for which, group in groupby(episodes, key=lambda index: int(dataset.world_number[index])):
+        world = dataset.worlds[which]
         scenes.append(Scenes(task_of(dataset, world), world, [dataset.episode(index) for index in group]))
     return scenes
 

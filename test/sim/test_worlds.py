@@ -159,6 +159,8 @@ def test_skills_are_evaluated_in_the_world_they_learnt_from(
     used: list[tuple[str, str, Variation]] = []
 
     class Noted(Simulator):
+        where = ""
+
         def __init__(self, task: Task, num_envs: int = 1, profile: str = "exact", *rest: object) -> None:
             used.append((self.where, profile, task.variation))
             super().__init__(task, num_envs, profile, *rest)  # type: ignore[arg-type]

@@ -6,8 +6,10 @@ ROS clock [ns].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,12 @@ from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.parameters import parameter
 from reskill_core.spec import GRIPPER_FRAME, TaskSpec
 
-JOINTS = "joint_states"
 _NS = 1e9
 _DISPLACEMENTS = ("displacement", "relative_displacement", "joint_displacement", "rotation_displacement")
 # Stamps this close to one control period apart, relative to it, are exactly one apart.
 _PERIOD_TOLERANCE = 1e-3
+# For how long it is remembered that a source was taken over, or has two publishers [s].
+_MEMORY_S = 10.0
 
 
 class MessageError(ReskillError):
@@ -133,16 +136,28 @@ class Tick:
 
 @dataclass(frozen=True)
 class _Reading:
-    value: tuple[Vector, Vector]
+    """What one message says: positions by the driver's joint names, or a pose; all its sources share it."""
+
+    value: Any
     stamp_ns: int
     received_s: float
+    publisher: Hashable
 
 
 class Sensing:
     """Collects the newest reading of each source and turns them into ticks.
 
-    Sources are ``joint_states`` and the frames of the observation. The first one needed leads: timer ticks need a
-    new reading of it, so that a driver slower than the control rate is never observed twice at the same instant.
+    Sources are the joints, each with an age of its own, whether they come in one message or in pieces, and the frames
+    of the observation. Some of them lead: the joints that decide where the gripper is, else the observed ones, else
+    the first frame. The stamp of a tick is that of the oldest leading reading, and timer ticks need a new reading of
+    each, so that a driver slower than the control rate is never observed twice at the same instant.
+
+    Attributes:
+        joints: names of the needed joints, as the driver calls them.
+        frames: the frames whose poses are needed.
+        sources: all of these, by the names that messages for people use: a joint's has the word joint before it.
+        leading: those of the sources that lead.
+        counts: readings taken, by source.
     """
 
     def __init__(
@@ -166,90 +181,169 @@ class Sensing:
         self._period_s = task.control_period_s
         self._builder = ObservationBuilder(task.obs)
         self._kinematics = kinematics if config.gripper == "kinematics" else None
-        needed = (*task.obs.joints, *(arm_joints if self._kinematics is not None else ()))
-        self._joints = [config.joint(name) for name in needed]
-        self.sources = (*((JOINTS,) if needed else ()), *task.obs.frames)
+        self._observed = [config.joint(name) for name in task.obs.joints]
+        self._arm = [config.joint(name) for name in arm_joints] if self._kinematics else []
+        self.joints = tuple(dict.fromkeys(item.name for item in (*self._arm, *self._observed)))
+        self.frames = tuple(name for name in task.obs.frames if name != GRIPPER_FRAME or self._kinematics is None)
+        self.sources = (*map(_joint, self.joints), *self.frames)
+        self.leading = tuple(_joint(item.name) for item in self._arm or self._observed) or self.frames[:1]
+        self.counts: Counter[str] = Counter()
         displacement = [term.kind in _DISPLACEMENTS for term in task.obs.terms for _ in range(term.size)]
         self._is_displacement = np.array(displacement)
         self._base = config.base
+        self._readings: dict[str, _Reading] = {}
         self.forget()
 
     def forget(self) -> None:
-        """Start over as if nothing had been received yet, as after a jump of the clock."""
-        self._readings: dict[str, _Reading] = {}
+        """Start over as if nothing had been received yet, as after a jump of the clock.
+
+        Only frames that do not move are still where they were: their poses may have been published for good.
+        """
+        static = {source: self._readings[source] for source in self.config.static_frames if source in self._readings}
+        self._readings = {source: replace(reading, stamp_ns=0) for source, reading in static.items()}
+        self._taken_over: dict[str, dict[Hashable, float]] = {}
+        self._rivals: dict[str, tuple[float, frozenset[Hashable]]] = {}
         self._episode: tuple[int, EpisodeStep] | None = None
         self._previous: SensorFrame | None = None
         self.last_tick: Tick | None = None
 
-    def offer_joints(self, positions: Mapping[str, float], stamp_ns: int, steady_s: float, now_ns: int) -> None:
-        """Take joint positions by name [m or rad]; more than needed do not matter.
+    def offer_joints(
+        self,
+        positions: Mapping[str, float],
+        stamp_ns: int,
+        steady_s: float,
+        now_ns: int,
+        publisher: Hashable = None,
+    ) -> bool:
+        """Take the needed ones of joint positions by name [m or rad]; the others do not matter.
 
-        Raises:
-            MessageError: ``missing_joint``, or the time is wrong.
-        """
-        stamp_ns = self._check_time(JOINTS, stamp_ns, now_ns)
-        missing = [source.name for source in self._joints if source.name not in positions]
-        if missing:
-            raise MessageError("missing_joint", f"joint state lacks {', '.join(missing)}")
-        values = tuple(source.to_observation(positions[source.name]) for source in self._joints)
-        observed, arm = values[: len(self._spec.joints)], values[len(self._spec.joints) :]
-        self._readings[JOINTS] = _Reading((observed, ()), stamp_ns, steady_s)
-        if self._kinematics is not None:
-            position, quat_wxyz = self._kinematics(np.array(arm))
-            pose = self._base.pose(position.tolist(), quat_wxyz.tolist())
-            self._readings[GRIPPER_FRAME] = _Reading(pose, stamp_ns, steady_s)
+        Args:
+            positions: of any joints.
+            stamp_ns: when they were measured.
+            steady_s: when they were received.
+            now_ns: the same on the ROS clock.
+            publisher: who says so, for :meth:`rivals`.
 
-    def offer_pose(self, frame: str, pose: tuple[Vector, Vector], stamp_ns: int, steady_s: float, now_ns: int) -> None:
-        """Take the pose of a frame in the driver's base frame: position [m] and unit quaternion (w, x, y, z).
+        Returns:
+            Whether the first source repeats the stamp of the last tick, because somebody waits for its answer.
 
         Raises:
             MessageError: the time is wrong.
         """
-        stamp_ns = self._check_time(frame, stamp_ns, now_ns)
-        self._readings[frame] = _Reading(self._base.pose(*pose), stamp_ns, steady_s)
+        sources = [_joint(name) for name in self.joints if name in positions]
+        return bool(sources) and self._take(sources, positions, stamp_ns, steady_s, now_ns, publisher)
+
+    def offer_pose(self, frame: str, pose: tuple[Vector, Vector], stamp_ns: int, steady_s: float, now_ns: int) -> bool:
+        """Take the pose of a frame in the driver's base frame: position [m] and unit quaternion (w, x, y, z).
+
+        Returns:
+            As :meth:`offer_joints`.
+
+        Raises:
+            MessageError: the time is wrong.
+        """
+        return self._take([frame], self._base.pose(*pose), stamp_ns, steady_s, now_ns, None)
 
     def offer_episode(self, episode: EpisodeStep, stamp_ns: int) -> None:
         """Take note of which step of which episode a stamp belongs to."""
         self._episode = (stamp_ns, episode)
-
-    def is_repeated(self, source: str, stamp_ns: int) -> bool:
-        """Whether the leading source repeats the stamp of the last tick, because somebody waits for its answer."""
-        return source == self.sources[0] and self.last_tick is not None and stamp_ns == self.last_tick.stamp_ns
 
     def tick_if_complete(self) -> Tick | None:
         """A tick if all sources, and the episode if there is one, carry the same new stamp."""
         lead = self._readings.get(self.sources[0])
         if lead is None or (self.last_tick is not None and lead.stamp_ns <= self.last_tick.stamp_ns):
             return None
-        for source in self.sources[1:]:
+        for source in self.sources:
             reading = self._readings.get(source)
-            if reading is None or reading.stamp_ns != lead.stamp_ns:
+            if reading is not lead and (reading is None or reading.stamp_ns != lead.stamp_ns):
                 return None
         if self.config.episodes and (self._episode is None or self._episode[0] != lead.stamp_ns):
             return None
         return self._tick(lead.stamp_ns)
 
     def tick_if_fresh(self, steady_s: float, now_ns: int) -> Tick | None:
-        """A tick from the newest readings, unless one is too old or the leading source has nothing new."""
+        """A tick from the newest readings, unless one is too old or a leading source has nothing new."""
         if self.outdated(steady_s, now_ns):
             return None
-        stamp_ns = self._readings[self.sources[0]].stamp_ns
+        stamp_ns = min(self._readings[source].stamp_ns for source in self.leading)
         if self.last_tick is not None and stamp_ns <= self.last_tick.stamp_ns:
             return None
         return self._tick(stamp_ns)
 
-    def outdated(self, steady_s: float, now_ns: int) -> list[str]:
-        """The sources without a reading young enough, by receive time and by stamp."""
-        return [source for source in self.sources if not self._is_fresh(source, steady_s, now_ns)]
-
-    def _is_fresh(self, source: str, steady_s: float, now_ns: int) -> bool:
+    def newest_ns(self, source: str) -> int:
+        """Stamp of the newest reading of a source; negative if there is none."""
         reading = self._readings.get(source)
-        if reading is None:
-            return False
-        age_s = max(steady_s - reading.received_s, (now_ns - reading.stamp_ns) / _NS)
-        return source in self.config.static_frames or age_s <= self.config.timeout_s
+        return -1 if reading is None else reading.stamp_ns
 
-    def _check_time(self, source: str, stamp_ns: int, now_ns: int) -> int:
+    def age_s(self, source: str, steady_s: float, now_ns: int) -> float | None:
+        """How old the newest reading of a source is, by receive time or by stamp; None if there is none."""
+        reading = self._readings.get(source)
+        return None if reading is None else max(steady_s - reading.received_s, (now_ns - reading.stamp_ns) / _NS)
+
+    def outdated(self, steady_s: float, now_ns: int) -> dict[str, float | None]:
+        """The sources without a reading young enough, and the age of what there is [s]."""
+        ages = {source: self.age_s(source, steady_s, now_ns) for source in self.sources}
+        static = self.config.static_frames
+        return {
+            source: age_s
+            for source, age_s in ages.items()
+            if age_s is None or (age_s > self.config.timeout_s and source not in static)
+        }
+
+    def unmatched(self) -> list[str]:
+        """The sources, and the episode if there is one, without a reading of the newest stamp, which ticks wait for."""
+        stamps = {source: reading.stamp_ns for source, reading in self._readings.items()}
+        if self.config.episodes and self._episode is not None:
+            stamps["episode"] = self._episode[0]
+        needed = (*self.sources, *(("episode",) if self.config.episodes else ()))
+        newest_ns = max(stamps.values(), default=0)
+        return [source for source in needed if stamps.get(source) != newest_ns]
+
+    def rivals(self, steady_s: float) -> dict[frozenset[Hashable], list[str]]:
+        """The sources that several publishers take turns in, by those publishers.
+
+        One that takes over from another that is heard no more, as after a restart, is none.
+        """
+        found: dict[frozenset[Hashable], list[str]] = {}
+        for source, (noticed_s, publishers) in self._rivals.items():
+            if steady_s - noticed_s < _MEMORY_S:
+                found.setdefault(publishers, []).append(source)
+        return found
+
+    def _take(
+        self,
+        sources: Sequence[str],
+        value: Any,
+        stamp_ns: int,
+        steady_s: float,
+        now_ns: int,
+        publisher: Hashable,
+    ) -> bool:
+        stamp_ns = self._checked_stamp_ns(sources, stamp_ns, now_ns)
+        reading = _Reading(value, stamp_ns, steady_s, publisher)
+        for source in sources:
+            before = self._readings.get(source)
+            if before is not None and before.publisher != publisher:
+                self._note_takeover(source, before, reading)
+            self._readings[source] = reading
+            self.counts[source] += 1
+        last = self.last_tick
+        return last is not None and stamp_ns == last.stamp_ns and sources[0] == self.sources[0]
+
+    def _note_takeover(self, source: str, before: _Reading, reading: _Reading) -> None:
+        now_s = reading.received_s
+        earlier = self._taken_over.get(source, {})
+        gone = {who: since_s for who, since_s in earlier.items() if now_s - since_s < _MEMORY_S}
+        if reading.publisher in gone:
+            self._rivals[source] = (now_s, frozenset({*gone, before.publisher}))
+        self._taken_over[source] = {**gone, before.publisher: now_s}
+
+    def _checked_stamp_ns(self, sources: Sequence[str], stamp_ns: int, now_ns: int) -> int:
+        """The stamp to use for a message.
+
+        Raises:
+            MessageError: it must not be used.
+        """
         if stamp_ns == 0:
             if self.config.zero_stamp == "receive_time":
                 return now_ns
@@ -257,16 +351,18 @@ class Sensing:
             if now_ns != 0:
                 raise MessageError(
                     "zero_stamp",
-                    f"{source} has a zero stamp; fix its driver, check use_sim_time, or allow it by zero_stamp",
+                    f"{named(sources)}: zero stamp; fix its driver, check use_sim_time, or allow it by zero_stamp",
                 )
         age_s = (now_ns - stamp_ns) / _NS
-        if -age_s > self.config.future_tolerance_s:
-            raise MessageError("future", f"{source} is stamped {-age_s:.3f} s in the future; check use_sim_time")
-        if age_s > self.config.timeout_s and source not in self.config.static_frames:
-            raise MessageError("stale", f"{source} is {age_s:.3f} s old, limit {self.config.timeout_s:g} s")
-        reading = self._readings.get(source)
-        if reading is not None and stamp_ns < reading.stamp_ns:
-            raise MessageError("reordered", f"{source} is older than the one before it")
+        is_static = sources[0] in self.config.static_frames
+        # What was published once for good may come before the first message on /clock.
+        if -age_s > self.config.future_tolerance_s and not (is_static and now_ns == 0):
+            raise MessageError("future", f"{named(sources)}: stamp {-age_s:.3f} s in the future; check use_sim_time")
+        if age_s > self.config.timeout_s and not is_static:
+            raise MessageError("stale", f"{named(sources)}: {age_s:.3f} s old, limit {self.config.timeout_s:g} s")
+        late = [source for source in sources if source in self._readings and stamp_ns < self._readings[source].stamp_ns]
+        if late:
+            raise MessageError("reordered", f"{named(late)}: older than what came before")
         return stamp_ns
 
     def _tick(self, stamp_ns: int) -> Tick:
@@ -290,10 +386,28 @@ class Sensing:
         return EpisodeStep() if last is None else replace(last.episode, step=last.episode.step + 1)
 
     def _frame(self) -> SensorFrame:
-        joints = self._readings[JOINTS].value[0] if self._spec.joints else ()
-        poses = [self._readings[name].value for name in self._spec.frames]
+        poses = [self._pose(name) for name in self._spec.frames]
         return SensorFrame(
-            joint_pos=np.array([joints], dtype=np.float64),
+            joint_pos=np.array([self._positions(self._observed)], dtype=np.float64),
             frame_pos_w=np.array([[position for position, _ in poses]], dtype=np.float64),
             frame_quat_wxyz=np.array([[quat for _, quat in poses]], dtype=np.float64),
         )
+
+    def _positions(self, joints: Sequence[JointSource]) -> list[float]:
+        read = self._readings
+        return [item.to_observation(read[_joint(item.name)].value[item.name]) for item in joints]
+
+    def _pose(self, frame: str) -> Any:
+        if frame == GRIPPER_FRAME and self._kinematics is not None:
+            position, quat_wxyz = self._kinematics(np.array(self._positions(self._arm)))
+            return self._base.pose(position.tolist(), quat_wxyz.tolist())
+        return self._readings[frame].value
+
+
+def _joint(name: str) -> str:
+    return f"joint {name}"
+
+
+def named(sources: Sequence[str], most: int = 3) -> str:
+    """Sources for people; the number of them where there are many."""
+    return ", ".join(sources[:most]) + (f" and {len(sources) - most} more" if len(sources) > most else "")

@@ -18,6 +18,7 @@ from reskill_ros import convert, qos
 from reskill_ros.clock import watch_clock
 from reskill_ros.diagnostics import Diagnostics, Latency, Rate, Report
 from reskill_ros.msg import Observation, SkillAction
+from reskill_ros.refusals import Refusals
 
 
 class ActionSource(Protocol):
@@ -63,7 +64,7 @@ class Answerer:
         self._source = source
         self._counters = diagnostics.counters
         self._growth = diagnostics.growth
-        self._logger = node.get_logger()
+        self._refusals = Refusals(node.get_logger(), self._counters)
         self._next_seed = seed
         self._latency, self._rate = Latency(), Rate()
         # One message for all answers; the last of them stays in it to be given again.
@@ -113,9 +114,10 @@ class Answerer:
             return
         fault = self._fault(message, stamp_ns)
         if fault:
-            self._counters[f"refused_{fault}"] += 1
-            self._logger.warning(f"observation refused: {fault}", throttle_duration_sec=1.0)
+            self._refusals.add("observation", fault, fault.replace("_", " "))
             return
+        if self._refusals.any:
+            self._refusals.accept("observation")
         self._follow_episode(message)
         action = self._source.act(convert.observation_values(message))
         answer = convert.skill_action_message(action, self._source.name, self._source.noise_scale, into=self._answer)

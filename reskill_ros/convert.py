@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -62,12 +65,28 @@ def joint_positions(message: JointState) -> dict[str, float]:
         )
     positions = dict(zip(message.name, message.position, strict=True))
     if len(positions) != len(message.name):
-        twice = sorted({name for name in message.name if message.name.count(name) > 1})
-        raise MessageError("duplicate_names", f"joint state names {', '.join(twice)} more than once")
+        twice = (name for name, count in Counter(message.name).items() if count > 1)
+        raise MessageError("duplicate_names", f"joint state names more than once: {_listed(twice)}")
     if not all(map(math.isfinite, message.position)):
-        wrong = [name for name, value in positions.items() if not math.isfinite(value)]
-        raise MessageError("non_finite", f"joint state has no finite position of {', '.join(wrong)}")
+        wrong = (name for name, value in positions.items() if not math.isfinite(value))
+        raise MessageError("non_finite", f"joint state has no finite position of {_listed(wrong)}")
     return positions
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few names of a message, made safe for a terminal: anybody may have sent them."""
+    first = list(islice(names, 4))
+    return ", ".join(ascii(name[:60]) for name in first[:3]) + (" and more" if len(first) > 3 else "")
+
+
+def publisher_id(info: Mapping[str, Any]) -> bytes | None:
+    """Which publisher a message came from, by what the middleware says about the message.
+
+    It is the ``endpoint_gid`` that the graph knows the publisher by; None where rclpy does not tell, as in Humble and
+    Jazzy.
+    """
+    gid = info.get("publisher_gid")
+    return bytes(gid["data"]) if gid else None
 
 
 def pose_message(stamp: Time, frame_id: str, position: Sequence[float], quat_wxyz: Sequence[float]) -> PoseStamped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -94,6 +94,22 @@ class Rate:
         rate = self._count / max(now - self._since, 1e-9)
         self._count, self._since = 0, now
         return round(rate, 2)
+
+
+class Rates:
+    """How often each of several things happens, measured between reports on the steady clock."""
+
+    def __init__(self) -> None:
+        self._counts: Mapping[str, int] = {}
+        self._since = time.monotonic()
+
+    def read_hz(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Mean rates since the last call [Hz], from how often each has happened so far."""
+        now = time.monotonic()
+        elapsed_s = max(now - self._since, 1e-9)
+        rates = {name: round((count - self._counts.get(name, 0)) / elapsed_s, 2) for name, count in counts.items()}
+        self._counts, self._since = dict(counts), now
+        return rates
 
 
 class Diagnostics:

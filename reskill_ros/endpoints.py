@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 
 from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -21,6 +21,15 @@ def full_names(publishers: Iterable[TopicEndpointInfo]) -> str:
     """The full names of several, for people; one that there is more than once is counted."""
     counts = sorted(Counter(map(full_name, publishers)).items())
     return ", ".join(name if count == 1 else f"{name} ({count} times)" for name, count in counts)
+
+
+def publisher_names(node: Node, topic: str, identities: Collection[Hashable]) -> str:
+    """The full names of a topic's publishers with these ``endpoint_gid``.
+
+    Where the middleware does not tell who a message came from, and the identities are something else, of all of them.
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    return full_names([item for item in publishers if bytes(item.endpoint_gid) in identities] or publishers)
 
 
 def rival_publishers(node: Node, shared: Collection[str] = ()) -> list[str]:

@@ -6,9 +6,12 @@ entities of the node before and after. That is a good part of the time between a
 
 from __future__ import annotations
 
+import inspect
+from collections import Counter
 from contextlib import ExitStack
 from itertools import chain
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from rclpy.executors import SingleThreadedExecutor
 
@@ -16,6 +19,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.node import Node
 from rclpy.task import Future
+
+from reskill_ros.refusals import Refusals
 
 _FOREVER_NS = -1
 
@@ -44,8 +49,9 @@ def _serve_one(subscription: Any) -> bool:
 class DirectExecutor:
     """Runs a node's callbacks in the calling thread.
 
-    Subscriptions are served here, once each per round and with the message alone; timers, services, clients, events
-    and tasks are left to rclpy's executor. A node's own guard conditions are not served.
+    Subscriptions are served here, once each per round; a callback with two parameters gets what the middleware says
+    about the message too. Bytes that are no message of their type are dropped, and that is told once. Timers, services,
+    clients, events and tasks are left to rclpy's executor. A node's own guard conditions are not served.
     """
 
     def __init__(self, node: Node, stop: Future) -> None:
@@ -59,6 +65,9 @@ class DirectExecutor:
         self._stop = stop
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
+        counters = node.diagnostics.counters if hasattr(node, "diagnostics") else Counter()
+        self._refusals = Refusals(node.get_logger(), counters)
+        self._takes_info: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
         stop.add_done_callback(lambda _: self._executor.wake())
 
     def spin(self) -> None:
@@ -100,12 +109,27 @@ class DirectExecutor:
             ready = wait_set.get_ready_entities("subscription")
             for subscription in subscriptions:
                 if subscription.handle.pointer in ready:
-                    taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-                    if taken is not None:
-                        subscription.callback(taken[0])
+                    self._serve_message(subscription)
             return any(wait_set.get_ready_entities(kind) for kind in others) or any(
                 waitable.is_ready(wait_set) for waitable in waitables
             )
+
+    def _serve_message(self, subscription: Any) -> None:
+        try:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        except _rclpy.RCLError:
+            taken = None
+        # Of some middlewares an exception, of others nothing where something was said to be.
+        if taken is None:
+            kind = subscription.msg_type.__name__
+            self._refusals.add(subscription.topic_name, "undecodable", f"the bytes sent are no {kind}")
+            return
+        takes_info = self._takes_info.get(subscription)
+        if takes_info is None:
+            takes_info = self._takes_info[subscription] = _takes_two(subscription.callback)
+        subscription.callback(*taken) if takes_info else subscription.callback(taken[0])
+        if self._refusals.any:
+            self._refusals.accept(subscription.topic_name)
 
     def _wait_set(self, subscriptions: list[Any], others: dict[str, list[Any]], waitables: list[Any]) -> Any:
         counts = [waitable.get_num_entities() for waitable in waitables]
@@ -130,3 +154,12 @@ class DirectExecutor:
         for waitable in waitables:
             waitable.add_to_wait_set(wait_set)
         return wait_set
+
+
+def _takes_two(callback: Any) -> bool:
+    """Whether a callback must be given two arguments; rclpy decides it in the same way where it can."""
+    try:
+        inspect.signature(callback).bind(object())
+    except TypeError:
+        return True
+    return False

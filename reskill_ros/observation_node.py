@@ -8,7 +8,7 @@ if __name__ == "__main__":  # before the imports, which take long
     start("reskill_ros.observation_node")
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,19 +22,19 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from reskill_core.parameters import parameter
-from reskill_core.sensing import JOINTS, MessageError, Sensing, SensingConfig, Tick
+from reskill_core.sensing import MessageError, Sensing, SensingConfig, Tick
 from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME, TaskSpec
 from reskill_ros import convert, qos
 from reskill_ros.clock import now_ns, watch_clock
 from reskill_ros.diagnostics import Diagnostics, Latency, Rate, Report
 from reskill_ros.driver import load_driver
+from reskill_ros.inputs import Inputs
 from reskill_ros.msg import EpisodeState, Observation
 from reskill_ros.params import Parameters
+from reskill_ros.refusals import Refusals
+from reskill_ros.sensor_report import SensorReport
 from reskill_ros.spin import run
 from reskill_ros.tasks import simulated_joints, task_spec
-
-# A driver whose readings come at less than this share of the control rate is worth a warning.
-_SLOW = 0.9
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,12 @@ class ObservationNode(Node):
         self._sensing = _sensing(self._task, config)
         self._synchronised = config.trigger == "synchronised"
         self._rate, self._age = Rate(), Latency()
-        self._diagnostics = Diagnostics(self, self._report, shared=(self._driver.topics.joint_states,))
-        self._resources.callback(self._diagnostics.close)
+        self.diagnostics = Diagnostics(self, self._report, shared=(self._driver.topics.joint_states,))
+        self._resources.callback(self.diagnostics.close)
+        self._refusals = Refusals(self.get_logger(), self.diagnostics.counters)
+        self._inputs = Inputs(self, self.diagnostics.publish)
+        joint_topic = self.resolve_topic_name(self._driver.topics.joint_states)
+        self._sensors = SensorReport(self, self._sensing, joint_topic, self._task.control_rate_hz)
         self._publisher = self.create_publisher(Observation, "observation", qos.RECORDED)
         self._last_message: Observation | None = None
         self._subscribe()
@@ -82,43 +86,53 @@ class ObservationNode(Node):
             self.create_timer(self._task.control_period_s, self._on_timer, clock=clock)
 
     def _subscribe(self) -> None:
-        topics = self._driver.topics
-        profile = qos.STATE if self._driver.reliable_sensors else qos.SENSOR
+        topics, listen = self._driver.topics, self._inputs.listen
+        live = qos.STATE if self._driver.reliable_sensors else qos.SENSOR
         names = {GRIPPER_FRAME: topics.ee_pose, GOAL_FRAME: topics.goal_pose}
-        if JOINTS in self._sensing.sources:
-            self.create_subscription(JointState, topics.joint_states, self._on_joints, profile)
-        for frame in self._task.obs.frames:
-            if frame != GRIPPER_FRAME or self._sensing.config.gripper == "topic":
-                topic = names.get(frame, topics.objects.format(name=frame))
-                self.create_subscription(PoseStamped, topic, partial(self._on_pose, frame), profile)
+        if self._sensing.joints:
+            listen(JointState, topics.joint_states, self._on_joints, live)
+        for frame in self._sensing.frames:
+            topic = names.get(frame, topics.objects.format(name=frame))
+            listen(PoseStamped, topic, partial(self._on_pose, frame), live)
+            # Of use only where stamps need not be equal.
+            if not self._synchronised:
+                listen(PoseStamped, topic, partial(self._on_kept_pose, frame), qos.KEPT)
         if self._sensing.config.episodes:
-            self.create_subscription(EpisodeState, topics.episode, self._on_episode, profile)
+            listen(EpisodeState, topics.episode, self._on_episode, live)
 
-    def _on_joints(self, message: JointState) -> None:
-        self._take(JOINTS, message.header, lambda: convert.joint_positions(message), self._sensing.offer_joints)
+    def _on_joints(self, message: JointState, info: Mapping[str, Any]) -> None:
+        publisher = self._sensors.publisher(message.name, info)
+        offer = partial(self._sensing.offer_joints, publisher=publisher)
+        self._take(self._driver.topics.joint_states, message.header, lambda: convert.joint_positions(message), offer)
 
     def _on_pose(self, frame: str, message: PoseStamped) -> None:
         self._take(frame, message.header, lambda: self._pose(message), partial(self._sensing.offer_pose, frame))
 
+    def _on_kept_pose(self, frame: str, message: PoseStamped) -> None:
+        # Said once before this node started; what is said from now on comes by the other subscription as well.
+        if convert.stamp_to_ns(message.header.stamp) > self._sensing.newest_ns(frame):
+            self._on_pose(frame, message)
+
     def _pose(self, message: PoseStamped) -> Any:
         expected, got = self._driver.base_frame, message.header.frame_id
         if expected and got != expected:
-            raise MessageError("wrong_frame", f"pose is in frame {got!r}, the driver file says {expected!r}")
+            raise MessageError("wrong_frame", f"pose is in frame {got[:60]!a}, the driver file says {expected!r}")
         return convert.pose(message)
 
     def _take(
-        self, source: str, header: Header, read: Callable[[], Any], offer: Callable[[Any, int, float, int], None]
+        self, source: str, header: Header, read: Callable[[], Any], offer: Callable[[Any, int, float, int], bool]
     ) -> None:
         stamp_ns = convert.stamp_to_ns(header.stamp)
         try:
-            offer(read(), stamp_ns, time.monotonic(), now_ns(self))
+            is_repeated = offer(read(), stamp_ns, time.monotonic(), now_ns(self))
         except MessageError as error:
-            self._diagnostics.counters[f"refused_{error.reason}"] += 1
-            self.get_logger().warning(f"{source} refused: {error}", throttle_duration_sec=1.0)
+            self._refusals.add(source, error.reason, str(error))
             return
-        if self._sensing.is_repeated(source, stamp_ns):
+        if self._refusals.any:
+            self._refusals.accept(source)
+        if is_repeated:
             if self._last_message is not None:
-                self._diagnostics.counters["repeated"] += 1
+                self.diagnostics.counters["repeated"] += 1
                 self._publisher.publish(self._last_message)
         elif self._synchronised:
             self._publish(self._sensing.tick_if_complete())
@@ -142,7 +156,7 @@ class ObservationNode(Node):
     def _forget(self) -> None:
         self._sensing.forget()
         self._last_message = None
-        self._diagnostics.counters["restarts"] += 1
+        self.diagnostics.counters["restarts"] += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._forget()
@@ -153,13 +167,10 @@ class ObservationNode(Node):
         rate_hz = self._rate.read_hz()
         report.state = "observing"
         report.values = {"task": self._task.name, "rate_hz": rate_hz, **self._age.summary("age")}
-        outdated = self._sensing.outdated(time.monotonic(), now_ns(self))
-        if outdated:
-            report.error(f"no fresh reading of {', '.join(outdated)}; nothing is observed")
-        elif not self._synchronised and rate_hz < _SLOW * self._task.control_rate_hz:
-            report.warn(f"{rate_hz:g} observations per second instead of {self._task.control_rate_hz:g}")
-        for counter in self._diagnostics.counters:
-            growth = self._diagnostics.growth(counter)
+        self._sensors.fill(report, rate_hz, self.diagnostics.growth("repeated"))
+        self._inputs.report(report)
+        for counter in self.diagnostics.counters:
+            growth = self.diagnostics.growth(counter)
             if counter.startswith("refused_") and growth:
                 report.warn(f"{growth} messages {counter.replace('_', ' ')}")
         if self.get_parameter("use_sim_time").value and now_ns(self) == 0:

@@ -59,6 +59,13 @@ A robot is one YAML file, in `config/drivers` or anywhere else, that observation
 `driver`). Topics above are those of the driver `sim`, which sets `reliable_sensors`; without it, sensors are subscribed
 to as `SENSOR`. A section `gate` holds the defaults of command_node's parameters of that name. command_node listens to
 `observation` only where it has a workspace box, or an adapter that works from the measured position.
+
+With `trigger: timer`, joints may come in pieces: arm and gripper by two publishers on one topic, each when it likes.
+The newest of each joint is observed, as long as none is older than `timeout_s`. The observation has the stamp of the
+oldest joint that the gripper's pose is computed from (`gripper: kinematics`), else of the oldest observed joint, and
+there is no new one before all of these are new. Poses are heard from publishers of every quality of service; what a
+reliable one keeps for late joiners is heard too. For that there is a second subscription, which a publisher that
+keeps nothing says it cannot serve: that is as it should be.
 """
 DIAGNOSTICS = """## Diagnostics
 

@@ -17,6 +17,7 @@ from reskill_core.sensing import MessageError
 from reskill_ros import convert, qos
 from reskill_ros.command_buffer import CommandBuffer, finger_setpoint
 from reskill_ros.params import Parameters
+from reskill_ros.refusals import Refusals
 from reskill_ros.session import Setpoint
 from reskill_ros.sim_parameters import SimParameters
 
@@ -41,8 +42,7 @@ class SimInputs:
         """
         self.commands = CommandBuffer()
         self._config = config
-        self._counters = counters
-        self._logger = node.get_logger()
+        self._refusals = Refusals(node.get_logger(), counters)
         self._on_input = on_input
         self._acknowledged = dict.fromkeys(config.values.acknowledge_topics, 0)
         node.create_subscription(TwistStamped, "command/twist", self._on_twist, qos.COMMAND)
@@ -82,7 +82,7 @@ class SimInputs:
         try:
             yield
         except MessageError as error:
-            self._counters[f"refused_{error.reason}"] += 1
-            self._logger.warning(f"{topic}: {error}", throttle_duration_sec=1.0)
+            self._refusals.add(topic, error.reason, str(error))
         else:
+            self._refusals.accept(topic)
             self._on_input()

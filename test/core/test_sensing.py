@@ -43,12 +43,13 @@ class Driver:
     def now_ns(self) -> int:
         return round(self.time_s * 1e9)
 
-    def joints(self, age_s: float = 0.0, **positions: float) -> None:
-        self.sensing.offer_joints(positions, round((self.time_s - age_s) * 1e9), self.time_s, self.now_ns)
-
-    def pose(self, frame: str, x: float, age_s: float = 0.0) -> None:
+    def joints(self, age_s: float = 0.0, publisher: str = "", **positions: float) -> bool:
         stamp_ns = round((self.time_s - age_s) * 1e9)
-        self.sensing.offer_pose(frame, ((x, 0.0, 0.0), UPRIGHT), stamp_ns, self.time_s, self.now_ns)
+        return self.sensing.offer_joints(positions, stamp_ns, self.time_s, self.now_ns, publisher)
+
+    def pose(self, frame: str, x: float, age_s: float = 0.0) -> bool:
+        stamp_ns = round((self.time_s - age_s) * 1e9)
+        return self.sensing.offer_pose(frame, ((x, 0.0, 0.0), UPRIGHT), stamp_ns, self.time_s, self.now_ns)
 
     def all(self, finger: float, x: float) -> None:
         self.joints(finger=finger)
@@ -57,6 +58,9 @@ class Driver:
 
     def tick(self) -> Tick | None:
         return self.sensing.tick_if_fresh(self.time_s, self.now_ns)
+
+    def outdated(self) -> list[str]:
+        return list(self.sensing.outdated(self.time_s, self.now_ns))
 
 
 def values(tick: Tick | None) -> list[float]:
@@ -100,7 +104,7 @@ def test_f1_nothing_is_observed_on_old_readings() -> None:
     driver.time_s += 0.13
     driver.pose("gripper", 1.0)
     assert driver.tick() is None
-    assert driver.sensing.outdated(driver.time_s, driver.now_ns) == ["joint_states", "goal"]
+    assert driver.outdated() == ["joint finger", "goal"]
 
 
 def test_frames_that_do_not_move_need_not_be_fresh() -> None:
@@ -129,11 +133,15 @@ def test_f4_joints_are_taken_by_name_with_sign_and_offset() -> None:
     assert values(driver.tick())[0] == 0.3
 
 
-def test_f5_a_missing_joint_is_named() -> None:
+def test_f5_a_missing_joint_is_named_until_it_comes() -> None:
     driver = Driver(ROBOT)
-    with pytest.raises(MessageError, match="lacks finger") as caught:
-        driver.joints(thumb=1.0)
-    assert caught.value.reason == "missing_joint"
+    driver.joints(thumb=1.0)
+    driver.pose("gripper", 1.0)
+    driver.pose("goal", 9.0)
+    assert driver.tick() is None
+    assert driver.sensing.outdated(driver.time_s, driver.now_ns) == {"joint finger": None}
+    driver.joints(finger=0.1)
+    assert values(driver.tick())[0] == 0.1
 
 
 @pytest.mark.parametrize(
@@ -144,7 +152,7 @@ def test_stamps_must_be_near_the_clock(age_s: float, reason: str) -> None:
     with pytest.raises(MessageError) as caught:
         driver.joints(age_s, finger=0.1)
     assert caught.value.reason == reason
-    assert driver.sensing.outdated(driver.time_s, driver.now_ns) == ["joint_states", "gripper", "goal"]
+    assert driver.outdated() == ["joint finger", "gripper", "goal"]
 
 
 def test_f10_older_than_the_newest_is_dropped() -> None:
@@ -188,8 +196,10 @@ def test_synchronised_ticks_wait_for_all_and_for_the_episode() -> None:
     assert tick is not None
     assert tick.episode == EpisodeStep(4, 17, 0)
     assert driver.sensing.tick_if_complete() is None, "one tick per stamp"
-    assert driver.sensing.is_repeated("joint_states", driver.now_ns)
-    assert not driver.sensing.is_repeated("gripper", driver.now_ns), "one source asks for all"
+    assert driver.joints(finger=0.02), "repeated"
+    assert not driver.pose("gripper", 1.0), "one source asks for all"
+    driver.time_s += PERIOD_S
+    assert not driver.joints(finger=0.02), "new"
 
 
 def test_synchronised_ticks_never_mix_stamps() -> None:
@@ -218,11 +228,122 @@ def test_the_gripper_may_come_from_kinematics() -> None:
         return np.array([joints[0], 2.0, 3.0]), np.array(UPRIGHT)
 
     sensing = Sensing(TASK, replace(ROBOT, gripper="kinematics"), ("shoulder",), kinematics)
-    with pytest.raises(MessageError, match="lacks shoulder"):
-        sensing.offer_joints({"finger": 0.1}, 10**9, 1.0, 10**9)
-    sensing.offer_joints({"finger": 0.1, "shoulder": 0.7}, 10**9, 1.0, 10**9)
     sensing.offer_pose("goal", ((1.0, 1.0, 1.0), UPRIGHT), 10**9, 1.0, 10**9)
+    sensing.offer_joints({"finger": 0.1}, 10**9, 1.0, 10**9)
+    assert sensing.outdated(1.0, 10**9) == {"joint shoulder": None}
+    sensing.offer_joints({"finger": 0.1, "shoulder": 0.7}, 10**9, 1.0, 10**9)
     assert values(sensing.tick_if_fresh(1.0, 10**9)) == [0.1, 0, 0.7, 2.0, 3.0, 0, 0, 0]
+
+
+class Arm(Driver):
+    """Publishes shoulder, elbow and finger each by itself; the gripper is at (shoulder, elbow, 0)."""
+
+    def __init__(self) -> None:
+        super().__init__(ROBOT)
+        self.sensing = Sensing(TASK, replace(ROBOT, gripper="kinematics"), ("shoulder", "elbow"), self.kinematics)
+        self.pose("goal", 9.0)
+
+    @staticmethod
+    def kinematics(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([*joints, 0.0]), np.array(UPRIGHT)
+
+
+def test_joints_that_come_in_pieces_are_merged_each_with_its_own_age() -> None:
+    """The newest of each is observed; one that is too old is named, however young the others are."""
+    driver = Arm()
+    driver.joints(0.08, finger=0.1)
+    assert driver.outdated() == ["joint shoulder", "joint elbow"]
+    driver.joints(0.01, shoulder=0.5)
+    driver.joints(0.02, elbow=0.6)
+    assert values(driver.tick())[:5] == [0.1, 0, 0.5, 0.6, 0]
+    driver.time_s += PERIOD_S
+    driver.joints(shoulder=0.7, elbow=0.8)
+    assert values(driver.tick())[:5] == [0.1, 0, 0.7, 0.8, 0], "0.12 s old is not too old"
+    driver.time_s += 0.01
+    driver.joints(shoulder=0.9, elbow=0.9)
+    assert driver.tick() is None
+    assert {
+        name: round(age, 9) for name, age in driver.sensing.outdated(driver.time_s, driver.now_ns).items() if age
+    } == {"joint finger": 0.13}
+
+
+def test_the_gripper_by_kinematics_is_as_old_as_its_oldest_joint() -> None:
+    """That is the stamp of the observation, which every joint of the arm must renew; fingers need not be new."""
+    driver = Arm()
+    driver.joints(0.05, elbow=0.6)
+    driver.joints(0.02, shoulder=0.5, finger=0.1)
+    tick = driver.tick()
+    assert tick is not None
+    assert tick.stamp_ns == round((driver.time_s - 0.05) * 1e9)
+    driver.time_s += PERIOD_S
+    driver.joints(shoulder=0.6, finger=0.2)
+    assert driver.tick() is None, "the elbow was observed already"
+    driver.joints(0.01, elbow=0.7)
+    tick = driver.tick()
+    assert tick is not None
+    assert tick.stamp_ns == round((driver.time_s - 0.01) * 1e9)
+    assert values(tick)[2:4] == [0.6, 0.7]
+
+
+def test_a_piece_of_joints_refused_leaves_the_others_alone() -> None:
+    driver = Arm()
+    driver.joints(shoulder=0.5, elbow=0.6, finger=0.1)
+    driver.joints(0.05, toe=1.0)
+    with pytest.raises(MessageError, match="joint elbow: older") as caught:
+        driver.joints(0.01, elbow=0.9, toe=1.0)
+    assert caught.value.reason == "reordered"
+    assert values(driver.tick())[:4] == [0.1, 0, 0.5, 0.6]
+
+
+def test_synchronised_ticks_take_pieces_of_one_stamp() -> None:
+    joints = replace(TASK.obs, joints=("finger", "thumb"))
+    driver = Driver(SIMULATOR)
+    driver.sensing = Sensing(replace(TASK, obs=joints), replace(SIMULATOR, episodes=False))
+    driver.pose("gripper", 1.0)
+    driver.pose("goal", 9.0)
+    driver.joints(finger=0.1)
+    driver.joints(0.04, thumb=0.2)
+    assert driver.sensing.tick_if_complete() is None
+    assert driver.sensing.unmatched() == ["joint thumb"]
+    driver.joints(thumb=0.2)
+    assert driver.sensing.tick_if_complete() is not None
+
+
+def test_f14_sources_of_the_same_joint_are_told_from_pieces_and_from_restarts() -> None:
+    driver = Arm()
+
+    def rivals() -> dict[frozenset[object], list[str]]:
+        driver.time_s += 0.01
+        return driver.sensing.rivals(driver.time_s)
+
+    for _ in range(3):
+        driver.joints(publisher="arm", shoulder=0.5, elbow=0.6)
+        driver.joints(publisher="gripper", finger=0.1)
+    assert rivals() == {}
+    driver.joints(publisher="restarted gripper", finger=0.1)
+    assert rivals() == {}
+    driver.joints(publisher="another arm", elbow=0.9, head=0.0)
+    assert rivals() == {}, "it may be a restarted one"
+    driver.joints(publisher="arm", shoulder=0.5, elbow=0.6)
+    assert rivals() == {frozenset({"arm", "another arm"}): ["joint elbow"]}
+    driver.time_s += 60.0
+    driver.joints(publisher="arm", shoulder=0.5, elbow=0.6)
+    assert rivals() == {}, "it is gone"
+
+
+def test_what_does_not_move_survives_a_jump_of_the_clock() -> None:
+    """The goal was published once, for good, before the clock went back and even before it ran."""
+    driver = Driver(replace(ROBOT, static_frames=("goal",)))
+    driver.sensing.offer_pose("goal", ((9.0, 0.0, 0.0), UPRIGHT), driver.now_ns, 0.0, 0)
+    with pytest.raises(MessageError, match="future"):
+        driver.sensing.offer_pose("gripper", ((9.0, 0.0, 0.0), UPRIGHT), driver.now_ns, 0.0, 0)
+    driver.sensing.forget()
+    driver.time_s -= 50.0
+    assert driver.outdated() == ["joint finger", "gripper"]
+    driver.joints(finger=0.02)
+    driver.pose("gripper", 1.0)
+    assert driver.tick() is not None
+    driver.pose("goal", 8.0)
 
 
 def test_poses_are_moved_from_the_base_frame_to_the_world() -> None:

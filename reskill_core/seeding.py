@@ -48,6 +48,7 @@ PURPOSES = (
     "window_order",
     "posterior_noise",
     "validation_noise",
+    "bootstrap",
 )
 
 # First entry of spawn keys.

@@ -140,7 +140,7 @@ def principal_plane(latents: NDArray[np.float32]) -> tuple[FloatArray, FloatArra
 
 def _band(axes: Axes, values: Sequence[float], intervals: Sequence[Interval], number: int, label: str) -> None:
     axes.plot(values, [interval.mean for interval in intervals], ".-", color=f"C{number}", label=label)
-    low, high = [interval.low for interval in intervals], [interval.high for interval in intervals]
+    low, high = np.array([(interval.low, interval.high) for interval in intervals], dtype=float).T
     axes.fill_between(values, low, high, color=f"C{number}", alpha=0.2, linewidth=0)
 
 

@@ -142,7 +142,7 @@ def _span(values: Sequence[float], form: str) -> str:
 
 
 def _interval(estimate: Estimate, form: str) -> str:
-    return f"[{estimate.low:{form}}, {estimate.high:{form}}]"
+    return estimate.interval(form)
 
 
 def _yaml(document: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from reskill_core.report.runs import AgentRun, Comparison, PolicyOutcomes, Varia
 
 RESULTS_FILE = "results.md"
 RESULTS_DATA_FILE = "results.json"
+_INTERVALS = (("episode_return", ".1f"), ("success", ".3f"))
 
 
 def write_results(folder: Path, comparisons: Sequence[Comparison]) -> None:
@@ -30,8 +31,9 @@ def write_results(folder: Path, comparisons: Sequence[Comparison]) -> None:
 def results_table(comparisons: Sequence[Comparison]) -> list[str]:
     """Lines of a Markdown table: a row for each variant and reference, a column for each task.
 
-    An entry is the return and the share of success. Of a variant that is the mean over its seeds, with the lowest and
-    the highest of them in parentheses; of a reference it is that of its episodes, with a 95 % interval.
+    An entry is the return and the share of success. Of a variant that is the mean over its seeds, with the 95 %
+    interval of other seeds and with the lowest and the highest of them in parentheses; a single seed has the interval
+    of its episodes, named so. Of a reference it is that of its episodes, with their 95 % interval.
     """
     entries: dict[str, dict[str, str]] = {}
     for comparison in comparisons:
@@ -77,9 +79,11 @@ def _measured(one: AgentRun | PolicyOutcomes) -> dict[str, Any]:
 def _of_variant(variant: Variant) -> str:
     returns = [run.episode_return for run in variant.runs]
     seeds = f" ({min(returns):.1f}, {max(returns):.1f})" if len(returns) > 1 else ""
-    return f"{variant.episode_return:.1f}{seeds}, {variant.success:.3f}"
+    # Where a seed was not evaluated, nothing but what it reached while training is known.
+    found, success = ((f" {variant.interval(*how)}" if variant.evaluated else "") for how in _INTERVALS)
+    return f"{variant.episode_return:.1f}{found}{seeds}, {variant.success:.3f}{success}"
 
 
 def _of_reference(reference: PolicyOutcomes) -> str:
     found = reference.episode_return
-    return f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}], {reference.success.mean:.3f}"
+    return f"{found.text('.1f')}, {reference.success.mean:.3f}"

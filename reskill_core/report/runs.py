@@ -22,7 +22,7 @@ from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, DataError
 from reskill_core.files import sha256_of
-from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.intervals import Estimate, mean, mean_over_seeds, rate, rate_over_seeds
 from reskill_core.lineage import Lineage, short_hash
 from reskill_core.provenance import simulator_of
 from reskill_core.rl.config import AgentTrainingConfig
@@ -122,11 +122,11 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval."""
+    """A mean with its 95 % interval; a single value has none."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -244,13 +244,31 @@ class Variant:
         return max(self.runs, key=lambda run: run.episode_return)
 
     @property
-    def pooled(self) -> PolicyOutcomes | None:
-        """The evaluation episodes of all seeds together; None where a seed was not evaluated."""
-        outcomes = [run.outcomes for run in self.runs if run.outcomes]
-        if len(outcomes) < len(self.runs):
-            return None
-        first, episodes = outcomes[0], tuple(episode for one in outcomes for episode in one.episodes)
-        return replace(first, episodes=episodes)
+    def evaluated(self) -> bool:
+        """Whether every seed was evaluated after training."""
+        return all(run.outcomes for run in self.runs)
+
+    def interval(self, measure: str, form: str) -> str:
+        """The 95 % interval of training again with other seeds, for people.
+
+        Of a single seed, which says nothing of others, it is that of its episodes and named so; there is none where a
+        seed was not evaluated.
+
+        Args:
+            measure: ``episode_return`` or ``success``.
+            form: of its ends.
+        """
+        values = [
+            [getattr(one, measure) for one in sorted(run.outcomes.episodes, key=lambda one: one.seed)]
+            for run in self.runs
+            if run.outcomes
+        ]
+        if len(values) < len(self.runs):
+            return "–"
+        of_episodes, of_seeds = {"success": (rate, rate_over_seeds), "episode_return": (mean, mean_over_seeds)}[measure]
+        if len(values) == 1:
+            return f"one seed; its episodes {of_episodes(values[0]).interval(form)}"
+        return of_seeds(values).interval(form)
 
     @property
     def measured(self) -> str:

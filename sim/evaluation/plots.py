@@ -71,7 +71,8 @@ def plot_sweeps(path: Path, title: str, results: Sequence[Robustness]) -> None:
         sweep = result.sweep
         for axes, measure in zip(column, ("success", "episode_return"), strict=True):
             estimates = [getattr(evaluation, measure) for evaluation in result.evaluations]
-            low, middle, high = np.transpose([(estimate.low, estimate.mean, estimate.high) for estimate in estimates])
+            bounds = [(estimate.low, estimate.mean, estimate.high) for estimate in estimates]
+            low, middle, high = np.array(bounds, dtype=float).T
             axes.fill_between(sweep.values, low, high, alpha=0.25, linewidth=0)
             axes.plot(sweep.values, middle, ".-")
             axes.axvline(getattr(NOMINAL, sweep.name)[0], color="grey", linestyle=":")

@@ -194,7 +194,7 @@ class PolicyEvaluation:
         returned = self.episode_return
         return [
             f"{self.success}",
-            f"{returned.mean:.1f} [{returned.low:.1f}, {returned.high:.1f}]",
+            returned.text(".1f"),
             f"{self.num_diverged}",
         ]
 

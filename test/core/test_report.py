@@ -19,6 +19,7 @@ from reskill_core.cli.main import main
 from reskill_core.config import save_config
 from reskill_core.errors import ConfigError, DataError
 from reskill_core.files import append_jsonl, atomic_write_json
+from reskill_core.intervals import mean_over_seeds, rate, rate_over_seeds
 from reskill_core.report import (
     Showcase,
     SkillChoices,
@@ -32,11 +33,14 @@ from reskill_core.report import (
 )
 from reskill_core.report.figures import principal_plane
 from reskill_core.report.page import reproduction
+from reskill_core.report.results import results_table
 from reskill_core.report.runs import seed_band
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.runtime.agent import AGENT_KIND, SKILLS_KEY
 
 NOMINAL = {"friction": [1.0, 1.0]}
+# Of the two seeds of a variant below.
+SUCCESSES = ([True] * 4, [False, True])
 
 
 def write_evaluation(
@@ -104,10 +108,18 @@ def test_runs_of_a_variant_are_one_row(tmp_path: Path) -> None:
     assert agent.episode_return == 1.75
     assert (agent.worst.config.seed, agent.best.config.seed) == (1, 0)
     assert agent.success == 0.75
-    assert agent.pooled is not None
-    assert agent.pooled.success.mean == pytest.approx(5 / 6)
-    assert agent.pooled.success.count == 6
-    assert agent.pooled.episode_return.mean == 2.0
+    assert agent.evaluated
+    # Over seeds: two of them, between whose means everything is as likely.
+    over_seeds, returned = rate_over_seeds(SUCCESSES), mean_over_seeds([[2.0, 2.0, 2.0, 4.0], [0.0, 2.0]])
+    assert agent.interval("success", ".3f") == over_seeds.interval()
+    assert agent.interval("episode_return", ".1f") == returned.interval(".1f")
+    # One seed says nothing of others.
+    assert comparison.variants[1].interval("success", ".3f") == f"one seed; its episodes {rate([True] * 2).interval()}"
+    # As a study prints it.
+    [_, _, *rows] = results_table([comparison])
+    assert rows[0] == f"| agent | 1.8 {returned.interval('.1f')} (1.0, 2.5), 0.750 {over_seeds.interval()} |"
+    alone = "one seed; its episodes"
+    assert rows[1] == f"| no residual | 5.0 {alone} [5.0, 5.0], 1.000 {alone} [0.342, 1.000] |"
     assert agent.measured == "4 episodes, exact; 2 episodes, exact"
 
 
@@ -116,7 +128,8 @@ def test_without_an_evaluation_the_last_one_in_training_stands_in_and_is_marked(
     [comparison] = compare([read_run(write_run(tmp_path / "one", 0)), read_run(write_run(tmp_path / "two", 1, (5.0,)))])
     [variant] = comparison.variants
     assert [run.episode_return for run in variant.runs] == [3.0, 5.0]
-    assert variant.pooled is None
+    assert not variant.evaluated
+    assert variant.interval("success", ".3f") == "–"
     assert variant.measured == "in training only: 8 episodes, fast; 1 episodes, exact"
 
 
@@ -283,7 +296,14 @@ def test_the_page_shows_the_figures_and_needs_nothing_beside_it(tmp_path: Path) 
     assert [kind and kind[1] for kind in kinds] == ["image/svg+xml"] * 3 + ["video/mp4"]
     assert "url(" not in text
     assert "<script" not in text
-    for cell in ("1.8", "1.0 (seed 1)", "0.750", "[0.436, 0.970]", "<plain>", "in training only: 8 episodes, fast"):
+    for cell in (
+        "1.8",
+        "1.0 (seed 1)",
+        "0.750",
+        rate_over_seeds(SUCCESSES).interval(),
+        "<plain>",
+        "in training only: 8 episodes, fast",
+    ):
         assert cell in page.cells
     assert "best: return 4.0, seed 103" in page.cells
     write_page(out, [comparison], {"reach": show})

@@ -54,6 +54,11 @@ class Lineage:
             return cls(data.get("content_hash"), profile=data.get("profile")) if isinstance(data, Mapping) else cls()
         return cls(**{field.name: kept.get(field.name) for field in fields(cls)})
 
+    def describe(self) -> str:
+        """By what, for people: ``agent 841fad96562a, skills 5a1e37c20f44``; empty where nothing is known."""
+        hashes = {name: getattr(self, name) for name in ("agent", "skills", "data")}
+        return ", ".join(f"{name} {short_hash(value)}" for name, value in hashes.items() if value)
+
     def differences(self, now: Lineage) -> list[str]:
         """What differs of what both know, as ``name: mine != theirs``; hashes are shortened."""
         mine, theirs = self.to_document(), now.to_document()

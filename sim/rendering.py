@@ -108,11 +108,19 @@ class Renderer:
         self.close()
 
 
-def write_video(path: Path, frames: Iterable[Image], rate_hz: float) -> None:
-    """Write pictures as an H.264 MP4, whole or not at all."""
+def write_video(path: Path, frames: Iterable[Image], rate_hz: float, comment: str = "") -> None:
+    """Write pictures as an H.264 MP4, whole or not at all, with a comment in its metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_path(path)
-    imageio.imwrite(part, np.stack(list(frames)), plugin="FFMPEG", fps=rate_hz, codec="libx264", macro_block_size=2)
+    imageio.imwrite(
+        part,
+        np.stack(list(frames)),
+        plugin="FFMPEG",
+        fps=rate_hz,
+        codec="libx264",
+        macro_block_size=2,
+        output_params=["-metadata", f"comment={comment}"],
+    )
     commit(part, path)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from reskill_core.cli.arguments import Subparsers, add_variation_argument, add_verb, number, read_variation
 from reskill_core.errors import ConfigError, DataError
 from reskill_core.files import require_writable_file
+from reskill_core.lineage import LINEAGE_KEY, Lineage
 
 if TYPE_CHECKING:
     from reskill_core.data import DataWorld, DemoDataset, Episode
@@ -78,20 +80,23 @@ def run(options: argparse.Namespace) -> int:
     print(f"{out}: {len(episodes)} episodes, {sum(episode.num_steps for episode in episodes)} steps")
     for text in dict.fromkeys(scene.world.describe() for scene in scenes):
         print(f"  in {text}")
+    if made_of := scenes[0].lineage.describe():
+        print(f"  of {made_of}")
     return 0
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Episodes that happened in one world, to be drawn there."""
+    """Episodes that happened in one world, to be drawn there, and what they are from."""
 
     task: Task
     world: DataWorld
     episodes: Sequence[Episode]
+    lineage: Lineage
 
 
 def draw(scenes: Sequence[Scenes], out: Path, width: int, height: int) -> None:
-    """Write a video of episodes one after the other, at the speed at which they happened."""
+    """Write a video of episodes one after the other, at the speed at which they happened, with their lineage in it."""
     from reskill_core.progress import progress_bar
     from reskill_sim.rendering import Renderer, write_video
 
@@ -103,7 +108,8 @@ def draw(scenes: Sequence[Scenes], out: Path, width: int, height: int) -> None:
                 for state in (state for episode in scene.episodes for state in episode.sim_state):
                     frames.append(renderer.render(state))
                     progress.update()
-    write_video(out, frames, scenes[0].task.spec.control_rate_hz)
+    comment = json.dumps({LINEAGE_KEY: [scene.lineage.to_document() for scene in scenes]})
+    write_video(out, frames, scenes[0].task.spec.control_rate_hz, comment)
 
 
 def recorded_scenes(dataset: DemoDataset, episodes: Sequence[int]) -> list[Scenes]:
@@ -112,6 +118,7 @@ def recorded_scenes(dataset: DemoDataset, episodes: Sequence[int]) -> list[Scene
     Raises:
         DataError: there is nothing to draw, or they happened in no world of this simulator.
     """
+    from reskill_sim.lineage import acting_lineage
     from reskill_sim.worlds import task_of
 
     if dataset.spec.sim_state_dim == 0:
@@ -119,7 +126,9 @@ def recorded_scenes(dataset: DemoDataset, episodes: Sequence[int]) -> list[Scene
     scenes = []
     for which, group in groupby(episodes, key=lambda index: int(dataset.world_number[index])):
         world = dataset.worlds[which]
-        scenes.append(Scenes(task_of(dataset, world), world, [dataset.episode(index) for index in group]))
+        task = task_of(dataset, world)
+        lineage = replace(acting_lineage(task, world.profile), data=dataset.content_hash(), simulator=world.simulator)
+        scenes.append(Scenes(task, world, [dataset.episode(index) for index in group], lineage))
     return scenes
 
 
@@ -139,7 +148,8 @@ def _new(options: argparse.Namespace, is_task: bool) -> list[Scenes]:
     from reskill_core.runtime.loading import POLICY_KINDS
     from reskill_core.seeding import EVALUATION_SEED
     from reskill_sim.episodes import run_episodes
-    from reskill_sim.evaluation import make_policy
+    from reskill_sim.evaluation import acting_checkpoints, make_policy
+    from reskill_sim.lineage import acting_lineage
     from reskill_sim.simulator import Simulator
     from reskill_sim.worlds import learnt_world, task_in, world_of
 
@@ -157,7 +167,8 @@ def _new(options: argparse.Namespace, is_task: bool) -> list[Scenes]:
     simulator = Simulator(task, options.episodes, world.profile)
     actor = make_policy(policy, task.spec, options.episodes, checkpoints)
     episodes = run_episodes(simulator, actor, range(EVALUATION_SEED, EVALUATION_SEED + options.episodes))
-    return [Scenes(task, world, sorted(episodes, key=lambda episode: episode.seed))]
+    lineage = acting_lineage(task, world.profile, acting_checkpoints(policy, task.spec, checkpoints)[0])
+    return [Scenes(task, world, sorted(episodes, key=lambda episode: episode.seed), lineage)]
 
 
 def _starts(options: argparse.Namespace, task: Task, out: Path) -> int:

@@ -15,7 +15,6 @@ from reskill_core.data import DataWorld, DemoDataset, read_splits
 from reskill_core.data.world import NOMINAL, REAL
 from reskill_core.errors import DataError
 from reskill_core.lineage import Lineage, short_hash
-from reskill_core.provenance import simulator_of
 from reskill_core.seeding import EPISODES
 
 TRAIN, VALIDATION = "train", "validation"
@@ -82,14 +81,14 @@ def learnt_worlds(checkpoint: Checkpoint) -> list[DataWorld]:
 
 def data_lineage(dataset: DemoDataset, train: IntArray, validation: IntArray) -> Lineage:
     """What a model that learns from the episodes ``train`` and is chosen by ``validation`` is made from."""
-    simulators = {simulator_of(origin) for origin in _origins(dataset)} - {None}
+    simulators = sorted({world.simulator for world in dataset.worlds if world.simulator})
     return Lineage(
         data=dataset.content_hash(),
         split=_split_hash(dataset, train, validation),
         task=dataset.spec.task.name,
         profile=dataset.spec.profile,
         variation=_one_variation(dataset),
-        simulator=" and ".join(sorted(map(str, simulators))) or None if dataset.spec.profile != REAL else None,
+        simulator=" and ".join(simulators) or None,
     )
 
 
@@ -166,8 +165,3 @@ def _marks(dataset: DemoDataset) -> NDArray[np.uint64]:
 def _split_hash(dataset: DemoDataset, train: IntArray, validation: IntArray) -> str:
     parts = (hashlib.sha256(dataset.digest[part].tobytes()).hexdigest() for part in (train, validation))
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
-
-
-def _origins(dataset: DemoDataset) -> list[dict[str, object]]:
-    merged = [provenance for origin in dataset.merged_from for provenance in origin.get("provenance", ())]
-    return [dict(provenance) for provenance in (*dataset.provenance, *merged)]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from reskill_core.checkpoint import CHECKPOINTS_FOLDER, load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.cli.main import main
+from reskill_core.data import DemoDataset
 from reskill_core.errors import CheckpointError, DataError
 from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.provenance import simulator_version
@@ -173,3 +177,28 @@ def test_an_agent_acts_on_its_own_task_alone_and_on_others_if_there_is_no_better
     config = PolicyEvaluationConfig(("agent",), ("clean_up", "block"), agents, str(tmp_path), 1, "turbo", threads=0)
     found = [(result.task, result.checkpoint) for result in evaluate_policies(config, show_progress=False)]
     assert found == [*(("clean_up", agent) for agent in agents[:2]), *(("block", agent) for agent in agents)]
+
+
+def test_a_video_says_whom_it_shows(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--episodes", "1", "--width", "32", "--height", "32", "--out", str(tmp_path / "video.mp4")]
+    assert main(["render", str(run), "--profile", "turbo", *small]) == 0
+    best = load_checkpoint(run, AGENT_KIND)
+    skills = best.document[LINEAGE_KEY]["skills"]
+    assert f"  of agent {str(best.sha256)[:12]}, skills {skills[:12]}\n" in capsys.readouterr().out
+    lineage = video_lineage(tmp_path / "video.mp4")
+    assert [lineage["agent"], lineage["skills"], lineage["profile"]] == [best.sha256, skills, "turbo"]
+    collect(CollectConfig("block", 1, str(tmp_path / "data"), workers=1), show_progress=False)
+    assert main(["render", str(tmp_path / "data"), *small]) == 0
+    content = DemoDataset.open(tmp_path / "data").content_hash()
+    assert f"  of data {content[:12]}\n" in capsys.readouterr().out
+    assert video_lineage(tmp_path / "video.mp4")["data"] == content
+
+
+def video_lineage(path: Path) -> dict[str, Any]:
+    """The lineage in a video's comment, read back by ffmpeg."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "ffmetadata", "-"]
+    written = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    [comment] = [line.removeprefix("comment=") for line in written.splitlines() if line.startswith("comment=")]
+    # ffmpeg escapes what its format has a meaning for.
+    [lineage] = json.loads(re.sub(r"\\(.)", r"\1", comment))[LINEAGE_KEY]
+    return dict(lineage)

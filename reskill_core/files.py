@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakSet
 
 from reskill_core.errors import ReskillError
 
@@ -174,31 +175,108 @@ def _refuse_number(text: str) -> float:
     raise ValueError(f"{text} is no finite number")
 
 
-def lock_folder(folder: Path, error: type[ReskillError]) -> int:
-    """Make this process the only one that writes to a folder, until it closes the returned descriptor or ends.
+class WriteLock:
+    """Makes its owner the only one, in this process and all others, that writes to a place, until it is closed.
 
-    The lock belongs to this process alone, not to its children.
+    The operating system takes it back when the process ends, however it ends. Children that the process forks do not
+    share it: one that outlives its parent keeps nobody out.
+    """
+
+    def __init__(self, file: Path, place: Path, error: type[ReskillError], keep: bool = True) -> None:
+        """Take it.
+
+        Args:
+            file: the lock file; made if it is not there.
+            place: what is written to, for the message.
+            error: what to raise.
+            keep: leave the file there when the lock is closed.
+
+        Raises:
+            error: somebody has the lock, or the file cannot be made.
+        """
+        self._file, self._keep = file, keep
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
+        except OSError as cause:
+            raise error(f"{place} cannot be written to: {cause.strerror}") from cause
+        # Closed, and the lock with it, at the latest when nobody knows this object any more.
+        self._stream = os.fdopen(descriptor, "rb+", buffering=0)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it before may have removed the file: then this one locks nobody out.
+            is_current = os.path.samestat(os.fstat(descriptor), file.stat())
+        except OSError:
+            is_current = False
+        if not is_current:
+            self._stream.close()
+            raise error(f"{place} is being written to by somebody else; wait for it or stop it")
+        _LOCKS.add(self)
+
+    def close(self) -> None:
+        """Let others write; a second call changes nothing."""
+        if self._stream.closed:
+            return
+        if not self._keep:
+            self._file.unlink(missing_ok=True)
+        # Also for a child that has only just been forked and still has the lock.
+        fcntl.flock(self._stream, fcntl.LOCK_UN)
+        self._stream.close()
+
+    def __enter__(self) -> WriteLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_LOCKS: WeakSet[WriteLock] = WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """In a child: let go of the parent's locks, which stay with it."""
+    for lock in _LOCKS:
+        lock._stream.close()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def lock_folder(folder: Path, error: type[ReskillError]) -> WriteLock:
+    """Become the only one that writes into a folder, which is made if it is not there.
 
     Raises:
-        error: another process has the lock, or the folder cannot be written to.
+        error: somebody else writes to it, or it cannot be written to.
     """
-    require_writable_folder(folder, error)
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as cause:
-        raise error(f"{folder} cannot be written to: {cause.strerror}") from cause
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as cause:
-        os.close(descriptor)
-        raise error(f"{folder} is being written to by another process; wait for it or stop it") from cause
-    return descriptor
+    return WriteLock(folder / LOCK, folder, error)
+
+
+def lock_new(path: Path, error: type[ReskillError]) -> WriteLock:
+    """Become the only one that makes a file or folder which is not there yet; the lock is beside it meanwhile.
+
+    Raises:
+        error: it is there, somebody else makes it, or it cannot be made there.
+    """
+    lock = WriteLock(path.with_name(f"{LOCK}-{path.name}"), path, error, keep=False)
+    if os.path.lexists(path):
+        lock.close()
+        raise error(f"{path} exists; it is not overwritten, choose another name")
+    return lock
+
+
+def plain_name_fault(name: str) -> str:
+    """Why a name must not become that of a file or folder, for a message; empty if it may."""
+    if name in ("", ".", ".."):
+        return f"{name!r} is not a name"
+    if "/" in name or "\\" in name or "\0" in name:
+        return f"{name!r} has a path separator; give a plain name"
+    return "" if name.isprintable() else f"{name!r} has characters that cannot be shown"
 
 
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's contents."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, read_yaml
 from reskill_core.errors import ConfigError, ReskillError
-from reskill_core.files import require_writable_folder
+from reskill_core.files import plain_name_fault, require_writable_folder
 from reskill_core.lineage import Lineage
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.progress import progress_bar
@@ -57,7 +57,9 @@ class StudyConfig:
     def violations(self) -> list[str]:
         """Rules on single values."""
         counts = ("agents", "variants", "seeds")
-        return [f"{name}: must not be empty" for name in counts if not getattr(self, name)]
+        faults = [f"{name}: must not be empty" for name in counts if not getattr(self, name)]
+        # A variant's name becomes that of a folder.
+        return faults + [f"variants: {fault}" for fault in map(plain_name_fault, self.variants) if fault]
 
 
 def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:

@@ -23,6 +23,7 @@ from reskill_core.data.schema import (
     DatasetSpec,
 )
 from reskill_core.errors import DataError
+from reskill_core.files import plain_name_fault
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -113,7 +114,10 @@ def select(arrays: Arrays, keep: NDArray[np.bool_]) -> Arrays:
 
 
 def faulty_episodes(arrays: Mapping[str, NDArray[Any]]) -> dict[int, list[str]]:
-    """Faults in the values, by episode: not finite, or an action out of range. Absent arrays are not checked."""
+    """Faults in the values, by episode: not finite, an action out of range, a source that is no plain name.
+
+    Absent arrays are not checked.
+    """
     faults: dict[int, list[str]] = {}
     for field in ARRAYS:
         array = arrays.get(field.name)
@@ -126,6 +130,11 @@ def faulty_episodes(arrays: Mapping[str, NDArray[Any]]) -> dict[int, list[str]]:
             rows = np.flatnonzero(bad.reshape(len(array), -1).any(axis=1))
             for episode, place in _places(field, rows, arrays[ENDS]).items():
                 faults.setdefault(episode, []).append(f"{field.name} {text}{place}")
+    sources = arrays.get("source", np.empty(0, dtype="S1"))
+    for source in np.unique(sources):
+        if fault := _source_fault(source.decode()):
+            for row in np.flatnonzero(sources == source):
+                faults.setdefault(int(row), []).append(fault)
     return dict(sorted(faults.items()))
 
 
@@ -169,13 +178,18 @@ def _misfits(episode: Episode, spec: DatasetSpec) -> list[str]:
             faults.append(f"{field.name} has type {np.asarray(value).dtype}, expected numbers")
     if not isinstance(episode.seed, (int, np.integer)) or not -(2**63) <= episode.seed < 2**63:
         faults.append(f"seed must be an integer of 64 bits, got {episode.seed!r}")
-    if not _is_name(episode.source):
-        faults.append(f"source must be a printable name of 1 to {MAX_SOURCE_BYTES} bytes, got {episode.source!r}")
+    if fault := _source_fault(episode.source):
+        faults.append(fault)
     return faults
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and 0 < len(value.encode()) <= MAX_SOURCE_BYTES
+def _source_fault(value: object) -> str:
+    """Why something is no name of who decided; empty if it is."""
+    if not isinstance(value, str) or len(value.encode()) > MAX_SOURCE_BYTES or plain_name_fault(value):
+        return (
+            f"source must be a printable name of 1 to {MAX_SOURCE_BYTES} bytes without path separators, got {value!r}"
+        )
+    return ""
 
 
 def _stack(episodes: Sequence[Episode], field: ArrayField) -> NDArray[Any]:

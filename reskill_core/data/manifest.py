@@ -18,7 +18,8 @@ from reskill_core.files import PART_PREFIX, atomic_write_json, read_json
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 256 * 2**20
-_SHARD_NAME = re.compile(r"shard-(\d{6,})\.h5")
+# One name for each index: nothing else that looks alike may stand in for it.
+_SHARD_NAME = re.compile(r"shard-([0-9]{6}|[1-9][0-9]{6,8})\.h5")
 _LOG = logging.getLogger(__name__)
 
 

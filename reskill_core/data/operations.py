@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import count, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from reskill_core.data.splits import checked_splits
 from reskill_core.data.world import DataWorld
 from reskill_core.data.writer import DatasetWriter
 from reskill_core.errors import DataError
-from reskill_core.files import LOCK, commit, sha256_of
+from reskill_core.files import LOCK, commit, lock_new, sha256_of
 
 Progress = Callable[[int, int], None]  # Called with what is done and what there is to do.
 _BLOCK_EPISODES = 256  # Episodes whose simulator states are read together.
@@ -173,10 +173,21 @@ def merge(
             target exists or cannot be written.
     """
     target = Path(target)
-    if target.exists():
-        raise DataError(f"{target} exists; choose a new folder to merge into")
     if episodes_per_shard < 1:
         raise DataError(f"episodes_per_shard must be at least 1, got {episodes_per_shard}")
+    with lock_new(target, DataError):
+        _merge(sources, target, episodes_per_shard, on_bad_shard, skip_duplicates, progress)
+    return target
+
+
+def _merge(
+    sources: Sequence[Path | str],
+    target: Path,
+    episodes_per_shard: int,
+    on_bad_shard: OnBadShard,
+    skip_duplicates: bool,
+    progress: Progress,
+) -> None:
     datasets = [DemoDataset.open(source, on_bad_shard) for source in sources]
     if not datasets:
         raise DataError("nothing to merge: no data sets given")
@@ -197,7 +208,6 @@ def merge(
             progress(done, total)
     (part / LOCK).unlink()
     commit(part, target)
-    return target
 
 
 class _Seen:
@@ -236,10 +246,12 @@ def _check_index(
         result.notes.append(
             f"{MANIFEST} does not list {behind} of {len(paths)} shards; the next writer brings it up to date"
         )
-    gaps = [index for index in range(max(paths, default=-1)) if index not in paths and index not in known]
-    if gaps:
+    written = paths.keys() | known.keys()
+    below = sum(index < max(paths, default=0) for index in written)
+    if gaps := max(paths, default=0) - below:
+        first = next(index for index in count() if index not in written)
         result.notes.append(
-            f"{len(gaps)} shards were not written yet, first {shard_name(gaps[0])}; the next writer fills them"
+            f"{gaps} shards were not written yet, first {shard_name(first)}; the next writer fills them"
         )
     result.notes += [f"{part} is unfinished; the next writer removes it" for part in find_parts(folder)]
 

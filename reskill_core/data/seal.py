@@ -13,7 +13,11 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from reskill_core.files import open_regular
+
+_BLOCK_BYTES = 2**20
 SEAL_BYTES = 512  # The smallest user block of HDF5.
 _TEXT = "reskill shard\nsize {size}\nsim_state {start} {stop}\nsha256 {sha256}\n"
 _PATTERN = re.compile(rb"reskill shard\nsize (\d+)\nsim_state (\d+) (\d+)\nsha256 ([0-9a-f]{64})\n\0*")
@@ -56,7 +60,7 @@ def check_seal(path: Path) -> Seal:
         ValueError: there is no seal, or the file is not what it was when it was sealed.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         match = _PATTERN.fullmatch(file.read(SEAL_BYTES))
         if match is None:
             raise ValueError("it does not start with the seal of a shard")
@@ -64,9 +68,19 @@ def check_seal(path: Path) -> Seal:
         size = os.fstat(file.fileno()).st_size
         if size != seal.size:
             raise ValueError(f"it has {size} bytes, {seal.size} were written")
-        sha = hashlib.sha256(file.read(seal.state_start - SEAL_BYTES))
+        if not SEAL_BYTES <= seal.state_start <= seal.state_stop <= size:
+            raise ValueError("its simulator states are not inside it")
+        sha = hashlib.sha256()
+        _add(file, seal.state_start - SEAL_BYTES, sha)
         file.seek(seal.state_stop)
-        sha.update(file.read())
+        _add(file, size - seal.state_stop, sha)
         if sha.hexdigest() != seal.sha256:
             raise ValueError("its contents are not what was written, the SHA-256 differs")
     return seal
+
+
+def _add(file: BinaryIO, count: int, sha: hashlib._Hash) -> None:
+    """Add the next ``count`` bytes to a checksum."""
+    while count > 0 and (block := file.read(min(count, _BLOCK_BYTES))):
+        sha.update(block)
+        count -= len(block)

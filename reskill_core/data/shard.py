@@ -24,7 +24,10 @@ from reskill_core.files import atomic_write_bytes, part_path
 
 _MAX_ATTRIBUTE_BYTES = 60_000  # An HDF5 object header takes 64 KiB.
 # What damaged bytes make h5py, json or the specification raise.
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, RecursionError)
+_DAMAGE = (
+    *(OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError),
+    *(MemoryError, OverflowError, RecursionError),
+)
 
 
 @dataclass(frozen=True)
@@ -145,19 +148,21 @@ def read_shard(path: Path, sim_state: bool = True) -> Shard:
     """
     with _opened(path) as (file, seal):
         header = _header(file)
-        fields = [field for field in ARRAYS if sim_state or field.name != SIM_STATE]
-        arrays = {name: dataset[()] for name, dataset in _datasets(file, fields, header).items()}
+        datasets = _datasets(file, header, seal)
+        arrays = {name: dataset[()] for name, dataset in datasets.items() if sim_state or name != SIM_STATE}
         lengths = np.diff(arrays[ENDS], prepend=0)
         if not len(lengths) or lengths.min() <= 0 or arrays[ENDS][-1] != header.num_steps:
             raise ValueError(f"episode_ends must rise to the number of steps, {header.num_steps}")
         np.char.decode(arrays["source"])  # Raises here rather than at the first use.
-        return Shard(path, header, arrays, json.loads(file[schema.EXTRA][()]), seal.state_start)
+        return Shard(path, header, arrays, json.loads(_extra(file)), seal.state_start)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[h5py.File, Seal]]:
     """Open a shard for reading and turn whatever damage in it raises into one error that names it."""
     try:
+        if path.resolve().parent != path.parent.resolve():
+            raise ValueError("it is a link out of its folder")
         seal = check_seal(path)
         # Shards never change, so that no lock is needed (some network file systems have none).
         with h5py.File(path, "r", locking=False) as file:
@@ -169,26 +174,91 @@ def _opened(path: Path) -> Iterator[tuple[h5py.File, Seal]]:
 
 
 def _header(file: h5py.File) -> ShardHeader:
-    attributes = file.attrs
-    if attributes.get(schema.ATTR_FORMAT) != schema.FORMAT:
-        raise ValueError(f"its format is {attributes.get(schema.ATTR_FORMAT)!r}, expected {schema.FORMAT!r}")
-    version = int(attributes[schema.ATTR_VERSION])
+    form = _text(file, schema.ATTR_FORMAT)
+    if form != schema.FORMAT:
+        raise ValueError(f"its format is {form!r}, expected {schema.FORMAT!r}")
+    version = _number(file, schema.ATTR_VERSION)
     if version != schema.FORMAT_VERSION:
         raise ValueError(f"it has format version {version}, this program reads {schema.FORMAT_VERSION}")
     return ShardHeader(
-        _parse_spec(attributes[schema.ATTR_SPEC]),
-        int(attributes[schema.ATTR_EPISODES]),
-        int(attributes[schema.ATTR_STEPS]),
-        dict(json.loads(attributes[schema.ATTR_PROVENANCE])),
+        _parse_spec(_text(file, schema.ATTR_SPEC)),
+        _number(file, schema.ATTR_EPISODES),
+        _number(file, schema.ATTR_STEPS),
+        dict(json.loads(_text(file, schema.ATTR_PROVENANCE))),
     )
 
 
-def _datasets(file: h5py.File, fields: Sequence[ArrayField], header: ShardHeader) -> dict[str, h5py.Dataset]:
+def _attribute(file: h5py.File, name: str) -> Any:
+    """A single value that an attribute holds; whatever takes more is not read at all."""
+    if name not in file.attrs:
+        raise ValueError(f"attribute {name} is missing")
+    attribute = file.attrs.get_id(name)
+    if attribute.shape != () or attribute.get_storage_size() > _MAX_ATTRIBUTE_BYTES:
+        raise ValueError(f"attribute {name} holds more than one value")
+    return file.attrs[name]
+
+
+def _text(file: h5py.File, name: str) -> str:
+    value = _attribute(file, name)
+    if not isinstance(value, str) or len(value) > _MAX_ATTRIBUTE_BYTES:
+        raise ValueError(f"attribute {name} is no text of at most {_MAX_ATTRIBUTE_BYTES} characters")
+    return value
+
+
+def _number(file: h5py.File, name: str) -> int:
+    value = _attribute(file, name)
+    if not isinstance(value, (int, np.integer)):
+        raise ValueError(f"attribute {name} is no integer")
+    return int(value)
+
+
+def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """A data set whose bytes stand in this file, one after the other; None if there is none of that name.
+
+    Raises:
+        ValueError: it is a link, or its contents are elsewhere, put together from elsewhere, or packed.
+    """
+    if name not in file:
+        # A link that leads nowhere is there all the same.
+        if not isinstance(file.get(name, default=None, getlink=True), (h5py.HardLink, type(None))):
+            raise ValueError(f"{name} is a link")
+        return None
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name} is a link")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        return None
+    layout = dataset.id.get_create_plist()
+    if layout.get_layout() != h5py.h5d.CONTIGUOUS or layout.get_external_count():
+        raise ValueError(f"{name} does not stand in the file as it is: it is packed, in another file or put together")
+    return dataset
+
+
+def _place_fault(dataset: h5py.Dataset, field: ArrayField, seal: Seal) -> str:
+    """Why an array is not where it is said to be in the file; empty if it is."""
+    start = dataset.id.get_offset() if dataset.size else SEAL_BYTES
+    if dataset.id.get_storage_size() != dataset.nbytes or start is None or start + dataset.nbytes > seal.size:
+        return f"{field.name} says it has {dataset.nbytes} bytes, but they are not there"
+    if field.name == SIM_STATE and (start, start + dataset.nbytes) != (seal.state_start, seal.state_stop):
+        return f"{field.name} stands elsewhere than the seal says"
+    return ""
+
+
+def _extra(file: h5py.File) -> str:
+    dataset = _own_dataset(file, schema.EXTRA)
+    kind = None if dataset is None else h5py.check_string_dtype(dataset.dtype)
+    # A text of any length stands elsewhere in the file; one of a fixed length could be said to have any.
+    if dataset is None or dataset.shape != () or kind is None or kind.length is not None:
+        raise ValueError(f"{schema.EXTRA} is no text")
+    return str(dataset.asstr()[()])
+
+
+def _datasets(file: h5py.File, header: ShardHeader, seal: Seal) -> dict[str, h5py.Dataset]:
     """The arrays of a shard, not read yet, once they are known to be laid out as documented."""
     found: dict[str, h5py.Dataset] = {}
     faults = []
-    for field in fields:
-        dataset = found[field.name] = file.get(field.name)
+    for field in ARRAYS:
+        dataset = found[field.name] = _own_dataset(file, field.name)
         rows = header.num_steps if field.rows == "step" else header.num_episodes
         shape = (rows, *header.spec.row_shape(field))
         if not isinstance(dataset, h5py.Dataset):
@@ -196,6 +266,8 @@ def _datasets(file: h5py.File, fields: Sequence[ArrayField], header: ShardHeader
         elif dataset.shape != shape or dataset.dtype != field.dtype:
             expected = f"{np.dtype(field.dtype)}{shape}"
             faults.append(f"{field.name} is {dataset.dtype}{dataset.shape}, expected {expected}")
+        elif fault := _place_fault(dataset, field, seal):
+            faults.append(fault)
     if faults:
         raise ValueError("; ".join(faults))
     return found

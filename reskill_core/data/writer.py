@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,11 +64,12 @@ class DatasetWriter:
         self._entries: dict[int, ShardEntry] = {}
         self._lowest_free = 0
         self._manifest_time_s = -float("inf")
+        self._closed = False
         self._lock = lock_folder(self.folder, DataError)
         try:
             self._open(resume)
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             raise
 
     @property
@@ -113,7 +113,7 @@ class DatasetWriter:
             DataError: the index is taken, an episode does not fit, the disk refuses, or the writer is closed; nothing
                 was stored then.
         """
-        if self._lock < 0:
+        if self._closed:
             raise DataError(f"the writer of {self.folder} is closed; open a new one to add to it")
         index = self.next_index if index is None else index
         if index < 0:
@@ -129,10 +129,10 @@ class DatasetWriter:
 
     def close(self) -> None:
         """Bring the index up to date and let other writers in."""
-        if self._lock >= 0:
+        if not self._closed:
+            self._closed = True
             self._write_manifest()
-            os.close(self._lock)
-            self._lock = -1
+            self._lock.close()
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -162,7 +162,7 @@ class DatasetWriter:
         spec_checked = False
         for index, path in paths.items():
             entry = known.get(index)
-            is_known = entry is not None and entry.size_bytes == path.stat().st_size
+            is_known = entry is not None and path.is_file() and entry.size_bytes == path.stat().st_size
             if entry is not None and is_known and spec_checked:
                 self._entries[index] = entry
                 continue

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reskill_core.files import plain_name_fault
 from reskill_core.parameters import MAX_SEED, parameter
 
 # Steps of an iteration, of all environments together: some GB of memory.
@@ -187,7 +188,8 @@ class AgentTrainingConfig:
 
     def violations(self) -> list[str]:
         """Rules across fields."""
-        faults = []
+        fault = plain_name_fault(self.variant)
+        faults = [f"variant: {fault}"] if fault else []
         if (size := self.num_envs * self.rollout_steps) > _MAX_ROLLOUT:
             faults.append(f"num_envs times rollout_steps: must be at most {_MAX_ROLLOUT}, got {size}")
         if self.imitation_updates and (self.agent.skills or not self.demonstrations):

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,11 +82,8 @@ def locked(run: Path) -> Iterator[None]:
     Raises:
         CheckpointError: somebody does, or it cannot be written to.
     """
-    descriptor = lock_folder(run, CheckpointError)
-    try:
+    with lock_folder(run, CheckpointError):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def link_checkpoints(run: Path, last: int, best: int) -> None:

@@ -192,7 +192,7 @@ def start_writer(folder: Path) -> subprocess.Popen[str]:
 def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     process = start_writer(tmp_path)
     try:
-        with pytest.raises(DataError, match="being written to by another process"):
+        with pytest.raises(DataError, match="being written to by somebody else"):
             DatasetWriter(tmp_path, SPEC)
     finally:
         process.kill()

@@ -246,7 +246,7 @@ class TestResume:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "ready\n"
-            with pytest.raises(CheckpointError, match="being written to by another process"):
+            with pytest.raises(CheckpointError, match="being written to by somebody else"):
                 train_skills(finished[0], show_progress=False)
             holder.communicate()
         assert train_skills(finished[0], show_progress=False) == finished[1]

@@ -1,0 +1,398 @@
+"""Files that were made to do harm: a shard is read only if all of it stands in it, and nothing is waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from reskill_core.data import DatasetWriter, DemoDataset, validate
+from reskill_core.data.operations import merge
+from reskill_core.data.seal import SEAL_BYTES, Seal, check_seal
+from reskill_core.data.synthetic import synthetic_episodes, synthetic_spec
+from reskill_core.errors import DataError
+from reskill_core.files import WriteLock, lock_folder, lock_new, plain_name_fault
+
+SPEC = synthetic_spec(observation_dim=5, sim_state_dim=3)
+EPISODES = synthetic_episodes(SPEC, 4, min_steps=3, max_steps=9)
+BAD = "shard-000001.h5"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two shards of two episodes each."""
+    with DatasetWriter(tmp_path / "data", SPEC) as writer:
+        writer.add_shard(EPISODES[:2])
+        writer.add_shard(EPISODES[2:])
+    (tmp_path / "secret.h5").write_bytes((tmp_path / "data" / BAD).read_bytes())
+    return tmp_path / "data"
+
+
+def fingerprints(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Which files there are, and when they were changed last."""
+    found = {path.name: path.lstat() for path in folder.iterdir() if path.suffix == ".h5"}
+    return {name: (status.st_ino, status.st_size, status.st_mtime_ns) for name, status in found.items()}
+
+
+def refused(folder: Path, reason: str) -> None:
+    """The shard is named everywhere with the reason, the rest can be read and added to, and nothing is changed."""
+    before = fingerprints(folder)
+    with pytest.raises(DataError, match=rf"{BAD}.*{reason}"):
+        DemoDataset.open(folder)
+    assert DemoDataset.open(folder, on_bad_shard="skip").seed.tolist() == [0, 1]
+    assert any(BAD in problem for problem in validate(folder).problems)
+    # What the index says is not what would keep it from being looked at.
+    (folder / "manifest.json").unlink()
+    with DatasetWriter(folder, SPEC) as writer:
+        assert writer.next_index == 2
+    assert fingerprints(folder) == before
+
+
+# ---------------------------------------------------------------------- what stands in the file
+
+
+def replace_array(file: h5py.File, name: str, **how: object) -> None:
+    array = file[name][()]
+    del file[name]
+    file.create_dataset(name, data=array, **how)
+
+
+def soft_link(file: h5py.File, folder: Path) -> None:
+    file.move("reward", "hidden")
+    file["reward"] = h5py.SoftLink("/hidden")
+
+
+def soft_link_to_nowhere(file: h5py.File, folder: Path) -> None:
+    del file["reward"]
+    file["reward"] = h5py.SoftLink("/nowhere")
+
+
+def external_link(file: h5py.File, folder: Path) -> None:
+    del file["reward"]
+    file["reward"] = h5py.ExternalLink(str(folder.parent / "secret.h5"), "/reward")
+
+
+def link_of_the_text(file: h5py.File, folder: Path) -> None:
+    del file["extra"]
+    file["extra"] = h5py.ExternalLink(str(folder.parent / "secret.h5"), "/extra")
+
+
+def external_storage(file: h5py.File, folder: Path) -> None:
+    count = len(file["reward"])
+    del file["reward"]
+    file.create_dataset("reward", (count,), "<f4", external=[(str(folder.parent / "secret.h5"), 0, 4 * count)])
+
+
+def virtual(file: h5py.File, folder: Path) -> None:
+    count = len(file["reward"])
+    layout = h5py.VirtualLayout((count,), "<f4")
+    layout[:] = h5py.VirtualSource(str(folder.parent / "secret.h5"), "reward", (count,))
+    del file["reward"]
+    file.create_virtual_dataset("reward", layout)
+
+
+def packed(file: h5py.File, folder: Path) -> None:
+    replace_array(file, "observation", compression="gzip")
+
+
+def bomb(file: h5py.File, folder: Path) -> None:
+    """A kilobyte that stands for terabytes."""
+    file.attrs["num_steps"] = 10**11
+    for name, shape in (("observation", (10**11, 5)), ("reward", (10**11,))):
+        dtype = file[name].dtype
+        del file[name]
+        file.create_dataset(name, shape, dtype, chunks=(1024, *shape[1:]), compression="gzip")
+
+
+def never_written(file: h5py.File, folder: Path) -> None:
+    """Contiguous arrays that were only declared, in sizes that no memory holds."""
+    count = 10**11
+    file.attrs["num_steps"] = count
+    for name, width in (("observation", 5), ("action", 4), ("executed_action", 4), ("reward", 0), ("sim_state", 3)):
+        dtype = file[name].dtype
+        del file[name]
+        file.create_dataset(name, (count, width) if width else (count,), dtype)
+
+
+def group(file: h5py.File, folder: Path) -> None:
+    del file["reward"]
+    file.create_group("reward")
+
+
+def objects(file: h5py.File, folder: Path) -> None:
+    count = len(file["source"])
+    del file["source"]
+    file.create_dataset("source", data=["x" * 10_000] * count, dtype=h5py.string_dtype())
+
+
+def long_text(file: h5py.File, folder: Path) -> None:
+    del file["extra"]
+    file.create_dataset("extra", (), h5py.string_dtype(length=2**31 - 1))
+
+
+def many_texts(file: h5py.File, folder: Path) -> None:
+    del file["extra"]
+    file.create_dataset("extra", data=["{}"] * 10)
+
+
+def attribute_of_many(file: h5py.File, folder: Path) -> None:
+    del file.attrs["num_steps"]
+    file.attrs["num_steps"] = np.arange(10)
+
+
+def attribute_of_another_type(file: h5py.File, folder: Path) -> None:
+    del file.attrs["spec"]
+    file.attrs["spec"] = 5
+
+
+def no_attribute(file: h5py.File, folder: Path) -> None:
+    del file.attrs["provenance"]
+
+
+CONTENTS: list[tuple[Callable[[h5py.File, Path], None], str]] = [
+    (soft_link, "reward is a link"),
+    (soft_link_to_nowhere, "reward is a link"),
+    (external_link, "reward is a link"),
+    (link_of_the_text, "extra is a link"),
+    (external_storage, "reward does not stand in the file"),
+    (virtual, "reward does not stand in the file"),
+    (packed, "observation does not stand in the file"),
+    (bomb, "observation does not stand in the file"),
+    (never_written, "observation says it has 2000000000000 bytes, but they are not there"),
+    (group, "reward is missing"),
+    (objects, "source is object"),
+    (long_text, "extra is no text"),
+    (many_texts, "extra is no text"),
+    (attribute_of_many, "attribute num_steps holds more than one value"),
+    (attribute_of_another_type, "attribute spec is no text"),
+    (no_attribute, "attribute provenance is missing"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), CONTENTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_contents_that_are_not_in_the_file_are_not_read(
+    folder: Path, change: Callable[[h5py.File, Path], None], reason: str
+) -> None:
+    """Also where the seal is that of the harmful file."""
+    path = folder / BAD
+    with h5py.File(path, "r+") as file:
+        change(file, folder)
+        file.flush()
+        state = file["sim_state"]
+        start = state.id.get_offset() if state.id.get_storage_size() else SEAL_BYTES
+        stop = start + state.id.get_storage_size()
+    image = path.read_bytes()[SEAL_BYTES:]
+    path.write_bytes(Seal.of(image, start, stop).to_bytes() + image)
+    check_seal(path)
+    refused(folder, reason)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [(0, 600), (600, 512), (600, 10**9), (10**30, 10**30 + 1)],
+    ids=["before", "turned", "after", "far"],
+)
+def test_a_seal_about_what_is_not_there_is_refused(folder: Path, start: int, stop: int) -> None:
+    path = folder / BAD
+    content = path.read_bytes()
+    path.write_bytes(Seal(len(content), start, stop, "0" * 64).to_bytes() + content[SEAL_BYTES:])
+    refused(folder, "its simulator states are not inside it")
+
+
+def test_simulator_states_elsewhere_than_sealed_are_refused(folder: Path) -> None:
+    path = folder / BAD
+    image = path.read_bytes()[SEAL_BYTES:]
+    path.write_bytes(Seal.of(image, SEAL_BYTES, SEAL_BYTES).to_bytes() + image)
+    refused(folder, "sim_state stands elsewhere than the seal says")
+
+
+@pytest.mark.parametrize("source", ["../../x", "a/b", "a\\b", "..", "\x1b[2J"])
+def test_a_source_that_is_no_plain_name_is_refused(folder: Path, source: str) -> None:
+    path = folder / BAD
+    seal = check_seal(path)
+    with h5py.File(path, "r+") as file:
+        file["source"][:] = source.encode()
+    image = path.read_bytes()[SEAL_BYTES:]
+    path.write_bytes(Seal.of(image, seal.state_start, seal.state_stop).to_bytes() + image)
+    with pytest.raises(DataError, match=rf"{BAD}: episode 0: source must be a printable name"):
+        DemoDataset.open(folder)
+    assert DemoDataset.open(folder, on_bad_shard="skip").seed.tolist() == [0, 1]
+
+
+# ---------------------------------------------------------------------- what the file is
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def link_out(path: Path) -> None:
+    path.symlink_to("../secret.h5")
+
+
+def link_to_nowhere(path: Path) -> None:
+    path.symlink_to("nowhere.h5")
+
+
+def folder_of_that_name(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (pipe, "it is not a regular file"),
+        (device, "it is a link out of its folder"),
+        (link_out, "it is a link out of its folder"),
+        (link_to_nowhere, "does not exist"),
+        (folder_of_that_name, "it is not a regular file"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+@pytest.mark.timeout(30)
+def test_what_is_no_file_of_the_folder_is_not_opened(folder: Path, make: Callable[[Path], None], reason: str) -> None:
+    (folder / BAD).unlink()
+    make(folder / BAD)
+    refused(folder, reason)
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_in_place_of_the_index_is_not_waited_for(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+    assert DemoDataset.open(folder).num_episodes == 4
+
+
+def test_each_index_has_one_name(folder: Path) -> None:
+    """Other names that would stand for it are not looked at."""
+    for name in ("shard-0000001.h5", "shard-٠٠٠٠٠١.h5", "shard-000001.h5\n", "Shard-000001.h5"):
+        (folder / name).write_bytes(b"something else")
+    assert DemoDataset.open(folder).num_episodes == 4
+
+
+@pytest.mark.timeout(30)
+def test_a_gap_of_a_billion_is_counted_at_once(folder: Path) -> None:
+    (folder / BAD).rename(folder / "shard-999999999.h5")
+    (folder / "manifest.json").unlink()
+    (note,) = [note for note in validate(folder).notes if "not written yet" in note]
+    assert note.startswith("999999998 shards were not written yet, first shard-000001.h5")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "a\\b", "a\0b", "a\nb", "\x1b[0m"])
+def test_names_that_must_not_become_files(name: str) -> None:
+    assert plain_name_fault(name)
+    assert not plain_name_fault("agent mode é-1.2")
+
+
+# ---------------------------------------------------------------------- two writers
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from reskill_core.data import DatasetWriter
+from reskill_core.data.synthetic import synthetic_spec
+writer = DatasetWriter(Path(sys.argv[1]), synthetic_spec(observation_dim=5, sim_state_dim=3))
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_writer_is_refused_in_this_process_as_in_another(folder: Path) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    first = DatasetWriter(folder, SPEC)
+    with pytest.raises(DataError, match="data is being written to by somebody else; wait for it or stop it"):
+        DatasetWriter(folder, SPEC)
+    first.add_shard(synthetic_episodes(SPEC, 1, 9))
+    first.close()
+    DatasetWriter(folder, SPEC).close()
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "shard-000002.h5"])
+
+
+def test_a_lock_ends_with_its_process_however_that_ends(folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    with pytest.raises(DataError, match="written to by somebody else"):
+        DatasetWriter(folder, SPEC)
+    process.kill()
+    process.communicate()
+    DatasetWriter(folder, SPEC).close()
+
+
+def test_children_do_not_hold_their_parents_locks(tmp_path: Path) -> None:
+    """A worker that outlives its parent keeps nobody out, and its end lets nobody in."""
+    lock = lock_folder(tmp_path, DataError)
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    with pytest.raises(DataError):
+        lock_folder(tmp_path, DataError)
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writable)
+        os.read(readable, 1)
+        os._exit(0)
+    lock.close()
+    lock_folder(tmp_path, DataError).close()
+    os.close(writable)
+    os.waitpid(child, 0)
+    os.close(readable)
+
+
+def test_of_many_that_make_a_new_thing_one_does(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    held: list[WriteLock] = []
+    refusals: list[str] = []
+
+    def try_to() -> None:
+        try:
+            held.append(lock_new(target, DataError))
+        except DataError as error:
+            refusals.append(str(error))
+
+    threads = [threading.Thread(target=try_to) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(held), len(refusals)) == (1, 19)
+    held[0].close()
+    assert not list(tmp_path.iterdir())
+    target.mkdir()
+    with pytest.raises(DataError, match="target exists"):
+        lock_new(target, DataError)
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_two_merges_into_one_target_the_second_is_refused(folder: Path, tmp_path: Path) -> None:
+    """While the first one runs; it is not disturbed."""
+    target = tmp_path / "all"
+    refusals: list[str] = []
+
+    def second(done: int, total: int) -> None:
+        with pytest.raises(DataError) as caught:
+            merge([folder], target)
+        refusals.append(str(caught.value))
+
+    merge([folder], target, episodes_per_shard=2, progress=second)
+    assert len(refusals) == 2
+    assert all("all is being written to by somebody else" in text for text in refusals)
+    assert DemoDataset.open(target).num_episodes == 4
+    assert not validate(target).problems
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all", "data", "secret.h5"]

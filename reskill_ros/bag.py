@@ -56,9 +56,18 @@ class BagWriter:
         self.folder = folder
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"bag {folder} exists already; choose another path or remove it")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise DataError(f"bag {folder} cannot be written: {cause.strerror}") from cause
         self._path = folder / f"{folder.name}_0.mcap"
-        self._stream = self._path.open("wb")
+        try:
+            # Made, never opened: of two writers that start together, one does.
+            self._stream = self._path.open("xb")
+        except FileExistsError:
+            raise DataError(f"bag {folder} is being written by somebody else; choose another path") from None
+        except OSError as cause:
+            raise DataError(f"bag {folder} cannot be written: {cause.strerror}") from cause
         self._writer = Writer(
             self._stream, chunk_size=chunk_bytes, compression=CompressionType.ZSTD, enable_data_crcs=True
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from reskill_core.checkpoint import Checkpoint, load_checkpoint, load_episodes, save_checkpoint
 from reskill_core.data.world import DataWorld, deviations
 from reskill_core.errors import CheckpointError
+from reskill_core.files import lock_new
 from reskill_core.lineage import Lineage
 from reskill_core.provenance import simulator_of
 from reskill_core.runtime.agent import AGENT_KIND
@@ -50,9 +51,14 @@ def export_run(run: Path | str, out: Path | str) -> list[Path]:
         The files.
 
     Raises:
-        CheckpointError: the run has no checkpoint, or the folder exists, or what was measured is of another checkpoint.
+        CheckpointError: the run has no checkpoint, the folder exists or is being written by somebody else, or what was
+            measured is of another checkpoint.
     """
-    run, out = Path(run), Path(out)
+    with lock_new(Path(out), CheckpointError):
+        return _export(Path(run), Path(out))
+
+
+def _export(run: Path, out: Path) -> list[Path]:
     checkpoint = load_checkpoint(run, *POLICY_KINDS)
     results = [run / name for name in _EXTRAS if name.endswith(".json") and (run / name).is_file()]
     outdated = [

@@ -12,6 +12,7 @@ from skill_fixtures import TASK, random_model, save_module, small_config
 
 from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.errors import CheckpointError
+from reskill_core.files import lock_new
 from reskill_core.resources import shipped_folder, shipped_model, shipped_models
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
@@ -67,6 +68,17 @@ def test_what_another_checkpoint_has_done_is_not_exported(run: Path, tmp_path: P
             export_run(run, tmp_path / "exported")
         (run / "evaluation" / name).unlink()
     assert not (tmp_path / "exported").exists()
+
+
+def test_of_two_exports_to_one_place_the_second_is_refused(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shared"
+    with lock_new(out, CheckpointError), pytest.raises(CheckpointError, match="written to by somebody else"):
+        export_run(run, out)
+    files = export_run(run, out)
+    with pytest.raises(CheckpointError, match="shared exists"):
+        export_run(run, out)
+    assert sorted(out.iterdir()) == files
+    assert not list(tmp_path.glob(".lock*"))
 
 
 def test_a_path_that_does_not_exist_may_name_a_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

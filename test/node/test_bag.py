@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,35 @@ def test_bags_are_never_overwritten(tmp_path: Path) -> None:
     write_headers(tmp_path / "bag", 1)
     with pytest.raises(DataError, match="exists already"):
         BagWriter(tmp_path / "bag")
+
+
+def test_of_many_recorders_of_one_bag_one_records(tmp_path: Path) -> None:
+    """Also when they start at the same moment; the folder may have been made for them."""
+    (tmp_path / "bag").mkdir()
+    start = threading.Barrier(20)
+    writers: list[BagWriter] = []
+    refusals: list[str] = []
+
+    def try_to() -> None:
+        start.wait()
+        try:
+            writers.append(BagWriter(tmp_path / "bag"))
+        except DataError as error:
+            refusals.append(str(error))
+
+    threads = [threading.Thread(target=try_to) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(writers), len(refusals)) == (1, 19)
+    assert all("choose another path" in text for text in refusals)
+    writers[0].add_topic("/header", HEADER)
+    writers[0].write("/header", bytes(serialize_message(Header())), 1)
+    writers[0].close()
+    reader = BagReader(tmp_path / "bag")
+    assert sum(1 for _ in reader.messages()) == 1
+    assert not reader.faults
 
 
 def test_a_torn_bag_is_read_up_to_the_tear(tmp_path: Path) -> None:
@@ -249,6 +279,19 @@ def test_a_full_disk_stops_the_bag_but_not_the_robot(make_graph: MakeGraph, tmp_
     bench.graph.spin_until(lambda: confirmed, "the confirmation")
     bench.graph.spin_until(lambda: statuses and "cannot be written" in statuses[-1].message, "the error")
     assert statuses[-1].level == DiagnosticStatus.ERROR
+    bench.graph.remove(bench.node)
+    assert bench.node.exit_code == 1
+
+
+def test_what_has_arrived_when_the_recorder_ends_is_written(make_graph: MakeGraph, tmp_path: Path) -> None:
+    bench = Bench(make_graph, tmp_path / "bag")
+    publisher = bench.graph.publisher(Observation, "observation", qos.RECORDED)
+    for step in range(100):
+        publisher.publish(Observation(episode_step=step))
+    assert [deserialize_message(data, Observation).episode_step for data in bench.finish()["/observation"]] == list(
+        range(100)
+    )
+    assert bench.node.exit_code == 0
 
 
 def has_grown(file: Path) -> bool:

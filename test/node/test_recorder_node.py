@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import resource
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from ros_graph import Graph, MakeGraph, text
+from ros_graph import TIMEOUT_S, Graph, MakeGraph, text
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -250,6 +254,38 @@ def test_f33_what_was_lost_is_kept_in_the_file_if_asked_to(make_graph: MakeGraph
     assert audit == {"missing": {"skill_action": 1}, "lost": {}}
 
 
+@pytest.mark.parametrize("node", ["recorder_node", "bag_recorder_node"])
+def test_f33_what_the_middleware_lost_is_counted_by_topic(make_graph: MakeGraph, tmp_path: Path, node: str) -> None:
+    """A publisher that keeps one message goes on while the recorder's process is stopped; status and log say it."""
+    graph = make_graph()
+    statuses = graph.listen(DiagnosticStatus, f"{node.removesuffix('_node')}/status", qos.LATCHED)
+    publisher = graph.probe.create_publisher(Observation, "observation", qos.COMMAND)
+    place = {"recorder_node": "dataset", "bag_recorder_node": "bag"}[node]
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"reskill_ros.{node}", "--ros-args", "-p", f"{place}:={tmp_path / 'recorded'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    graph.spin_until(lambda: publisher.get_subscription_count() > 0 and statuses, "the recorder")
+    process.send_signal(signal.SIGSTOP)
+    for step in range(3000):
+        publisher.publish(Observation(task=TASK.name, episode_step=step, values=[0.0] * 1000))
+    process.send_signal(signal.SIGCONT)
+
+    def lost() -> int:
+        keys = {item.key: item.value for item in statuses[-1].values}
+        return int(keys.get("lost_observation", keys.get("lost/observation", 0)))
+
+    graph.spin_until(lambda: lost() > 0, "the count")
+    assert statuses[-1].level == DiagnosticStatus.WARN
+    assert "the middleware lost: " in statuses[-1].message
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    assert re.search(r"the middleware lost: \d+ of /?observation", output)
+
+
 def test_failures_and_invalid_episodes_are_left_out(make_graph: MakeGraph, tmp_path: Path) -> None:
     bench = make_bench(make_graph, tmp_path / "data", keep_failures=False)
     bench.play(episode(0, success=False))
@@ -331,6 +367,18 @@ def test_without_episodes_of_the_driver_start_and_stop_delimit_them(make_graph: 
     assert (kept.num_steps, kept.success, kept.seed, kept.sim_state.shape) == (9, True, -1, (9, 0))
     assert kept.action.tobytes() == shown.action.tobytes()
     assert read_shard(tmp_path / "data" / "shard-000000.h5").header.spec.profile == "real"
+
+
+def test_a_data_set_that_somebody_writes_to_is_not_recorded_into(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """Such as collecting in process; what that has written stays, and it goes on."""
+    with DatasetWriter(tmp_path / "data", DatasetSpec(TASK, "exact", STATE_DIM)) as writer:
+        writer.add_shard([episode(0)])
+        bench = make_bench(make_graph, tmp_path / "data")
+        bench.publishers["episode"].publish(bench._messages(episode(1), 0)["episode"])
+        with pytest.raises(DataError, match="data is being written to by somebody else"):
+            bench.graph.spin_until(lambda: False, "the refusal")
+        writer.add_shard([episode(2)])
+    assert DemoDataset.open(tmp_path / "data").seed.tolist() == [0, 2]
 
 
 def test_an_existing_data_set_is_continued(make_graph: MakeGraph, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillModule
 from reskill_core.training.run_folder import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, SKILLS_FILE
+from reskill_core.training.split import HeldOut, held_out_episodes
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
@@ -119,7 +120,7 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
     Demonstrations are done again in the world that they happened in.
 
     Raises:
-        CheckpointError: the skill module cannot be read.
+        CheckpointError: the skill module cannot be read, or the data are of another task.
         ConfigError: it learnt from several worlds, and not both profile and variation are named.
         DataError: the data cannot be read, or it has learnt from all of them, or from which ones is unknown, or they
             happened in no world of this simulator.
@@ -129,6 +130,8 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
     task = task_in(world, module.task_spec.name, f"what {config.skills} learnt from")
     config = replace(config, profile=world.profile, variation=task.variation)
     module.checkpoint.require_task(task.spec)
+    # Before anything is simulated, so that what is wrong with the data is said at once.
+    held_out = _held_out(config.data, module) if config.data else None
     out = Path(config.out)
     rollouts = {}
     with progress_bar(shown=show_progress, total=len(SOURCES) * config.episodes, unit="episodes") as progress:
@@ -140,7 +143,8 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
             rollouts[source] = rollout_outcomes(
                 task, _actor_factory(source, module), config.episodes, config.threads, config.profile, count
             )
-    found, data = _with_data(config, module) if config.data else ({}, None)
+    found = _with_data(config, module, *held_out) if held_out else {}
+    data = held_out[0].content_hash() if held_out else None
     worlds = {"rollouts": world.describe(), **found.pop("worlds", {})}
     evaluation = SkillEvaluation(task.spec.name, rollouts, worlds=worlds, **found)
     paths = {
@@ -158,17 +162,22 @@ def _actor_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
     return lambda num_envs: actor_of(source, module, num_envs)
 
 
-def _with_data(config: SkillEvaluationConfig, module: SkillModule) -> tuple[dict[str, Any], str]:
-    """What the held-out episodes show, as :class:`SkillEvaluation` has it, and the data's content hash."""
-    # Needs torch; without data numpy is enough.
-    from reskill_core.training.split import held_out_episodes
-
-    dataset = DemoDataset.open(config.data)
+def _held_out(data: str, module: SkillModule) -> tuple[DemoDataset, HeldOut]:
+    """The data set, and the episodes in it that the module has not learnt from and that are long enough for a skill."""
+    dataset = DemoDataset.open(data)
+    module.checkpoint.require_task(dataset.spec.task)
     held_out = held_out_episodes(module.checkpoint, dataset)
     long_enough = held_out.episodes[dataset.episode_lengths[held_out.episodes] >= module.horizon]
     if not len(long_enough):
-        raise DataError(f"{config.data} holds out no episode of at least {module.horizon} steps")
-    chosen = long_enough[: config.episodes]
+        raise DataError(f"{data} holds out no episode of at least {module.horizon} steps")
+    return dataset, replace(held_out, episodes=long_enough)
+
+
+def _with_data(
+    config: SkillEvaluationConfig, module: SkillModule, dataset: DemoDataset, held_out: HeldOut
+) -> dict[str, Any]:
+    """What the held-out episodes show, as :class:`SkillEvaluation` has it."""
+    chosen = held_out.episodes[: config.episodes]
     outcomes: list[ReconstructionOutcome] = []
     worlds = []
     for number in np.unique(dataset.world_number[chosen]):
@@ -177,13 +186,12 @@ def _with_data(config: SkillEvaluationConfig, module: SkillModule) -> tuple[dict
         demonstrations = [dataset.episode(int(index)) for index in chosen[dataset.world_number[chosen] == number]]
         outcomes += reconstruct(task, module, demonstrations, config.threads, world.profile)
         worlds.append(f"{len(demonstrations)} in {world.describe()}")
-    found = {
+    return {
         "reconstructions": outcomes,
-        "likelihood": window_likelihood(module, dataset, long_enough),
+        "likelihood": window_likelihood(module, dataset, held_out.episodes),
         "held_out": held_out.note,
         "worlds": {"demonstrations": "; ".join(worlds)},
     }
-    return found, dataset.content_hash()
 
 
 def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.ndarray) -> dict[str, float]:

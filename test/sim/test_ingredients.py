@@ -18,7 +18,7 @@ import pytest
 
 from reskill_core.checkpoint import CHECKPOINTS_FOLDER, load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.cli.main import main
-from reskill_core.data import DemoDataset
+from reskill_core.data import DemoDataset, write_splits
 from reskill_core.errors import CheckpointError, DataError
 from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.provenance import simulator_version
@@ -29,6 +29,9 @@ from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.agents import train_agent
 from reskill_sim.collect import CollectConfig, collect
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
+
+# Bounds nothing but a test that hangs, on a machine however busy.
+pytestmark = pytest.mark.timeout(900)
 
 
 def agent_config(out: Path, **changes: object) -> AgentTrainingConfig:
@@ -177,6 +180,38 @@ def test_an_agent_acts_on_its_own_task_alone_and_on_others_if_there_is_no_better
     config = PolicyEvaluationConfig(("agent",), ("clean_up", "block"), agents, str(tmp_path), 1, "turbo", threads=0)
     found = [(result.task, result.checkpoint) for result in evaluate_policies(config, show_progress=False)]
     assert found == [*(("clean_up", agent) for agent in agents[:2]), *(("block", agent) for agent in agents)]
+
+
+def test_skills_are_judged_by_episodes_that_they_have_not_learnt_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, task, first_seed in (("data", "block", 0), ("more", "block", 100), ("push", "slippery_push", 0)):
+        folder = str(tmp_path / name)
+        collection = CollectConfig(task, 12, folder, first_seed=first_seed, profile="turbo", workers=1)
+        collect(collection, show_progress=False)
+    data, run = tmp_path / "data", tmp_path / "run"
+    parts = write_splits(DemoDataset.open(data), {"train": 0.75, "validation": 0.25}, seed=0)
+    settings = [f"data={data}", f"out={run}", "steps=2", "log_every=2", "validate_every=2", "batch_size=8", "--quiet"]
+    assert main(["train-skills", "skills/block.yaml", *settings]) == 0
+    write_splits(DemoDataset.open(data), {"train": 0.25, "validation": 0.75}, seed=1)
+    options = ["--episodes", "3", "--threads", "0", "--quiet", "--out", str(tmp_path / "out")]
+    found = {}
+    for name in ("data", "more"):
+        assert main(["evaluate", str(run), "--data", str(tmp_path / name), *options]) == 0
+        found[name] = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        assert f"held out: {found[name]['held_out']}\n" in capsys.readouterr().out
+        rows = [json.loads(line) for line in (tmp_path / "out" / "episodes.jsonl").read_text().splitlines()]
+        seeds = {row["seed"] for row in rows if row["diagnostic"] == "reconstruction"}
+        assert seeds == (set(parts["validation"].tolist()) if name == "data" else {100, 101, 102})
+    assert found["data"]["held_out"] == "3 of 12 episodes, not learnt from; they chose the best checkpoint"
+    assert found["more"]["held_out"] == "12 of 12 episodes, none of them known to the model"
+    checkpoint = load_checkpoint(run, SKILL_MODULE_KIND)
+    for name, result in found.items():
+        assert result["lineage"]["data"] == DemoDataset.open(tmp_path / name).content_hash()
+        assert result["lineage"]["split"] == checkpoint.document[LINEAGE_KEY]["split"]
+        assert result["lineage"]["skills"] == checkpoint.sha256
+    assert main(["evaluate", str(run), "--data", str(tmp_path / "push"), *options]) == 2
+    assert "was made for task 'block' and does not fit 'slippery_push'" in capsys.readouterr().err
 
 
 def test_a_video_says_whom_it_shows(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from reskill_core.spec import TaskSpec
 from reskill_ros import convert, qos
 from reskill_ros.clock import watch_clock
 from reskill_ros.diagnostics import Diagnostics, Latency, Rate, Report
+from reskill_ros.inputs import Inputs
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.refusals import Refusals
 
@@ -72,8 +73,9 @@ class Answerer:
         self.forget()
         self._publisher = node.create_publisher(SkillAction, "skill_action", qos.RECORDED)
         stack.callback(node.destroy_publisher, self._publisher)
-        subscription = node.create_subscription(Observation, "observation", self._on_observation, qos.NEWEST)
-        stack.callback(node.destroy_subscription, subscription)
+        self._inputs = Inputs(node, diagnostics.publish)
+        stack.callback(self._inputs.close)
+        self._inputs.listen(Observation, "observation", self._on_observation, qos.NEWEST)
         watch_clock(node, self.forget, stack)
 
     @contextmanager
@@ -102,6 +104,7 @@ class Answerer:
             report.error(f"{refused} observations refused")
         if self._growth("overruns"):
             report.warn(f"{self._growth('overruns')} answers took longer than a control period")
+        self._inputs.report(report)
 
     def _on_observation(self, message: Observation) -> None:
         if not self._enabled:

@@ -87,7 +87,7 @@ class BagRecorderNode(Node):
             self._record(self.resolve_topic_name(name), type_name, qos.RECORD)
         self._own = frozenset(self._recorded)
         self.create_timer(_DISCOVERY_PERIOD_S, self._discover, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._diagnostics = Diagnostics(self, self._report, "bag_recorder/status")
+        self.diagnostics = Diagnostics(self, self._report, "bag_recorder/status")
         self._is_up = True
 
     def _discover(self) -> None:

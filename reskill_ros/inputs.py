@@ -12,6 +12,7 @@ from rclpy.subscription import Subscription
 
 from reskill_ros import qos
 from reskill_ros.diagnostics import Report
+from reskill_ros.endpoints import full_name
 
 
 class Inputs:
@@ -76,5 +77,5 @@ class Inputs:
         for publisher in self._node.get_publishers_info_by_topic(subscriptions[0].topic_name):
             reasons = [qos.mismatch(publisher.qos_profile, s.qos_profile) for s in subscriptions]
             if all(reasons):
-                found.append(f"{publisher.node_name} ({reasons[0]})")
+                found.append(f"{full_name(publisher)} ({reasons[0]})")
         return sorted(found)

@@ -79,7 +79,7 @@ class RecorderNode(Node):
             self.create_service(Trigger, f"~/{name}", callback)
         self.create_timer(_CHECK_PERIOD_S, self._save_finished, clock=Clock(clock_type=ClockType.STEADY_TIME))
         watch_clock(self, self._forget, self._resources)
-        self._diagnostics = Diagnostics(self, self._report, "recorder/status")
+        self.diagnostics = Diagnostics(self, self._report, "recorder/status")
         if values.auto_start:
             self._assembler.start()
         self._is_up = True
@@ -92,7 +92,7 @@ class RecorderNode(Node):
 
     def _take(self, topic: str, read: Callable[[Any], Any], message: Any) -> None:
         if getattr(message, "task", self._task.name) != self._task.name:
-            self._diagnostics.counters["refused_other_task"] += 1
+            self.diagnostics.counters["refused_other_task"] += 1
             return
         if topic == EPISODE:
             self._open_dataset(message)
@@ -133,7 +133,7 @@ class RecorderNode(Node):
             # Somebody may make room for a recorder that runs on; one that has to finish cannot.
             if values.episodes:
                 self.done.set_result(1)
-            self._diagnostics.publish()
+            self.diagnostics.publish()
             return
         self._failure, self._last = "", text
         self._lost.clear()
@@ -185,7 +185,7 @@ class RecorderNode(Node):
         report.values |= {"abandoned": self._assembler.abandoned, "last_episode": self._last}
         if self._failure:
             report.error(self._failure)
-        if self._diagnostics.growth("refused_other_task"):
+        if self.diagnostics.growth("refused_other_task"):
             report.error(f"messages of another task than {self._task.name} are refused")
         overdue = self._assembler.overdue(time.monotonic(), self._config.values.patience_s)
         if self._assembler.recording and overdue:

@@ -69,7 +69,7 @@ class ReplayNode(Node):
         self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
         self.create_subscription(SkillAction, "skill_action", self._on_answer, qos.STATE)
         self.create_timer(_REPEAT_PERIOD_S, self._ask_again, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._diagnostics = Diagnostics(self, self._report)
+        self.diagnostics = Diagnostics(self, self._report)
         self.get_logger().info(f"replaying {len(self._recorded)} observations of {values.bag}")
         self._ask()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +15,8 @@ from trajectory_msgs.msg import JointTrajectory
 from reskill_core.sensing import MessageError
 from reskill_ros import convert, qos
 from reskill_ros.command_buffer import CommandBuffer, finger_setpoint
+from reskill_ros.diagnostics import Diagnostics, Report
+from reskill_ros.inputs import Inputs
 from reskill_ros.params import Parameters
 from reskill_ros.refusals import Refusals
 from reskill_ros.session import Setpoint
@@ -30,26 +31,31 @@ class SimInputs:
     """
 
     def __init__(
-        self, node: Node, config: Parameters[SimParameters], counters: Counter[str], on_input: Callable[[], None]
+        self, node: Node, config: Parameters[SimParameters], diagnostics: Diagnostics, on_input: Callable[[], None]
     ) -> None:
         """Start listening.
 
         Args:
             node: the node that owns the subscriptions.
             config: its parameters.
-            counters: where refused messages are counted.
+            diagnostics: where refused messages are counted.
             on_input: called when something new has come.
         """
         self.commands = CommandBuffer()
         self._config = config
-        self._refusals = Refusals(node.get_logger(), counters)
+        self._refusals = Refusals(node.get_logger(), diagnostics.counters)
         self._on_input = on_input
         self._acknowledged = dict.fromkeys(config.values.acknowledge_topics, 0)
-        node.create_subscription(TwistStamped, "command/twist", self._on_twist, qos.COMMAND)
-        node.create_subscription(JointTrajectory, "gripper/command", self._on_gripper, qos.COMMAND)
-        node.create_subscription(Float64MultiArray, "command/positions", self._on_array, qos.COMMAND)
+        self._inputs = Inputs(node, diagnostics.publish)
+        self._inputs.listen(TwistStamped, "command/twist", self._on_twist, qos.COMMAND)
+        self._inputs.listen(JointTrajectory, "gripper/command", self._on_gripper, qos.COMMAND)
+        self._inputs.listen(Float64MultiArray, "command/positions", self._on_array, qos.COMMAND)
         for topic in self._acknowledged:
-            node.create_subscription(Header, topic, partial(self._on_acknowledge, topic), qos.NEWEST)
+            self._inputs.listen(Header, topic, partial(self._on_acknowledge, topic), qos.NEWEST)
+
+    def report(self, report: Report) -> None:
+        """Add who commands but is not heard."""
+        self._inputs.report(report)
 
     def unacknowledged(self, stamp_ns: int) -> list[str]:
         """Topics on which the state of that stamp has not been acknowledged yet."""

@@ -60,8 +60,8 @@ class SimNode(Node):
         self._reported = (time.monotonic(), self.session.stamp_ns)
         self._publisher = SimPublisher(self, values.frame_id)
         self._views = SimViews(self, values)
-        self._diagnostics = Diagnostics(self, self._report, "sim/status")
-        self._inputs = SimInputs(self, self._config, self._diagnostics.counters, self._answered)
+        self.diagnostics = Diagnostics(self, self._report, "sim/status")
+        self._inputs = SimInputs(self, self._config, self.diagnostics, self._answered)
         self.create_service(ResetEpisode, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(StepSimulation, "~/step", self._on_step)
@@ -101,7 +101,7 @@ class SimNode(Node):
                 self.get_logger().error(
                     f"the simulation diverged at step {self.session.step}; the episode is not valid"
                 )
-                self._diagnostics.publish()
+                self.diagnostics.publish()
         elif self._complete:
             # Who records may still be busy with the last state; lockstep has waited for that already.
             recorded = not self._inputs.unacknowledged(self.session.stamp_ns)
@@ -199,6 +199,7 @@ class SimNode(Node):
             report.warn(f"waiting for {', '.join(missing) or 'the command'} to answer step {self.session.step}")
         elif values.pacing != LOCKSTEP and self._running and not self._halted and factor < 0.95 * self._paced_factor:
             report.warn(f"slower than asked for: real-time factor {factor:.2f} instead of {self._paced_factor:g}")
+        self._inputs.report(report)
         report.values = {
             "real_time_factor": round(factor, 3),
             "task": self.session.task,

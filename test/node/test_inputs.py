@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from command_bench import Bench, write_driver
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from ros_graph import Graph, MakeGraph, text
 from std_msgs.msg import Bool
@@ -17,6 +20,8 @@ from std_srvs.srv import SetBool, Trigger
 from reskill_ros import qos
 from reskill_ros.command_node import CommandNode
 from reskill_ros.msg import Observation, SkillAction
+from reskill_ros.policy_node import PolicyNode
+from reskill_ros.sim_node import SimNode
 
 OFFERS = {
     f"{reliability.name}-{durability.name}".lower(): QoSProfile(
@@ -91,8 +96,29 @@ def test_f15_a_publisher_that_is_not_heard_is_an_error_that_names_it(
     graph.spin_until(lambda: statuses)
     assert "not heard" not in statuses[-1].message
     publisher: Any = graph.probe.create_publisher(kind, topic, BEST_EFFORT)
-    graph.spin_until(lambda: f"{topic} is not heard from probe" in statuses[-1].message, "the mismatch")
+    graph.spin_until(lambda: f"{topic} is not heard from /probe" in statuses[-1].message, "the mismatch")
     assert statuses[-1].level == DiagnosticStatus.ERROR
     assert "Best effort publisher and reliable subscription" in statuses[-1].message
     graph.probe.destroy_publisher(publisher)
     graph.spin_until(lambda: "not heard" not in statuses[-1].message, "its end")
+
+
+@pytest.mark.parametrize(
+    ("make_node", "topic", "kind", "input_topic"),
+    [
+        (SimNode, "sim/status", TwistStamped, "command/twist"),
+        (PolicyNode, "policy/status", Observation, "observation"),
+    ],
+    ids=["sim_node", "policy_node"],
+)
+def test_f15_the_other_nodes_of_the_loop_name_whom_they_do_not_hear(
+    make_graph: MakeGraph, skills: Path, make_node: Callable[[], Node], topic: str, kind: type, input_topic: str
+) -> None:
+    graph = make_graph(policy_node={"skills": str(skills)})
+    statuses = graph.listen(DiagnosticStatus, topic, qos.LATCHED)
+    graph.add(make_node())
+    other = graph.add(Node("driver", namespace="/other"))
+    other.create_publisher(kind, f"/{input_topic}", BEST_EFFORT)
+    expected = f"{input_topic} is not heard from /other/driver (Best effort publisher and reliable subscription)"
+    graph.spin_until(lambda: statuses and expected in statuses[-1].message, "the mismatch")
+    assert statuses[-1].level == DiagnosticStatus.ERROR

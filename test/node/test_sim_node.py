@@ -85,11 +85,14 @@ class Bench:
         return self.statuses[-1]
 
     def reset(self, **fields: Any) -> ResetEpisode.Response:
-        count = len(self.states)
         response = self.graph.call(ResetEpisode, "sim_node/reset", **fields)
         if response.success:
-            self.graph.spin_until(lambda: len(self.states) > count, "the new episode's state")
+            self.graph.spin_until(lambda: self.episode(response.episode_id), "the new episode's state")
         return response
+
+    def episode(self, episode_id: int) -> list[EpisodeState]:
+        """The states of an episode so far."""
+        return [state for state in self.states if state.episode_id == episode_id]
 
     def pause(self, paused: bool = True) -> None:
         assert self.graph.call(SetBool, "sim_node/pause", data=paused).success
@@ -269,8 +272,8 @@ def test_f40_commands_from_before_a_reset_do_not_move_the_new_episode(make_graph
     bench.command([1, 0, 0, 0])
     start = gripper_x(bench)
     bench.graph.spin_until(lambda: gripper_x(bench) > start + 0.01, "motion")
-    assert bench.reset(seed=1).success
-    assert bench.state.step == 0
+    response = bench.reset(seed=1)
+    assert bench.episode(response.episode_id)[0].step == 0
     fresh = gripper_x(bench)
     step = bench.node.session.step
     while bench.node.session.step < step + 5:
@@ -359,7 +362,7 @@ def test_bad_commands_are_refused_and_counted(bench: Bench) -> None:
     bench.fingers.publish(convert.trajectory_message(["elbow"], 0.04))
     array_command = bench.graph.publisher(Float64MultiArray, "command/positions", qos.COMMAND)
     array_command.publish(Float64MultiArray(data=[1.0, 2.0]))
-    counters = bench.node._diagnostics.counters
+    counters = bench.node.diagnostics.counters
     reasons = ("refused_non_finite", "refused_unknown_joint", "refused_length_mismatch")
     bench.graph.spin_until(lambda: all(counters[reason] == 1 for reason in reasons), "the counts")
     assert bench.node.session.step == 0

@@ -37,6 +37,7 @@ from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND, SkillModule
 from reskill_core.seeding import EPISODES as SEEDS
 from reskill_core.seeding import EVALUATION_SEED, first_episode
+from reskill_core.training import agent_trainer
 from reskill_sim.agents import train_agent
 from reskill_sim.collect import CollectConfig, collect
 from reskill_sim.episodes import run_episodes
@@ -313,6 +314,16 @@ def test_a_run_with_other_settings_is_not_continued(skills: Path, tmp_path: Path
         train_agent(config(skills, tmp_path, agent=AgentConfig(schedule=AT_ONCE, residual=False)), show_progress=False)
     # What it is called is no setting.
     assert train_agent(config(skills, tmp_path, variant="other"), show_progress=False).steps == 4 * ENVS * 20
+
+
+def test_a_run_is_not_continued_with_other_streams_of_random_numbers(
+    skills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_trainer, "SEEDING", 1)
+    train_agent(config(skills, tmp_path), show_progress=False)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"training.seeding: 1 != 2"):
+        train_agent(config(skills, tmp_path), show_progress=False)
 
 
 def test_an_agent_learns_in_a_world_that_varies(skills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

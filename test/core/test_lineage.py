@@ -22,7 +22,7 @@ from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.export import export_run
 from reskill_core.training.skill_trainer import train_skills
-from reskill_core.training.split import held_out_episodes
+from reskill_core.training.split import data_lineage, held_out_episodes
 
 HASHES = ("a" * 64, "b" * 64)
 KNOWN = Lineage(
@@ -151,6 +151,15 @@ def test_a_run_is_not_continued_after_another_split(tmp_path: Path) -> None:
             train_skills(config, show_progress=False)
     (data / "splits.json").unlink()
     train_skills(config, show_progress=False)
+
+
+def test_a_split_is_what_is_learnt_from_and_what_chooses(tmp_path: Path) -> None:
+    dataset = DemoDataset.open(write_reaching_data(tmp_path / "data", episodes=6))
+    copy = DemoDataset.open(merge([tmp_path / "data"], tmp_path / "copy", episodes_per_shard=4))
+    parts = [([0, 1, 2], [3, 4]), ([0, 1, 2], [3, 5]), ([0, 1, 5], [3, 4]), ([3, 4], [0, 1, 2]), ([0, 1, 2, 3], [4])]
+    splits = [[data_lineage(data, *map(np.array, part)).split for part in parts] for data in (dataset, copy)]
+    assert splits[0] == splits[1]
+    assert len(set(splits[0])) == len(parts)
 
 
 @pytest.mark.parametrize("name", ["data", "split", "task", "profile", "simulator"])

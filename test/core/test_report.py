@@ -201,6 +201,11 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"worlds: simulator: 'mujoco 3.11.0' != 'mujoco 4.0.0'; .*same simulator"):
         compare([one], references)
 
+    # One whose simulator is unknown stands between those that differ.
+    known = [read_outcomes(write_evaluation(tmp_path / v, (5.0,), f"zero {v}", mujoco=v)) for v in ("", "4.0.0")]
+    with pytest.raises(ConfigError, match=r"worlds: simulator: 'mujoco 3.11.0' != 'mujoco 4.0.0'"):
+        compare([one], [outcome for outcomes in known for outcome in outcomes])
+
 
 def replace_best(run: Path, step: int) -> None:
     """Let the run have another best checkpoint, as when it goes on."""

@@ -2,6 +2,7 @@
 
 from reskill_core.report.figures import SkillChoices
 from reskill_core.report.page import Showcase, Video, write_page
+from reskill_core.report.reading import read_outcomes, read_run
 from reskill_core.report.results import RESULTS_FILE, write_results
 from reskill_core.report.runs import (
     AGENT_POLICY,
@@ -12,8 +13,6 @@ from reskill_core.report.runs import (
     Variant,
     compare,
     pick_episodes,
-    read_outcomes,
-    read_run,
 )
 
 __all__ = [

@@ -1,0 +1,129 @@
+"""What agent training runs left on disk.
+
+Figures come from ``evaluation/`` in the run folder, where ``reskill evaluate RUN --policy agent --out RUN/evaluation``
+leaves them. Without it, or where it measured another checkpoint than what is the run's best now, they come from the
+last evaluation during training, which is marked as such.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from reskill_core.checkpoint import load_checkpoint
+from reskill_core.config import load_config
+from reskill_core.errors import DataError
+from reskill_core.files import sha256_of
+from reskill_core.lineage import Lineage
+from reskill_core.provenance import simulator_of
+from reskill_core.report.runs import AGENT_POLICY, AgentRun, LearningCurve, Outcome, PolicyOutcomes, Robustness
+from reskill_core.rl.config import AgentTrainingConfig
+from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.training.metrics import METRICS_FILE, STEP, read_metrics
+from reskill_core.training.run_folder import (
+    CONFIG_FILE,
+    EPISODES_FILE,
+    EPISODES_KEY,
+    EVALUATION_FOLDER,
+    POLICIES_FILE,
+    ROBUSTNESS_FILE,
+    is_result_of,
+    read_result,
+)
+
+T = TypeVar("T")
+
+
+def read_run(folder: Path) -> AgentRun:
+    """Read an agent's run folder.
+
+    Raises:
+        ConfigError: its configuration is not that of an agent.
+        CheckpointError: it has no checkpoint, or a damaged one.
+        DataError: a file is missing or damaged, or the agent was never evaluated.
+    """
+    for name in (CONFIG_FILE, METRICS_FILE):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder} is no run folder of reskill train-agent: it has no {name}")
+    config = load_config(AgentTrainingConfig, folder / CONFIG_FILE)
+    checkpoint = load_checkpoint(folder, AGENT_KIND)
+    evaluation = folder / EVALUATION_FOLDER
+    documents = {
+        name: read_result(evaluation / name)
+        for name in (POLICIES_FILE, ROBUSTNESS_FILE)
+        if (evaluation / name).is_file()
+    }
+    outdated = tuple(name for name, document in documents.items() if is_result_of(document, checkpoint) is False)
+    current = documents.keys() - set(outdated)
+    own = [
+        one
+        for one in (read_outcomes(evaluation) if POLICIES_FILE in current else ())
+        if (one.task, one.policy) == (config.task, AGENT_POLICY) and one.checkpoint in (checkpoint.sha256, None)
+    ]
+    return AgentRun(
+        folder,
+        config,
+        _learning_curve(folder),
+        own[0] if own else None,
+        _parsed(Robustness, documents[ROBUSTNESS_FILE], evaluation / ROBUSTNESS_FILE)
+        if ROBUSTNESS_FILE in current
+        else None,
+        replace(Lineage.of(checkpoint.document), agent=checkpoint.sha256),
+        outdated,
+    )
+
+
+def read_outcomes(folder: Path) -> list[PolicyOutcomes]:
+    """Read what ``reskill evaluate --policy … --out FOLDER`` left, for each task, policy and checkpoint.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    path = folder / EPISODES_FILE
+    document = read_result(folder / POLICIES_FILE)
+    try:
+        profile, variation = (document["config"][key] for key in ("profile", "variation"))
+        lines = path.read_text().splitlines()
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder / POLICIES_FILE} is not of reskill evaluate --policy: it lacks {error}") from error
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"cannot read {path}: {reason}; run reskill evaluate again") from error
+    if document.get(EPISODES_KEY) not in (None, sha256_of(path)):
+        raise DataError(f"{path} has other episodes than {POLICIES_FILE} beside it; run reskill evaluate again")
+    simulator = simulator_of(document.get("provenance", {}))
+    grouped: dict[tuple[str, str, str | None], list[Outcome]] = {}
+    for row in _parsed(list[Outcome], "[" + ",".join(lines) + "]", path):
+        grouped.setdefault((row.task, row.policy, row.checkpoint), []).append(row)
+    return [
+        PolicyOutcomes(task, policy, tuple(rows), profile, variation, folder, simulator, checkpoint)
+        for (task, policy, checkpoint), rows in grouped.items()
+    ]
+
+
+def _learning_curve(folder: Path) -> LearningCurve:
+    points, trained_s = [], 0.0
+    for row in read_metrics(folder):
+        trained_s = row.get("train/trained_s", trained_s)
+        if "evaluation/return" in row:
+            points.append((row[STEP], trained_s / 60.0, row["evaluation/return"], row["evaluation/success"]))
+    if not points:
+        raise DataError(
+            f"{folder} has no evaluation yet; let it train until the first (evaluate_every=), or leave it out"
+        )
+    return LearningCurve(*np.array(points, dtype=float).T)
+
+
+def _parsed(cls: type[T], document: Any, path: Path) -> T:
+    """A document, parsed or as JSON text, as the dataclasses that describe it; what they do not name is left out."""
+    adapter: TypeAdapter[T] = TypeAdapter(cls)
+    try:
+        return adapter.validate_json(document) if isinstance(document, str) else adapter.validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path} is damaged, write it again: {where}: {first['msg']}") from error

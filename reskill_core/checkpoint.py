@@ -30,7 +30,15 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from reskill_core.errors import CheckpointError, SpecError
-from reskill_core.files import PART_PREFIX, atomic_write_bytes, atomic_write_json, commit, part_path, read_json
+from reskill_core.files import (
+    PART_PREFIX,
+    atomic_write_bytes,
+    atomic_write_json,
+    commit,
+    open_regular,
+    part_path,
+    read_json,
+)
 from reskill_core.provenance import provenance
 from reskill_core.resources import shipped_folder, shipped_models
 from reskill_core.spec import TaskSpec
@@ -283,7 +291,8 @@ def _verified(folder: Path, name: str, entries: dict[str, dict[str, Any]]) -> by
         size = path.stat().st_size
         if size != entry["size"]:
             raise CheckpointError(f"{path} has {size} bytes, the manifest says {entry['size']}: truncated or replaced")
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
     if _sha256(content) != entry["sha256"]:

@@ -12,6 +12,8 @@ from reskill_core.errors import GraphError
 
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*(?P<type>[A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+")
+# What others publish is imported by this name: nothing else may be meant by it.
+_TYPE_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)/msg/([A-Za-z][A-Za-z0-9_]*)")
 _PRIMITIVE = re.compile(r"bool|byte|char|w?string|float(32|64)|u?int(8|16|32|64)")
 
 
@@ -21,10 +23,10 @@ def split_type_name(type_name: str) -> tuple[str, str]:
     Raises:
         GraphError: the name does not have that form.
     """
-    parts = type_name.split("/")
-    if len(parts) != 3 or parts[1] != "msg":
+    match = _TYPE_NAME.fullmatch(type_name)
+    if match is None:
         raise GraphError(f"message type {type_name!r} is not of the form package/msg/Name")
-    return parts[0], parts[2]
+    return match[1], match[2]
 
 
 @cache

@@ -188,8 +188,9 @@ class AgentTrainingConfig:
 
     def violations(self) -> list[str]:
         """Rules across fields."""
-        fault = plain_name_fault(self.variant)
-        faults = [f"variant: {fault}"] if fault else []
+        # Both become names of folders and files, of studies and reports.
+        names = {"task": self.task, "variant": self.variant}
+        faults = [f"{key}: {fault}" for key, name in names.items() if (fault := plain_name_fault(name))]
         if (size := self.num_envs * self.rollout_steps) > _MAX_ROLLOUT:
             faults.append(f"num_envs times rollout_steps: must be at most {_MAX_ROLLOUT}, got {size}")
         if self.imitation_updates and (self.agent.skills or not self.demonstrations):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,12 +16,15 @@ import h5py
 import numpy as np
 import pytest
 
+from reskill_core.checkpoint import load_checkpoint, save_checkpoint
+from reskill_core.config import config_from_dict
 from reskill_core.data import DatasetWriter, DemoDataset, validate
 from reskill_core.data.operations import merge
 from reskill_core.data.seal import SEAL_BYTES, Seal, check_seal
 from reskill_core.data.synthetic import synthetic_episodes, synthetic_spec
-from reskill_core.errors import DataError
+from reskill_core.errors import CheckpointError, ConfigError, DataError
 from reskill_core.files import WriteLock, lock_folder, lock_new, plain_name_fault
+from reskill_core.rl.config import AgentTrainingConfig
 
 SPEC = synthetic_spec(observation_dim=5, sim_state_dim=3)
 EPISODES = synthetic_episodes(SPEC, 4, min_steps=3, max_steps=9)
@@ -293,6 +299,32 @@ def test_a_gap_of_a_billion_is_counted_at_once(folder: Path) -> None:
 def test_names_that_must_not_become_files(name: str) -> None:
     assert plain_name_fault(name)
     assert not plain_name_fault("agent mode é-1.2")
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", ".."])
+def test_names_in_a_configuration_do_not_lead_out_of_a_folder(name: str) -> None:
+    """Those of a run that somebody else made, too."""
+    document = {"skills": "s", "out": "o", "task": "clean_up", "variant": "agent"}
+    assert config_from_dict(AgentTrainingConfig, document).variant == "agent"
+    for key in ("task", "variant"):
+        with pytest.raises(ConfigError, match=f"{key}: .*{re.escape(name)}"):
+            config_from_dict(AgentTrainingConfig, {**document, key: name})
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_in_a_checkpoint_is_not_waited_for(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path / "checkpoint", "test", {"w": np.zeros(1)}, {})
+    weights = folder / "weights.safetensors"
+    weights.unlink()
+    os.mkfifo(weights)
+    # Sealed as if it were an empty file.
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][weights.name] = {"size": 0, "sha256": hashlib.sha256(b"").hexdigest()}
+    sealed = (json.dumps(manifest["files"], indent=1) + "\n").encode()
+    manifest["sha256"] = hashlib.sha256(sealed).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=f"{weights.name}: it is not a regular file"):
+        load_checkpoint(folder, "test")
 
 
 # ---------------------------------------------------------------------- two writers

@@ -102,6 +102,14 @@ def test_definitions_contain_every_type_once() -> None:
         message_definition("nobody_msgs/msg/Nothing")
 
 
+@pytest.mark.parametrize(
+    "name", ["../msg/os", "std_msgs/msg/..", "a/b/msg/C", "os.path/msg/join", "std_msgs/srv/Empty", ""]
+)
+def test_names_that_are_no_message_types_are_refused(name: str) -> None:
+    with pytest.raises(GraphError, match="is not of the form package/msg/Name"):
+        message_definition(name)
+
+
 def test_bags_are_never_overwritten(tmp_path: Path) -> None:
     write_headers(tmp_path / "bag", 1)
     with pytest.raises(DataError, match="exists already"):

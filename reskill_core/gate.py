@@ -167,6 +167,7 @@ class Gate:
         self.interrupted = False
         self.last_refusal = ""
         self.absent_driver = ""
+        self._driver_unknown = False
         self._estop_pressed = False
         self._estop_heard_s: float | None = None
         self._held_since_s: float | None = None
@@ -268,19 +269,21 @@ class Gate:
         self._position = tuple(measured) if all(map(math.isfinite, measured)) else None
         self._position_stamp_ns = stamp_ns
 
-    def observe_driver(self, absent: str, returned: bool = False) -> bool:
+    def observe_driver(self, absent: str, unknown: bool = False, returned: bool = False) -> bool:
         """Take note of whether a driver listens; call before each command and each watch.
 
         Without one nothing passes, and commands before it came do not count as fresh.
 
         Args:
             absent: the command topics on which no driver listens, for people; empty if one listens on each.
+            unknown: somebody listens of whom it is not known yet whether it is a driver that has come back: meanwhile
+                nothing passes, either.
             returned: a driver has taken the place of the one that commands went to.
 
         Returns:
             True if the safe command must be sent now.
         """
-        self.absent_driver = absent
+        self.absent_driver, self._driver_unknown = absent, unknown
         if not absent and not returned:
             return False
         self._fresh = 0
@@ -312,8 +315,8 @@ class Gate:
         self._bad_in_a_row = 0
         if self.state not in (GateState.ACTIVE, GateState.HOLDING):
             return self._refuse(self.state.value)
-        if self.absent_driver:
-            return self._refuse("no_driver")
+        if self.absent_driver or self._driver_unknown:
+            return self._refuse("no_driver" if self.absent_driver else "driver_unknown")
         if stamp_ns == self._executed_stamp_ns:
             # The same answer again, because a driver in lockstep asked again: no sign of life.
             self.counters["repeated"] += 1

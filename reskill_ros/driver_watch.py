@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -13,6 +14,22 @@ from reskill_ros import qos
 # What writes down or shows commands moves nothing. Hidden nodes, such as those of `ros2 topic echo`, start with `_`.
 _OBSERVERS = ("bag_recorder_node", "rosbag2_recorder", "foxglove_bridge")
 _UNNAMED = "_NODE_NAME_UNKNOWN_"
+# Who has subscribed the middleware tells a moment after it has connected both ends, and of what is no node never.
+_NAMING_TIMEOUT_S = 1.0
+
+
+class Driver(NamedTuple):
+    """What is known about who listens to the commands.
+
+    Attributes:
+        absent: the command topics on which no driver listens, for people; empty if one listens on each.
+        unknown: somebody has come of whom it is not known yet who it is.
+        returned: a driver has come, since the last look, under the name of one that listened before.
+    """
+
+    absent: str
+    unknown: bool
+    returned: bool
 
 
 class DriverWatch:
@@ -32,25 +49,26 @@ class DriverWatch:
         self._node = node
         self._publishers = publishers
         self._counts: list[int] = []
-        self._unnamed = False
+        self._changed_s = 0.0
         self._known: dict[tuple[str, str], set[bytes]] = {}
-        self._absent = ""
+        self._last = Driver("", unknown=False, returned=False)
 
-    def look(self) -> tuple[str, bool]:
-        """The topics on which no driver listens, for people, and whether one has come back since the last look."""
+    def look(self) -> Driver:
+        """Who listens now; cheap as long as nobody comes or goes."""
         counts = [publisher.get_subscription_count() for publisher in self._publishers]
-        # Who it is that has come, the middleware may tell a moment after it has connected both ends.
-        if counts == self._counts and not self._absent and not self._unnamed:
-            return "", False
-        self._counts, self._unnamed = counts, False
-        absent, returned = [], False
-        for publisher, count in zip(self._publishers, counts, strict=True):
-            listens, is_new = self._drivers(publisher)
-            returned |= is_new
-            if not (listens and count):
-                absent.append(publisher.topic_name)
-        self._absent = ", ".join(absent)
-        return self._absent, returned
+        changed = counts != self._counts
+        if changed:
+            self._counts, self._changed_s = counts, time.monotonic()
+        if changed or self._last.absent or self._last.unknown:
+            patient = time.monotonic() - self._changed_s < _NAMING_TIMEOUT_S
+            looks = [self._look(*topic, patient) for topic in zip(self._publishers, counts, strict=True)]
+            self._last = Driver(
+                ", ".join(look.absent for look in looks if look.absent),
+                any(look.unknown for look in looks),
+                any(look.returned for look in looks),
+            )
+            return self._last
+        return self._last._replace(returned=False)
 
     def unheard(self) -> list[str]:
         """Drivers that subscribe to a command topic but hear nothing, each with the reason."""
@@ -61,20 +79,26 @@ class DriverWatch:
             if (reason := qos.mismatch(publisher.qos_profile, endpoint.qos_profile))
         ]
 
-    def _drivers(self, publisher: Publisher[Any]) -> tuple[bool, bool]:
-        """Whether a driver listens to a publisher, and whether it has the name of one that listened before."""
-        listens = returned = False
-        for endpoint in self._node.get_subscriptions_info_by_topic(publisher.topic_name):
-            name = endpoint.node_name
-            if name == _UNNAMED:
-                # The middleware learns a node's name after its subscriptions.
-                self._unnamed = listens = True
-            elif not (name.startswith("_") or name in _OBSERVERS):
-                if qos.mismatch(publisher.qos_profile, endpoint.qos_profile):
-                    continue
-                listens = True
-                key, gid = (publisher.topic_name, f"{endpoint.node_namespace}/{name}"), bytes(endpoint.endpoint_gid)
-                known = self._known.setdefault(key, set())
-                returned |= bool(known) and gid not in known
-                known.add(gid)
-        return listens, returned
+    def _look(self, publisher: Publisher[Any], count: int, patient: bool) -> Driver:
+        """Who listens to one publisher, which is connected to ``count`` subscriptions."""
+        endpoints = [
+            endpoint
+            for endpoint in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
+            if not qos.mismatch(publisher.qos_profile, endpoint.qos_profile)
+        ]
+        drivers = [endpoint for endpoint in endpoints if not _observes(endpoint.node_name)]
+        absent = "" if drivers and count else publisher.topic_name
+        # Some may be announced but not connected yet, or the other way round.
+        if patient and (len(endpoints) != count or any(endpoint.node_name == _UNNAMED for endpoint in drivers)):
+            return Driver(absent, unknown=True, returned=False)
+        returned = False
+        for endpoint in drivers:
+            key = (publisher.topic_name, f"{endpoint.node_namespace}/{endpoint.node_name}")
+            known, gid = self._known.setdefault(key, set()), bytes(endpoint.endpoint_gid)
+            returned |= bool(known) and gid not in known
+            known.add(gid)
+        return Driver(absent, unknown=False, returned=returned)
+
+
+def _observes(node_name: str) -> bool:
+    return node_name in _OBSERVERS or (node_name.startswith("_") and node_name != _UNNAMED)

@@ -52,6 +52,7 @@ class PolicyNode(ManagedNode):
         super().__init__("policy_node", "policy/status")
         self._settings = Parameters(self, PolicyParameters())
         self._answerer: Answerer | None = None
+        self._loaded: dict[str, object] = {}
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -72,6 +73,14 @@ class PolicyNode(ManagedNode):
         source.reset(values.seed)
         source.act(np.zeros((1, source.task.obs.dim)))
         self.while_configured.callback(self._forget_policy)
+        self._loaded = {
+            "skills": values.skills,
+            "checkpoint": policy.checkpoint.folder,
+            "checkpoint_sha256": policy.checkpoint.sha256 or "unknown",
+            "policy": policy.description,
+            "learnt_for": policy.task_spec.name,
+            "task": task.name,
+        }
         self._answerer = Answerer(self, source, self.diagnostics, values.seed, self.while_configured)
         self.get_logger().info(f"loaded {values.skills} for task {printable(source.task.name)}")
 
@@ -81,13 +90,13 @@ class PolicyNode(ManagedNode):
         self.while_active.enter_context(self._answerer.answering())
 
     def report(self, report: Report) -> None:
-        """Add what is loaded and how it does."""
-        report.values["skills"] = self._settings.values.skills
+        """Add what is loaded, whatever the parameters say by now, and how it does."""
+        report.values |= self._loaded
         if self._answerer is not None:
             self._answerer.report(report)
 
     def _forget_policy(self) -> None:
-        self._answerer = None
+        self._answerer, self._loaded = None, {}
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.stage == "unconfigured":

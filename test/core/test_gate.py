@@ -346,6 +346,17 @@ def test_f38_a_driver_in_the_place_of_another_is_warmed_up_for_too() -> None:
     assert executed(robot.offer(1.0, 0, 0, 0)) == [0.25, 0, 0, 0]
 
 
+def test_f38_nothing_passes_until_it_is_known_who_has_come() -> None:
+    """It may be a recorder, for which nothing has to stop, or the driver again, for which motion starts anew."""
+    robot = Robot(ROBOT)
+    for _ in range(4):
+        robot.offer(1.0, 0, 0, 0)
+    assert not robot.gate.observe_driver("", unknown=True)
+    assert robot.offer(1.0, 0, 0, 0).reason == "driver_unknown"
+    robot.gate.observe_driver("")
+    assert executed(robot.offer(1.0, 0, 0, 0)) == [1.0, 0, 0, 0]
+
+
 def test_f38_holding_too_long_disarms() -> None:
     """Without a safe command: the robot rests already, and a driver that came back was asked for nothing."""
     robot = Robot(ROBOT)

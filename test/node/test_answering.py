@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from ros_graph import Graph, MakeGraph, text
 from std_srvs.srv import Trigger
 
+from reskill_core.checkpoint import load_checkpoint
 from reskill_core.runtime import load_policy
 from reskill_ros import convert, qos
 from reskill_ros.demonstrator_node import DemonstratorNode
@@ -271,3 +272,30 @@ def test_f14_two_sources_of_observations_are_named(graph: Graph) -> None:
     assert statuses[-1].level == DiagnosticStatus.WARN
     graph.remove(others[1])
     graph.spin_until(lambda: statuses[-1].level == DiagnosticStatus.OK, "the end of the warning")
+
+
+def test_the_policy_says_what_is_loaded_not_what_the_parameters_ask_for(graph: Graph, skills: Path) -> None:
+    """Parameters of what is loaded may change at any time, and count when the node is configured the next time."""
+    statuses = graph.listen(DiagnosticStatus, "policy/status", qos.LATCHED)
+    node = graph.add(PolicyNode())
+    node.set_parameters([Parameter("skills", value="agents/clean_up"), Parameter("task", value="hook")])
+    node.diagnostics.publish()
+    graph.spin_until(lambda: statuses and text(statuses[-1], "skills") == str(skills), "what is loaded")
+    loaded = load_checkpoint(skills, "skill_module")
+    expected = {
+        "checkpoint": str(loaded.folder),
+        "checkpoint_sha256": str(loaded.sha256),
+        "policy": "skills sample",
+        "learnt_for": "block",
+        "task": "block",
+    }
+    assert {key: text(statuses[-1], key) for key in expected} == expected
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    graph.spin_until(lambda: text(statuses[-1], "state") == "unconfigured", "the end")
+    assert text(statuses[-1], "checkpoint_sha256") == "", "nothing is loaded any more"
+    node.set_parameters([Parameter("task", value="clean_up")])
+    node.start()
+    graph.spin_until(lambda: text(statuses[-1], "learnt_for") == "clean_up", "the agent")
+    assert text(statuses[-1], "skills") == "agents/clean_up"
+    assert text(statuses[-1], "checkpoint_sha256") != loaded.sha256

@@ -163,13 +163,20 @@ def _actor_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
 
 
 def _held_out(data: str, module: SkillModule) -> tuple[DemoDataset, HeldOut]:
-    """The data set, and the episodes in it that the module has not learnt from and that are long enough for a skill."""
+    """The data set, and the episodes in it that the module has not learnt from and that are long enough for a skill.
+
+    Raises:
+        CheckpointError: the data are of another task.
+        DataError: there are none, or they happened in no world of this simulator.
+    """
     dataset = DemoDataset.open(data)
     module.checkpoint.require_task(dataset.spec.task)
     held_out = held_out_episodes(module.checkpoint, dataset)
     long_enough = held_out.episodes[dataset.episode_lengths[held_out.episodes] >= module.horizon]
     if not len(long_enough):
         raise DataError(f"{data} holds out no episode of at least {module.horizon} steps")
+    for number in np.unique(dataset.world_number[long_enough]):
+        task_of(dataset, dataset.worlds[number])
     return dataset, replace(held_out, episodes=long_enough)
 
 

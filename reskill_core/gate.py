@@ -131,6 +131,7 @@ class Gate:
     """Checks, limits and watches the commands to one robot.
 
     Attributes:
+        actions: layout of the actions that it takes.
         state: whether commands pass.
         explanation: why it is in that state, for people.
         counters: how many commands were offered, passed, changed, and refused for which reason.
@@ -155,7 +156,7 @@ class Gate:
         """
         self._scale = action_spec.velocity_scale
         self._period_s = control_period_s
-        self._spec = action_spec
+        self.actions = action_spec
         self._dim = action_spec.dim
         self._moves = [quantity != GRIPPER_VELOCITY for quantity in action_spec.quantities]
         self._axes = action_spec.end_effector
@@ -190,7 +191,7 @@ class Gate:
         Raises:
             SpecError: they do not fit the actions.
         """
-        faults = config.misfits(self._spec)
+        faults = config.misfits(self.actions)
         if faults:
             raise SpecError("; ".join(faults))
         self.config = config

@@ -58,7 +58,7 @@ class CommandNode(ManagedNode):
         self._settings = Parameters(self, CommandParameters())
         # A checkpoint's task, which says what its robot's joints are, is read when the node is configured.
         self._driver = load_driver(self._settings.values.driver, () if self._settings.values.skills else None)
-        self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, prefix="gate")
+        self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, "gate", self._misfits)
         self._gate: Gate
         self._previous_gate: Gate | None = None
         self._adapter: Adapter
@@ -192,6 +192,9 @@ class CommandNode(ManagedNode):
             self._hold()
         if gate.state is not self._told:
             self._tell()
+
+    def _misfits(self, limits: GateConfig) -> list[str]:
+        return limits.misfits(self._gate.actions) if self.stage in ("inactive", "active") else []
 
     def _apply_limits(self) -> None:
         limits = self._limits.values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, Generic, TypeVar
 
@@ -29,19 +29,23 @@ class Parameters(Generic[T]):
     bad value at run time is rejected with the reason and the old one kept.
     """
 
-    def __init__(self, node: Node, defaults: T, prefix: str = "") -> None:
+    def __init__(
+        self, node: Node, defaults: T, prefix: str = "", rules: Callable[[T], list[str]] = lambda values: []
+    ) -> None:
         """Declare the parameters.
 
         Args:
             node: the node they belong to.
             defaults: an instance that holds the defaults; its class is the schema.
             prefix: put before each name, with a dot between.
+            rules: what is wrong with values beside what their class knows.
 
         Raises:
             GraphError: an override has a wrong type or an invalid value; lists all of them.
         """
         self._node = node
         self._schema = type(defaults)
+        self._rules = rules
         self._prefix = f"{prefix}." if prefix else ""
         leaves = dict(_leaves(defaults, self._prefix))
         values = {name: value for name, (_, value) in leaves.items()}
@@ -84,7 +88,7 @@ class Parameters(Generic[T]):
             for parent in parents:
                 section = section.setdefault(parent, {})
             section[last] = value
-        return config_from_dict(self._schema, document, source=f"parameters of {self._node.get_name()}")
+        return config_from_dict(self._schema, document, f"parameters of {self._node.get_name()}", self._rules)
 
 
 def report_unknown_parameters(node: Node) -> list[str]:

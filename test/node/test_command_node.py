@@ -300,6 +300,12 @@ def test_f42_a_bad_parameter_at_run_time_is_rejected(bench: Bench) -> None:
         parameters=[Parameter("gate.max_step", value=[-1.0]).to_parameter_msg()],
     )
     assert "max_step: must be at least 0, got -1.0" in answer.results[0].reason
+    answer = bench.graph.call(
+        SetParameters,
+        "command_node/set_parameters",
+        parameters=[Parameter("gate.max_step", value=[0.1, 0.1]).to_parameter_msg()],
+    )
+    assert "max_step: has 2 values, but the actions are x, y, z, gripper" in answer.results[0].reason
     assert bench.move(1.0, 0, 0, 0) == [1.25, 0, 0]
     bench.node.set_parameters([Parameter("gate.speed_scale", value=0.5)])
     assert bench.move(1.0, 0, 0, 0) == [0.625, 0, 0]

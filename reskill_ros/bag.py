@@ -201,7 +201,7 @@ class BagReader:
         self._metadata = _read_metadata(self.path / _METADATA)
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
-        """All messages, or those of some topics.
+        """All messages, or those of some topics; of messages of other topics that are missing nothing is said then.
 
         Raises:
             DataError: a file is not MCAP.
@@ -209,24 +209,27 @@ class BagReader:
         self.faults = self._metadata.missing_files(self.files)
         read: Counter[str] = Counter()
         for file in self.files:
-            for message in self._file_messages(file):
+            for message in self._file_messages(file, topics):
                 read[message.topic] += 1
-                if topics is None or message.topic in topics:
-                    yield message
+                yield message
         for topic, count in self._metadata.message_counts.items():
-            if read[topic] < count:
+            if read[topic] < count and (topics is None or topic in topics):
                 self.faults.append(f"{self.path}: {count} messages of {topic} were written, {read[topic]} can be read")
 
     def channels(self) -> set[BagChannel]:
         """What there are messages of."""
         return {message.channel for message in self.messages()}
 
-    def _file_messages(self, file: Path) -> Iterator[BagMessage]:
+    def _file_messages(self, file: Path, topics: Collection[str] | None) -> Iterator[BagMessage]:
         schemas: dict[int, Schema] = {}
         channels: dict[int, BagChannel] = {}
         read: Counter[int] = Counter()
         skipped: Counter[str] = Counter()
         is_ours = False
+
+        def is_wanted(channel: BagChannel) -> bool:
+            return topics is None or channel.topic in topics
+
         try:
             for record in read_records(file):
                 if isinstance(record, Header):
@@ -236,11 +239,14 @@ class BagReader:
                 elif isinstance(record, Channel):
                     channels[record.id] = _channel(record, schemas)
                 elif isinstance(record, Statistics):
-                    self._compare_counts(file, record, channels, read)
+                    wanted = {number: channel.topic for number, channel in channels.items() if is_wanted(channel)}
+                    self._compare_counts(file, record, wanted, read)
                 elif isinstance(record, Message):
                     channel = channels.get(record.channel_id)
                     if channel is None:
                         raise DamageError(f"a message belongs to channel {record.channel_id}, which is not in the file")
+                    if not is_wanted(channel):
+                        continue
                     if is_ours and record.sequence > read[record.channel_id]:
                         skipped[channel.topic] += record.sequence - read[record.channel_id]
                         read[record.channel_id] = record.sequence
@@ -251,12 +257,9 @@ class BagReader:
         for topic, count in skipped.items():
             self.faults.append(f"{file}: {count} messages of {topic} are missing between others")
 
-    def _compare_counts(
-        self, file: Path, statistics: Statistics, channels: dict[int, BagChannel], read: Counter[int]
-    ) -> None:
-        for number, count in statistics.channel_message_counts.items():
-            if read[number] != count:
-                topic = channels[number].topic if number in channels else f"channel {number}"
+    def _compare_counts(self, file: Path, statistics: Statistics, topics: dict[int, str], read: Counter[int]) -> None:
+        for number, topic in topics.items():
+            if read[number] != (count := statistics.channel_message_counts.get(number, 0)):
                 self.faults.append(f"{file}: {count} messages of {topic} were written, {read[number]} are there")
 
 

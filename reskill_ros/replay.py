@@ -287,11 +287,11 @@ class Verdict:
             self.comparison.describe(),
             *(f"  not compared: {fault}" for fault in self.faults),
         ]
-        compared = f"{self.comparison.count} of {recording.answers} recorded answers compared"
+        compared = f"{self.comparison.count} of {recording.answers}"
         last = {
-            0: f"EQUAL: {compared}",
-            1: f"DIFFERENT: {compared}",
-            3: f"INCOMPLETE: only {compared}, or not all was recorded",
+            0: f"EQUAL: {compared} recorded answers compared",
+            1: f"DIFFERENT: {compared} recorded answers compared",
+            3: f"INCOMPLETE: {compared} answers that can be read were compared, none differs; the rest see above",
         }
         return "\n".join([*lines, last[self.exit_code]])
 

@@ -77,7 +77,7 @@ class StepResult:
         return self.terminated | self.truncated | self.diverged
 
 
-class _RowLayout:
+class RowLayout:
     """Where things stand in an environment's row."""
 
     def __init__(self, model: mujoco.MjModel, task: Task) -> None:
@@ -131,6 +131,7 @@ class Simulator:
     Copied or pickled, it goes on from where it is, in the copy and in the original alike.
 
     Attributes:
+        layout: where what is in a row of its :meth:`state`.
         num_diverged: how often the physics broke down so far.
     """
 
@@ -156,11 +157,11 @@ class Simulator:
         self._models = [self.model] * num_envs
         start = start_state(self.model)
         self._substeps = round(task.spec.control_period_s / self.model.opt.timestep)
-        self._layout = _RowLayout(self.model, task)
+        self.layout = RowLayout(self.model, task)
         self._builder = ObservationBuilder(task.spec.obs)
         self._rollout = Rollout(nthread=threads)
         self._datas = [mujoco.MjData(self.model) for _ in range(max(1, threads))]
-        self._rows = np.zeros((num_envs, self._layout.width))
+        self._rows = np.zeros((num_envs, self.layout.width))
         self._start_row = self._row_of(start)
         self._finger_qpos = np.array(self._joint_addresses(constants.FINGER_JOINTS)) + 1
         self._blocked = task.scene().gripper_blocked
@@ -226,7 +227,7 @@ class Simulator:
             starts: where things are.
             seeds: of what is drawn later in each episode: delays, noise of perception.
         """
-        layout = self._layout
+        layout = self.layout
         rows = np.tile(self._start_row, (len(starts), 1))
         poses = np.stack([start.object_poses for start in starts])
         offsets = np.array([[item.frame_offset for item in self.task.scene(start.scene).objects] for start in starts])
@@ -242,7 +243,7 @@ class Simulator:
             for row, seed in zip(rows, seeds, strict=True):
                 rng = episode_rng(int(seed), "delay")
                 row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
-        rows[:, layout.history] = np.tile(self._readings(rows), 1 + bounds[0][1])
+        rows[:, layout.history] = np.tile(self.readings(rows), 1 + bounds[0][1])
         return rows
 
     def step(self, actions: FloatArray | NDArray[np.float32], indices: IntArray | None = None) -> StepResult:
@@ -255,12 +256,12 @@ class Simulator:
         Raises:
             SpecError: the actions have the wrong size.
         """
-        layout = self._layout
+        layout = self.layout
         rows = self._rows if indices is None else self._rows[indices]
         clipped = self.task.spec.action.clip(actions).astype(np.float64)
         finite = np.all(np.isfinite(clipped), axis=1)
         moved = rows.copy()
-        moved[:, layout.history] = _pushed(rows[:, layout.history], self._readings(rows))
+        moved[:, layout.history] = _pushed(rows[:, layout.history], self.readings(rows))
         clipped = np.where(finite[:, None], clipped, 0.0)
         moved[:, layout.pending] = _pushed(rows[:, layout.pending], clipped)
         models = self._models if indices is None else [self._models[index] for index in indices]
@@ -301,7 +302,7 @@ class Simulator:
     @property
     def frame(self) -> SensorFrame:
         """Current sensor values of all environments, as they are."""
-        return self._to_frame(self._readings(self._rows), self._rows[:, self._layout.goal])
+        return self._to_frame(self.readings(self._rows), self._rows[:, self.layout.goal])
 
     @property
     def perceived_frame(self) -> SensorFrame:
@@ -311,17 +312,17 @@ class Simulator:
     @property
     def scene_numbers(self) -> IntArray:
         """(N,) number of each environment's scene."""
-        return self._rows[:, self._layout.scene][:, 0].astype(np.int64)
+        return self._rows[:, self.layout.scene][:, 0].astype(np.int64)
 
     @property
     def time_s(self) -> FloatArray:
         """(N,) simulated time since the start of each episode [s]."""
-        return self._rows[:, self._layout.time].copy()
+        return self._rows[:, self.layout.time].copy()
 
     @property
     def step_count(self) -> IntArray:
         """(N,) control steps since the start of each episode."""
-        return self._rows[:, self._layout.step][:, 0].astype(np.int64)
+        return self._rows[:, self.layout.step][:, 0].astype(np.int64)
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -331,13 +332,13 @@ class Simulator:
     def joint_positions(self, index: int = 0) -> FloatArray:
         """(J,) positions of the joints :attr:`joint_names` [m or rad]."""
         readings = np.array([constants.FIXED_JOINT_READINGS.get(name, 0.0) for name in constants.JOINT_NAMES])
-        readings[self._moving] = self._rows[index, self._layout.qpos][self._joint_qpos]
+        readings[self._moving] = self._rows[index, self.layout.qpos][self._joint_qpos]
         return readings
 
     def joint_velocities(self, index: int = 0) -> FloatArray:
         """(J,) velocities of the joints :attr:`joint_names` [m/s or rad/s]."""
         readings = np.zeros(len(constants.JOINT_NAMES))
-        readings[self._moving] = self._rows[index, self._layout.qvel][self._joint_qvel]
+        readings[self._moving] = self._rows[index, self.layout.qvel][self._joint_qvel]
         return readings
 
     # ------------------------------------------------------------------ saving and restoring
@@ -345,7 +346,7 @@ class Simulator:
     @property
     def state_dim(self) -> int:
         """Length S of an environment's state."""
-        return self._layout.width
+        return self.layout.width
 
     def state(self, indices: Sequence[int] | IntArray | None = None) -> FloatArray:
         """(n, S) complete state of environments, of all by default."""
@@ -365,15 +366,15 @@ class Simulator:
 
     def scene_of(self, row: FloatArray) -> int:
         """Number of the scene in a state row, for rendering."""
-        return int(row[self._layout.scene][0])
+        return int(row[self.layout.scene][0])
 
     def qpos_of(self, row: FloatArray) -> FloatArray:
         """(nq,) MuJoCo coordinates in a state row, for rendering."""
-        return row[self._layout.qpos]
+        return row[self.layout.qpos]
 
     def goal_of(self, row: FloatArray) -> FloatArray:
         """(3,) goal position in a state row [m], for rendering."""
-        return row[self._layout.goal]
+        return row[self.layout.goal]
 
     def __getstate__(self) -> dict[str, Any]:
         """What it is made from, and where its environments are: compiled models and threads are made anew."""
@@ -402,13 +403,13 @@ class Simulator:
             row = self._rows[index]
             self._models[index] = self._model_of(self.scene_of(row))
             if self._noisy:
-                rng = episode_rng(int(row[self._layout.seed][0]), "perception")
+                rng = episode_rng(int(row[self.layout.seed][0]), "perception")
                 scale = rng.uniform(*self.task.variation.perception_noise)
                 self._noise[index] = scale * rng.standard_normal(self._noise.shape[1:]) * self._perceived[:, None]
 
     def _delayed(self, rows: FloatArray, actions: FloatArray) -> FloatArray:
         """(n, A) the actions that take effect now."""
-        layout, count, dim = self._layout, *actions.shape
+        layout, count, dim = self.layout, *actions.shape
         if layout.pending.start == layout.pending.stop:
             return actions
         waiting = np.concatenate([actions[:, None], rows[:, layout.pending].reshape(count, -1, dim)], axis=1)
@@ -422,13 +423,13 @@ class Simulator:
         The mocap target is the gripper link's pose as of the last substep's start, plus the commanded displacement;
         fingers are sent to their position plus the commanded displacement.
         """
-        sensors = rows[:, self._layout.sensors]
+        sensors = rows[:, self.layout.sensors]
         command = actions * self._displacement
         target = sensors[:, 0:3] + command[:, :3]
         orientation = sensors[:, 3:7] + constants.GRIPPER_DOWN_WXYZ
         fingers = rows[:, self._actuated_qpos] + command[:, 3:4]
         control = np.concatenate([*([] if self._blocked else [fingers]), target, orientation], axis=1)
-        physics, readings = self._integrate(models, rows[:, self._layout.physics], control, self._substeps)
+        physics, readings = self._integrate(models, rows[:, self.layout.physics], control, self._substeps)
         before, now = readings[:, -2], readings[:, -1]
         if self._blocked:
             # Shut the fingers and read the sensors again, as the stock environment does then: those of one more
@@ -471,14 +472,14 @@ class Simulator:
 
     def _broken(self, before: FloatArray, after: FloatArray) -> BoolArray:
         """(n,) where MuJoCo gave up; it then silently starts over, which shows in the time."""
-        elapsed = after[:, self._layout.time] - before[:, self._layout.time]
+        elapsed = after[:, self.layout.time] - before[:, self.layout.time]
         restarted = np.abs(elapsed - self.task.spec.control_period_s) > 1e-6
-        state = after[:, self._layout.physics]
+        state = after[:, self.layout.physics]
         # Of what is not a number, this is not true either.
         return restarted | ~(np.abs(state) <= _HUGE).all(axis=1)
 
     def _note_divergence(self, rows: FloatArray, actions: FloatArray) -> None:
-        layout = self._layout
+        layout = self.layout
         for row, action in zip(rows, actions, strict=True):
             self.num_diverged += 1
             if self._divergence_folder is not None and self.num_diverged <= MAX_KEPT:
@@ -486,16 +487,16 @@ class Simulator:
                 kept = Divergence(self.task.spec.name, self.profile, self.task.variation, seed, step, row, action)
                 kept.save(self._divergence_folder)
 
-    def _readings(self, rows: FloatArray) -> FloatArray:
+    def readings(self, rows: FloatArray) -> FloatArray:
         """(n, 2 + sensors) finger positions and sensor values."""
-        return np.concatenate([rows[:, self._finger_qpos], rows[:, self._layout.sensors]], axis=1)
+        return np.concatenate([rows[:, self._finger_qpos], rows[:, self.layout.sensors]], axis=1)
 
     def _situation(self, rows: FloatArray) -> Situation:
-        layout, goal = self._layout, rows[:, self._layout.goal]
+        layout, goal = self.layout, rows[:, self.layout.goal]
         previous = rows[:, layout.history][:, : 2 + (layout.sensors.stop - layout.sensors.start)]
         return Situation(
             self.task.spec.obs.frames,
-            self._to_frame(self._readings(rows), goal),
+            self._to_frame(self.readings(rows), goal),
             self._to_frame(previous, goal),
             self._size[rows[:, layout.scene][:, 0].astype(int)],
         )
@@ -509,8 +510,8 @@ class Simulator:
         """Sensors now and one control step ago, as they are perceived: the robot as it is, objects as varied."""
         if not self.task.variation.perceives_otherwise:
             return situation.now, situation.before
-        layout, count, goal = self._layout, len(rows), rows[:, self._layout.goal]
-        now = self._readings(rows)
+        layout, count, goal = self.layout, len(rows), rows[:, self.layout.goal]
+        now = self.readings(rows)
         known = np.concatenate([now[:, None], rows[:, layout.history].reshape(count, -1, now.shape[1])], axis=1)
         frames = [self._to_frame(known[:, age], goal) for age in (0, 1)]
         delay = rows[:, layout.delays][:, 0].astype(int)
@@ -545,11 +546,11 @@ class Simulator:
         return starts[:, :1] + np.arange(3), starts[:, 1:] + np.arange(4)
 
     def _row_of(self, data: mujoco.MjData) -> FloatArray:
-        row = np.zeros(self._layout.width)
-        physics = np.empty(self._layout.physics.stop)
+        row = np.zeros(self.layout.width)
+        physics = np.empty(self.layout.physics.stop)
         mujoco.mj_getState(self.model, data, physics, _PHYSICS)
-        row[self._layout.physics] = physics
-        row[self._layout.sensors] = data.sensordata
+        row[self.layout.physics] = physics
+        row[self.layout.sensors] = data.sensordata
         return row
 
     def _fixed_joints(self) -> set[str]:

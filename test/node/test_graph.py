@@ -285,8 +285,11 @@ def run(*processes: Process, grace_s: float = 10.0) -> tuple[int, str]:
     return supervise(processes, output=output, grace_s=grace_s).exit_code, output.getvalue()
 
 
-def test_all_end_when_the_primary_one_has_finished() -> None:
-    code, output = run(python(WAIT, "other"), python("print('done')", "main", primary=True))
+def test_all_end_when_the_primary_one_has_finished(tmp_path: Path) -> None:
+    up = f"import pathlib; up = pathlib.Path({str(tmp_path / 'up')!r})"
+    other = WAIT.replace("print(", f"{up}; up.touch(); print(")
+    main_code = f"{up}\nwhile not up.exists(): pass\nprint('done')"
+    code, output = run(python(other, "other"), python(main_code, "main", primary=True))
     assert code == 0
     assert "[main] done" in output
 

@@ -146,7 +146,7 @@ def test_collecting_continues_to_the_same_bits(skills: Path) -> None:
 def test_diverged_steps_are_not_learnt_from(skills: Path) -> None:
     runner, simulator = collector(skills, "slippery_push", AgentConfig(schedule=AT_ONCE))
     rows = simulator.state()
-    rows[2, simulator._layout.qvel.start + 8] = 1e12
+    rows[2, simulator.layout.qvel.start + 8] = 1e12
     simulator.set_state(rows)
     collected = runner.collect(14, 1.0)
     assert collected.episodes.diverged == 1
@@ -331,7 +331,7 @@ def test_an_agent_learns_in_a_world_that_varies(skills: Path, tmp_path: Path, mo
     step = Simulator.step
 
     def noted(self: Simulator, *args: np.ndarray) -> object:
-        delays.append(set(self._rows[:, self._layout.delays][:, 1]))
+        delays.append(set(self.state()[:, self.layout.delays][:, 1]))
         return step(self, *args)
 
     monkeypatch.setattr(Simulator, "step", noted)

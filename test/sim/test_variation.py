@@ -109,7 +109,7 @@ def test_perception_delay_shows_objects_as_they_were() -> None:
     late, prompt = Simulator(task), Simulator(plain)
     start = prompt.state()
     # A block that slides, so that there is something to be late about.
-    start[0, prompt._layout.qvel][-6] = 0.5
+    start[0, prompt.layout.qvel][-6] = 0.5
     for simulator in (late, prompt):
         rows = simulator.state()
         rows[:, 1 : 1 + simulator.model.nq + simulator.model.nv] = start[:, 1 : 1 + prompt.model.nq + prompt.model.nv]
@@ -190,7 +190,7 @@ def test_a_diverged_state_is_kept_and_breaks_again(tmp_path: Path) -> None:
     simulator = Simulator(task, 64, "fast", divergence_folder=tmp_path)
     simulator.reset(range(64))
     rows = simulator.state()
-    rows[17, simulator._layout.qvel.start + 8] = 1e12
+    rows[17, simulator.layout.qvel.start + 8] = 1e12
     simulator.set_state(rows)
     given = np.zeros((64, 4))
     given[40, 1] = np.nan

@@ -92,9 +92,9 @@ def stock_row(simulator: Simulator, stock: Any, goal: np.ndarray) -> np.ndarray:
     data = mujoco.MjData(simulator.model)
     data.qpos[:], data.qvel[:] = stock.data.qpos, stock.data.qvel
     mujoco.mj_forward(simulator.model, data)
-    layout = simulator._layout
+    layout = simulator.layout
     row[layout.qpos], row[layout.qvel], row[layout.sensors] = data.qpos, data.qvel, data.sensordata
-    row[layout.history] = simulator._readings(row[None])[0]
+    row[layout.history] = simulator.readings(row[None])[0]
     return row
 
 

@@ -18,7 +18,7 @@ endif
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-newest-mujoco check lint types format bench smoke clean distclean
+.PHONY: help setup build demo test test-newest-mujoco mutants check lint types format bench smoke clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,13 @@ test-newest-mujoco: setup ## tests of core, sim and in-process chains with the n
 		--constraint build/mujoco-constraints.txt "$$(sed -n 's/^  "\(mujoco[^"]*\)",$$/\1/p' pyproject.toml)"
 	@$(WORKSPACE) export PYTHONPATH=$(CURDIR)/build/mujoco$${PYTHONPATH:+:$$PYTHONPATH} && \
 		python -c 'import mujoco; print("MuJoCo", mujoco.__version__)' && python -m pytest test/core test/sim test/e2e
+
+# How many faults, and which sample of them.
+MUTANTS ?= 300
+SEED ?= 0
+mutants: setup ## do the tests notice? faults put into the code, one by one; report in build/mutants (an hour)
+	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mutants]"
+	@$(WORKSPACE) nice -n 19 python scripts/mutants.py --number $(MUTANTS) --seed $(SEED)
 
 check: setup lint types ## format, lint and types of the whole tree
 

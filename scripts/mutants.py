@@ -1,0 +1,440 @@
+"""Do the tests notice? Puts faults into the code, one at a time, and sees whether a test fails.
+
+A sample of the faults that mutmut knows (another operator, number or key, an argument or a value left out) is drawn by
+seed over the modules in ``TARGETS``. For each, the tests that run the line that it is in are run, the fastest first,
+until one fails or a time limit is over, which counts as noticed too. All of it happens in copies of the tree as it was
+at the start, below ``build/mutants``; ``report.md`` there lists what survived. What cannot be noticed stands in
+``test/equivalent_mutants.yaml`` with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "build" / "mutants"
+TREE = OUT / "tree"
+COVERAGE = OUT / "coverage.json"
+EQUIVALENT = "test/equivalent_mutants.yaml"
+TARGETS = (
+    "reskill_core/gate.py",
+    "reskill_core/sensing.py",
+    "reskill_core/rl",
+    "reskill_core/runtime",
+    "reskill_core/training",
+    "sim/evaluation",
+)
+# Tests that have to do with these; of those that kill processes at random moments none.
+TESTS = {
+    "test/core": "acting agent_trainer export frames gate lineage models ppo_settings report rl runtime seeding sensing"
+    " skill_learner training",
+    "test/sim": "agents evaluation ingredients policy_evaluation robustness seeds study worlds",
+}
+# Tests of a mutant are run for as long as this on an idle machine, the fastest first, and killed well after it.
+_BUDGET_S, _PATIENCE, _GRACE_S = 60.0, 4.0, 60.0
+_PYTEST = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that there may be: the line of a file that it is in, and what makes it."""
+
+    file: str
+    line: int
+    apply: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: a line of a file, and what becomes of it; with the text of the whole file."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant: ``caught``, ``timeout``, ``survived``, or ``untested`` where no test runs its line."""
+
+    mutant: Mutant
+    outcome: str
+    tests: int
+    duration_s: float
+
+
+def main() -> int:
+    """Run; returns the exit status: 0 where as many are noticed as is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--number", type=int, default=300, help="size of the sample (default 300)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="mutants at a time")
+    parser.add_argument("--only", default="", help="only files whose path contains this")
+    parser.add_argument("--at-least", type=float, default=0.92, help="share that must be noticed (default 0.92)")
+    options = parser.parse_args()
+    freeze()
+    files = [file for file in target_files() if options.only in file]
+    tests, durations = coverage(options.workers)
+    everything = [fault for file in files for fault in faults_of(file)]
+    sample = draw(everything, options.number, options.seed)
+    print(f"[mutants] {len(sample)} of {len(everything)} in {len(files)} files, seed {options.seed}", flush=True)
+    verdicts = run_all(sample, tests, durations, options.workers)
+    noticed = report(verdicts, len(everything), options.seed)
+    return 0 if noticed >= options.at_least else 1
+
+
+def freeze() -> None:
+    """Copy the tree as it is now, so that work on it may go on."""
+    shutil.rmtree(TREE, ignore_errors=True)
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for name in filter(None, listed.split("\n")):
+        if (ROOT / name).is_file():
+            (TREE / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, TREE / name)
+    (TREE / "reskill_sim").symlink_to("sim")
+
+
+def target_files() -> list[str]:
+    """Paths of the modules that get faults."""
+    places = [TREE / target for target in TARGETS]
+    paths = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
+    # What is exported is no behaviour, and what pictures look like is judged by eye.
+    return [str(path.relative_to(TREE)) for path in paths if path.name not in ("__init__.py", "plots.py")]
+
+
+# ---------------------------------------------------------------------- which tests
+
+
+def coverage(workers: int) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
+    """Tests by file and line, and how long each takes [s]; measured once for a state of the tree."""
+    digest = hashlib.sha256()
+    for folder in ("reskill_core", "sim", "test/core", "test/sim", "test/support"):
+        for path in sorted((TREE / folder).rglob("*.py")):
+            digest.update(f"{path}\n{path.read_text()}".encode())
+    kept = json.loads(COVERAGE.read_text()) if COVERAGE.is_file() else {}
+    if kept.get("state") != digest.hexdigest():
+        print("[mutants] which test runs which line (minutes)", flush=True)
+        preload()
+        names = [f"{folder}/test_{name}" for folder, names in TESTS.items() for name in names.split()]
+        with ThreadPoolExecutor(workers) as pool:
+            parts = list(pool.map(covered_by, [name for name in names if (TREE / f"{name}.py").is_file()]))
+        tests: dict[str, dict[str, list[str]]] = {}
+        for part in parts:
+            for file, lines in part["tests"].items():
+                for line, found in lines.items():
+                    tests.setdefault(file, {}).setdefault(line, []).extend(found)
+        durations = {name: value for part in parts for name, value in part["durations"].items()}
+        kept = {"state": digest.hexdigest(), "tests": tests, "durations": durations}
+        COVERAGE.write_text(json.dumps(kept))
+    return kept["tests"], kept["durations"]
+
+
+def covered_by(name: str) -> dict[str, Any]:
+    """What the tests of a file run, and how long they take; in a process of its own.
+
+    Raises:
+        RuntimeError: a test fails without any fault in the code.
+    """
+    stem = OUT / "coverage" / Path(name).name
+    with forked(partial(measure_coverage, name, stem), TREE, stem.with_suffix(".log")) as child:
+        _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise RuntimeError(f"{name} fails as it is, see {stem}.log")
+    found: dict[str, Any] = json.loads(stem.with_suffix(".json").read_text())
+    return found
+
+
+def measure_coverage(name: str, stem: Path) -> int:
+    """Run the tests of a file and note who runs what."""
+    import coverage as coverage_py
+    import pytest
+
+    durations: dict[str, float] = {}
+
+    class Recorder:
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_logstart(self, nodeid: str) -> None:
+            measured.switch_context(nodeid)
+
+        def pytest_runtest_logreport(self, report: Any) -> None:
+            durations[report.nodeid] = durations.get(report.nodeid, 0.0) + report.duration
+
+    measured = coverage_py.Coverage(data_file=None, include=[str(TREE / file) for file in target_files()])
+    measured.start()
+    status = pytest.main([*_PYTEST, "-k", "not killed", f"{name}.py"], plugins=[Recorder()])
+    measured.stop()
+    data = measured.get_data()
+    tests = {
+        str(Path(file).relative_to(TREE)): {
+            str(line): sorted(filter(None, found)) for line, found in data.contexts_by_lineno(file).items()
+        }
+        for file in data.measured_files()
+    }
+    stem.with_suffix(".json").write_text(json.dumps({"tests": tests, "durations": durations}))
+    return int(status)
+
+
+def tests_of(mutant: Mutant, tests: dict[str, dict[str, list[str]]], durations: dict[str, float]) -> list[str]:
+    """The tests that run its line, the fastest first, as many as there is time for.
+
+    What is run when a module is loaded belongs to no test, or to the first: any test of the file may notice it.
+    """
+    lines = tests.get(mutant.file, {})
+    names = set(lines.get(str(mutant.line), ()))
+    if len(names) <= 1:
+        names |= {name for line in lines.values() for name in line}
+    chosen: list[str] = []
+    total_s = 0.0
+    for name in sorted(names, key=lambda name: (durations.get(name, 1.0), name)):
+        total_s += durations.get(name, 1.0)
+        if chosen and total_s > _BUDGET_S:
+            break
+        chosen.append(name)
+    return chosen
+
+
+# ---------------------------------------------------------------------- which faults
+
+
+def faults_of(file: str) -> list[Fault]:
+    """All faults in the functions of a file; of prose, such as messages, and of annotations there are none."""
+    import libcst
+    from libcst.metadata import MetadataWrapper, PositionProvider
+    from mutmut.mutation.file_mutation import create_mutations
+
+    module, mutations, *_ = create_mutations(file, (TREE / file).read_text())
+    positions = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
+    faults = []
+    for mutation in mutations:
+        original = mutation.original_node
+        prose = isinstance(original, libcst.SimpleString) and " " in original.value
+        if isinstance(mutation.contained_by_top_level_function, libcst.FunctionDef) and not prose:
+            # What has no position of its own, such as an operator, counts to the line of the first thing after it.
+            line = positions[original].start.line if original in positions else 0
+            faults.append(Fault(file, line, partial(module.deep_replace, original, mutation.mutated_node)))
+    return faults
+
+
+def draw(faults: Sequence[Fault], number: int, seed: int) -> list[Mutant]:
+    """A sample: lines first, then a fault of each, so that calls with many arguments do not fill it."""
+    rng = random.Random(seed)
+    by_line: dict[tuple[str, int], list[Fault]] = {}
+    for fault in faults:
+        by_line.setdefault((fault.file, fault.line), []).append(fault)
+    drawn: list[Mutant] = []
+    while len(drawn) < number and by_line:
+        for place in rng.sample(sorted(by_line), min(number - len(drawn), len(by_line))):
+            left = by_line[place]
+            mutant = mutated(left.pop(rng.randrange(len(left))))
+            if mutant is not None:
+                drawn.append(mutant)
+            if not left:
+                del by_line[place]
+    return drawn
+
+
+def mutated(fault: Fault) -> Mutant | None:
+    """The file with the fault in it; None where that is no Python."""
+    source = (TREE / fault.file).read_text()
+    text = fault.apply().code
+    try:
+        compile(text, fault.file, "exec")
+    except SyntaxError:
+        return None
+    before, after = source.splitlines(), text.splitlines()
+    first = next(
+        (n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(map(len, (before, after)))
+    )
+    lines = [text[first].strip() if first < len(text) else "" for text in (before, after)]
+    return Mutant(fault.file, first + 1, lines[0], lines[1], text)
+
+
+# ---------------------------------------------------------------------- running
+
+
+@contextlib.contextmanager
+def forked(work: Any, folder: Path, log: Path) -> Iterator[int]:
+    """A process with the libraries that tests need already loaded, in a session of its own; ended afterwards."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            os.setsid()
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.chdir(folder)
+            # Before what is installed; of processes that tests start, too.
+            sys.path.insert(0, str(folder))
+            os.environ["PYTHONPATH"] = f"{folder}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+            sys.dont_write_bytecode = True
+            code = work()
+        finally:
+            sys.stdout.flush()
+            os._exit(int(code))
+    try:
+        yield child
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+
+
+def run_all(
+    sample: Sequence[Mutant], tests: dict[str, dict[str, list[str]]], durations: dict[str, float], workers: int
+) -> list[Verdict]:
+    """Run all mutants, several at a time."""
+    preload()
+    folders: Queue[Path] = Queue()
+    for number in range(workers):
+        folder = OUT / f"worker{number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(TREE, folder, symlinks=True)
+        folders.put(folder)
+    log = (OUT / "verdicts.jsonl").open("w")
+
+    def run(mutant: Mutant) -> Verdict:
+        folder = folders.get()
+        try:
+            verdict = run_one(mutant, folder, tests_of(mutant, tests, durations), durations)
+        finally:
+            folders.put(folder)
+        row = {"outcome": verdict.outcome, "s": round(verdict.duration_s, 1), "tests": verdict.tests}
+        log.write(json.dumps({**row, "file": mutant.file, "line": mutant.line, "a": mutant.before, "b": mutant.after}))
+        log.write("\n")
+        log.flush()
+        return verdict
+
+    verdicts = []
+    with ThreadPoolExecutor(workers) as pool:
+        for verdict in pool.map(run, sample):
+            verdicts.append(verdict)
+            if verdict.outcome in ("survived", "untested"):
+                print(f"[mutants] {verdict.outcome}: {described(verdict.mutant)}", flush=True)
+            elif len(verdicts) % 25 == 0:
+                print(f"[mutants] {len(verdicts)} of {len(sample)}", flush=True)
+    return verdicts
+
+
+def preload() -> None:
+    """Load what takes long to load, and nothing of ours."""
+    import gymnasium_robotics  # noqa: F401
+    import hypothesis  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import mujoco  # noqa: F401
+    import pytest  # noqa: F401
+    import torch.utils.tensorboard  # noqa: F401
+
+    assert not any(name.split(".")[0] in ("reskill_core", "reskill_sim") for name in sys.modules)
+
+
+def run_one(mutant: Mutant, folder: Path, names: list[str], durations: dict[str, float]) -> Verdict:
+    """Put the fault into a copy of the tree and run its tests there."""
+    if not names:
+        return Verdict(mutant, "untested", 0, 0.0)
+    started_s = time.monotonic()
+    limit_s = _GRACE_S + _PATIENCE * sum(durations.get(name, 1.0) for name in names)
+    path = folder / mutant.file
+    original = path.read_text()
+    path.write_text(mutant.text)
+
+    def work() -> int:
+        import pytest
+
+        return int(pytest.main([*_PYTEST, "-x", *names]))
+
+    try:
+        with forked(work, folder, folder / "build" / "mutant.log") as child:
+            outcome = "timeout"
+            while time.monotonic() - started_s < limit_s:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    outcome = "survived" if os.waitstatus_to_exitcode(status) == 0 else "caught"
+                    break
+                time.sleep(0.05)
+        if outcome == "timeout":
+            os.waitpid(child, 0)
+    finally:
+        path.write_text(original)
+    return Verdict(mutant, outcome, len(names), time.monotonic() - started_s)
+
+
+# ---------------------------------------------------------------------- telling
+
+
+def explanations() -> dict[tuple[str, str, str], str]:
+    """Why faults cannot be noticed, by file, line before and line after."""
+    path = TREE / EQUIVALENT
+    entries = yaml.safe_load(path.read_text()) if path.is_file() else []
+    return {(entry["file"], entry["before"], entry["after"]): entry["reason"] for entry in entries or ()}
+
+
+def report(verdicts: Sequence[Verdict], population: int, seed: int) -> float:
+    """Write and print the table; returns the share that was noticed of what can be."""
+    known = explanations()
+    rows: dict[str, list[int]] = {}
+    survivors: list[tuple[Verdict, str]] = []
+    for verdict in verdicts:
+        module = verdict.mutant.file
+        counts = rows.setdefault(module, [0, 0, 0, 0])
+        mutant = verdict.mutant
+        reason = known.get((mutant.file, mutant.before, mutant.after), "")
+        survived = verdict.outcome in ("survived", "untested")
+        counts[0] += 1
+        counts[1 if not survived else 2 if reason else 3] += 1
+        if survived:
+            survivors.append((verdict, reason))
+    total = [sum(column) for column in zip(*rows.values(), strict=True)]
+    share = total[1] / max(total[0] - total[2], 1)
+    lines = ["| module | mutants | caught | explained | survived |", "|---|---|---|---|---|"]
+    lines += [f"| {name} | {' | '.join(map(str, counts))} |" for name, counts in sorted(rows.items())]
+    lines.append(f"| all | {' | '.join(map(str, total))} |")
+    lines += ["", f"{total[1] / max(total[0], 1):.1%} of all are caught, {share:.1%} of those without an explanation."]
+    text = [f"# {len(verdicts)} of {population} mutants, seed {seed}", "", *lines, "", "## Survivors", ""]
+    for verdict, reason in survivors:
+        text += [f"- {described(verdict.mutant)} ({verdict.outcome}, {verdict.tests} tests)", ""]
+        text += [f"  {reason}", ""] if reason else []
+        text += ["  ```diff", *(f"  {line}" for line in diff(verdict.mutant)), "  ```", ""]
+    (OUT / "report.md").write_text("\n".join(text))
+    print("\n".join(lines))
+    print(f"[mutants] {OUT / 'report.md'}")
+    return share
+
+
+def described(mutant: Mutant) -> str:
+    """One line."""
+    return f"{mutant.file}:{mutant.line}: {mutant.before} -> {mutant.after}"
+
+
+def diff(mutant: Mutant) -> list[str]:
+    """With a line of context."""
+    before = (TREE / mutant.file).read_text().splitlines()
+    return list(difflib.unified_diff(before, mutant.text.splitlines(), lineterm="", n=1))[2:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,13 +11,13 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from reskill_core.errors import ConfigError
 from reskill_core.files import atomic_write_bytes, read_text
-from reskill_core.parameters import holds_numbers, range_violations, require_ranges, sections_of
+from reskill_core.parameters import hints_of, holds_numbers, range_violations, require_ranges, sections_of
 from reskill_core.text import shortened
 from reskill_core.yaml_text import dump_yaml, parse_yaml
 
@@ -27,6 +27,7 @@ Keys = tuple[Any, ...]
 Fault = tuple[Keys, str]
 
 _MAX_BYTES = 2**20
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 def load_config(cls: type[T], path: Path | str | None = None, overrides: Sequence[str] = ()) -> T:
@@ -64,6 +65,8 @@ def config_from_dict(
         ConfigError: lists every unknown key, wrong type and violated rule, with the full path of each.
     """
     require_ranges(cls)
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{source} must hold key: value pairs, found {shortened(document)}")
     faults = _document_faults(cls, document, ())
     config, mistyped = _validated(cls, _without(document, faults))
     if config is None:
@@ -80,7 +83,14 @@ def config_from_dict(
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """A configuration as nested dictionaries, lists and scalars, ready for YAML and JSON."""
-    return TypeAdapter(type(config)).dump_python(config, mode="json")
+    return _adapter(type(config)).dump_python(config, mode="json")
+
+
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    """What knows a class; made once, for that takes far longer than what it is used for."""
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
 
 
 def save_config(config: Any, path: Path) -> None:
@@ -118,7 +128,7 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
 
 def _document_faults(cls: Any, document: Mapping[str, Any], path: Keys) -> list[Fault]:
     """Unknown keys, and truth values where numbers belong, which would else count as 0 and 1."""
-    hints = get_type_hints(cls)
+    hints = hints_of(cls)
     known = [field.name for field in fields(cls) if field.init]
     faults: list[Fault] = []
     for key, value in document.items():
@@ -129,21 +139,25 @@ def _document_faults(cls: Any, document: Mapping[str, Any], path: Keys) -> list[
             faults.append((where, f"unknown key; {hint}"))
         elif is_dataclass(hints[key]) and isinstance(value, Mapping):
             faults += _document_faults(hints[key], value, where)
-        elif isinstance(value, Mapping):
-            for section in sections_of(hints[key]):
-                for name, inner in value.items():
-                    if isinstance(inner, Mapping):
-                        faults += _document_faults(section, inner, (*where, name))
+        elif sections := list(sections_of(hints[key])):
+            entries = value.items() if isinstance(value, Mapping) else enumerate(_listed(value))
+            for name, inner in entries:
+                if isinstance(inner, Mapping):
+                    faults += _document_faults(sections[0], inner, (*where, name))
         elif holds_numbers(hints[key]):
-            entries = value if isinstance(value, (list, tuple)) else [value]
-            faults += [(where, f"must be a number, got {entry}") for entry in entries if isinstance(entry, bool)]
+            numbers = _listed(value)
+            faults += [(where, f"must be a number, got {number}") for number in numbers if isinstance(number, bool)]
     return faults
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def _validated(cls: type[T], document: Mapping[str, Any]) -> tuple[T | None, list[Fault]]:
     """The configuration, or what has a wrong type."""
     try:
-        return TypeAdapter(cls).validate_python(_filled(document, _defaults(cls))), []
+        return _adapter(cls).validate_python(_filled(document, _defaults(cls))), []
     except ValidationError as error:
         return None, [(item["loc"], f"{item['msg']}, got {shortened(item['input'])}") for item in error.errors()]
 

@@ -80,16 +80,7 @@ def require_writable_folder(folder: Path, error: type[ReskillError]) -> None:
     Raises:
         error: they cannot, and why.
     """
-    probe = part_path(folder / "probe")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            # As much as a small result; an empty file can be made on a full disk, too.
-            probe.write_bytes(bytes(_PROBE_BYTES))
-        finally:
-            probe.unlink(missing_ok=True)
-    except OSError as cause:
-        raise error(f"{folder} cannot be written to: {cause.strerror}; choose another folder") from cause
+    _require_writable(folder, folder / "probe", error)
 
 
 def require_writable_file(path: Path, error: type[ReskillError]) -> None:
@@ -98,9 +89,22 @@ def require_writable_file(path: Path, error: type[ReskillError]) -> None:
     Raises:
         error: it cannot, and why.
     """
+    _require_writable(path, path, error)
     if path.is_dir():
         raise error(f"{path} is a folder; name a file")
-    require_writable_folder(path.parent, error)
+
+
+def _require_writable(target: Path, file: Path, error: type[ReskillError]) -> None:
+    part = part_path(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # As much as a small result; an empty file can be made on a full disk, too.
+            part.write_bytes(bytes(_PROBE_BYTES))
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as cause:
+        raise error(f"{target} cannot be written to: {cause.strerror}; choose another place") from cause
 
 
 def atomic_write_json(path: Path, document: Any) -> None:

@@ -51,8 +51,12 @@ class Lineage:
         if not isinstance(kept, Mapping):
             # Skills of before there were lineages say this much of their data.
             data = document.get("data")
-            return cls(data.get("content_hash"), profile=data.get("profile")) if isinstance(data, Mapping) else cls()
-        return cls(**{field.name: kept.get(field.name) for field in fields(cls)})
+            kept = {}
+            if isinstance(data, Mapping):
+                kept = {"data": data.get("content_hash"), "profile": data.get("profile")}
+        # What has another type than it should have tells nothing.
+        types = {field.name: Mapping if field.name == "variation" else str for field in fields(cls)}
+        return cls(**{name: kept.get(name) for name, kind in types.items() if isinstance(kept.get(name), kind)})
 
     def describe(self) -> str:
         """By what, for people: ``agent 841fad96562a, skills 5a1e37c20f44``; empty where nothing is known."""

@@ -14,6 +14,7 @@ from reskill_core.text import shortened
 
 # Simulators keep seeds in an array of float64, which holds integers up to this one exactly.
 MAX_SEED = 2**53
+_HINTS: dict[type[Any], dict[str, Any]] = {}
 
 
 def parameter(
@@ -60,6 +61,13 @@ def range_violations(config: Any) -> list[str]:
     ]
 
 
+def hints_of(schema: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields; looked up once, for that takes its time."""
+    if schema not in _HINTS:
+        _HINTS[schema] = get_type_hints(schema)
+    return _HINTS[schema]
+
+
 def holds_numbers(hint: Any) -> bool:
     """Whether a field of that type holds numbers: an integer or float, or tuples, mappings or alternatives of some."""
     if get_origin(hint) is Literal:
@@ -81,7 +89,7 @@ def require_ranges(schema: type) -> None:
     Raises:
         TypeError: a field that holds numbers, of this class or of one of its sections, has no bounds.
     """
-    hints = get_type_hints(schema)
+    hints = hints_of(schema)
     for item in fields(schema):
         if holds_numbers(hints[item.name]) and None in (item.metadata.get("low"), item.metadata.get("high")):
             raise TypeError(f"{schema.__name__}.{item.name} holds numbers: it needs parameter(low=…, high=…)")

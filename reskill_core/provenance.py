@@ -30,9 +30,9 @@ def simulator_version() -> str | None:
     return simulator_of(provenance())
 
 
-def simulator_of(document: Mapping[str, Any]) -> str | None:
+def simulator_of(document: Any) -> str | None:
     """The simulator that was installed where something was made, from its provenance; None where that does not say."""
-    packages = document.get("packages")
+    packages = document.get("packages") if isinstance(document, Mapping) else None
     version = packages.get(SIMULATOR) if isinstance(packages, Mapping) else None
     return f"{SIMULATOR} {version}" if version else None
 

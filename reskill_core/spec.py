@@ -11,12 +11,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reskill_core.errors import SpecError
+from reskill_core.config import config_from_dict
+from reskill_core.errors import ConfigError, SpecError
+from reskill_core.parameters import parameter
+from reskill_core.text import shortened
 
 # What one component of an action commands; for the end effector, along one axis of the world.
 END_EFFECTOR_VELOCITY = ("end_effector_velocity_x", "end_effector_velocity_y", "end_effector_velocity_z")
@@ -24,8 +27,13 @@ GRIPPER_VELOCITY = "gripper_velocity"
 JOINT_VELOCITY = "joint_velocity"
 QUANTITIES = (*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY)
 
+T = TypeVar("T")
+
 GRIPPER_FRAME = "gripper"
 GOAL_FRAME = "goal"
+
+# Entries of an observation: more than any robot has, less than fills a machine.
+_MAX_DIM = 10_000
 
 # Number of frames (or "any" joints) each kind of term refers to, and its size per reference (0: given by the term).
 _FRAME_ARITY = {
@@ -61,7 +69,7 @@ class ObsTerm:
     name: str
     kind: str
     of: tuple[str, ...]
-    size: int
+    size: int = field(metadata={"low": 1, "high": 1000})
     unit: str
     frame: str = "world"
 
@@ -161,11 +169,9 @@ class ObsSpec:
             raise SpecError(f"observation has shape {array.shape}, its last axis must have length {self.dim}")
         return array
 
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> ObsSpec:
-        """Inverse of :func:`dataclasses.asdict`, accepting lists for tuples."""
-        terms = tuple(ObsTerm(**{**term, "of": tuple(term["of"])}) for term in document["terms"])
-        return cls(tuple(document["frames"]), tuple(document["joints"]), terms)
+    def violations(self) -> list[str]:
+        """Sizes that no observation has."""
+        return [] if 1 <= self.dim <= _MAX_DIM else [f"must have from 1 to {_MAX_DIM} entries, got {self.dim}"]
 
 
 def _quantity_of(name: str) -> str:
@@ -194,7 +200,7 @@ class ActionSpec:
     """
 
     names: tuple[str, ...] = ("x", "y", "z", "gripper")
-    velocity_scale: tuple[float, ...] = (1.25, 1.25, 1.25, 25.0)
+    velocity_scale: tuple[float, ...] = parameter((1.25, 1.25, 1.25, 25.0), low=1e-9, high=1e6)
     quantities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -245,8 +251,12 @@ class ActionSpec:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ActionSpec:
-        """Inverse of :func:`dataclasses.asdict`, accepting lists for tuples."""
-        return cls(tuple(document["names"]), tuple(document["velocity_scale"]), tuple(document.get("quantities", ())))
+        """Inverse of :func:`dataclasses.asdict`, accepting lists for tuples.
+
+        Raises:
+            SpecError: keys are missing or unknown, or a value has the wrong type or is out of range.
+        """
+        return _parsed(cls, _with_keys(document, "names", "velocity_scale"))
 
 
 @dataclass(frozen=True)
@@ -265,8 +275,8 @@ class TaskSpec:
     name: str
     obs: ObsSpec
     action: ActionSpec = field(default_factory=ActionSpec)
-    control_period_s: float = 0.04
-    horizon: int = 50
+    control_period_s: float = parameter(0.04, low=1e-4, high=100.0)
+    horizon: int = parameter(50, low=1, high=10**6)
     description: str = ""
 
     @property
@@ -283,18 +293,12 @@ class TaskSpec:
         """Inverse of :meth:`to_dict`.
 
         Raises:
-            SpecError: keys are missing or unknown.
+            SpecError: keys are missing or unknown, or a value has the wrong type or is out of range.
         """
-        try:
-            return cls(
-                **{
-                    **document,
-                    "obs": ObsSpec.from_dict(document["obs"]),
-                    "action": ActionSpec.from_dict(document["action"]),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise SpecError(f"not a task specification: {error}") from error
+        document = _with_keys(document, "name", "obs", "action")
+        # By itself, for what an older one leaves out follows from its names.
+        action = ActionSpec.from_dict(document["action"])
+        return _parsed(cls, {**document, "action": action})
 
     def differences(self, other: TaskSpec, ignore: tuple[str, ...] = ("description",)) -> list[str]:
         """Every field in which two specifications differ, as ``path: mine != theirs``; empty if they agree."""
@@ -307,6 +311,19 @@ class TaskSpec:
     def interface_differences(self, other: TaskSpec) -> list[str]:
         """Like :meth:`differences`, of what a policy needs: layouts and period, not the name or the horizon."""
         return self.differences(other, ignore=("description", "name", "horizon"))
+
+
+def _with_keys(document: Any, *keys: str) -> Mapping[str, Any]:
+    if not isinstance(document, Mapping) or not document.keys() >= set(keys):
+        raise SpecError(f"a specification needs {', '.join(keys)}, found {shortened(document)}")
+    return document
+
+
+def _parsed(cls: type[T], document: Mapping[str, Any]) -> T:
+    try:
+        return config_from_dict(cls, document, source="the specification")
+    except ConfigError as error:
+        raise SpecError(str(error)) from error
 
 
 def _plain(value: Any) -> Any:

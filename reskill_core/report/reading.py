@@ -109,7 +109,7 @@ def _learning_curve(folder: Path) -> LearningCurve:
     points, trained_s = [], 0.0
     for row in read_metrics(folder):
         trained_s = row.get("train/trained_s", trained_s)
-        if "evaluation/return" in row:
+        if {"evaluation/return", "evaluation/success"} <= row.keys():
             points.append((row[STEP], trained_s / 60.0, row["evaluation/return"], row["evaluation/success"]))
     if not points:
         raise DataError(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.checkpoint import Checkpoint
+from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError
 from reskill_core.lineage import Lineage
+from reskill_core.rl.config import AgentConfig
 from reskill_core.runtime.networks import Mlp
-from reskill_core.runtime.skill_module import SkillModule
+from reskill_core.runtime.skill_module import UNFIT, SkillModule
 from reskill_core.runtime.skill_policy import Mode, SkillPolicy
 
 FloatArray = NDArray[np.float32]
@@ -101,22 +102,29 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
     """
     try:
         module = SkillModule(_skills_of(checkpoint), batch_invariant)
-        config: dict[str, Any] = checkpoint.document[AGENT_KEY]
+        config = config_from_dict(AgentConfig, checkpoint.document[AGENT_KEY], source="the agent")
         weights = checkpoint.weights
-        skill_steps: int = (config["skill_steps"] or module.horizon) if config["skills"] else 1
+        skill_steps = config.steps_per_skill(module.horizon)
         high_level, residual = None, None
-        if config["skills"]:
+        if config.skills:
             std = np.exp(weights[f"{HIGH_LEVEL}log_std"]) if mode == "sample" else None
             mean = Mlp.from_weights(weights, f"{HIGH_LEVEL}actor")
-            high_level = AgentHighLevel(module, mean, std, config["noise_limit"])
-        if config["residual"]:
+            high_level = AgentHighLevel(module, mean, std, config.noise_limit)
+        if config.residual:
             mean = Mlp.from_weights(weights, f"{LOW_LEVEL}actor")
             residual = AgentResidual(module, mean, float(checkpoint.document[WEIGHT_KEY]), skill_steps)
-    except KeyError as error:
-        raise CheckpointError(f"{checkpoint.folder} lacks a part of an agent: {error}") from error
-    return SkillPolicy(
-        module, mode, config["latent_source"], high_level, residual, skill_steps, config["skills"], checkpoint
-    )
+        policy = SkillPolicy(
+            module, mode, config.latent_source, high_level, residual, skill_steps, config.skills, checkpoint
+        )
+        # Acts once, so that parts that do not fit are found now.
+        policy.reset([0])
+        policy.act(np.zeros((1, policy.task_spec.obs.dim)))
+        policy.reset([])
+    except UNFIT as error:
+        raise CheckpointError(
+            f"{checkpoint.folder} lacks a part of an agent, or parts do not fit: {error!r}"
+        ) from error
+    return policy
 
 
 def _skills_of(checkpoint: Checkpoint) -> Checkpoint:

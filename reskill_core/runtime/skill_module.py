@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_from_dict
-from reskill_core.errors import CheckpointError, SpecError
+from reskill_core.errors import CheckpointError, ConfigError, SpecError
 from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.features import FeatureMap
 from reskill_core.runtime.networks import Mlp
@@ -27,6 +27,9 @@ SKILL_MODULE_KIND = "skill_module"
 # Keys of the checkpoint document beside ``task``, which every kind has.
 MODEL_KEY = "model"
 NORMALISER_KEY = "normaliser"
+
+# What computing with parts that do not fit each other raises.
+UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ConfigError, SpecError)
 
 ENCODER, DECODER, PRIOR = "encoder", "decoder", "prior"
 
@@ -54,8 +57,11 @@ class SkillModule:
             )
             self._decoder = Mlp.from_weights(checkpoint.weights, DECODER)
             self._prior = build_numpy_prior(self.config.prior, self.config.latent_dim, checkpoint.weights, PRIOR)
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{checkpoint.folder} lacks a part of a skill module: {error}") from error
+            self._require_fit()
+        except UNFIT as error:
+            raise CheckpointError(
+                f"{checkpoint.folder} lacks a part of a skill module, or parts do not fit: {error!r}"
+            ) from error
 
     @classmethod
     def load(cls, folder: Path | str, batch_invariant: bool = True) -> SkillModule:
@@ -129,6 +135,14 @@ class SkillModule:
         from reskill_core.models.io import torch_model
 
         return torch_model(self.config, self._features, self.task_spec.action.dim, self.checkpoint)
+
+    def _require_fit(self) -> None:
+        """Raise whatever comes of it if the parts do not fit each other and the task."""
+        observation = np.zeros((1, self.task_spec.obs.dim), dtype=np.float32)
+        latent = self.noise_to_latent(np.zeros((1, self.latent_dim), dtype=np.float32), observation)
+        action = self.decode(observation, latent)
+        if (latent.shape, action.shape) != ((1, self.latent_dim), (1, self.task_spec.action.dim)):
+            raise ValueError(f"latents {latent.shape[1:]} and actions {action.shape[1:]} have other sizes")
 
     def _rows(self, array: FloatArray) -> FloatArray:
         # numpy multiplies (N, 1, K) by a matrix one row at a time, (N, K) in blocks whose rounding depends on N.

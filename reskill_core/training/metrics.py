@@ -16,12 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from reskill_core.errors import ConfigError
-from reskill_core.files import append_jsonl, atomic_write_bytes, atomic_write_jsonl
+from reskill_core.errors import ConfigError, DataError
+from reskill_core.files import append_jsonl, atomic_write_bytes, atomic_write_jsonl, read_text
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 STEP = "step"
+_MAX_BYTES = 2**30
 # Set, it names the project that Weights & Biases gets a run of, as its own tools understand it.
 WANDB_PROJECT = "WANDB_PROJECT"
 _WANDB_ID_FILE = "wandb_run_id"
@@ -71,9 +72,26 @@ class MetricsLogger:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Rows of a run's metrics; a last line that a killed run left unfinished is left out."""
-    lines = (folder / METRICS_FILE).read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    """Rows of a run's metrics; a last line that a killed run left unfinished is left out.
+
+    Raises:
+        DataError: it is missing, or has a line that is no row.
+    """
+    path = folder / METRICS_FILE
+    # Not str.splitlines, which knows more ends of lines than JSON does.
+    lines = read_text(path, DataError, _MAX_BYTES).split("\n")
+    return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1) if line]
+
+
+def _row(line: str, source: str) -> dict[str, float]:
+    try:
+        row = json.loads(line)
+        # What no float can hold is no row either.
+        if isinstance(row[STEP], int) and all(float(value) == value or value != value for value in row.values()):
+            return row
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        pass
+    raise DataError(f"{source} is no row of metrics, which are numbers with a {STEP}; remove the line")
 
 
 def _wandb_run(folder: Path) -> Any:

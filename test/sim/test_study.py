@@ -129,7 +129,8 @@ def test_a_study_leaves_a_table_of_agents_beside_references(
     written = (out / "results.md").read_text()
     assert written in capsys.readouterr().out
     _, _, agents, zero = written.splitlines()
-    assert re.fullmatch(r"\| agent \| \d+\.\d \(\d+\.\d, \d+\.\d\), [01]\.\d{3} \|", agents)
+    band = r"\[-?\d+\.\d+, \d+\.\d+\]"
+    assert re.fullmatch(rf"\| agent \| \d+\.\d {band} \(\d+\.\d, \d+\.\d\), [01]\.\d{{3}} {band} \|", agents)
     assert re.fullmatch(r"\| \*zero\* \| \d+\.\d \[-?\d+\.\d, \d+\.\d\], [01]\.\d{3} \|", zero)
     assert "zero" in (out / "learning_slippery_push.svg").read_text()
     # Done again, nothing is: a study goes on with what is missing.

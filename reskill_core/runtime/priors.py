@@ -76,6 +76,6 @@ NUMPY_PRIORS: dict[str, type[NumpyFlowPrior] | type[NumpyGaussianPrior]] = {
 }
 
 
-def build_numpy_prior(config: PriorConfig, latent_dim: int, weights: Weights, name: str = "prior") -> NumpyPrior:
+def build_numpy_prior(config: PriorConfig, latent_dim: int, weights: Weights, name: str) -> NumpyPrior:
     """The prior that a configuration asks for, with the weights stored under ``name``."""
     return NUMPY_PRIORS[config.kind](config, latent_dim, weights, name)

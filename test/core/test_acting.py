@@ -113,6 +113,7 @@ def test_what_is_deployed_acts_as_the_rollout_without_exploration(
         agent.act(group, steps, weight)
     assert len(environments.started) > 4 * ENVS
     trained = np.stack(environments.actions)
+    assert trained.dtype == np.float32
     np.testing.assert_array_equal(trained, deployed_actions(agent.checkpoint(tmp_path / "agent", weight), 40))
     assert trained.std(axis=(0, 1)).min() > 0.02
     assert np.abs(trained).mean() < 0.9

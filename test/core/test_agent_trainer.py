@@ -159,6 +159,17 @@ def test_metrics_tell_of_episodes(module: SkillModule, tmp_path: Path) -> None:
     assert row["train/steps_per_s"] == pytest.approx(ITERATION / row["train/trained_s"], rel=1e-6)
 
 
+def test_progress_is_shown(module: SkillModule, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judge = Judge(iter((1.0, 2.0)))
+    points = PointMass(ENVS, lambda seed: Ending(STEPS))
+    given = config(tmp_path, steps=2 * ITERATION)
+    AgentTrainer(given, [points], TASK, module, judge).run()
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert last.startswith("train-agent reach: 100%")
+    assert f" {2 * ITERATION}.0/{2 * ITERATION}.0 " in last or f" {2 * ITERATION}/{2 * ITERATION} " in last
+    assert "step/s, ret=" in last
+
+
 LEARNING = replace(FROZEN, learning_rate=1e-2, epochs=3, minibatch=32)
 
 

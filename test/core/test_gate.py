@@ -59,6 +59,9 @@ def executed(decision: Decision) -> list[float]:
 def test_starts_disarmed_and_passes_nothing() -> None:
     robot = Robot(armed=False)
     assert robot.state() is GateState.DISARMED
+    assert (robot.gate.last_refusal, robot.gate.interrupted, robot.gate.latched) == ("", False, False)
+    assert robot.gate.explanation == "waiting to be armed"
+    assert robot.gate.clamp_ratio == 0.0
     assert robot.offer(0.5, 0, 0, 0) == Decision(reason="disarmed")
 
 

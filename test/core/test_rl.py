@@ -10,7 +10,7 @@ from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError, ConfigError, TrainingError
 from reskill_core.models.networks import Mlp as TorchMlp
 from reskill_core.rl.advantages import Decisions, generalised_advantages
-from reskill_core.rl.config import AgentConfig, PpoConfig, ResidualSchedule
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
 from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
 from reskill_core.rl.ppo import Experience, Ppo, log_density
 
@@ -102,6 +102,39 @@ def test_residual_weight_rises_as_scheduled() -> None:
 def test_wrong_settings_are_named(document: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config_from_dict(AgentConfig, document)
+
+
+@pytest.mark.parametrize(
+    ("changes", "faults"),
+    [
+        ({"num_envs": 1000, "rollout_steps": 1000}, []),
+        (
+            {"num_envs": 1001, "rollout_steps": 1000},
+            ["num_envs times rollout_steps: must be at most 1000000, got 1001000"],
+        ),
+        ({"imitation_updates": 1, "demonstrations": "data", "agent": AgentConfig(skills=False)}, []),
+        (
+            {"imitation_updates": 1, "demonstrations": "data"},
+            ["imitation_updates: needs demonstrations, and agent.skills=false: skills have learnt from them already"],
+        ),
+        (
+            {"imitation_updates": 1, "agent": AgentConfig(skills=False)},
+            ["imitation_updates: needs demonstrations, and agent.skills=false: skills have learnt from them already"],
+        ),
+    ],
+)
+def test_rules_of_a_run(changes: dict, faults: list[str]) -> None:
+    assert AgentTrainingConfig("task", "skills", "out", **changes).violations() == faults
+
+
+def test_rules_of_an_agent() -> None:
+    assert AgentConfig().violations() == []
+    assert AgentConfig(skills=False, residual=False).violations() == [
+        "residual: must be true where skills is false: nothing acts"
+    ]
+    assert PpoConfig(std=()).violations() == ["std: needs one value at least, got none"]
+    assert PpoConfig(std=(1.0, 0.1)).violations() == []
+    assert PpoConfig(std=(1.0, 0.05)).violations() == ["std: must be at least min_std 0.1, got (1.0, 0.05)"]
 
 
 def play(ppo: Ppo, rng: np.random.Generator, count: int = 512) -> Experience:

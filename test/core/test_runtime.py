@@ -15,6 +15,7 @@ from reskill_core.errors import CheckpointError, ConfigError, SpecError
 from reskill_core.models.config import EncoderConfig, SkillModelConfig
 from reskill_core.runtime import SkillModule, SkillPolicy, load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
+from reskill_core.runtime.skill_policy import ModeNoise, SampleNoise
 
 FULL_SIZE = SkillModelConfig(latent_dim=3)
 LATENT = 3
@@ -127,6 +128,14 @@ class TestPolicy:
         runs = [[policy(folder, [seed], mode=mode).act(observations(1)).latent[0] for _ in range(2)] for seed in (1, 2)]
         assert (runs[0][0] == runs[0][1]).all()
         assert (runs[0][0] == runs[1][0]).all() == (mode == "mode")
+
+    def test_noise_without_an_agent(self, folder):
+        now, rngs = observations(2), [np.random.default_rng(seed) for seed in (0, 1)]
+        still, drawn = ModeNoise(LATENT).noise(now, rngs), SampleNoise(LATENT).noise(now, rngs)
+        assert not still.any()
+        assert still.shape == drawn.shape == (2, LATENT)
+        assert still.dtype == drawn.dtype == np.float32
+        assert np.abs(drawn[0] - drawn[1]).min() > 1e-3
 
     def test_later_results_do_not_change_earlier_ones(self, folder):
         skills = policy(folder)

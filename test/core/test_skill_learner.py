@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from skill_fixtures import TASK, random_model, small_config, training_config, write_reaching_data
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.data import DemoDataset
@@ -19,9 +20,10 @@ from reskill_core.models.skill_vae import SkillVae
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.skill_module import NORMALISER_KEY, SKILL_MODULE_KIND
 from reskill_core.training.config import OptimiserConfig
-from reskill_core.training.metrics import Throughput, averaged, read_metrics
+from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
 from reskill_core.training.skill_learner import SkillLearner, learning_rate_factor
 from reskill_core.training.skill_trainer import SkillTrainer, train_skills
+from reskill_core.training.split import learnt_worlds
 
 RATES = OptimiserConfig(learning_rate=1e-3, prior_learning_rate=3e-3, gradient_norm=1e6)
 
@@ -263,3 +265,41 @@ def test_throughput_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
     # Steps of 10 s and 10 s, of which 2 s and none loaded data.
     assert throughput.metrics() == {"train/windows_per_s": 10.0, "train/data_share": 0.1}
+
+
+def test_progress_is_shown(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_skills(training_config(data, tmp_path / "run", steps=10))
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert last.startswith("train-skills: 100%")
+    assert " 10/10 " in last
+    assert "step/s, loss=" in last
+
+
+def test_a_checkpoint_tells_of_its_data(data: Path, tmp_path: Path) -> None:
+    run = train_skills(training_config(data, tmp_path / "run", steps=10), show_progress=False).run
+    checkpoint, dataset = load_checkpoint(run, SKILL_MODULE_KIND), DemoDataset.open(data)
+    facts = dict(checkpoint.document["data"])
+    worlds = facts.pop("worlds")
+    assert facts == {
+        "content_hash": dataset.content_hash(),
+        "num_episodes": 40,
+        "num_steps": 480,
+        "profile": "exact",
+        "validation_fraction": 0.2,
+        "split_seed": 0,
+    }
+    assert [world["profile"] for world in worlds] == ["exact"]
+    assert learnt_worlds(checkpoint) == list(dataset.worlds)
+    # As checkpoints were before they told of worlds, and of anything.
+    older = replace(checkpoint, document={**checkpoint.document, "data": facts})
+    assert [world.profile for world in learnt_worlds(older)] == ["exact"]
+    assert learnt_worlds(replace(checkpoint, document={})) == []
+
+
+def test_metrics_reach_tensorboard_at_their_steps(tmp_path: Path) -> None:
+    with MetricsLogger(tmp_path, 0) as logger:
+        for step in (3, 7):
+            logger.log(step, {"train/loss": 0.5 * step})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(3, 1.5), (7, 3.5)]

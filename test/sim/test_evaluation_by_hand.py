@@ -1,0 +1,293 @@
+"""Evaluation, part by part: what is counted, from which episodes, and how it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reskill_core.data import Episode
+from reskill_core.lineage import Lineage
+from reskill_sim.demonstrators import make_demonstrator
+from reskill_sim.episodes import run_episodes
+from reskill_sim.evaluation import SkillEvaluation, evaluate_policy
+from reskill_sim.evaluation.policies import PolicyEvaluation, ZeroActor
+from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
+from reskill_sim.evaluation.rollouts import (
+    RolloutOutcome,
+    UniformActor,
+    object_positions,
+    outcome_of,
+    paths_from_one_state,
+    plain_action,
+    rollout_outcomes,
+)
+from reskill_sim.simulator import Simulator
+from reskill_sim.tasks import get_task
+
+TASK = get_task("block")
+SPEC = TASK.spec
+
+
+def shown(block: list[list[float]], goal: list[float], seed: int = 3, success: bool = False) -> Episode:
+    """An episode in which the block is where it is said to be."""
+    rows = np.zeros((len(block), SPEC.obs.dim), np.float32)
+    rows[:, SPEC.obs.slice("block_position")] = block
+    rows[:, SPEC.obs.slice("goal_position")] = goal
+    steps = len(block) - 1
+    action = np.zeros((steps, 4), np.float32)
+    return Episode(
+        observation=rows[:-1],
+        action=action,
+        executed_action=action,
+        reward=np.zeros(steps, np.float32),
+        sim_state=np.zeros((steps, 0)),
+        final_observation=rows[-1],
+        seed=seed,
+        success=success,
+        terminated=success,
+        truncated=not success,
+        noise_scale=0.0,
+        source="",
+    )
+
+
+def test_an_object_is_followed_to_the_last_observation() -> None:
+    path = [[1.3, 0.7, 0.425], [1.3, 0.72, 0.43], [1.3, 0.75, 0.44]]
+    np.testing.assert_allclose(object_positions(SPEC, shown(path, [1.3, 0.8, 0.425])), path, rtol=1e-6)
+
+
+def test_outcomes_by_hand() -> None:
+    goal = [1.0, 1.0, 0.5]
+    start = [1.0, 0.5, 0.5]
+    outcome = outcome_of(SPEC, shown([start, [1.0, 0.5, 0.8], [1.3, 0.9, 0.5]], goal, seed=11, success=True))
+    assert (outcome.seed, outcome.success) == (11, True)
+    assert outcome.travel_m == pytest.approx(0.5, abs=1e-6)
+    assert outcome.final_distance_m == pytest.approx(np.hypot(0.3, 0.1), abs=1e-6)
+    assert not outcome_of(SPEC, shown([start, start], goal)).success
+    # Just below and just above two centimetres, and five from the goal; downwards is not lifted.
+    for moved, lifted, end in (
+        (False, False, [1.0, 0.519, 0.5]),
+        (True, False, [1.0, 0.521, 0.5]),
+        (False, False, [1.0, 0.5, 0.519]),
+        (True, True, [1.0, 0.5, 0.521]),
+        (True, False, [1.0, 0.5, 0.4]),
+    ):
+        found = outcome_of(SPEC, shown([start, end], goal))
+        assert (found.moved, found.lifted) == (moved, lifted)
+    for reached, end in ((False, [1.0, 0.949, 0.5]), (True, [1.0, 0.951, 0.5])):
+        assert outcome_of(SPEC, shown([start, end, start], goal)).reached == reached
+
+
+def test_uniform_actions_are_uniform_and_depend_on_the_seed_alone() -> None:
+    actor = UniformActor(SPEC, 3)
+    actor.reset([5, 6, 7])
+    nothing = np.zeros((3, SPEC.obs.dim))
+    first = [actor.act(nothing).action for _ in range(200)]
+    drawn = np.stack(first)
+    assert drawn.shape == (200, 3, 4)
+    assert drawn.dtype == np.float32
+    assert drawn.min() < -0.95
+    assert drawn.max() > 0.95
+    assert np.abs(drawn).max() <= 1
+    assert abs(drawn.mean()) < 0.05
+    assert np.abs(drawn[:, 0] - drawn[:, 1]).max() > 0.5
+    other = UniformActor(SPEC, 3)
+    other.reset([0, 0, 0])
+    other.reset([7, 5], [0, 2])
+    np.testing.assert_array_equal(other.act(nothing[:2], [2, 0]).action, first[0][[0, 2]])
+    # The one in the middle went on with nothing.
+    other.reset([6], [1])
+    np.testing.assert_array_equal(other.act(nothing[:1], [1]).action, first[0][[1]])
+
+
+def test_plain_actions_know_neither_skills_nor_residuals() -> None:
+    action = np.full((2, 4), 0.5, np.float32)
+    answer = plain_action(action)
+    np.testing.assert_array_equal(answer.decoded_action, action)
+    assert not answer.residual.any()
+    assert answer.residual.shape == (2, 4)
+    assert answer.residual_weight.tolist() == [0.0, 0.0]
+    assert answer.residual_weight.dtype == np.float32
+    assert answer.latent.shape == (2, 0)
+    assert answer.latent.dtype == np.float32
+    assert answer.skill_step.tolist() == [0, 0]
+    assert answer.skill_step.dtype == np.int64
+
+
+def test_paths_start_at_one_place_and_spread() -> None:
+    paths = paths_from_one_state(TASK, UniformActor(SPEC, 3), 3, "turbo")
+    assert paths.shape == (3, SPEC.horizon + 1, 3)
+    np.testing.assert_array_equal(paths[0, 0], paths[1, 0])
+    assert np.abs(paths[0] - paths[1]).max() > 0.01
+    assert 1.2 < paths[..., 0].mean() < 1.5
+
+
+def test_rollouts_are_those_of_the_evaluation_seeds_in_order() -> None:
+    episodes: list[Episode] = []
+    outcomes = rollout_outcomes(
+        TASK, lambda n: make_demonstrator("block", num_envs=n), 5, 0, "turbo", on_episode=episodes.append
+    )
+    assert [outcome.seed for outcome in outcomes] == list(range(10**9, 10**9 + 5))
+    assert sorted(outcomes, key=lambda outcome: outcome.seed) == sorted(
+        (outcome_of(SPEC, episode) for episode in episodes), key=lambda outcome: outcome.seed
+    )
+    assert outcomes == rollout_outcomes(TASK, lambda n: make_demonstrator("block", num_envs=n), 5, 1, "turbo")
+
+
+class Oracle:
+    """In place of a skill module: a latent is a window, which it decodes to what was demonstrated in it."""
+
+    horizon = 10
+
+    def __init__(self, demonstrations: list[Episode], scale: float) -> None:
+        self._windows: list[np.ndarray] = []
+        self._scale = scale
+        self._steps: dict[int, int] = {}
+
+    def encode(self, observation: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        first = len(self._windows)
+        self._windows += list(action)
+        numbers = np.arange(first, len(self._windows), dtype=np.float32)[:, None]
+        return numbers, np.ones_like(numbers)
+
+    def decode(self, observation: np.ndarray, latents: np.ndarray) -> np.ndarray:
+        actions = []
+        for number in latents[:, 0].astype(int):
+            step = self._steps.get(number, 0)
+            self._steps[number] = step + 1
+            actions.append(self._scale * self._windows[number][step])
+        return np.stack(actions)
+
+
+@pytest.fixture(scope="module")
+def demonstrations() -> list[Episode]:
+    """Without noise, so that what was demonstrated is what was executed; cut to whole windows."""
+    demonstrator = make_demonstrator("block", "push", noise_range=(0.0, 0.0), num_envs=4)
+    episodes = list(run_episodes(Simulator(TASK, 4, "turbo"), demonstrator, range(4), lambda place: ("push", 0.0)))
+    whole = []
+    for number, episode in enumerate(episodes):
+        steps = 20 if number else 10
+        assert episode.num_steps > steps
+        parts = {
+            name: getattr(episode, name)[:steps]
+            for name in ("observation", "action", "executed_action", "reward", "sim_state")
+        }
+        whole.append(replace(episode, **parts, final_observation=episode.observation[steps]))
+    return whole
+
+
+def test_who_does_again_what_was_demonstrated_reconstructs_it(demonstrations: list[Episode]) -> None:
+    again: Any = Oracle(demonstrations, 1.0)
+    outcomes = reconstruct(TASK, again, demonstrations, 0, "turbo")
+    assert [(outcome.seed, outcome.source) for outcome in outcomes] == [(e.seed, "push") for e in demonstrations]
+    assert max(outcome.error_m for outcome in outcomes) < 1e-6
+    assert all(outcome.reconstructed for outcome in outcomes)
+
+
+def test_who_does_nothing_leaves_the_object_where_it_was(demonstrations: list[Episode]) -> None:
+    nothing: Any = Oracle(demonstrations, 0.0)
+    outcomes = reconstruct(TASK, nothing, demonstrations, 0, "turbo")
+    for outcome, episode in zip(outcomes, demonstrations, strict=True):
+        path = object_positions(SPEC, episode)
+        assert outcome.error_m == pytest.approx(float(np.linalg.norm(path[-1] - path[0])), abs=2e-3)
+    assert max(outcome.error_m for outcome in outcomes) > 0.03
+    assert [outcome.reconstructed for outcome in outcomes] == [outcome.error_m < 0.03 for outcome in outcomes]
+
+
+def test_reconstructed_is_within_three_centimetres() -> None:
+    assert [ReconstructionOutcome(0, "", error_m).reconstructed for error_m in (0.0299, 0.03)] == [True, False]
+
+
+def outcomes(*moved: bool) -> list[RolloutOutcome]:
+    return [RolloutOutcome(n, one, False, True, n == 0, 0.1, 0.2) for n, one in enumerate(moved)]
+
+
+def test_a_skill_evaluation_is_summed_up_by_hand() -> None:
+    evaluation = SkillEvaluation(
+        "block",
+        {"prior": outcomes(True, True, False, False), "uniform": outcomes(False)},
+        [ReconstructionOutcome(0, "push", 0.01), ReconstructionOutcome(1, "lift", 0.05)],
+        {"kl": 1.25},
+        "a note",
+        {"rollouts": "here"},
+    )
+    summary = evaluation.summary()
+    assert summary["task"] == "block"
+    assert summary["held_out"] == "a note"
+    assert summary["likelihood"] == {"kl": 1.25}
+    assert summary["worlds"] == {"rollouts": "here"}
+    means = {s: {m: v["mean"] for m, v in found.items()} for s, found in summary["rollouts"].items()}
+    assert means == {
+        "prior": {"moved": 0.5, "lifted": 0.0, "reached": 1.0, "success": 0.25},
+        "uniform": {"moved": 0.0, "lifted": 0.0, "reached": 1.0, "success": 1.0},
+    }
+    assert summary["rollouts"]["prior"]["moved"]["count"] == 4
+    reconstructed = {source: value["mean"] for source, value in summary["reconstruction"].items()}
+    assert reconstructed == {"all": 0.5, "lift": 0.0, "push": 1.0}
+    lines = evaluation.table()
+    assert lines[0].split() == ["rollouts", "of", "moved", ">2cm", "lifted", ">2cm", "<5cm", "of", "goal", "success"]
+    assert lines[1].startswith("  prior           0.500 [0.150,0.850]")
+    assert lines[3:] == [
+        "world of the rollouts: here",
+        "held out: a note",
+        "closed-loop reconstruction, object within 3 cm of the demonstration's",
+        f"  all             {_told(summary['reconstruction']['all'])}",
+        f"  lift            {_told(summary['reconstruction']['lift'])}",
+        f"  push            {_told(summary['reconstruction']['push'])}",
+        "held-out windows",
+        "  kl              1.2500",
+    ]
+    bare = SkillEvaluation("block", {"prior": outcomes(True)})
+    assert len(bare.table()) == 2
+    assert bare.summary()["reconstruction"] == {}
+
+
+def _told(value: dict[str, float]) -> str:
+    return f"{value['mean']:.3f} [{value['low']:.3f},{value['high']:.3f}]"
+
+
+def test_a_policy_evaluation_is_summed_up_by_hand() -> None:
+    rows = [
+        {"seed": n, "scene": 0, "success": n < 3, "episode_return": value, "steps": 50}
+        for n, value in enumerate((10.0, 20.0, 30.0, 40.0))
+    ]
+    evaluation = PolicyEvaluation("block", "agent", rows, 2, Lineage(agent="a" * 64, skills="s" * 64), "runs/x")
+    summary = evaluation.summary()
+    assert (summary["task"], summary["policy"], summary["checkpoint"]) == ("block", "agent", "runs/x")
+    assert (summary["episodes"], summary["diverged"]) == (4, 2)
+    assert summary["lineage"] == {"agent": "a" * 64, "skills": "s" * 64}
+    assert (summary["success"]["mean"], summary["success"]["count"]) == (0.75, 4)
+    assert (summary["episode_return"]["mean"], summary["episode_return"]["count"]) == (25.0, 4)
+    assert evaluation.acting == "a" * 64
+    assert replace(evaluation, lineage=Lineage(skills="s" * 64)).acting == "s" * 64
+    success, returned, diverged = evaluation.cells()
+    assert success.startswith("0.750 [")
+    assert returned.startswith("25.0 [")
+    assert diverged == "2"
+
+
+def test_a_plain_evaluation_is_exact_and_of_the_reported_seeds() -> None:
+    task = get_task("complex_hook")
+    plain = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2)
+    assert plain == evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "exact", 1)
+    assert (plain.task, plain.policy, plain.num_diverged) == ("complex_hook", "zero", 0)
+    assert [row["seed"] for row in plain.rows] == [10**9, 10**9 + 1]
+    assert [row["steps"] for row in plain.rows] == [task.spec.horizon] * 2
+    assert plain.lineage.profile == "exact"
+    others = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "turbo", first_seed=7)
+    assert [row["seed"] for row in others.rows] == [7, 8]
+
+
+def test_a_batch_is_as_large_as_it_may_be_and_no_larger_than_needed() -> None:
+    task, sizes = get_task("block"), []
+
+    def make(num_envs: int) -> ZeroActor:
+        sizes.append(num_envs)
+        return ZeroActor(task.spec)
+
+    for episodes in (1, 64, 65):
+        assert len(evaluate_policy(task, make, "zero", episodes, "turbo").rows) == episodes
+    assert sizes == [1, 64, 64]

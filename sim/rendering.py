@@ -9,10 +9,11 @@ from types import TracebackType
 import imageio.v3 as imageio
 import mujoco
 import numpy as np
+from imageio_ffmpeg import count_frames_and_secs
 from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError
-from reskill_core.files import commit, part_path
+from reskill_core.files import replacing
 from reskill_sim.profiles import get_profile
 from reskill_sim.scene import build_model
 from reskill_sim.simulator import Simulator
@@ -109,27 +110,35 @@ class Renderer:
 
 
 def write_video(path: Path, frames: Iterable[Image], rate_hz: float, comment: str = "") -> None:
-    """Write pictures as an H.264 MP4, whole or not at all, with a comment in its metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_path(path)
-    imageio.imwrite(
-        part,
-        np.stack(list(frames)),
-        plugin="FFMPEG",
-        fps=rate_hz,
-        codec="libx264",
-        macro_block_size=2,
-        output_params=["-metadata", f"comment={comment}"],
-    )
-    commit(part, path)
+    """Write pictures as an H.264 MP4, whole or not at all, with a comment in its metadata.
+
+    Raises:
+        SimulationError: it could not be written whole.
+    """
+    pictures = np.stack(list(frames))
+    with replacing(path) as part:
+        imageio.imwrite(
+            part,
+            pictures,
+            plugin="FFMPEG",
+            fps=rate_hz,
+            codec="libx264",
+            macro_block_size=2,
+            output_params=["-metadata", f"comment={comment}"],
+        )
+        # The encoder is a process of its own, whose failure on a full disk goes unnoticed.
+        try:
+            written, _ = count_frames_and_secs(str(part))
+        except RuntimeError:
+            written = 0
+        if written != len(pictures):
+            raise SimulationError(f"{path} could not be written whole; is the disk full?")
 
 
 def write_sheet(path: Path, pictures: Sequence[Image], columns: int = 4) -> None:
     """Write pictures of one size side by side as a PNG, row by row; what is missing in the last row stays white."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     blank = np.full_like(pictures[0], 255)
     padded = [*pictures, *[blank] * (-len(pictures) % columns)]
     rows = [np.concatenate(padded[first : first + columns], axis=1) for first in range(0, len(padded), columns)]
-    part = part_path(path)
-    imageio.imwrite(part, np.concatenate(rows), extension=".png")
-    commit(part, path)
+    with replacing(path) as part:
+        imageio.imwrite(part, np.concatenate(rows), extension=".png")

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from reskill_core.files import replacing
 from reskill_core.training.metrics import STEP
 
 FloatArray = NDArray[np.float32]
@@ -68,8 +69,8 @@ def plot_actions(path: Path, names: Sequence[str], demonstrated: FloatArray, rec
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=100)
 
 
 def plot_returns(path: Path, rows: Sequence[dict[str, float]]) -> None:

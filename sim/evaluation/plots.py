@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from reskill_core.files import replacing
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks.base import Task
@@ -56,8 +57,8 @@ def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]])
             axes.grid(alpha=0.3)
         grid[0, column].set_title(_TITLES.get(source, source))
     grid[0, 0].legend(loc="best")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=110)
 
 
 def plot_sweeps(path: Path, title: str, results: Sequence[Robustness]) -> None:
@@ -83,5 +84,5 @@ def plot_sweeps(path: Path, title: str, results: Sequence[Robustness]) -> None:
     grid[0, 0].set(ylabel="success", ylim=(-0.05, 1.05))
     grid[1, 0].set(ylabel="return")
     figure.suptitle(f"{title}, 95 % intervals")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=110)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,3 +135,15 @@ def test_names_in_data_sets_do_not_reach_the_terminal_as_commands(run: Run) -> N
 def test_the_largest_pictures_that_are_allowed_can_be_drawn(run: Run) -> None:
     code, said = run("render", "block", "--starts", "1", "--width", "1280", "--height", "960", "--out", "a.png")
     assert code == 0, said
+
+
+def test_a_video_that_does_not_fit_is_told_and_leaves_nothing() -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000)); import numpy as np; "
+    imports = "from pathlib import Path; from reskill_sim.rendering import write_video; "
+    frames = "np.random.default_rng(0).integers(0, 255, (40, 96, 96, 3), dtype=np.uint8)"
+    code = f"{limit}{imports}write_video(Path('a.mp4'), {frames}, 25.0)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    assert found.returncode != 0
+    assert "a.mp4 could not be written whole" in found.stderr
+    assert list(Path().glob("*.mp4")) == []
+    assert list(Path().glob(".part-*")) == []

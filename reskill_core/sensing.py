@@ -18,14 +18,13 @@ from reskill_core.errors import ReskillError
 from reskill_core.frames import RigidTransform, Vector, rotation_fault
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.parameters import parameter
+from reskill_core.rivals import Rivals
 from reskill_core.spec import GRIPPER_FRAME, TaskSpec
 
 _NS = 1e9
 _DISPLACEMENTS = ("displacement", "relative_displacement", "joint_displacement", "rotation_displacement")
 # Stamps this close to one control period apart, relative to it, are exactly one apart.
 _PERIOD_TOLERANCE = 1e-3
-# For how long it is remembered that a source was taken over, or has two publishers [s].
-_MEMORY_S = 10.0
 
 
 class MessageError(ReskillError):
@@ -201,8 +200,7 @@ class Sensing:
         """
         static = {source: self._readings[source] for source in self.config.static_frames if source in self._readings}
         self._readings = {source: replace(reading, stamp_ns=0) for source, reading in static.items()}
-        self._taken_over: dict[str, dict[Hashable, float]] = {}
-        self._rivals: dict[str, tuple[float, frozenset[Hashable]]] = {}
+        self._rivals = Rivals()
         self._episode: tuple[int, EpisodeStep] | None = None
         self._previous: SensorFrame | None = None
         self.last_tick: Tick | None = None
@@ -300,15 +298,8 @@ class Sensing:
         return [source for source in needed if stamps.get(source) != newest_ns]
 
     def rivals(self, steady_s: float) -> dict[frozenset[Hashable], list[str]]:
-        """The sources that several publishers take turns in, by those publishers.
-
-        One that takes over from another that is heard no more, as after a restart, is none.
-        """
-        found: dict[frozenset[Hashable], list[str]] = {}
-        for source, (noticed_s, publishers) in self._rivals.items():
-            if steady_s - noticed_s < _MEMORY_S:
-                found.setdefault(publishers, []).append(source)
-        return found
+        """The sources that several publishers speak for, by those publishers; see :class:`Rivals`."""
+        return self._rivals.current(steady_s)
 
     def _take(
         self,
@@ -324,19 +315,11 @@ class Sensing:
         for source in sources:
             before = self._readings.get(source)
             if before is not None and before.publisher != publisher:
-                self._note_takeover(source, before, reading)
+                self._rivals.note(source, before.publisher, publisher, steady_s)
             self._readings[source] = reading
             self.counts[source] += 1
         last = self.last_tick
         return last is not None and stamp_ns == last.stamp_ns and sources[0] == self.sources[0]
-
-    def _note_takeover(self, source: str, before: _Reading, reading: _Reading) -> None:
-        now_s = reading.received_s
-        earlier = self._taken_over.get(source, {})
-        gone = {who: since_s for who, since_s in earlier.items() if now_s - since_s < _MEMORY_S}
-        if reading.publisher in gone:
-            self._rivals[source] = (now_s, frozenset({*gone, before.publisher}))
-        self._taken_over[source] = {**gone, before.publisher: now_s}
 
     def _checked_stamp_ns(self, sources: Sequence[str], stamp_ns: int, now_ns: int) -> int:
         """The stamp to use for a message.

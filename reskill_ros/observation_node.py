@@ -186,10 +186,10 @@ def _sensing(task: TaskSpec, config: SensingConfig) -> Sensing:
     if config.gripper != "kinematics":
         return Sensing(task, config)
     # Only here: the simulator need not be installed where the driver publishes the gripper's pose.
-    from reskill_sim.constants import JOINT_NAMES
+    from reskill_sim.constants import ARM_JOINTS
     from reskill_sim.kinematics import GripperKinematics
 
-    return Sensing(task, config, JOINT_NAMES, GripperKinematics(JOINT_NAMES).pose)
+    return Sensing(task, config, ARM_JOINTS, GripperKinematics(ARM_JOINTS).pose)
 
 
 def main(args: Sequence[str] | None = None) -> int:

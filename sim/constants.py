@@ -47,6 +47,8 @@ FINGER_GEOMS = ("robot0:r_gripper_finger_link", "robot0:l_gripper_finger_link")
 COLLIDING_GEOMS = ("robot0:gripper_link", *FINGER_GEOMS)
 # In the order of the classic observation, and of the model's actuators.
 FINGER_JOINTS = ("r_gripper_finger_joint", "l_gripper_finger_joint")
+# What moves the gripper frame.
+ARM_JOINTS = tuple(name for name in JOINT_NAMES if name not in FINGER_JOINTS and not name.startswith("head_"))
 FINGER_ACTUATORS = ("l_gripper_finger_joint", "r_gripper_finger_joint")
 FINGER_OPEN_M = 0.05
 

@@ -26,7 +26,7 @@ class GripperKinematics:
     """
 
     def __init__(self, joint_names: Sequence[str]) -> None:
-        missing = [name for name in constants.JOINT_NAMES if name not in joint_names]
+        missing = [name for name in constants.ARM_JOINTS if name not in joint_names]
         unknown = [name for name in joint_names if name not in constants.JOINT_NAMES]
         if missing or unknown:
             raise SimulationError(f"joints for forward kinematics: missing {missing}, unknown {unknown}")

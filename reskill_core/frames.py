@@ -75,7 +75,7 @@ class RigidTransform:
     @cached_property
     def _rows(self) -> list[list[float]] | None:
         """The rotation matrix; None without a turn."""
-        if abs(self.quat_wxyz[0]) == 1.0:
+        if not any(self.quat_wxyz[1:]):
             return None
         rows: list[list[float]] = matrix_from_quat(np.array(self.quat_wxyz)).tolist()
         return rows

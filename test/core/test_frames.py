@@ -64,6 +64,11 @@ def test_points_vectors_and_poses_agree(
     assert outer.point(other) == pytest.approx(transform.point(inner.point(other)), abs=1e-8)
 
 
+def test_a_tiny_turn_is_one() -> None:
+    """Where the sine is far above rounding, though the cosine is 1."""
+    assert RigidTransform(quat_wxyz=(1.0, 0.0, 0.0, 1e-9)).point((1e3, 0.0, 0.0)) == pytest.approx((1e3, 2e-6, 0.0))
+
+
 @given(vectors, rotations())
 def test_without_a_turn_and_an_offset_nothing_changes_by_a_bit(
     point: tuple[float, ...], quat: tuple[float, ...]

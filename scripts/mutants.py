@@ -184,7 +184,7 @@ def measure_coverage(name: str, stem: Path) -> int:
 
     measured = coverage_py.Coverage(data_file=None, include=[str(TREE / file) for file in target_files()])
     measured.start()
-    status = pytest.main([*_PYTEST, "-k", "not killed", f"{name}.py"], plugins=[Recorder()])
+    status = pytest.main([*_PYTEST, "-k", "not at_random and not killed_training", f"{name}.py"], plugins=[Recorder()])
     measured.stop()
     data = measured.get_data()
     tests = {

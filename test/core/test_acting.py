@@ -316,6 +316,7 @@ def test_each_level_gets_its_own_draws_and_log_densities(module: SkillModule) ->
     for level, experience in ((agent.high, collected.high_level), (agent.low, collected.low_level)):
         assert level is not None
         assert experience is not None
+        assert {array.dtype for array in vars(experience).values()} == {np.dtype(np.float32)}
         mean, std = level.actor()
         drawn = (experience.action - mean(experience.actor_input)) / std
         np.testing.assert_allclose(experience.log_prob, log_density(drawn, np.log(std)), rtol=1e-3, atol=1e-4)

@@ -18,9 +18,11 @@ from reskill_core.checkpoint import load_checkpoint, load_training_state
 from reskill_core.config import config_to_dict, load_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import CheckpointError, DataError, TrainingError
+from reskill_core.lineage import Lineage
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
 from reskill_core.runtime import SkillModule, SkillPolicy, load_policy
 from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.seeding import SEEDING
 from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
 from reskill_core.training.metrics import read_metrics
 
@@ -160,13 +162,12 @@ def test_metrics_tell_of_episodes(module: SkillModule, tmp_path: Path) -> None:
 
 
 def test_progress_is_shown(module: SkillModule, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    judge = Judge(iter((1.0, 2.0)))
+    given = config(tmp_path, steps=11 * ITERATION, evaluate_every=100 * ITERATION)
     points = PointMass(ENVS, lambda seed: Ending(STEPS))
-    given = config(tmp_path, steps=2 * ITERATION)
-    AgentTrainer(given, [points], TASK, module, judge).run()
+    AgentTrainer(given, [points], TASK, module, Judge(iter((1.0,)))).run()
     last = capsys.readouterr().err.split("\r")[-1]
     assert last.startswith("train-agent reach: 100%")
-    assert f" {2 * ITERATION}.0/{2 * ITERATION}.0 " in last or f" {2 * ITERATION}/{2 * ITERATION} " in last
+    assert " 1.06k/1.06k " in last
     assert "step/s, ret=" in last
 
 
@@ -286,6 +287,12 @@ def test_a_run_keeps_its_configuration_and_its_skills(module: SkillModule, tmp_p
     assert kept.keys() == acting
     for name, array in kept.items():
         np.testing.assert_array_equal(array, module.checkpoint.weights[name])
+    policy = load_policy(result.run)
+    assert policy.module.checkpoint.sha256 == module.checkpoint.sha256
+    assert policy.checkpoint.document["training"]["seeding"] == SEEDING
+    lineage = Lineage.of(checkpoint.document)
+    assert (lineage.skills, lineage.task, lineage.profile) == (module.checkpoint.sha256, TASK.name, "fast")
+    assert lineage.data is None
     levels = {name.split(".")[0] for name in checkpoint.weights}
     assert levels == {"skills", "high_level", "low_level"}
 

@@ -137,6 +137,15 @@ class TestPolicy:
         assert still.dtype == drawn.dtype == np.float32
         assert np.abs(drawn[0] - drawn[1]).min() > 1e-3
 
+    def test_rows_are_as_if_alone_unless_asked_otherwise(self, folder):
+        checkpoint = load_checkpoint(folder, SKILL_MODULE_KIND)
+        assert SkillModule(checkpoint).batch_invariant
+        assert SkillModule.load(folder).batch_invariant
+        assert load_policy(folder).module.batch_invariant
+        assert load_policy("agents/slippery_push").module.batch_invariant
+        assert not load_policy("agents/slippery_push", batch_invariant=False).module.batch_invariant
+        assert not SkillModule(checkpoint, False).batch_invariant
+
     def test_later_results_do_not_change_earlier_ones(self, folder):
         skills = policy(folder)
         first = skills.act(observations(1))
@@ -218,6 +227,10 @@ class TestRefusals:
             skills.act(observations(2)[:, 1:])
         with pytest.raises(SpecError, match=r"latents has shape \(2, 4\), expected \(2, 3\)"):
             skills.module.decode(observations(2), np.zeros((2, 4)))
+        with pytest.raises(SpecError, match=r"noise has shape \(2, 3\), expected \(3, 3\)"):
+            skills.module.noise_to_latent(np.zeros((2, 3)), observations(3))
+        with pytest.raises(SpecError, match=r"latents has shape \(2, 3\), expected \(3, 3\)"):
+            skills.module.decode(observations(3), np.zeros((2, 3)))
         with pytest.raises(SpecError, match="there are 2 envs"):
             skills.reset([1], [2])
 

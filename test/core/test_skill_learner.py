@@ -19,6 +19,7 @@ from reskill_core.models.features import FeatureMap
 from reskill_core.models.skill_vae import SkillVae
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.skill_module import NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.seeding import SEEDING
 from reskill_core.training.config import OptimiserConfig
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
 from reskill_core.training.skill_learner import SkillLearner, learning_rate_factor
@@ -289,6 +290,7 @@ def test_a_checkpoint_tells_of_its_data(data: Path, tmp_path: Path) -> None:
         "split_seed": 0,
     }
     assert [world["profile"] for world in worlds] == ["exact"]
+    assert checkpoint.document["training"]["seeding"] == SEEDING
     assert learnt_worlds(checkpoint) == list(dataset.worlds)
     # As checkpoints were before they told of worlds, and of anything.
     older = replace(checkpoint, document={**checkpoint.document, "data": facts})

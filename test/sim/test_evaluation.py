@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from reskill_core.checkpoint import save_checkpoint
+from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset, Episode
 from reskill_core.models.config import SkillModelConfig
@@ -117,13 +118,24 @@ def test_demonstrations_reach_and_random_actions_do_not() -> None:
     assert all(outcome.reached and outcome.moved for outcome in skilled)
 
 
-def test_evaluation_leaves_table_files_and_pictures(module_folder: Path, tmp_path: Path) -> None:
+def test_evaluation_leaves_table_files_and_pictures(
+    module_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = SkillEvaluationConfig(str(module_folder), out=str(tmp_path), episodes=4, threads=0)
-    evaluation = evaluate_skills(config, show_progress=False)
+    evaluation = evaluate_skills(config)
+    assert evaluation.task == "block"
+    assert " 12/12 " in capsys.readouterr().err
     assert any(line.strip().startswith("uniform") for line in evaluation.table())
     document = json.loads((tmp_path / "evaluation.json").read_text())
     assert document["rollouts"]["prior"]["moved"]["count"] == 4
-    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 12
+    assert document["provenance"]["packages"]["mujoco"]
+    assert document["lineage"]["skills"] == load_checkpoint(module_folder, SKILL_MODULE_KIND).sha256
+    assert document["config"]["episodes"] == 4
+    rows = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert [(row["diagnostic"], row["skills"]) for row in rows] == [
+        ("rollout", source) for source in ("prior", "standard_normal", "uniform") for _ in range(4)
+    ]
+    assert rows[0] == {"diagnostic": "rollout", "skills": "prior", **asdict(evaluation.rollouts["prior"][0])}
     assert (tmp_path / "paths.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from reskill_core.data import Episode
 from reskill_core.lineage import Lineage
+from reskill_core.runtime import SkillModule
 from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.episodes import run_episodes
 from reskill_sim.evaluation import SkillEvaluation, evaluate_policy
@@ -18,6 +19,7 @@ from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconst
 from reskill_sim.evaluation.rollouts import (
     RolloutOutcome,
     UniformActor,
+    actor_of,
     object_positions,
     outcome_of,
     paths_from_one_state,
@@ -101,6 +103,23 @@ def test_uniform_actions_are_uniform_and_depend_on_the_seed_alone() -> None:
     # The one in the middle went on with nothing.
     other.reset([6], [1])
     np.testing.assert_array_equal(other.act(nothing[:1], [1]).action, first[0][[1]])
+
+
+def test_sources_of_rollouts() -> None:
+    module = SkillModule.load("skills/block")
+    uniform = actor_of("uniform", module, 2)
+    assert isinstance(uniform, UniformActor)
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        uniform.reset([1, 2], [0])
+    observation = Simulator(TASK, 2).reset([1, 2])
+    latents = {}
+    for source in ("prior", "standard_normal"):
+        actor = actor_of(source, module, 2)
+        actor.reset([1, 2])
+        latents[source] = actor.act(observation).latent
+    expected = module.noise_to_latent(latents["standard_normal"], observation)
+    np.testing.assert_allclose(latents["prior"], expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(latents["prior"] - latents["standard_normal"]).max() > 0.01
 
 
 def test_plain_actions_know_neither_skills_nor_residuals() -> None:

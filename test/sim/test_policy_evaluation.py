@@ -51,11 +51,14 @@ def test_standing_still_earns_nothing_and_is_the_same_however_many_run_at_once()
     assert len({row["scene"] for row in more.rows}) > 1
 
 
-def test_results_are_left_in_files(tmp_path: Path) -> None:
+def test_results_are_left_in_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = PolicyEvaluationConfig(
         ("zero", "random"), ("block", "slippery_push"), out=str(tmp_path), episodes=3, profile="fast", threads=0
     )
-    results = evaluate_policies(config, show_progress=False)
+    results = evaluate_policies(config)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert last.startswith("slippery_push, random: 100%")
+    assert " 12/12 " in last
     rows = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
     assert len(rows) == 2 * 2 * 3
     document = json.loads((tmp_path / "policies.json").read_text())

@@ -100,7 +100,7 @@ def test_sweeps_are_read_from_text() -> None:
         ("spawn", "unknown sweep 'spawn'"),
         ("mass=", "not of the form name or name=value,value"),
         ("mass=0.5:2", "not of the form name or name=value,value"),
-        ("size=1,9", "must be at most 1.6, got 9"),
+        ("size=1,9", "(?s)sweep size=9.*must be at most 1.6, got 9"),
         ("action_delay=0.5", "action_delay"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -305,3 +307,39 @@ def test_metrics_reach_tensorboard_at_their_steps(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(3, 1.5), (7, 3.5)]
+
+
+STAND_IN = """
+calls = []
+class Run:
+    def define_metric(self, name, step_metric): calls.append(("metric", name, step_metric))
+    def log(self, values): calls.append(("log", values))
+    def finish(self, exit_code): calls.append(("finish", exit_code))
+def init(**options):
+    calls.append(("init", options))
+    return Run()
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="the real one is tested")
+def test_a_run_of_weights_and_biases_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for the library, which is not installed: one run for a folder, its rows, and how it ended."""
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "wandb.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(tmp_path / "library")
+    monkeypatch.setenv("WANDB_PROJECT", "skills")
+    run = tmp_path / "skills" / "block"
+    run.mkdir(parents=True)
+    with MetricsLogger(run, 0) as logger:
+        logger.log(3, {"train/loss": 0.5})
+    with pytest.raises(KeyboardInterrupt), MetricsLogger(run, 3):
+        raise KeyboardInterrupt
+    calls = sys.modules.pop("wandb").calls  # type: ignore[attr-defined]
+    run_id = (run / "wandb_run_id").read_text()
+    assert len(run_id) == 8
+    start = ("init", {"name": "skills/block", "dir": str(run), "id": run_id, "resume": "allow"})
+    metric = ("metric", "*", "step")
+    assert calls == [
+        *(start, metric, ("log", {"step": 3, "train/loss": 0.5}), ("finish", 0)),
+        *(start, metric, ("finish", 1)),
+    ]

@@ -68,7 +68,11 @@ class BagRecorderParameters:
 
 
 class BagRecorderNode(Node):
-    """A bag recorder: it finds topics by itself and never looks into messages further than their stamp."""
+    """A bag recorder: it finds topics by itself and never looks into messages further than their stamp.
+
+    Attributes:
+        writer: of the bag.
+    """
 
     _is_up = False
 
@@ -77,7 +81,7 @@ class BagRecorderNode(Node):
         values = Parameters(self, BagRecorderParameters()).values
         self._exclude = re.compile(values.exclude)
         self._wanted = {self.resolve_topic_name(name) for name in values.topics}
-        self._writer = BagWriter(Path(values.bag))
+        self.writer = BagWriter(Path(values.bag))
         self._recorded: set[str] = set()
         self._lost: Counter[str] = Counter()
         self._failure = ""
@@ -102,7 +106,7 @@ class BagRecorderNode(Node):
         self._recorded.add(topic)
         try:
             kind = message_class(type_name)
-            self._writer.add_topic(topic, type_name)
+            self.writer.add_topic(topic, type_name)
         except GraphError as error:
             self.get_logger().warning(f"{topic} is not recorded: {error}")
             return
@@ -114,10 +118,10 @@ class BagRecorderNode(Node):
     def _write(self, topic: str, data: bytes) -> None:
         try:
             if not self._failure:
-                self._writer.write(topic, data, now_ns(self))
+                self.writer.write(topic, data, now_ns(self))
         except OSError as error:
             # Whoever waits for this node's confirmations, the robot among them, must not stop for it.
-            self._failure = f"bag {self._writer.folder} cannot be written any more: {error.strerror}"
+            self._failure = f"bag {self.writer.folder} cannot be written any more: {error.strerror}"
             self.get_logger().error(self._failure)
         if self._acknowledge is not None and topic in self._own:
             self._confirm(self._acknowledge, topic, convert.serialised_stamp_ns(data))
@@ -134,7 +138,7 @@ class BagRecorderNode(Node):
         report.state = "recording"
         if self._failure:
             report.error(self._failure)
-        report.values = {"messages": self._writer.message_count, "topics": len(self._recorded)}
+        report.values = {"messages": self.writer.message_count, "topics": len(self._recorded)}
         report.values |= {f"lost{topic}": count for topic, count in self._lost.items()}
         if self._lost:
             report.warn(f"the middleware lost: {self._describe_lost()}")
@@ -144,12 +148,12 @@ class BagRecorderNode(Node):
         if self._is_up:
             serve_waiting_messages(self)
             try:
-                self._writer.close()
+                self.writer.close()
             except OSError as error:
-                self._failure = self._failure or f"bag {self._writer.folder} could not be closed: {error.strerror}"
+                self._failure = self._failure or f"bag {self.writer.folder} could not be closed: {error.strerror}"
             if self._failure:
                 self.get_logger().error(f"{self._failure}; what was written before can be read")
-            self.get_logger().info(f"{self._writer.message_count} messages in bag {self._writer.folder}")
+            self.get_logger().info(f"{self.writer.message_count} messages in bag {self.writer.folder}")
             if self._lost:
                 self.get_logger().warning(f"the middleware lost: {self._describe_lost()}")
         super().destroy_node()

@@ -51,7 +51,13 @@ class CommandParameters:
 
 
 class CommandNode(ManagedNode):
-    """The gate as a lifecycle node: configured it refuses everything, active it may be armed."""
+    """The gate as a lifecycle node: configured it refuses everything, active it may be armed.
+
+    Attributes:
+        gate: decides; there from the first time that the node is configured.
+        adapter: tells the driver; likewise.
+        measured: what the last observation says of what actions move; None before there is one.
+    """
 
     def __init__(self) -> None:
         super().__init__("command_node", "command/status", shared=("estop",))
@@ -59,13 +65,13 @@ class CommandNode(ManagedNode):
         # A checkpoint's task, which says what its robot's joints are, is read when the node is configured.
         self._driver = load_driver(self._settings.values.driver, () if self._settings.values.skills else None)
         self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, "gate", self._misfits)
-        self._gate: Gate
+        self.gate: Gate
         self._previous_gate: Gate | None = None
-        self._adapter: Adapter
+        self.adapter: Adapter
         self._watched: DriverWatch
         self._feedback: Feedback
         self._inputs: Inputs
-        self._measured: tuple[float, ...] | None = None
+        self.measured: tuple[float, ...] | None = None
         self._told: GateState | None = None
         # Held while a command is on its way to the driver; once the end has come, none may follow.
         self._sending = threading.Lock()
@@ -82,23 +88,23 @@ class CommandNode(ManagedNode):
             self._driver.require_joints({*task.obs.joints, *simulated_joints()})
         command = self._driver.command
         channel = Channel(self, task, self._driver.sensing, self._driver.base_frame, values.dry_run)
-        self._adapter = make_adapter(command.adapter, channel, command.options)
-        self.while_configured.callback(self._adapter.close)
-        self._gate = Gate(self._limits.values, task.action, task.control_period_s, self._adapter.needs_feedback)
+        self.adapter = make_adapter(command.adapter, channel, command.options)
+        self.while_configured.callback(self.adapter.close)
+        self.gate = Gate(self._limits.values, task.action, task.control_period_s, self.adapter.needs_feedback)
         if self._previous_gate is not None:
-            self._gate.inherit(self._previous_gate)
-        self._previous_gate = self._gate
+            self.gate.inherit(self._previous_gate)
+        self._previous_gate = self.gate
         self._task = task
-        self._measured = None
+        self.measured = None
         self._watch_period_s = task.control_period_s / 2
         # A dry run is commanded where nobody listens.
-        self._watched = DriverWatch(self, [] if values.dry_run else self._adapter.publishers)
-        self._gate.observe_driver(*self._watched.look())
+        self._watched = DriverWatch(self, [] if values.dry_run else self.adapter.publishers)
+        self.gate.observe_driver(*self._watched.look())
         self._publisher = self.create_publisher(SkillAction, channel.topic("executed_action"), qos.RECORDED)
         self.while_configured.callback(self.destroy_publisher, self._publisher)
         self._inputs = Inputs(self, self.diagnostics.publish)
         self.while_configured.callback(self._inputs.close)
-        if self._adapter.needs_feedback or self._limits.values.workspace_low:
+        if self.adapter.needs_feedback or self._limits.values.workspace_low:
             self._feedback = Feedback(task)
             self._inputs.listen(Observation, "observation", self._on_observation, qos.NEWEST)
         self._inputs.listen(SkillAction, "skill_action", self._on_skill_action, qos.NEWEST)
@@ -116,11 +122,11 @@ class CommandNode(ManagedNode):
         """Watch for silence, and arm if asked to, but not after a stop that nobody has reset."""
         # Unwound in reverse: first the watch ends, then nothing passes any more, and last the robot is stopped.
         self.while_active.callback(self._hold)
-        self.while_active.callback(self._gate.disarm)
+        self.while_active.callback(self.gate.disarm)
         timer = self.create_timer(self._watch_period_s, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.while_active.callback(self.destroy_timer, timer)
-        if self._settings.values.auto_arm and not self._gate.latched:
-            self._gate.arm(time.monotonic())
+        if self._settings.values.auto_arm and not self.gate.latched:
+            self.gate.arm(time.monotonic())
 
     def make_safe(self) -> None:
         """Send the safe command, the last one of all, and wait until the driver has it; in another thread."""
@@ -131,13 +137,13 @@ class CommandNode(ManagedNode):
             self._hold()
         if taken:
             self._sending.release()
-        self._adapter.flush()
+        self.adapter.flush()
 
     def report(self, report: Report) -> None:
         """Add what the gate does, and whether a driver listens."""
         if self.stage not in ("inactive", "active"):
             return
-        gate = self._gate
+        gate = self.gate
         self._told = gate.state
         report.state = gate.state.value
         report.values |= {
@@ -158,9 +164,9 @@ class CommandNode(ManagedNode):
         self._report_driver(report)
 
     def _report_driver(self, report: Report) -> None:
-        armed = self._gate.state in (GateState.HOLDING, GateState.ACTIVE)
-        if self._gate.absent_driver:
-            (report.error if armed else report.warn)(f"no driver listens on {self._gate.absent_driver}")
+        armed = self.gate.state in (GateState.HOLDING, GateState.ACTIVE)
+        if self.gate.absent_driver:
+            (report.error if armed else report.warn)(f"no driver listens on {self.gate.absent_driver}")
         for fault in self._watched.unheard():
             report.error(fault)
 
@@ -170,12 +176,12 @@ class CommandNode(ManagedNode):
             self.diagnostics.counters[f"refused_observation_{fault}"] += 1
             self.get_logger().warning(f"observation refused: {fault}", throttle_duration_sec=1.0)
             return
-        self._measured = self._feedback.read(convert.observation_values(message)[0])
-        self._gate.observe_position(self._measured, convert.stamp_to_ns(message.header.stamp))
+        self.measured = self._feedback.read(convert.observation_values(message)[0])
+        self.gate.observe_position(self.measured, convert.stamp_to_ns(message.header.stamp))
 
     def _on_skill_action(self, message: SkillAction) -> None:
         received_s = time.monotonic()
-        gate, stamp = self._gate, message.header.stamp
+        gate, stamp = self.gate, message.header.stamp
         self._apply_limits()
         self._look_for_driver()
         decision = gate.offer(message.action, convert.stamp_to_ns(stamp), received_s, now_ns(self))
@@ -183,7 +189,7 @@ class CommandNode(ManagedNode):
             with self._sending:
                 if self._ended:
                     return
-                self._adapter.send(decision.action, stamp, self._measured)
+                self.adapter.send(decision.action, stamp, self.measured)
             self._latency.add(time.monotonic() - received_s)
             self._rate.tick()
             message.action = decision.action
@@ -194,57 +200,57 @@ class CommandNode(ManagedNode):
             self._tell()
 
     def _misfits(self, limits: GateConfig) -> list[str]:
-        return limits.misfits(self._gate.actions) if self.stage in ("inactive", "active") else []
+        return limits.misfits(self.gate.actions) if self.stage in ("inactive", "active") else []
 
     def _apply_limits(self) -> None:
         limits = self._limits.values
-        if limits is not self._gate.config:
-            self._gate.configure(limits)
+        if limits is not self.gate.config:
+            self.gate.configure(limits)
 
     def _watch(self) -> None:
         self._apply_limits()
         self._look_for_driver()
-        if self._gate.watch(time.monotonic(), now_ns(self)):
+        if self.gate.watch(time.monotonic(), now_ns(self)):
             self._hold()
-        if self._gate.state is not self._told:
+        if self.gate.state is not self._told:
             self._tell()
 
     def _look_for_driver(self) -> None:
-        if self._gate.observe_driver(*self._watched.look()):
+        if self.gate.observe_driver(*self._watched.look()):
             self._hold()
 
     def _hold(self) -> None:
-        self._adapter.hold(self._measured)
+        self.adapter.hold(self.measured)
 
     def _tell(self) -> None:
-        self.get_logger().info(f"{self._gate.state.value}: {self._gate.explanation}")
+        self.get_logger().info(f"{self.gate.state.value}: {self.gate.explanation}")
         self.diagnostics.publish()
 
     def _on_clock_jump(self) -> None:
-        if self._gate.forget():
+        if self.gate.forget():
             self._hold()
             self._tell()
-        self._measured = None
+        self.measured = None
 
     def _estop(self, pressed: bool) -> None:
-        if self._gate.estop(pressed, time.monotonic()):
+        if self.gate.estop(pressed, time.monotonic()):
             self._hold()
-        if self._gate.state is not self._told:
+        if self.gate.state is not self._told:
             self._tell()
 
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.stage != "active":
             response.message = f"cannot arm while {self.stage}; activate the node first"
             return response
-        return self._answer(response, lambda: self._gate.arm(time.monotonic()))
+        return self._answer(response, lambda: self.gate.arm(time.monotonic()))
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._gate.disarm()
+        self.gate.disarm()
         self._hold()
         return self._answer(response, lambda: None)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        answer = self._answer(response, self._gate.reset)
+        answer = self._answer(response, self.gate.reset)
         if answer.success:
             # It disarms a gate that lets commands pass, too.
             self._hold()
@@ -262,7 +268,7 @@ class CommandNode(ManagedNode):
             return response
         self._tell()
         response.success = True
-        response.message = f"{self._gate.state.value}: {self._gate.explanation}"
+        response.message = f"{self.gate.state.value}: {self.gate.explanation}"
         return response
 
 

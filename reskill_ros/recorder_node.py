@@ -48,7 +48,12 @@ _FAREWELL_POLL_S = 0.02
 
 
 class RecorderNode(Node):
-    """A recorder; episodes are put together by an assembler and kept by a store."""
+    """A recorder.
+
+    Attributes:
+        assembler: puts episodes together.
+        store: keeps them.
+    """
 
     _is_up = False
 
@@ -58,8 +63,8 @@ class RecorderNode(Node):
         self._config = Parameters(self, RecorderParameters())
         values = self._config.values
         self._task = task_spec(values.task, values.skills)
-        self._assembler = EpisodeAssembler(self._task, values.driver_episodes, values.patience_s)
-        self._store = EpisodeStore(Path(values.dataset))
+        self.assembler = EpisodeAssembler(self._task, values.driver_episodes, values.patience_s)
+        self.store = EpisodeStore(Path(values.dataset))
         self._variation = _variation(values.variation)
         self._recorded_kind: tuple[str, int] | None = None
         self._failure = self._last = ""
@@ -68,7 +73,7 @@ class RecorderNode(Node):
         self._all_lost: Counter[str] = Counter()
         self._resources = ExitStack()
         if not values.driver_episodes:
-            self._store.open(DatasetSpec(self._task, REAL), DataWorld(REAL))
+            self.store.open(DatasetSpec(self._task, REAL), DataWorld(REAL))
         self._acknowledge = self.create_publisher(Header, RECORDER_ACKNOWLEDGE, qos.STATE)
         self._listen(Observation, OBSERVATION, convert.recorded_observation)
         self._listen(SkillAction, ACTION, convert.recorded_label)
@@ -81,7 +86,7 @@ class RecorderNode(Node):
         watch_clock(self, self._forget, self._resources)
         self.diagnostics = Diagnostics(self, self._report, "recorder/status")
         if values.auto_start:
-            self._assembler.start()
+            self.assembler.start()
         self._is_up = True
 
     # ------------------------------------------------------------------ what arrives
@@ -97,7 +102,7 @@ class RecorderNode(Node):
         if topic == EPISODE:
             self._open_dataset(message)
         stamp = message.header.stamp
-        is_whole = self._assembler.add(topic, convert.stamp_to_ns(stamp), read(message), time.monotonic())
+        is_whole = self.assembler.add(topic, convert.stamp_to_ns(stamp), read(message), time.monotonic())
         self._save_finished()
         if is_whole and not self.done.done():
             self._acknowledge.publish(Header(stamp=stamp))
@@ -108,17 +113,17 @@ class RecorderNode(Node):
 
     def _open_dataset(self, message: EpisodeState) -> None:
         kind = (message.profile, len(message.sim_state))
-        if self._assembler.recording and kind != self._recorded_kind:
+        if self.assembler.recording and kind != self._recorded_kind:
             world = DataWorld(message.profile, self._variation, simulator_version())
-            self._store.open(DatasetSpec(self._task, *kind), world)
+            self.store.open(DatasetSpec(self._task, *kind), world)
             self._recorded_kind = kind
 
     def _save_finished(self) -> None:
-        for assembled in self._assembler.finished(time.monotonic()):
+        for assembled in self.assembler.finished(time.monotonic()):
             self._save(assembled)
 
     def _forget(self) -> None:
-        for assembled in self._assembler.forget():
+        for assembled in self.assembler.forget():
             self._save(assembled)
 
     def _save(self, assembled: Assembled) -> None:
@@ -126,7 +131,7 @@ class RecorderNode(Node):
         if self.done.done():
             return
         try:
-            text = self._store.take(assembled, values, self._lost)
+            text = self.store.take(assembled, values, self._lost)
         except DataError as error:
             self._failure = f"episode with seed {assembled.seed} is lost: {error}"
             self.get_logger().error(self._failure)
@@ -137,7 +142,7 @@ class RecorderNode(Node):
             return
         self._failure, self._last = "", text
         self._lost.clear()
-        saved = self._store.counts["saved"]
+        saved = self.store.counts["saved"]
         self.get_logger().info(f"{text} ({saved} of {values.episodes})" if values.episodes else text)
         if 0 < values.episodes <= saved:
             self.done.set_result(0)
@@ -145,50 +150,50 @@ class RecorderNode(Node):
     # ------------------------------------------------------------------ services
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        silent = [topic for topic in self._assembler.topics if self.count_publishers(topic) == 0]
-        if self._assembler.recording:
+        silent = [topic for topic in self.assembler.topics if self.count_publishers(topic) == 0]
+        if self.assembler.recording:
             response.message = "already recording"
-        elif self._assembler.completing:
+        elif self.assembler.completing:
             response.message = "the last episode is still being completed; try again"
         elif silent:
             response.message = f"nobody publishes {', '.join(silent)}"
         else:
-            self._assembler.start()
+            self.assembler.start()
             response.success, response.message = True, "recording"
         return response
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if not self._assembler.recording:
+        if not self.assembler.recording:
             response.message = "not recording"
         elif self._config.values.driver_episodes:
             response.success = True
-            response.message = f"stopped; {self._dropped(self._assembler.stop())}"
+            response.message = f"stopped; {self._dropped(self.assembler.stop())}"
         else:
-            self._assembler.end(time.monotonic())
+            self.assembler.end(time.monotonic())
             response.success, response.message = True, "stopped; the episode is being saved"
         return response
 
     def _on_discard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._assembler.discard()
+        response.success = self.assembler.discard()
         response.message = self._dropped(response.success)
         return response
 
     def _dropped(self, anything: bool) -> str:
-        self._store.counts["dropped"] += anything
+        self.store.counts["dropped"] += anything
         return "the running episode is dropped" if anything else "no episode is running"
 
     # ------------------------------------------------------------------ what it tells
 
     def _report(self, report: Report) -> None:
-        report.state = "recording" if self._assembler.recording else "idle"
-        report.values = {**self._store.counts, **{f"lost_{topic}": count for topic, count in self._all_lost.items()}}
-        report.values |= {"abandoned": self._assembler.abandoned, "last_episode": self._last}
+        report.state = "recording" if self.assembler.recording else "idle"
+        report.values = {**self.store.counts, **{f"lost_{topic}": count for topic, count in self._all_lost.items()}}
+        report.values |= {"abandoned": self.assembler.abandoned, "last_episode": self._last}
         if self._failure:
             report.error(self._failure)
         if self.diagnostics.growth("refused_other_task"):
             report.error(f"messages of another task than {self._task.name} are refused")
-        overdue = self._assembler.overdue(time.monotonic(), self._config.values.patience_s)
-        if self._assembler.recording and overdue:
+        overdue = self.assembler.overdue(time.monotonic(), self._config.values.patience_s)
+        if self.assembler.recording and overdue:
             report.warn(f"missing: {_listed(overdue)}")
         if self._lost:
             report.warn(f"the middleware lost: {_listed(self._lost)}")
@@ -197,7 +202,7 @@ class RecorderNode(Node):
         """Finish what is over, say what became of everything, and let others write."""
         if self._is_up:
             self._finish()
-            self._store.close()
+            self.store.close()
             self._resources.close()
         super().destroy_node()
 
@@ -209,11 +214,11 @@ class RecorderNode(Node):
         """
         try:
             serve_waiting_messages(self)
-            self._assembler.wind_down()
+            self.assembler.wind_down()
             self._await_the_last()
         except DataError as error:
             self.get_logger().error(str(error))
-        for assembled in self._assembler.close():
+        for assembled in self.assembler.close():
             self._save(assembled)
         self.get_logger().info(self.summary)
         if self._all_lost:
@@ -223,22 +228,22 @@ class RecorderNode(Node):
         end_s = time.monotonic() + min(self._config.values.patience_s, _FAREWELL_S)
         while not self.done.done():
             # Asked before taking: nothing comes after the last message of a publisher that is gone.
-            published = any(map(self.count_publishers, self._assembler.topics))
+            published = any(map(self.count_publishers, self.assembler.topics))
             serve_waiting_messages(self)
             self._save_finished()
-            if not (published and self._assembler.awaited) or time.monotonic() > end_s:
+            if not (published and self.assembler.awaited) or time.monotonic() > end_s:
                 return
             time.sleep(_FAREWELL_POLL_S)
 
     @property
     def summary(self) -> str:
         """What became of the episodes so far, as one line."""
-        return self._store.describe(self._assembler.abandoned)
+        return self.store.describe(self.assembler.abandoned)
 
     @property
     def exit_code(self) -> int:
         """Not 0 once an episode that should have been recorded could not be written."""
-        return int(self._store.counts["unwritten"] > 0)
+        return int(self.store.counts["unwritten"] > 0)
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -61,6 +61,7 @@ class SimSession:
 
     Attributes:
         task: name of the running task.
+        simulator: what simulates it.
         profile: fidelity profile of the simulator.
         variation: how the task's world varies from episode to episode.
         next_seed: seed of the next episode that is not given one.
@@ -79,7 +80,7 @@ class SimSession:
     results: list[EpisodeResult] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._simulator = self._simulate(self.task)
+        self.simulator = self._simulate(self.task)
         self._first_step_s: float | None = None
         self.begin()
 
@@ -99,13 +100,13 @@ class SimSession:
         if seed is not None and seed < 0:
             raise SimulationError(f"a seed is a non-negative integer, got {seed}")
         if task and task != self.task:
-            self._simulator = self._simulate(task)
+            self.simulator = self._simulate(task)
             self.task = task
         if self.episode_id and not self.over:
             self._note_result(ended=False)
         self.seed = self.next_seed if seed is None else seed
         self.next_seed = self.seed + 1
-        self._simulator.reset([self.seed])
+        self.simulator.reset([self.seed])
         self.episode_id += 1
         self.stamp_ns += self.period_ns
         self.reward = self.episode_return = 0.0
@@ -128,7 +129,7 @@ class SimSession:
             raise SimulationError("the episode is over; reset the simulation to start the next one")
         if self._first_step_s is None:
             self._first_step_s = time.monotonic()
-        result = self._simulator.step(self._action(command))
+        result = self.simulator.step(self._action(command))
         self.stamp_ns += self.period_ns
         self.diverged = bool(result.diverged[0])
         self.valid = self.valid and not interfered and not self.diverged
@@ -145,7 +146,7 @@ class SimSession:
     @property
     def period_ns(self) -> int:
         """Duration of one control step [ns]."""
-        return round(self._simulator.task.spec.control_period_s * _NS)
+        return round(self.simulator.task.spec.control_period_s * _NS)
 
     @property
     def over(self) -> bool:
@@ -155,22 +156,22 @@ class SimSession:
     @property
     def step(self) -> int:
         """Control steps since the start of the episode."""
-        return int(self._simulator.step_count[0])
+        return int(self.simulator.step_count[0])
 
     @property
     def state(self) -> NDArray[np.float64]:
         """(S,) complete state of the simulator."""
-        return self._simulator.state()[0]
+        return self.simulator.state()[0]
 
     @property
     def joints(self) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
         """Names, positions [m or rad] and velocities [m/s or rad/s] of all joints."""
-        return self._simulator.joint_names, self._simulator.joint_positions(), self._simulator.joint_velocities()
+        return self.simulator.joint_names, self.simulator.joint_positions(), self.simulator.joint_velocities()
 
     @property
     def poses(self) -> Mapping[str, Pose]:
         """Perceived position [m] and quaternion (scalar first) of each frame of the task, the goal among them."""
-        frame, names = self._simulator.perceived_frame, self._simulator.task.spec.obs.frames
+        frame, names = self.simulator.perceived_frame, self.simulator.task.spec.obs.frames
         return {name: (frame.frame_pos_w[0, i], frame.frame_quat_wxyz[0, i]) for i, name in enumerate(names)}
 
     @property
@@ -206,7 +207,7 @@ class SimSession:
 
     def _action(self, command: Command) -> NDArray[np.float32]:
         """(1, A) the action that a command is."""
-        frame, spec = self._simulator.frame, self._simulator.task.spec
+        frame, spec = self.simulator.frame, self.simulator.task.spec
         gripper = frame.frame_pos_w[0, spec.obs.frames.index(GRIPPER_FRAME)]
         velocities = []
         for setpoint, measured in ((command.arm, gripper), (command.fingers, frame.joint_pos[0].mean(keepdims=True))):

@@ -211,12 +211,12 @@ class Bench:
 
     def wait_for(self, **counts: int) -> None:
         wanted = {f"/{name}": count for name, count in counts.items()}
-        self.graph.spin_until(lambda: wanted.items() <= self.node._writer.counts.items(), f"{wanted} messages")
+        self.graph.spin_until(lambda: wanted.items() <= self.node.writer.counts.items(), f"{wanted} messages")
 
     def finish(self) -> dict[str, list[bytes]]:
         self.graph.remove(self.node)
         topics: dict[str, list[bytes]] = {}
-        for message in BagReader(self.node._writer.folder).messages():
+        for message in BagReader(self.node.writer.folder).messages():
             topics.setdefault(message.topic, []).append(message.data)
         return topics
 
@@ -272,7 +272,7 @@ def test_a_full_disk_stops_the_bag_but_not_the_robot(make_graph: MakeGraph, tmp_
     confirmed = bench.graph.listen(Header, "bag_recorder/acknowledge")
     statuses = bench.graph.listen(DiagnosticStatus, "bag_recorder/status", qos.LATCHED)
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, bench.node._writer._stream.fileno())
+    os.dup2(full, bench.node.writer._stream.fileno())
     os.close(full)
     kinds = {
         "observation": Observation,

@@ -48,7 +48,7 @@ class Robot:
         self._joints = graph.publisher(JointState, "joint_states")
         self._poses = [graph.publisher(PoseStamped, t) for t in ("ee_pose", "objects/block/pose", "goal_pose")]
         self._actions = graph.publisher(SkillAction, "skill_action")
-        graph.spin_until(lambda: not self.node._gate.absent_driver, "the driver's ears")
+        graph.spin_until(lambda: not self.node.gate.absent_driver, "the driver's ears")
 
     def observe(self, *position: float, fingers: tuple[float, float] = (FINGER, FINGER)) -> list[float]:
         """Where the gripper is in the task's world, from what the driver says in its own frame."""

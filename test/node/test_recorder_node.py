@@ -137,7 +137,7 @@ class Bench:
         }
 
     def wait_for(self, name: str, count: int = 1) -> None:
-        self.graph.spin_until(lambda: self.node._store.counts[name] == count, f"{count} {name}")
+        self.graph.spin_until(lambda: self.node.store.counts[name] == count, f"{count} {name}")
 
     def wait_for_status(self, words: str) -> DiagnosticStatus:
         self.graph.spin_until(lambda: self.statuses and words in self.statuses[-1].message, f"status {words!r}")
@@ -210,7 +210,7 @@ def test_repeated_messages_change_nothing(make_graph: MakeGraph, tmp_path: Path)
     bench.next_ns, bench.next_id = PERIOD_NS, 1
     bench.play(shown)
     bench.play(episode(1))
-    bench.graph.spin_until(lambda: bench.node._store.counts["saved"] >= 2, "both episodes")
+    bench.graph.spin_until(lambda: bench.node.store.counts["saved"] >= 2, "both episodes")
     dataset = DemoDataset.open(tmp_path / "data")
     assert dataset.seed.tolist() == [0, 1]
     assert_same(dataset.episode(0), shown)
@@ -292,7 +292,7 @@ def test_failures_and_invalid_episodes_are_left_out(make_graph: MakeGraph, tmp_p
     bench.play(episode(1), valid=False)
     bench.play(episode(2))
     bench.wait_for("saved")
-    assert bench.node._store.counts == {"failed": 1, "invalid": 1, "saved": 1}
+    assert bench.node.store.counts == {"failed": 1, "invalid": 1, "saved": 1}
     assert DemoDataset.open(tmp_path / "data").seed.tolist() == [2]
 
 
@@ -302,7 +302,7 @@ def test_an_episode_cut_short_by_a_reset_is_forgotten(make_graph: MakeGraph, tmp
     bench.play(episode(1))
     bench.wait_for("saved")
     assert DemoDataset.open(tmp_path / "data").seed.tolist() == [1]
-    assert bench.node._assembler.abandoned == 1
+    assert bench.node.assembler.abandoned == 1
 
 
 def test_f11_after_the_clock_jumped_back_recording_starts_anew(make_graph: MakeGraph, tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_f31_a_full_disk_loses_the_episode_and_says_so(make_graph: MakeGraph, tm
     assert bench.node.done.done() == (episodes > 0)
     if episodes:
         assert bench.node.done.result() == 1
-    assert bench.node._store.counts["saved"] == 0
+    assert bench.node.store.counts["saved"] == 0
 
 
 def test_f31_a_disk_that_is_full_for_a_while_costs_the_episode_of_that_while(

@@ -260,9 +260,9 @@ def test_f39_resets_by_itself_if_asked_to(make_graph: MakeGraph) -> None:
 
 def make_diverge(node: SimNode) -> None:
     """Put the robot into a state that physics cannot go on from."""
-    rows = node.session._simulator.state()
+    rows = node.session.simulator.state()
     rows[0, 3:20] = 1e9
-    node.session._simulator.set_state(rows)
+    node.session.simulator.set_state(rows)
 
 
 def test_f40_commands_from_before_a_reset_do_not_move_the_new_episode(make_graph: MakeGraph) -> None:

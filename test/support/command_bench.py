@@ -42,7 +42,7 @@ class Bench:
         self.statuses = graph.listen(DiagnosticStatus, "command/status", qos.LATCHED)
         self.node = graph.add(CommandNode())
         self.publisher = graph.publisher(SkillAction, "skill_action")
-        graph.spin_until(lambda: not self.node._gate.absent_driver, "the driver's ears")
+        graph.spin_until(lambda: not self.node.gate.absent_driver, "the driver's ears")
 
     def act(self, *action: float, stamp: Any = None) -> None:
         message = SkillAction(source="test", action=array("f", action))
@@ -64,4 +64,4 @@ class Bench:
         self.graph.spin_until(lambda: self.count(name) == count, f"{count} {name}")
 
     def count(self, name: str) -> int:
-        return self.node._gate.counters[name]
+        return self.node.gate.counters[name]

@@ -46,9 +46,9 @@ TARGETS = (
 )
 # Tests that have to do with these; of those that kill processes at random moments none.
 TESTS = {
-    "test/core": "acting agent_trainer export frames gate lineage models ppo_settings report rl runtime seeding sensing"
-    " skill_learner training",
-    "test/sim": "agents evaluation ingredients policy_evaluation robustness seeds study worlds",
+    "test/core": "acting agent_trainer export frames gate gate_edges hostile_files lineage models ppo_settings report"
+    " rl runtime seeding sensing skill_learner training",
+    "test/sim": "agents evaluation evaluation_by_hand ingredients policy_evaluation robustness seeds study worlds",
 }
 # Tests of a mutant are run for as long as this on an idle machine, the fastest first, and killed well after it.
 _BUDGET_S, _PATIENCE, _GRACE_S = 60.0, 4.0, 60.0

@@ -276,7 +276,7 @@ def evaluate_runs(
     runs: Sequence[tuple[Task, str]],
     config: PolicyEvaluationConfig,
     checkpoints: Sequence[Checkpoint],
-    show_progress: bool = True,
+    show_progress: bool,
 ) -> list[PolicyEvaluation]:
     """Run pairs of a task and the name of a policy, with one progress bar over all episodes.
 

@@ -13,6 +13,7 @@ from skill_fixtures import TASK, random_model, save_module, small_config
 
 from reskill_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reskill_core.config import config_to_dict
+from reskill_core.errors import CheckpointError
 from reskill_core.rl.acting import EnvironmentGroup, Policy, Tape
 from reskill_core.rl.config import AgentConfig, PpoConfig, ResidualSchedule
 from reskill_core.rl.ppo import Ppo, log_density
@@ -409,3 +410,11 @@ def test_weight_of_agents_without_one_of_the_levels() -> None:
     assert replace(both, residual=False).residual_weight(100) == 0.0
     assert [config.steps_per_skill(10) for config in (both, replace(both, skill_steps=None))] == [5, 10]
     assert replace(both, skills=False).steps_per_skill(10) == 1
+
+
+@pytest.mark.parametrize("lost", ["high_level.actor.linear.0.bias", "skills.decoder.linear.0.weight"])
+def test_an_agent_without_a_part_is_refused(lost: str, module: SkillModule, tmp_path: Path) -> None:
+    whole = Agent(module, AGENT).checkpoint(tmp_path / "agent", 1.0)
+    weights = {name: array for name, array in whole.weights.items() if name != lost}
+    with pytest.raises(CheckpointError, match=f"agent lacks a part of .*{lost.removeprefix('skills.')}"):
+        agent_policy(replace(whole, weights=weights))

@@ -116,7 +116,8 @@ class TestPolicy:
 
     def test_action_content(self, folder):
         action = policy(folder, range(3)).act(observations(3))
-        assert action.action.dtype == action.latent.dtype == np.float32
+        assert action.action.dtype == action.latent.dtype == action.residual_weight.dtype == np.float32
+        assert action.skill_step.dtype == np.int64
         assert action.action.shape == (3, TASK.action.dim)
         assert np.abs(action.action).max() <= 1
         np.testing.assert_array_equal(action.action, action.decoded_action)

@@ -362,3 +362,15 @@ def test_feedback_reads_what_each_action_component_moves() -> None:
     assert Feedback(replace(TASK, action=renamed)).read(observation) == (3.0, 0.02, 0.02)
     with pytest.raises(SpecError, match="elbow"):
         Feedback(replace(TASK, action=ActionSpec(("elbow",), (1.0,))))
+
+
+def test_all_sources_are_waited_for_before_anything_has_come() -> None:
+    driver = Driver(SIMULATOR)
+    assert driver.sensing.unmatched() == ["joint finger", "gripper", "goal", "episode"]
+    driver.pose("goal", 1.0)
+    assert driver.sensing.unmatched() == ["joint finger", "gripper", "episode"]
+    driver.joints(finger=0.02)
+    driver.pose("gripper", 1.0)
+    assert driver.sensing.unmatched() == ["episode"]
+    driver.sensing.offer_episode(EpisodeStep(1, 0, 0), driver.now_ns)
+    assert driver.sensing.unmatched() == []

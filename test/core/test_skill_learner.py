@@ -276,6 +276,8 @@ def test_progress_is_shown(data: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert last.startswith("train-skills: 100%")
     assert " 10/10 " in last
     assert "step/s, loss=" in last
+    SkillTrainer(training_config(data, tmp_path / "other", steps=10)).run()
+    assert " 10/10 " in capsys.readouterr().err
 
 
 def test_a_checkpoint_tells_of_its_data(data: Path, tmp_path: Path) -> None:

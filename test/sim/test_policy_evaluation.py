@@ -90,7 +90,7 @@ def test_a_variation_reaches_the_episodes() -> None:
         ([], "give one skill module, or policies by --policy"),
         (["--policy", "zero"], "name the tasks by --task"),
         (["--policy", "best", "--task", "block"], "unknown policy 'best'; allowed: agent, demonstrator, fast-script"),
-        (["--policy", "prior", "--task", "block"], "needs a checkpoint of a skill module with the observation layout"),
+        (["--policy", "prior", "--task", "block"], "the observation layout of task 'block'; given: none"),
         (["--policy", "zero", "--task", "blok"], "unknown task 'blok'"),
         (["--policy", "zero", "--task", "block", "--vary", "frictoin=2"], "did you mean friction"),
         (["--policy", "zero", "--task", "block", "--data", "d"], "--data goes with a skill module"),

@@ -41,7 +41,7 @@ FLIPS: Mapping[str, tuple[Any, str]] = {
     "task": ("push", "task: 'reach' != 'push'"),
     "profile": ("fast", "profile: 'exact' != 'fast'"),
     "variation": ({"friction": (0.5, 2.0), "spawn": 1.0}, "variation.friction: [1.0, 1.0] != [0.5, 2.0]"),
-    "simulator": ("mujoco 0.1", "!= 'mujoco 0.1'"),
+    "simulator": ("mujoco 0.1", "simulator: 'mujoco 3.11.0' != 'mujoco 0.1'"),
 }
 
 

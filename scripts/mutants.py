@@ -200,12 +200,15 @@ def measure_coverage(name: str, stem: Path) -> int:
 def tests_of(mutant: Mutant, tests: dict[str, dict[str, list[str]]], durations: dict[str, float]) -> list[str]:
     """The tests that run its line, the fastest first, as many as there is time for.
 
-    What is run when a module is loaded belongs to no test, or to the first: any test of the file may notice it.
+    What is run when a module is loaded, such as what arguments are by default, belongs to no test or to the first one:
+    then those that run the next line that is run at any time.
     """
-    lines = tests.get(mutant.file, {})
-    names = set(lines.get(str(mutant.line), ()))
+    by_line = {int(line): set(names) for line, names in tests.get(mutant.file, {}).items()}
+    names = by_line.get(mutant.line, set())
     if len(names) <= 1:
-        names |= {name for line in lines.values() for name in line}
+        names |= next(
+            (by_line[line] for line in sorted(by_line) if line > mutant.line and len(by_line[line]) > 1), set()
+        )
     chosen: list[str] = []
     total_s = 0.0
     for name in sorted(names, key=lambda name: (durations.get(name, 1.0), name)):

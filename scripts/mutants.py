@@ -95,13 +95,14 @@ def main() -> int:
     parser.add_argument("--at-least", type=float, default=0.92, help="share that must be noticed (default 0.92)")
     options = parser.parse_args()
     freeze()
+    known = explanations()
     files = [file for file in target_files() if options.only in file]
     tests, durations = coverage(options.workers)
     everything = [fault for file in files for fault in faults_of(file)]
     sample = draw(everything, options.number, options.seed)
     print(f"[mutants] {len(sample)} of {len(everything)} in {len(files)} files, seed {options.seed}", flush=True)
     verdicts = run_all(sample, tests, durations, options.workers)
-    noticed = report(verdicts, len(everything), options.seed)
+    noticed = report(verdicts, known, len(everything), options.seed)
     return 0 if noticed >= options.at_least else 1
 
 
@@ -396,9 +397,8 @@ def explanations() -> dict[tuple[str, str, str], str]:
     return {(entry["file"], entry["before"], entry["after"]): entry["reason"] for entry in entries or ()}
 
 
-def report(verdicts: Sequence[Verdict], population: int, seed: int) -> float:
+def report(verdicts: Sequence[Verdict], known: dict[tuple[str, str, str], str], population: int, seed: int) -> float:
     """Write and print the table; returns the share that was noticed of what can be."""
-    known = explanations()
     rows: dict[str, list[int]] = {}
     survivors: list[tuple[Verdict, str]] = []
     for verdict in verdicts:

@@ -15,7 +15,8 @@ from skill_fixtures import training_config, write_reaching_data
 
 from reskill_core.checkpoint import CHECKPOINTS_FOLDER, load_checkpoint, load_episodes, load_training_state
 from reskill_core.checkpoint import save_checkpoint as save
-from reskill_core.data import DemoDataset, merge, write_splits
+from reskill_core.data import DatasetWriter, DataWorld, DemoDataset, merge, write_splits
+from reskill_core.data.world import NOMINAL, REAL
 from reskill_core.errors import CheckpointError, DataError
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
@@ -195,3 +196,25 @@ def test_other_versions_of_what_computes_are_said(tmp_path: Path, caplog: pytest
         train_skills(config, show_progress=False)
     assert "run continues with other versions, not to the same bits: torch: '1.0.0' != '" in caplog.text
     assert "mujoco" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("worlds", "variation"),
+    [
+        ([DataWorld("exact", {"mass": [2.0, 2.0]})] * 2, {**NOMINAL, "mass": [2.0, 2.0]}),
+        ([DataWorld("exact", {})], NOMINAL),
+        ([DataWorld("exact", {}), DataWorld("exact", {"mass": [2.0, 2.0]})], None),
+        ([DataWorld("exact", None)], None),
+        ([DataWorld(REAL, {})], None),
+    ],
+)
+def test_the_variation_of_data_is_that_of_all_its_episodes(
+    worlds: list[DataWorld], variation: Mapping[str, Any] | None, tmp_path: Path
+) -> None:
+    episodes = write_reaching_data(tmp_path / "source", episodes=len(worlds))
+    source = DemoDataset.open(episodes)
+    with DatasetWriter(tmp_path / "data", replace(source.spec, profile=worlds[0].profile)) as writer:
+        for number, world in enumerate(worlds):
+            writer.add_shard([source.episode(number)], world=world)
+    lineage = data_lineage(DemoDataset.open(tmp_path / "data"), np.arange(1), np.arange(0))
+    assert lineage.variation == variation

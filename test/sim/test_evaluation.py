@@ -13,6 +13,7 @@ import torch
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset, Episode
+from reskill_core.errors import DataError
 from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.features import FeatureMap
 from reskill_core.models.io import state_arrays
@@ -20,12 +21,14 @@ from reskill_core.models.skill_vae import SkillVae
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
+from reskill_core.training.split import TRAIN, VALIDATION
 from reskill_sim.collect import CollectConfig, collect
 from reskill_sim.demonstrators import make_demonstrator
 from reskill_sim.episodes import run_episodes
 from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 from reskill_sim.evaluation.reconstruction import window_latents
 from reskill_sim.evaluation.rollouts import actor_of, outcome_of, rollout_outcomes
+from reskill_sim.evaluation.skills import window_likelihood
 from reskill_sim.rendering import Renderer, write_video
 from reskill_sim.simulator import Simulator
 from reskill_sim.tasks import get_task
@@ -43,8 +46,13 @@ def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> DemoDataset:
 @pytest.fixture(scope="module")
 def module_folder(tmp_path_factory: pytest.TempPathFactory, demonstrations: DemoDataset) -> Path:
     """An untrained skill module: enough to see what is measured."""
+    return untrained(tmp_path_factory.mktemp("skills") / "one", demonstrations)
+
+
+def untrained(folder: Path, demonstrations: DemoDataset, horizon: int = 10) -> Path:
+    """A checkpoint of a skill module that has learnt from no episode."""
     torch.manual_seed(0)
-    config = SkillModelConfig()
+    config = SkillModelConfig(horizon=horizon)
     features = FeatureMap.fit(config.features, TASK.spec.obs, demonstrations.observation)
     document = {
         "task": TASK.spec.to_dict(),
@@ -53,7 +61,8 @@ def module_folder(tmp_path_factory: pytest.TempPathFactory, demonstrations: Demo
     }
     torch.manual_seed(0)
     model = SkillVae(config, features, TASK.spec.action.dim)
-    return save_checkpoint(tmp_path_factory.mktemp("skills") / "one", SKILL_MODULE_KIND, state_arrays(model), document)
+    nobody = dict.fromkeys((TRAIN, VALIDATION), np.zeros(1, np.uint64))
+    return save_checkpoint(folder, SKILL_MODULE_KIND, state_arrays(model), document, episodes=nobody)
 
 
 def episode_with(block: list[list[float]], goal: list[float]) -> Episode:
@@ -137,6 +146,29 @@ def test_evaluation_leaves_table_files_and_pictures(
     ]
     assert rows[0] == {"diagnostic": "rollout", "skills": "prior", **asdict(evaluation.rollouts["prior"][0])}
     assert (tmp_path / "paths.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_likelihoods_are_of_the_same_windows_and_noise_at_every_look(
+    module_folder: Path, demonstrations: DemoDataset
+) -> None:
+    module, episodes = SkillModule.load(module_folder), np.arange(6)
+    first, second = (window_likelihood(module, demonstrations, episodes) for _ in range(2))
+    assert first == second
+
+
+def test_episodes_shorter_than_a_skill_are_not_judged_by(demonstrations: DemoDataset, tmp_path: Path) -> None:
+    lengths = demonstrations.episode_lengths
+    longest = int(lengths.max())
+    for extra in (0, 1):
+        skills = untrained(tmp_path / f"skills_{extra}", demonstrations, longest + extra)
+        out = str(tmp_path / f"out_{extra}")
+        config = SkillEvaluationConfig(str(skills), str(demonstrations.folder), out, episodes=6, threads=0)
+        if extra:
+            with pytest.raises(DataError, match=f"holds out no episode of at least {longest + 1} steps"):
+                evaluate_skills(config, show_progress=False)
+        else:
+            found = evaluate_skills(config, show_progress=False)
+            assert len(found.reconstructions) == int((lengths == longest).sum())
 
 
 def test_pictures_show_the_scene_and_videos_play(tmp_path: Path) -> None:

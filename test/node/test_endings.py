@@ -129,7 +129,7 @@ run(Hanging)
         # After the command: the callback never returns to the executor.
         "self._rate.tick = lambda: hang() if sent[5:] else sent.append(0)",
         # Amid the command, where the end may not wait for it.
-        "send = self._adapter.send; self._adapter.send = lambda *a: (send(*a), sent.append(0), sent[5:] and hang())",
+        "send = self.adapter.send; self.adapter.send = lambda *a: (send(*a), sent.append(0), sent[5:] and hang())",
     ],
     ids=["callback", "command"],
 )

@@ -15,6 +15,10 @@ from typing import Any, NoReturn
 # Environment variable with the process id of the launcher whose end is a node's end, too.
 LAUNCHER = "RESKILL_LAUNCHER"
 
+# What asyncio says of a process that it signals at the very moment at which the process ends: signalling asks whether
+# it still runs, and so takes the exit code away from what waits for it. No process of this package ends with it.
+UNKNOWN_EXIT_CODE = 255
+
 # They end no process, or cannot be caught.
 _HARMLESS = {"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH", "SIGKILL"}
 # The process itself has failed: no code of it can be relied on any more.

@@ -15,7 +15,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from reskill_core.errors import GraphError
-from reskill_core.process import LAUNCHER
+from reskill_core.process import LAUNCHER, UNKNOWN_EXIT_CODE
 from reskill_ros.graph import GraphArguments, NodeEntry, argument_table, build_graph, parse_arguments
 
 
@@ -65,7 +65,7 @@ def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> N
     def on_exit(event: ProcessExited, context: LaunchContext) -> list[Action]:
         ending = context.is_shutdown
         # Interrupted before it could handle that, such as during its imports, it dies of the signal.
-        interrupted = ending and event.returncode in (-signal.SIGINT, -signal.SIGTERM)
+        interrupted = ending and event.returncode in (-signal.SIGINT, -signal.SIGTERM, UNKNOWN_EXIT_CODE)
         if event.returncode != 0 and not interrupted:
             failures.append(f"{entry.name} failed with exit code {event.returncode}")
         elif entry.required and not entry.primary and not ending:

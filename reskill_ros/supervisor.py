@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from reskill_core.command_line import OutputError
-from reskill_core.process import ending_signals
+from reskill_core.process import UNKNOWN_EXIT_CODE, ending_signals
 
 # Nodes end within seconds of a signal, also with a callback that hangs; a busy machine takes longer.
 _GRACE_S = 10.0
@@ -129,7 +129,7 @@ class _Supervisor:
 
     def _ended(self, item: Process, code: int) -> None:
         expected = self._stopping.is_set() or item.primary
-        if self._stopping.is_set() and code == 128 + _STOP:
+        if self._stopping.is_set() and code in (128 + _STOP, UNKNOWN_EXIT_CODE):
             # Asked to end before it could handle that.
             code = 0
         if code == 0 and not expected and item.required:

@@ -21,6 +21,7 @@ import yaml
 from ros_graph import TIMEOUT_S
 
 from reskill_core.errors import ConfigError, GraphError
+from reskill_core.process import UNKNOWN_EXIT_CODE
 from reskill_core.runtime.loading import load_policy
 from reskill_ros.command_node import CommandNode
 from reskill_ros.episode_store import next_seed
@@ -30,7 +31,9 @@ from reskill_ros.up import main, process_of
 from reskill_sim.demonstrators import CONTROLLERS, MIXED
 from reskill_sim.tasks import TASKS
 
-WAIT = "import signal, time; signal.signal(signal.SIGINT, lambda *_: exit(0)); print('up', flush=True); time.sleep(600)"
+WAIT = (
+    "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit(0)); print('up', flush=True); time.sleep(600)"
+)
 
 
 @pytest.fixture
@@ -310,6 +313,15 @@ def test_the_exit_code_is_that_of_the_first_failure() -> None:
     code, output = run(python(WAIT.replace("exit(0)", "exit(9)"), "late"), python(failing, "first"))
     assert code == 7
     assert "first failed with exit code 7" in output
+
+
+def test_an_exit_code_that_got_lost_is_a_failure_unless_all_are_ending(tmp_path: Path) -> None:
+    up = f"import pathlib; up = pathlib.Path({str(tmp_path / 'up')!r})"
+    other = WAIT.replace("print(", f"{up}; up.touch(); print(").replace("exit(0)", f"exit({UNKNOWN_EXIT_CODE})")
+    code, output = run(python(other, "other"), python(f"{up}\nwhile not up.exists(): pass", "main", primary=True))
+    assert (code, "failed" in output) == (0, False)
+    code, output = run(python(f"import sys; sys.exit({UNKNOWN_EXIT_CODE})", "first"))
+    assert (code, output) == (UNKNOWN_EXIT_CODE, f"[reskill-up] first failed with exit code {UNKNOWN_EXIT_CODE}\n")
 
 
 def test_a_process_killed_by_a_signal_is_a_failure() -> None:

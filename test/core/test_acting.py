@@ -153,6 +153,7 @@ def test_a_skill_earns_its_discounted_rewards_until_it_or_its_episode_ends(modul
     whole, cut = tape.finished
     assert whole["reward"] == pytest.approx(np.full(ENVS, 1 + 0.9 * 2 + 0.81 * 3 + 0.729 * 4))
     assert whole["discount"] == pytest.approx(np.full(ENVS, 0.6561))
+    assert whole["reward"].dtype == whole["discount"].dtype == np.float32
     assert not whole["ended"].any()
     assert not whole["terminated"].any()
     assert cut["reward"] == pytest.approx(np.full(ENVS, 5 + 0.9 * 6))

@@ -82,12 +82,14 @@ class _Ending:
 
     Attributes:
         node: the node, once it is there.
+        spinning: whether callbacks have run: until then the node has done nothing yet.
         stop: has a result, the exit code, once the end was asked for.
         returned: set when no callback runs any more and the node only tidies up, which may take its time.
     """
 
     def __init__(self) -> None:
         self.node: Node | None = None
+        self.spinning = False
         self.stop: Future = Future()
         self.returned = threading.Event()
         self._signals = ending_signals()
@@ -127,8 +129,7 @@ class _Ending:
             getattr(self.node, "make_safe", lambda: None)()
         if self.returned.wait(_GRACE_S):
             return
-        if self.node is None:
-            # Still being built; it has done nothing yet.
+        if not self.spinning:
             os._exit(0)
         # Nobody may be left to read it.
         with suppress(OSError):
@@ -167,6 +168,7 @@ def _run(make_node: Callable[[], Node], ending: _Ending) -> int:
     gc.freeze()
     try:
         while not stop.done() and rclpy.ok():
+            ending.spinning = True
             _spin(executor, node)
     except ExternalShutdownException:
         return 0

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skill_fixtures import block_episode
 
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_to_dict
-from reskill_core.data import DemoDataset, Episode
+from reskill_core.data import DemoDataset
 from reskill_core.errors import DataError
 from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.features import FeatureMap
@@ -65,34 +66,14 @@ def untrained(folder: Path, demonstrations: DemoDataset, horizon: int = 10) -> P
     return save_checkpoint(folder, SKILL_MODULE_KIND, state_arrays(model), document, episodes=nobody)
 
 
-def episode_with(block: list[list[float]], goal: list[float]) -> Episode:
-    rows = np.zeros((len(block), TASK.spec.obs.dim), np.float32)
-    rows[:, TASK.spec.obs.slice("block_position")] = block
-    rows[:, TASK.spec.obs.slice("goal_position")] = goal
-    steps = len(block) - 1
-    action = np.zeros((steps, 4), np.float32)
-    return Episode(
-        observation=rows[:-1],
-        action=action,
-        executed_action=action,
-        reward=np.zeros(steps, np.float32),
-        sim_state=np.zeros((steps, 0)),
-        final_observation=rows[-1],
-        seed=1,
-        success=False,
-        terminated=False,
-        truncated=True,
-        noise_scale=0.0,
-        source="",
-    )
-
-
 def test_outcome_by_hand() -> None:
     goal = [1.3, 0.8, 0.425]
-    still = outcome_of(TASK.spec, episode_with([[1.3, 0.7, 0.425], [1.3, 0.71, 0.425]], goal))
+    still = outcome_of(TASK.spec, block_episode(TASK.spec, [[1.3, 0.7, 0.425], [1.3, 0.71, 0.425]], goal))
     assert (still.moved, still.lifted, still.reached) == (False, False, False)
     assert still.final_distance_m == pytest.approx(0.09, abs=1e-6)
-    through = outcome_of(TASK.spec, episode_with([[1.3, 0.7, 0.425], [1.3, 0.78, 0.46], [1.3, 0.9, 0.425]], goal))
+    through = outcome_of(
+        TASK.spec, block_episode(TASK.spec, [[1.3, 0.7, 0.425], [1.3, 0.78, 0.46], [1.3, 0.9, 0.425]], goal)
+    )
     assert (through.moved, through.lifted, through.reached) == (True, True, True)
     assert through.final_distance_m == pytest.approx(0.1, abs=1e-6)
 

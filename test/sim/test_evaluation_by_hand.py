@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from skill_fixtures import block_episode
 
 from reskill_core.data import Episode
 from reskill_core.lineage import Lineage
@@ -33,27 +35,7 @@ TASK = get_task("block")
 SPEC = TASK.spec
 
 
-def shown(block: list[list[float]], goal: list[float], seed: int = 3, success: bool = False) -> Episode:
-    """An episode in which the block is where it is said to be."""
-    rows = np.zeros((len(block), SPEC.obs.dim), np.float32)
-    rows[:, SPEC.obs.slice("block_position")] = block
-    rows[:, SPEC.obs.slice("goal_position")] = goal
-    steps = len(block) - 1
-    action = np.zeros((steps, 4), np.float32)
-    return Episode(
-        observation=rows[:-1],
-        action=action,
-        executed_action=action,
-        reward=np.zeros(steps, np.float32),
-        sim_state=np.zeros((steps, 0)),
-        final_observation=rows[-1],
-        seed=seed,
-        success=success,
-        terminated=success,
-        truncated=not success,
-        noise_scale=0.0,
-        source="",
-    )
+shown = partial(block_episode, SPEC)
 
 
 def test_an_object_is_followed_to_the_last_observation() -> None:

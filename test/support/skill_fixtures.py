@@ -124,3 +124,28 @@ def training_config(data: Path, out: Path, **changes: object) -> SkillTrainingCo
         "model": small_config(),
     }
     return SkillTrainingConfig(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def block_episode(
+    spec: TaskSpec, block: list[list[float]], goal: list[float], seed: int = 3, success: bool = False
+) -> Episode:
+    """An episode in which the block is where it is said to be."""
+    rows = np.zeros((len(block), spec.obs.dim), np.float32)
+    rows[:, spec.obs.slice("block_position")] = block
+    rows[:, spec.obs.slice("goal_position")] = goal
+    steps = len(block) - 1
+    action = np.zeros((steps, 4), np.float32)
+    return Episode(
+        observation=rows[:-1],
+        action=action,
+        executed_action=action,
+        reward=np.zeros(steps, np.float32),
+        sim_state=np.zeros((steps, 0)),
+        final_observation=rows[-1],
+        seed=seed,
+        success=success,
+        terminated=success,
+        truncated=not success,
+        noise_scale=0.0,
+        source="",
+    )

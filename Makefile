@@ -32,7 +32,7 @@ setup: ## virtual environment, dependencies, ROS 2, messages and colcon build
 build: setup ## the same; builds again only when a message, a CMake file or the set of files has changed
 
 demo: setup ## collect, train, and drive the simulator over ROS; results in runs/demo
-	@$(WORKSPACE) python -m reskill_ros.demo
+	@$(WORKSPACE) python -m reskill_ros.tools.demo
 
 test: setup ## all tests: core, sim, node, launch, e2e
 	@$(WORKSPACE) python -m pytest

@@ -5,7 +5,7 @@
 
 from launch import LaunchDescription
 
-from reskill_ros.launching import launch_description
+from reskill_ros.graphs.launch_description import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:

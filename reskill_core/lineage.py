@@ -27,7 +27,7 @@ class Lineage:
         agent: SHA-256 of the agent's checkpoint.
         task: name of the task that was acted in.
         profile: fidelity profile of the simulator.
-        variation: how the world varied, as ``reskill_sim.variation.Variation`` names it; complete.
+        variation: how the world varied, as ``reskill_sim.engine.variation.Variation`` names it; complete.
         simulator: simulator and its version, such as ``mujoco 3.11.0``.
     """
 

@@ -62,7 +62,7 @@ def ending_signals() -> set[int]:
 
 def reskill() -> NoReturn:
     """The ``reskill`` command."""
-    start("reskill_core.cli.main")
+    start("reskill_sim.cli.main")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -21,7 +21,7 @@ def main() -> int:
     if find_spec("reskill_ros") is not None:
         print("reskill_ros is importable, so this does not show that nothing else needs it", file=sys.stderr)
         return 1
-    return subprocess.run([sys.executable, "-m", "reskill_core.cli.main", "list"], check=False).returncode
+    return subprocess.run([sys.executable, "-m", "reskill_sim.cli.main", "list"], check=False).returncode
 
 
 if __name__ == "__main__":

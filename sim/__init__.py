@@ -10,6 +10,6 @@ import sys
 if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     os.environ.setdefault("MUJOCO_GL", "egl")
 
-from reskill_sim.registration import register_envs
+from reskill_sim.gym.registration import register_envs
 
 register_envs()

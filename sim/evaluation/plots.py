@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from reskill_core.files import replacing
 from reskill_core.seeding import EVALUATION_SEED
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks.base import Task
-from reskill_sim.variation import NOMINAL
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import NOMINAL
+from reskill_sim.fetch.tasks.base import Task
 
 if TYPE_CHECKING:
     from reskill_sim.evaluation.robustness import Robustness

@@ -28,14 +28,14 @@ from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.spec import TaskSpec
 from reskill_core.training.run_folder import EPISODES_FILE, EPISODES_KEY, POLICIES_FILE
-from reskill_sim.demonstrators import make_demonstrator, make_fast_script
-from reskill_sim.episodes import Actor, IntArray, run_episodes
+from reskill_sim.engine.episodes import Actor, IntArray, run_episodes
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import NOMINAL, Variation
+from reskill_sim.evaluation.acting_lineage import acting_lineage
 from reskill_sim.evaluation.rollouts import UniformActor, plain_action, with_places
-from reskill_sim.lineage import acting_lineage
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
-from reskill_sim.tasks.base import Task
-from reskill_sim.variation import NOMINAL, Variation
+from reskill_sim.fetch.demonstrators import make_demonstrator, make_fast_script
+from reskill_sim.fetch.tasks import get_task
+from reskill_sim.fetch.tasks.base import Task
 
 BATCH = 64
 

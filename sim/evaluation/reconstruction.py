@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from reskill_core.data import Episode
 from reskill_core.runtime import SkillModule
+from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation.rollouts import object_positions
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks.base import Task
+from reskill_sim.fetch.tasks.base import Task
 
 RECONSTRUCTED_M = 0.03
 

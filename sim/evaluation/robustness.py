@@ -13,6 +13,7 @@ from reskill_core.files import atomic_write_json
 from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.provenance import provenance
 from reskill_core.training.run_folder import ROBUSTNESS_FILE, ROBUSTNESS_PLOT
+from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.plots import plot_sweeps
 from reskill_sim.evaluation.policies import (
     PolicyEvaluation,
@@ -21,8 +22,7 @@ from reskill_sim.evaluation.policies import (
     evaluate_runs,
     with_checkpoints,
 )
-from reskill_sim.tasks import get_task
-from reskill_sim.variation import NOMINAL, Variation
+from reskill_sim.fetch.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Sweep:
     """Values that one variation takes, one after the other, in all episodes, while the others are nominal.
 
     Attributes:
-        name: of the variation, a range of :class:`~reskill_sim.variation.Variation`.
+        name: of the variation, a range of :class:`~reskill_sim.engine.variation.Variation`.
         unit: of its values.
         values: in ascending order.
     """

@@ -12,9 +12,9 @@ from reskill_core.data import Episode
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
 from reskill_core.seeding import EVALUATION_SEED, episode_rng
 from reskill_core.spec import TaskSpec
-from reskill_sim.episodes import Actor, IntArray, run_episodes
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks.base import Task
+from reskill_sim.engine.episodes import Actor, IntArray, run_episodes
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.tasks.base import Task
 
 MOVED_M = 0.02
 LIFTED_M = 0.02

@@ -21,12 +21,12 @@ from reskill_core.provenance import provenance
 from reskill_core.runtime import SkillModule
 from reskill_core.training.run_folder import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, SKILLS_FILE
 from reskill_core.training.split import HeldOut, held_out_episodes
+from reskill_sim.engine.variation import Variation
+from reskill_sim.evaluation.acting_lineage import acting_lineage
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
-from reskill_sim.lineage import acting_lineage
-from reskill_sim.variation import Variation
-from reskill_sim.worlds import learnt_world, task_in, task_of
+from reskill_sim.evaluation.worlds import learnt_world, task_in, task_of
 
 SOURCES = ("prior", "standard_normal", "uniform")
 _VALIDATION_WINDOWS = 4096

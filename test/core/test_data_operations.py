@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reskill_core.cli import data as cli
 from reskill_core.data import DatasetWriter, DemoDataset, Episode, merge, summarise, validate
 from reskill_core.data.schema import DatasetSpec
 from reskill_core.data.synthetic import synthetic_episodes, synthetic_spec
 from reskill_core.errors import ConfigError, DataError
+from reskill_sim.cli import data as cli
 
 SPEC = synthetic_spec(observation_dim=5, sim_state_dim=3)
 
@@ -191,7 +191,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_reading_data_loads_neither_torch_nor_a_simulator() -> None:
     script = (
-        "import sys, reskill_core.data, reskill_core.cli.data; print({'torch', 'mujoco', 'rclpy'} & set(sys.modules))"
+        "import sys, reskill_core.data, reskill_sim.cli.data; print({'torch', 'mujoco', 'rclpy'} & set(sys.modules))"
     )
     environment = {**os.environ, "PYTHONWARNINGS": "error::ImportWarning"}
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)

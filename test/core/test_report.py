@@ -15,7 +15,6 @@ import pytest
 from skill_fixtures import TASK
 
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
-from reskill_core.cli.main import main
 from reskill_core.config import save_config
 from reskill_core.errors import ConfigError, DataError
 from reskill_core.files import append_jsonl, atomic_write_json
@@ -37,6 +36,7 @@ from reskill_core.report.results import results_table
 from reskill_core.report.runs import seed_band
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.runtime.agent import AGENT_KIND, SKILLS_KEY
+from reskill_sim.cli.main import main
 
 NOMINAL = {"friction": [1.0, 1.0]}
 # Of the two seeds of a variant below.

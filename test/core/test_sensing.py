@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reskill_core.commanded_place import CommandedPlace
 from reskill_core.errors import SpecError
-from reskill_core.feedback import Feedback
 from reskill_core.sensing import EpisodeStep, JointSource, MessageError, Sensing, SensingConfig, Tick
 from reskill_core.spec import ActionSpec, ObsSpec, TaskSpec, frame_term, joint_term
 
@@ -355,13 +355,13 @@ def test_poses_are_moved_from_the_base_frame_to_the_world() -> None:
 def test_feedback_reads_what_each_action_component_moves() -> None:
     task = replace(TASK, action=ActionSpec(("z", "gripper", "x"), (1.0, 1.0, 1.0)))
     observation = np.array([0.02, 9, 1.0, 2.0, 3.0, 9, 9, 9])
-    assert Feedback(task).read(observation) == (3.0, 0.02, 1.0)
+    assert CommandedPlace(task).read(observation) == (3.0, 0.02, 1.0)
     renamed = ActionSpec(
         ("up", "jaw", "finger"), (1.0,) * 3, ("end_effector_velocity_z", "gripper_velocity", "joint_velocity")
     )
-    assert Feedback(replace(TASK, action=renamed)).read(observation) == (3.0, 0.02, 0.02)
+    assert CommandedPlace(replace(TASK, action=renamed)).read(observation) == (3.0, 0.02, 0.02)
     with pytest.raises(SpecError, match="elbow"):
-        Feedback(replace(TASK, action=ActionSpec(("elbow",), (1.0,))))
+        CommandedPlace(replace(TASK, action=ActionSpec(("elbow",), (1.0,))))
 
 
 def test_all_sources_are_waited_for_before_anything_has_come() -> None:

@@ -23,7 +23,6 @@ from skill_fixtures import TASK, random_model, small_config, training_config, wr
 
 import reskill_core
 from reskill_core.checkpoint import load_checkpoint, load_training_state
-from reskill_core.cli.train_skills import add_parser
 from reskill_core.config import config_from_dict, load_config, save_config
 from reskill_core.data import DemoDataset, write_splits
 from reskill_core.errors import CheckpointError, ConfigError, DataError, TrainingError
@@ -36,6 +35,7 @@ from reskill_core.training.metrics import MetricsLogger, read_metrics
 from reskill_core.training.skill_learner import SkillLearner, learning_rate_factor
 from reskill_core.training.skill_trainer import SkillTrainer, train_skills
 from reskill_core.training.split import held_out_episodes
+from reskill_sim.cli.train_skills import add_parser
 
 # How often the tests that kill a process do so.
 KILLS = int(os.environ.get("RESKILL_KILLS", "2"))

@@ -24,7 +24,7 @@ FIRST_IMPORT = "reskill_core.process"
 # What the heaviest command imports, with all that it starts.
 MOST_IMPORTS = 4000
 QUIET_S = 1.0
-NODES = sorted(path.stem for path in (Path(__file__).parents[2] / "reskill_ros").glob("*_node.py"))
+NODES = sorted(path.stem for path in (Path(__file__).parents[2] / "reskill_ros" / "nodes").glob("*_node.py"))
 # It needs a bag, and ends by itself.
 NODES.remove("replay_node")
 
@@ -34,21 +34,19 @@ def module(name: str, *arguments: str) -> list[str]:
 
 
 COMMANDS = {
-    "reskill collect": module("reskill_core.cli.main", "collect", "collect/block.yaml", "out=data", "workers=2"),
-    "reskill train-skills": module(
-        "reskill_core.cli.main", "train-skills", "skills/block.yaml", "data=data", "out=run"
-    ),
+    "reskill collect": module("reskill_sim.cli.main", "collect", "collect/block.yaml", "out=data", "workers=2"),
+    "reskill train-skills": module("reskill_sim.cli.main", "train-skills", "skills/block.yaml", "data=data", "out=run"),
     "reskill train-agent": module(
-        "reskill_core.cli.main", "train-agent", "agents/clean_up.yaml", "skills=skills/block", "out=run"
+        "reskill_sim.cli.main", "train-agent", "agents/clean_up.yaml", "skills=skills/block", "out=run"
     ),
-    "reskill evaluate": module("reskill_core.cli.main", "evaluate", "agents/clean_up", "--policy=agent", "--out=out"),
+    "reskill evaluate": module("reskill_sim.cli.main", "evaluate", "agents/clean_up", "--policy=agent", "--out=out"),
     "installed reskill": ["reskill", "list"],
-    "reskill-up policy": module("reskill_ros.up", "policy"),
-    "reskill-up collect": module("reskill_ros.up", "collect", "dataset:=data"),
+    "reskill-up policy": module("reskill_ros.graphs.process_launcher", "policy"),
+    "reskill-up collect": module("reskill_ros.graphs.process_launcher", "collect", "dataset:=data"),
     "installed reskill-up": ["reskill-up", "replay", "--help"],
-    "demo": module("reskill_ros.demo", "--out=out"),
+    "demo": module("reskill_ros.tools.demo", "--out=out"),
     "ros2 launch": ["ros2", "launch", "reskill_ros", "policy.launch.py"],
-    **{node: module(f"reskill_ros.{node}") for node in NODES},
+    **{node: module(f"reskill_ros.nodes.{node}") for node in NODES},
 }
 
 OF_EACH_KIND = ("reskill collect", "reskill train-agent", "reskill-up policy", "demo", "ros2 launch", "command_node")

@@ -22,14 +22,14 @@ from geometry_msgs.msg import TwistStamped
 from ros_graph import Graph
 from trajectory_msgs.msg import JointTrajectory
 
-from reskill_ros import convert
+from reskill_ros.plumbing import convert
 
 ALL = os.environ.get("RESKILL_ENDINGS") == "all"
 BUSY_LOOPS = int(os.environ.get("RESKILL_BUSY_LOOPS", "0"))
 TABLE = Path("runs/endings.md")
 
 LAUNCHERS = {
-    "reskill-up": [sys.executable, "-m", "reskill_ros.up", "policy"],
+    "reskill-up": [sys.executable, "-m", "reskill_ros.graphs.process_launcher", "policy"],
     "ros2 launch": ["ros2", "launch", "reskill_ros", "policy.launch.py"],
 }
 NODES = ("command_node", "sim_node", "observation_node", "policy_node", "bag_recorder_node")

@@ -11,12 +11,12 @@ from graph_runs import GraphProcess, assert_equal_to_the_last_bit, in_process, r
 from reskill_core.data import DemoDataset, Episode
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime import load_policy
-from reskill_ros.bench import untrained_skills
-from reskill_sim.agents import train_agent
-from reskill_sim.demonstrators import make_demonstrator
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
-from reskill_sim.variation import parse_variation
+from reskill_ros.tools.bench import untrained_skills
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import parse_variation
+from reskill_sim.experiments.agent_training import train_agent
+from reskill_sim.fetch.demonstrators import make_demonstrator
+from reskill_sim.fetch.tasks import get_task
 
 
 def demonstrated(task: str, seeds: range, profile: str = "exact", variation: str = "") -> dict[int, Episode]:

@@ -23,7 +23,7 @@ def prefix() -> Path:
 
 
 def test_every_node_has_an_executable(prefix: Path) -> None:
-    nodes = {path.stem for path in SOURCES.glob("*_node.py")}
+    nodes = {path.stem for path in (SOURCES / "nodes").glob("*_node.py")}
     assert {path.name for path in (prefix / "lib/reskill_ros").iterdir() if os.access(path, os.X_OK)} == nodes
 
 

@@ -14,7 +14,7 @@ from reskill_core.data import DemoDataset
 
 pytest.importorskip("reskill_ros.msg", reason="the workspace is not built, or install/setup.bash is not sourced")
 
-from reskill_ros.graph import GRAPHS, argument_table
+from reskill_ros.graphs.node_table import GRAPHS, argument_table
 
 LAUNCH_FILES = Path(__file__).parents[2] / "launch"
 Start = Callable[..., Any]

@@ -17,13 +17,13 @@ from std_srvs.srv import Trigger
 
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.runtime import load_policy
-from reskill_ros import convert, qos
-from reskill_ros.demonstrator_node import DemonstratorNode
 from reskill_ros.msg import Observation, SkillAction
-from reskill_ros.policy_node import PolicyNode
-from reskill_sim.demonstrators import make_demonstrator
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_ros.nodes.demonstrator_node import DemonstratorNode
+from reskill_ros.nodes.policy_node import PolicyNode
+from reskill_ros.plumbing import convert, qos
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.demonstrators import make_demonstrator
+from reskill_sim.fetch.tasks import get_task
 
 TASK = get_task("block").spec
 PERIOD_NS = 40_000_000

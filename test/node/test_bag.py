@@ -20,17 +20,17 @@ from ros_graph import TIMEOUT_S, MakeGraph
 from std_msgs.msg import Header, String
 
 from reskill_core.errors import DataError, GraphError
-from reskill_ros import convert, qos
-from reskill_ros.bag import BagChannel, BagMessage, BagReader, BagWriter
-from reskill_ros.bag_recorder_node import BagRecorderNode
-from reskill_ros.interfaces import message_definition
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
+from reskill_ros.nodes.bag_recorder_node import BagRecorderNode
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.interfaces import message_definition
+from reskill_ros.recording.bag import BagChannel, BagMessage, BagReader, BagWriter
 
 HEADER, OBSERVATION = "std_msgs/msg/Header", "reskill_ros/msg/Observation"
 WRITE_FOREVER = """
 import sys
 from pathlib import Path
-from reskill_ros.bag import BagWriter
+from reskill_ros.recording.bag import BagWriter
 writer = BagWriter(Path(sys.argv[1]))
 writer.add_topic("/count", "std_msgs/msg/Header")
 for count in range(10**9):
@@ -312,7 +312,7 @@ def test_the_recorders_process_leaves_a_readable_bag_whatever_ends_it(make_graph
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         bag = tmp_path / number.name
         process = subprocess.Popen(
-            [sys.executable, "-m", "reskill_ros.bag_recorder_node", "--ros-args", "-p", f"bag:={bag}"],
+            [sys.executable, "-m", "reskill_ros.nodes.bag_recorder_node", "--ros-args", "-p", f"bag:={bag}"],
             stderr=subprocess.PIPE,
             text=True,
         )

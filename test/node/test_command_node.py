@@ -25,10 +25,10 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.resources import config_folder
-from reskill_ros import convert, qos
-from reskill_ros.clock import now_ns
-from reskill_ros.command_node import CommandNode
 from reskill_ros.msg import Observation, SkillAction
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.clock import now_ns
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_f21_a_hanging_policy_does_not_keep_the_robot_moving(
     """The policy's process hangs: this one, which is another, sends the safe command and holds."""
     driver = write_driver(tmp_path, command_timeout_s=0.5)
     bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True}))
-    command = [sys.executable, "-m", "reskill_ros.policy_node", "--ros-args", "-p", f"skills:={skills}"]
+    command = [sys.executable, "-m", "reskill_ros.nodes.policy_node", "--ros-args", "-p", f"skills:={skills}"]
     policy = subprocess.Popen(command)
     try:
         observations = bench.graph.publisher(Observation, "observation")

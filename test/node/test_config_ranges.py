@@ -27,7 +27,7 @@ def configurations() -> Iterator[type]:
     found: dict[str, type] = {}
     for package in (reskill_core, reskill_sim, reskill_ros):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if module.name.endswith("__main__") or module.name == "reskill_ros.launching":
+            if module.name.endswith("__main__") or module.name == "reskill_ros.graphs.launch_description":
                 continue
             for value in vars(importlib.import_module(module.name)).values():
                 if isinstance(value, type) and is_dataclass(value) and value.__name__.endswith(_NAMES):

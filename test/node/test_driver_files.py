@@ -20,7 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from reskill_core.config import config_to_dict
 from reskill_core.errors import ConfigError
 from reskill_core.resources import config_folder
-from reskill_ros.driver import load_driver
+from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import Observation, SkillAction
 
 COMMANDS = (TwistStamped, JointTrajectory, Float64MultiArray)
@@ -150,8 +150,8 @@ NODES = """
 import sys
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from reskill_ros.command_node import CommandNode
-from reskill_ros.observation_node import ObservationNode
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.nodes.observation_node import ObservationNode
 
 rclpy.init(args=sys.argv)
 executor = SingleThreadedExecutor()

@@ -20,9 +20,9 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from reskill_ros import convert, qos
-from reskill_ros.command_node import CommandNode
 from reskill_ros.msg import Observation, SkillAction
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.plumbing import convert, qos
 
 # Full speed ahead with the gripper closing: a jump would show.
 ACTION = [1.0, 0.0, 0.0, -1.0]

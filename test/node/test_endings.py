@@ -18,9 +18,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.config import config_to_dict
 from reskill_core.process import LAUNCHER
-from reskill_ros import convert
-from reskill_ros.driver import load_driver
+from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import SkillAction
+from reskill_ros.plumbing import convert
 
 STILL = [0.0, 0.0, 0.0]
 
@@ -98,7 +98,7 @@ def test_f36_a_signal_during_motion_ends_with_the_safe_command(
     make_moving: Callable[..., MovingNode], name: str
 ) -> None:
     """Whatever signal ends the process: the last command that reaches the driver is standstill, the exit code 0."""
-    moving = make_moving("-m", "reskill_ros.command_node")
+    moving = make_moving("-m", "reskill_ros.nodes.command_node")
     assert not moving.stands
     assert moving.end(getattr(signal, name)) == (0, "")
     assert moving.stands
@@ -106,8 +106,8 @@ def test_f36_a_signal_during_motion_ends_with_the_safe_command(
 
 HANGING = """
 import time
-from reskill_ros.command_node import CommandNode
-from reskill_ros.spin import run
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.plumbing.node_process import run
 
 def hang(*_):
     print("hangs", file=open("hangs", "w"), flush=True)
@@ -148,7 +148,7 @@ def test_f36_a_hanging_callback_does_not_hold_back_the_safe_command(
 IGNORING_SIGHUP = """
 import os, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-os.execv(sys.executable, [sys.executable, "-m", "reskill_ros.command_node", *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, "-m", "reskill_ros.nodes.command_node", *sys.argv[1:]])
 """
 
 
@@ -167,7 +167,7 @@ def test_a_node_ends_with_its_launcher(make_moving: Callable[..., MovingNode], m
     launcher = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     try:
         monkeypatch.setenv(LAUNCHER, str(launcher.pid))
-        moving = make_moving("-m", "reskill_ros.command_node")
+        moving = make_moving("-m", "reskill_ros.nodes.command_node")
         launcher.kill()
         assert moving.wait() == (0, "")
         assert moving.stands
@@ -176,7 +176,7 @@ def test_a_node_ends_with_its_launcher(make_moving: Callable[..., MovingNode], m
         launcher.wait()
     # That process is gone now: a node that comes up too late ends as well.
     late = subprocess.run(
-        [sys.executable, "-m", "reskill_ros.command_node"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "reskill_ros.nodes.command_node"], capture_output=True, text=True, timeout=60
     )
     assert late.returncode == 0
 
@@ -184,7 +184,7 @@ def test_a_node_ends_with_its_launcher(make_moving: Callable[..., MovingNode], m
 DRIVER = """
 import rclpy
 from geometry_msgs.msg import TwistStamped
-from reskill_ros import convert, qos
+from reskill_ros.plumbing import convert, qos
 
 rclpy.init()
 node = rclpy.create_node("driver")
@@ -196,7 +196,7 @@ rclpy.spin(node)
 
 def test_f36_the_process_waits_until_the_driver_has_the_safe_command(make_moving: Callable[..., MovingNode]) -> None:
     """A driver whose process gets no time, as on a busy machine, hears the safe command when it goes on."""
-    moving = make_moving("-m", "reskill_ros.command_node")
+    moving = make_moving("-m", "reskill_ros.nodes.command_node")
     driver = subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, text=True)
     try:
         assert driver.stdout is not None

@@ -23,13 +23,13 @@ from ros_graph import TIMEOUT_S
 from reskill_core.errors import ConfigError, GraphError
 from reskill_core.process import UNKNOWN_EXIT_CODE
 from reskill_core.runtime.loading import load_policy
-from reskill_ros.command_node import CommandNode
-from reskill_ros.episode_store import next_seed
-from reskill_ros.graph import GRAPHS, argument_table, build_graph, parse_arguments
-from reskill_ros.supervisor import Process, supervise
-from reskill_ros.up import main, process_of
-from reskill_sim.demonstrators import CONTROLLERS, MIXED
-from reskill_sim.tasks import TASKS
+from reskill_ros.graphs.node_table import GRAPHS, argument_table, build_graph, parse_arguments
+from reskill_ros.graphs.process_launcher import main, process_of
+from reskill_ros.graphs.supervisor import Process, supervise
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.recording.episode_store import next_seed
+from reskill_sim.fetch.demonstrators import CONTROLLERS, MIXED
+from reskill_sim.fetch.tasks import TASKS
 
 WAIT = (
     "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit(0)); print('up', flush=True); time.sleep(600)"
@@ -177,7 +177,7 @@ def test_a_robots_computer_needs_no_simulator(tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.modules["reskill_sim"] = None
-from reskill_ros.up import main
+from reskill_ros.graphs.process_launcher import main
 sys.exit(main(["policy", "--dry-run", "driver:=fetch", "skills:={tmp_path}"]))
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -194,7 +194,7 @@ def test_in_lockstep_whoever_records_is_waited_for(required: dict[str, dict[str,
 
 
 def test_a_data_set_is_continued_with_new_seeds(tmp_path: Path, required: dict[str, dict[str, str]]) -> None:
-    from reskill_sim.collect import CollectConfig, collect
+    from reskill_sim.experiments.collect import CollectConfig, collect
 
     assert next_seed(tmp_path / "data") == 0
     collect(CollectConfig(episodes=2, first_seed=40, out=str(tmp_path / "data"), workers=1), show_progress=False)
@@ -252,7 +252,7 @@ def test_a_dry_run_shows_the_commands(capsys: pytest.CaptureFixture[str], tmp_pa
     assert main(["collect", "--dry-run", f"dataset:={tmp_path}/my data", "log_level:=debug"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
-    assert "reskill_ros.sim_node" in lines[0]
+    assert "reskill_ros.nodes.sim_node" in lines[0]
     assert "--log-level debug" in lines[0]
     assert "my data" in lines[-1]
 
@@ -374,7 +374,7 @@ def test_long_lines_and_bytes_that_are_no_text_are_passed_on() -> None:
 
 SUPERVISOR = """
 import sys
-from reskill_ros.supervisor import Process, supervise
+from reskill_ros.graphs.supervisor import Process, supervise
 sys.exit(supervise([Process("worker", [sys.executable, "-c", sys.argv[1]])]).exit_code)
 """
 

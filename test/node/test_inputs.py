@@ -17,11 +17,11 @@ from ros_graph import Graph, MakeGraph, text
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
-from reskill_ros import qos
-from reskill_ros.command_node import CommandNode
 from reskill_ros.msg import Observation, SkillAction
-from reskill_ros.policy_node import PolicyNode
-from reskill_ros.sim_node import SimNode
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.nodes.policy_node import PolicyNode
+from reskill_ros.nodes.sim_node import SimNode
+from reskill_ros.plumbing import qos
 
 OFFERS = {
     f"{reliability.name}-{durability.name}".lower(): QoSProfile(

@@ -18,13 +18,13 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from reskill_core.sensing import MessageError
-from reskill_ros import convert, qos
-from reskill_ros.driver import load_driver
+from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import EpisodeState, Observation
-from reskill_ros.observation_node import ObservationNode
-from reskill_sim.constants import JOINT_NAMES
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_ros.nodes.observation_node import ObservationNode
+from reskill_ros.plumbing import convert, qos
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.constants import JOINT_NAMES
+from reskill_sim.fetch.tasks import get_task
 
 
 @pytest.fixture

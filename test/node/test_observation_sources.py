@@ -24,14 +24,14 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from reskill_core.sensing import Sensing, SensingConfig
-from reskill_ros import convert, qos
-from reskill_ros.diagnostics import Report
-from reskill_ros.driver import load_driver
+from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import EpisodeState, Observation
-from reskill_ros.sensor_report import SensorReport
-from reskill_sim.constants import ARM_JOINTS, JOINT_NAMES
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_ros.nodes.sensor_report import SensorReport
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.diagnostics import Report
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.constants import ARM_JOINTS, JOINT_NAMES
+from reskill_sim.fetch.tasks import get_task
 
 ARM = ARM_JOINTS
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
@@ -291,7 +291,7 @@ def garbage(good: bytes) -> dict[str, bytes]:
 def test_f47_garbage_is_told_once_and_so_is_its_end(make_graph: MakeGraph, tmp_path: Path) -> None:
     """One warning, one line when all is well again; and observations as before, by the node as people start it."""
     graph, log = make_graph(), tmp_path / "log"
-    command = [sys.executable, "-m", "reskill_ros.observation_node", "--ros-args", "-p"]
+    command = [sys.executable, "-m", "reskill_ros.nodes.observation_node", "--ros-args", "-p"]
     with log.open("w") as stream:
         node = subprocess.Popen([*command, f"driver:={write_driver(tmp_path, timeout_s=0.5)}"], stderr=stream)
     try:

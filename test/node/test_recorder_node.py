@@ -23,11 +23,11 @@ from reskill_core.data import DatasetSpec, DatasetWriter, DataWorld, DemoDataset
 from reskill_core.errors import DataError
 from reskill_core.provenance import simulator_version
 from reskill_core.runtime import SkillAction as CoreSkillAction
-from reskill_ros import convert, qos
-from reskill_ros.clock import now_ns
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
-from reskill_ros.recorder_node import RecorderNode
-from reskill_sim.tasks import get_task
+from reskill_ros.nodes.recorder_node import RecorderNode
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.clock import now_ns
+from reskill_sim.fetch.tasks import get_task
 
 TASK = get_task("block").spec
 PERIOD_NS = 40_000_000
@@ -262,7 +262,7 @@ def test_f33_what_the_middleware_lost_is_counted_by_topic(make_graph: MakeGraph,
     publisher = graph.probe.create_publisher(Observation, "observation", qos.COMMAND)
     place = {"recorder_node": "dataset", "bag_recorder_node": "bag"}[node]
     process = subprocess.Popen(
-        [sys.executable, "-m", f"reskill_ros.{node}", "--ros-args", "-p", f"{place}:={tmp_path / 'recorded'}"],
+        [sys.executable, "-m", f"reskill_ros.nodes.{node}", "--ros-args", "-p", f"{place}:={tmp_path / 'recorded'}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

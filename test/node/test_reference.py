@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reskill_core.resources import config_folder
-from reskill_ros.reference import main
+from reskill_ros.tools.reference import main
 
 REPOSITORY = config_folder().parent
 PAGE = REPOSITORY / "docs" / "ros_interface.md"
@@ -20,7 +20,7 @@ def discovery_range(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    """If not, `python -m reskill_ros.reference docs/ros_interface.md` writes it."""
+    """If not, `python -m reskill_ros.tools.reference docs/ros_interface.md` writes it."""
     assert main([str(PAGE), "--check"]) == 0
 
 
@@ -41,7 +41,7 @@ def test_what_is_out_of_date_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_every_node_message_and_service_has_a_section() -> None:
     sections = {line.removeprefix("### ") for line in PAGE.read_text().splitlines()}
-    for pattern in ("reskill_ros/*_node.py", "msg/*.msg", "srv/*.srv"):
+    for pattern in ("reskill_ros/nodes/*_node.py", "msg/*.msg", "srv/*.srv"):
         files = list(REPOSITORY.glob(pattern))
         assert files
         assert {file.stem for file in files} <= sections

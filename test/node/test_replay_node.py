@@ -14,12 +14,12 @@ from ros_graph import Graph, MakeGraph
 
 from reskill_core.errors import DataError, GraphError
 from reskill_core.runtime import load_policy
-from reskill_ros import convert
-from reskill_ros.bag import BagWriter
 from reskill_ros.msg import Observation, SkillAction
-from reskill_ros.policy_node import PolicyNode
-from reskill_ros.replay import Comparison, load_recorded
-from reskill_ros.replay_node import ReplayNode
+from reskill_ros.nodes.policy_node import PolicyNode
+from reskill_ros.nodes.replay_node import ReplayNode
+from reskill_ros.plumbing import convert
+from reskill_ros.recording.bag import BagWriter
+from reskill_ros.recording.replay_comparison import Comparison, load_recorded
 
 OBSERVATION_TYPE, ACTION_TYPE = "reskill_ros/msg/Observation", "reskill_ros/msg/SkillAction"
 EPISODES, STEPS = 2, 13

@@ -11,8 +11,10 @@ import pytest
 from geometry_msgs.msg import TwistStamped
 from ros_graph import MakeGraph
 
-UP = ["-m", "reskill_ros.up", "collect", "task:=block", "episodes:=1"]
-NODES = [["-m", f"reskill_ros.{name}"] for name in ("command_node", "policy_node", "sim_node", "observation_node")]
+UP = ["-m", "reskill_ros.graphs.process_launcher", "collect", "task:=block", "episodes:=1"]
+NODES = [
+    ["-m", f"reskill_ros.nodes.{name}"] for name in ("command_node", "policy_node", "sim_node", "observation_node")
+]
 
 
 def started(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:

@@ -28,11 +28,11 @@ from reskill_core.errors import GraphError, SpecError
 from reskill_core.parameters import parameter
 from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_core.sensing import MessageError
-from reskill_ros import convert, qos
-from reskill_ros.diagnostics import Diagnostics, Latency, Report
-from reskill_ros.executor import DirectExecutor
-from reskill_ros.lifecycle import ManagedNode
-from reskill_ros.params import Parameters, report_unknown_parameters
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Report
+from reskill_ros.plumbing.executor import DirectExecutor
+from reskill_ros.plumbing.lifecycle import ManagedNode
+from reskill_ros.plumbing.params import Parameters, report_unknown_parameters
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def test_the_executor_serves_all_kinds_of_callbacks(make_graph: MakeGraph) -> No
 HANGING_NODE = """
 import sys, threading, time
 from rclpy.node import Node
-from reskill_ros.spin import run
+from reskill_ros.plumbing.node_process import run
 
 class Hanging(Node):
     def __init__(self):
@@ -336,7 +336,7 @@ def test_commands_that_are_not_finite_are_refused_by_drivers_too() -> None:
     ],
 )
 def test_a_wrong_parameter_ends_a_node_with_one_line(node: str, parameter: str, message: str) -> None:
-    command = [sys.executable, "-m", f"reskill_ros.{node}", "--ros-args", "-p", f"{parameter}:=nowhere"]
+    command = [sys.executable, "-m", f"reskill_ros.nodes.{node}", "--ros-args", "-p", f"{parameter}:=nowhere"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert process.returncode == 2
     assert process.stderr.startswith(message)

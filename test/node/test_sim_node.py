@@ -24,14 +24,14 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.errors import GraphError, SimulationError
-from reskill_ros import convert, qos
 from reskill_ros.msg import EpisodeState
-from reskill_ros.sim_node import SimNode
+from reskill_ros.nodes.sim_node import SimNode
+from reskill_ros.plumbing import convert, qos
 from reskill_ros.srv import ResetEpisode, StepSimulation
-from reskill_sim.constants import FINGER_JOINTS, JOINT_NAMES
-from reskill_sim.rendering import Renderer
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.engine.rendering import Renderer
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.constants import FINGER_JOINTS, JOINT_NAMES
+from reskill_sim.fetch.tasks import get_task
 
 PERIOD_NS = 40_000_000
 LOCKSTEP = {"pacing": "lockstep"}

@@ -18,12 +18,12 @@ from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.config import config_to_dict
 from reskill_core.runtime import SkillPolicy
-from reskill_ros import convert, qos
-from reskill_ros.command_node import CommandNode
-from reskill_ros.driver import load_driver
+from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import Observation, SkillAction
-from reskill_ros.policy_node import PolicyNode
-from reskill_sim.tasks import get_task
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.nodes.policy_node import PolicyNode
+from reskill_ros.plumbing import convert, qos
+from reskill_sim.fetch.tasks import get_task
 
 TASK = get_task("block").spec
 

@@ -20,7 +20,6 @@ import torch
 
 import reskill_core
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
-from reskill_core.cli.main import main
 from reskill_core.config import config_from_dict, config_to_dict, save_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import CheckpointError, ConfigError
@@ -38,13 +37,14 @@ from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_M
 from reskill_core.seeding import EPISODES as SEEDS
 from reskill_core.seeding import EVALUATION_SEED, first_episode
 from reskill_core.training import agent_trainer
-from reskill_sim.agents import train_agent
-from reskill_sim.collect import CollectConfig, collect
-from reskill_sim.episodes import run_episodes
+from reskill_sim.cli.main import main
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy
-from reskill_sim.report import EPISODES, showcase, skill_choices
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.experiments.agent_training import train_agent
+from reskill_sim.experiments.collect import CollectConfig, collect
+from reskill_sim.experiments.report import EPISODES, showcase, skill_choices
+from reskill_sim.fetch.tasks import get_task
 
 HORIZON = 7
 ENVS = 6
@@ -285,7 +285,7 @@ def test_killed_at_random_moments_it_ends_the_same(skills: Path, tmp_path: Path)
     lengths = {"steps": (3 * KILLS + 3) * iteration, "evaluate_every": iteration}
     steady, killed = (config(skills, tmp_path / name, **lengths) for name in ("steady", "killed"))
     save_config(killed, tmp_path / "killed.yaml")
-    command = [sys.executable, "-m", "reskill_core.cli.main", "train-agent", str(tmp_path / "killed.yaml"), "--quiet"]
+    command = [sys.executable, "-m", "reskill_sim.cli.main", "train-agent", str(tmp_path / "killed.yaml"), "--quiet"]
     last, rng = tmp_path / "killed" / "checkpoints" / "last", random.Random(0)
     for _ in range(KILLS):
         process = subprocess.Popen(command)

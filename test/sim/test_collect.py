@@ -18,9 +18,9 @@ from commands import Command
 
 from reskill_core.data import DemoDataset, validate
 from reskill_core.errors import ConfigError
-from reskill_sim.collect import CollectConfig, collect
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.experiments.collect import CollectConfig, collect
+from reskill_sim.fetch.tasks import get_task
 
 KILLS = int(os.environ.get("RESKILL_KILLS", "2"))
 
@@ -65,7 +65,7 @@ def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path: Path) -
     episodes = 24 * KILLS
     config = small(tmp_path / "killed", episodes=episodes, episodes_per_shard=4)
     arguments = [f"{key}={value}" for key, value in vars(config).items() if key not in ("noise_range", "kind")]
-    command = [sys.executable, "-m", "reskill_core.cli.main", "collect", "collect/block.yaml", *arguments, "--quiet"]
+    command = [sys.executable, "-m", "reskill_sim.cli.main", "collect", "collect/block.yaml", *arguments, "--quiet"]
     rng = random.Random(0)
     for _ in range(KILLS):
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
@@ -101,7 +101,7 @@ def test_however_it_ends_no_worker_is_left(tmp_path: Path, ending: str) -> None:
     """Amid the work of two workers, whose shards take longer than anybody would wait."""
     out = tmp_path / "data"
     arguments = ["collect/block.yaml", "episodes=100000", "episodes_per_shard=2000", "workers=2", f"out={out}"]
-    command = Command(tmp_path, [sys.executable, "-m", "reskill_core.cli.main", "collect", *arguments, "--quiet"])
+    command = Command(tmp_path, [sys.executable, "-m", "reskill_sim.cli.main", "collect", *arguments, "--quiet"])
     try:
         # Both workers, beside the process itself and its tracker of resources, have begun to simulate.
         command.wait_until(lambda: sum(map(simulates, command.running())) == 2, "two workers at work")

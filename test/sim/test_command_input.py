@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from reskill_core.cli.main import main
+from reskill_sim.cli.main import main
 
 Run = Callable[..., tuple[int, str]]
 
@@ -139,7 +139,7 @@ def test_the_largest_pictures_that_are_allowed_can_be_drawn(run: Run) -> None:
 
 def test_a_video_that_does_not_fit_is_told_and_leaves_nothing() -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000)); import numpy as np; "
-    imports = "from pathlib import Path; from reskill_sim.rendering import write_video; "
+    imports = "from pathlib import Path; from reskill_sim.engine.rendering import write_video; "
     frames = "np.random.default_rng(0).integers(0, 255, (40, 96, 96, 3), dtype=np.uint8)"
     code = f"{limit}{imports}write_video(Path('a.mp4'), {frames}, 25.0)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)

@@ -8,14 +8,14 @@ import pytest
 from reskill_core.errors import ConfigError, SimulationError
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import ObsSpec
-from reskill_sim.demonstrators import CONTROLLERS, Demonstrator, make_demonstrator
-from reskill_sim.demonstrators.motions import CLOSE, OPEN, Reading
-from reskill_sim.demonstrators.noise import CORRELATION, smooth_noise
-from reskill_sim.demonstrators.pick_and_place import pick_and_place
-from reskill_sim.demonstrators.push import push
-from reskill_sim.episodes import run_episodes
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.demonstrators import CONTROLLERS, Demonstrator, make_demonstrator
+from reskill_sim.fetch.demonstrators.motions import CLOSE, OPEN, Reading
+from reskill_sim.fetch.demonstrators.noise import CORRELATION, smooth_noise
+from reskill_sim.fetch.demonstrators.pick_and_place import pick_and_place
+from reskill_sim.fetch.demonstrators.push import push
+from reskill_sim.fetch.tasks import get_task
 
 # The tasks that demonstrations are collected on; on the others the demonstrators are only a floor.
 KINDS = [(task, kind) for task in ("block", "hook") for kind in CONTROLLERS[task]]

@@ -23,16 +23,16 @@ from reskill_core.runtime import SkillModule
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.training.split import TRAIN, VALIDATION
-from reskill_sim.collect import CollectConfig, collect
-from reskill_sim.demonstrators import make_demonstrator
-from reskill_sim.episodes import run_episodes
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.rendering import Renderer, write_video
+from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 from reskill_sim.evaluation.reconstruction import window_latents
 from reskill_sim.evaluation.rollouts import actor_of, outcome_of, rollout_outcomes
 from reskill_sim.evaluation.skills import window_likelihood
-from reskill_sim.rendering import Renderer, write_video
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.experiments.collect import CollectConfig, collect
+from reskill_sim.fetch.demonstrators import make_demonstrator
+from reskill_sim.fetch.tasks import get_task
 
 TASK = get_task("block")
 

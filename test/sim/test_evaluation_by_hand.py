@@ -13,8 +13,8 @@ from skill_fixtures import block_episode
 from reskill_core.data import Episode
 from reskill_core.lineage import Lineage
 from reskill_core.runtime import SkillModule
-from reskill_sim.demonstrators import make_demonstrator
-from reskill_sim.episodes import run_episodes
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import SkillEvaluation, evaluate_policy
 from reskill_sim.evaluation.policies import PolicyEvaluation, ZeroActor
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
@@ -28,8 +28,8 @@ from reskill_sim.evaluation.rollouts import (
     plain_action,
     rollout_outcomes,
 )
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.fetch.demonstrators import make_demonstrator
+from reskill_sim.fetch.tasks import get_task
 
 TASK = get_task("block")
 SPEC = TASK.spec

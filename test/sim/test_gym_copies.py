@@ -14,7 +14,7 @@ import pytest
 
 import reskill_sim  # noqa: F401 - registers the environments
 from reskill_core.errors import SimulationError
-from reskill_sim.gym_envs import FetchEnv, FetchVectorEnv
+from reskill_sim.gym.gym_envs import FetchEnv, FetchVectorEnv
 
 # Every kind of state: many worlds, noise and delay of perception, delayed actions.
 VARIED = {"friction": (0.5, 1.5), "perception_noise": (0.001, 0.01), "perception_delay": (0, 2), "action_delay": (1, 2)}

@@ -15,11 +15,11 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from reskill_core.errors import ConfigError, SimulationError, SpecError
-from reskill_sim.demonstrators import CONTROLLERS, make_demonstrator
-from reskill_sim.gym_envs import FetchEnv, FetchVectorEnv
-from reskill_sim.registration import env_id, register_envs
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import TASKS, get_task
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.demonstrators import CONTROLLERS, make_demonstrator
+from reskill_sim.fetch.tasks import TASKS, get_task
+from reskill_sim.gym.gym_envs import FetchEnv, FetchVectorEnv
+from reskill_sim.gym.registration import env_id, register_envs
 
 GOAL_OBJECTS = {name: get_task(name).goal_object for name in TASKS if get_task(name).goal_object is not None}
 DEMONSTRATED_GOALS = sorted(GOAL_OBJECTS.keys() & CONTROLLERS.keys())

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from reskill_core.checkpoint import CHECKPOINTS_FOLDER, load_checkpoint, load_training_state, save_checkpoint
-from reskill_core.cli.main import main
 from reskill_core.data import DemoDataset, write_splits
 from reskill_core.errors import CheckpointError, DataError
 from reskill_core.lineage import LINEAGE_KEY
@@ -26,9 +25,10 @@ from reskill_core.report import read_outcomes
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
-from reskill_sim.agents import train_agent
-from reskill_sim.collect import CollectConfig, collect
+from reskill_sim.cli.main import main
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
+from reskill_sim.experiments.agent_training import train_agent
+from reskill_sim.experiments.collect import CollectConfig, collect
 
 # Bounds nothing but a test that hangs, on a machine however busy.
 pytestmark = pytest.mark.timeout(900)

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from reskill_core.checkpoint import resolve_checkpoint, save_checkpoint
-from reskill_core.cli.main import main
 from reskill_core.data import Episode
 from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.resources import shipped_folder
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
-from reskill_sim.demonstrators import make_demonstrator
+from reskill_sim.cli.main import main
+from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy, policy_table
 from reskill_sim.evaluation.policies import ZeroActor
 from reskill_sim.evaluation.rollouts import with_places
-from reskill_sim.tasks import get_task
-from reskill_sim.variation import Variation
+from reskill_sim.fetch.demonstrators import make_demonstrator
+from reskill_sim.fetch.tasks import get_task
 
 
 def test_return_success_and_seeds_are_those_of_the_episodes() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reskill_core.cli.main import main
 from reskill_core.errors import ConfigError
-from reskill_sim.demonstrators import make_demonstrator
+from reskill_sim.cli.main import main
+from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation import (
     SWEEPS,
     PolicyEvaluationConfig,
@@ -17,8 +17,8 @@ from reskill_sim.evaluation import (
     evaluate_robustness,
     parse_sweeps,
 )
-from reskill_sim.tasks import get_task
-from reskill_sim.variation import NOMINAL, Variation
+from reskill_sim.fetch.demonstrators import make_demonstrator
+from reskill_sim.fetch.tasks import get_task
 
 EPISODES = 3
 

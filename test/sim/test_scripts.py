@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from reskill_core.errors import ConfigError
-from reskill_sim.demonstrators import CONTROLLERS, FAST_SCRIPTS, make_demonstrator, make_fast_script
-from reskill_sim.demonstrators.motions import Reading
-from reskill_sim.episodes import run_episodes
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import TASKS, get_task
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.demonstrators import CONTROLLERS, FAST_SCRIPTS, make_demonstrator, make_fast_script
+from reskill_sim.fetch.demonstrators.motions import Reading
+from reskill_sim.fetch.tasks import TASKS, get_task
 
 # Least mean return, and success at the end, of 32 episodes.
 EXPECTED = {

@@ -8,14 +8,14 @@ import gymnasium
 import pytest
 
 import reskill_sim  # noqa: F401 - registers the environments
-from reskill_core.cli.main import main
 from reskill_core.data import DatasetWriter
 from reskill_core.data.synthetic import synthetic_episodes
 from reskill_core.errors import SimulationError
 from reskill_core.seeding import EPISODES, EVALUATION_SEED, first_episode
-from reskill_sim.collect import CollectConfig, dataset_spec
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import get_task
+from reskill_sim.cli.main import main
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.experiments.collect import CollectConfig, dataset_spec
+from reskill_sim.fetch.tasks import get_task
 
 PLACES, EPISODES_EACH = 8, 3
 

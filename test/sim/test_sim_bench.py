@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from reskill_sim.bench import measure_endurance, measure_fidelity, measure_stepping, measure_threads, stock_fault
-from reskill_sim.profiles import PROFILES
-from reskill_sim.tasks import TASKS
+from reskill_sim.experiments.bench import (
+    measure_endurance,
+    measure_fidelity,
+    measure_stepping,
+    measure_threads,
+    stock_fault,
+)
+from reskill_sim.fetch.profiles import PROFILES
+from reskill_sim.fetch.tasks import TASKS
 
 
 def test_fidelity_finds_exact_equal_to_itself_and_others_near() -> None:

@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
-from reskill_core.cli.main import main
 from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, ReskillError
 from reskill_core.report import compare, read_run
 from reskill_core.resources import config_folder
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
-from reskill_sim.study import StudyConfig, plan_study, run_study
+from reskill_sim.cli.main import main
+from reskill_sim.experiments.study import StudyConfig, plan_study, run_study
 
 
 @pytest.mark.parametrize("path", sorted((config_folder() / "studies").glob("*.yaml")), ids=lambda path: path.stem)

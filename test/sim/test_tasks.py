@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from reskill_core.observation import SensorFrame
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import TASKS, get_task
-from reskill_sim.tasks.base import EpisodeStart, Situation, Task, upright_pose
-from reskill_sim.tasks.clean_up import TRAY_CENTRE_W, TRAY_FLOOR_M
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.tasks import TASKS, get_task
+from reskill_sim.fetch.tasks.base import EpisodeStart, Situation, Task, upright_pose
+from reskill_sim.fetch.tasks.clean_up import TRAY_CENTRE_W, TRAY_FLOOR_M
 
 OPEN, CLOSED = 0.05, 0.025
 BLOCK_HALF = 0.025

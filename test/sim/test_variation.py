@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from reskill_core.errors import ConfigError, SimulationError
-from reskill_sim.divergence import load_divergence
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks import TASKS, get_task
-from reskill_sim.tasks.block import HALF_SIZE_M
-from reskill_sim.tasks.hook_objects import HELD_OUT_IDS, NUM_BUMPS, TRAINING_IDS, hook_scene
-from reskill_sim.variation import POOL, Variation, World, parse_variation
+from reskill_sim.engine.divergence import load_divergence
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import POOL, Variation, World, parse_variation
+from reskill_sim.fetch.tasks import TASKS, get_task
+from reskill_sim.fetch.tasks.block import HALF_SIZE_M
+from reskill_sim.fetch.tasks.hook_objects import HELD_OUT_IDS, NUM_BUMPS, TRAINING_IDS, hook_scene
 
 EVERYTHING = Variation(
     friction=(0.5, 1.5),

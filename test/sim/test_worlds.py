@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
-from reskill_core.cli.main import main
-from reskill_core.cli.render import recorded_scenes
 from reskill_core.config import config_to_dict
 from reskill_core.data import DatasetWriter, DataWorld, DemoDataset, Episode, merge, validate
 from reskill_core.data.world import NOMINAL as CORE_NOMINAL
@@ -20,14 +18,16 @@ from reskill_core.errors import ConfigError, DataError
 from reskill_core.provenance import simulator_version
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.training.split import DATA_KEY
-from reskill_sim.collect import CollectConfig, collect, dataset_spec
+from reskill_sim.cli.main import main
+from reskill_sim.cli.render import recorded_scenes
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 from reskill_sim.evaluation import reconstruction as reconstruction_module
 from reskill_sim.evaluation import rollouts as rollouts_module
-from reskill_sim.simulator import Simulator
-from reskill_sim.tasks.base import Task
-from reskill_sim.variation import NOMINAL, Variation
-from reskill_sim.worlds import learnt_world, task_in, task_of
+from reskill_sim.evaluation.worlds import learnt_world, task_in, task_of
+from reskill_sim.experiments.collect import CollectConfig, collect, dataset_spec
+from reskill_sim.fetch.tasks.base import Task
 
 HEAVY = Variation(friction=(0.4, 0.4), mass=(2.0, 2.0))
 DELAYED = Variation(action_delay=(3, 3))

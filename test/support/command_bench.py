@@ -13,10 +13,10 @@ from ros_graph import Graph, text
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.config import config_to_dict
-from reskill_ros import convert, qos
-from reskill_ros.command_node import CommandNode
-from reskill_ros.driver import load_driver
+from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import SkillAction
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.plumbing import convert, qos
 
 STILL = [0.0, 0.0, 0.0]
 

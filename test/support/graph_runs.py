@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 
 from reskill_core.data import DemoDataset, Episode
-from reskill_sim.episodes import run_episodes
-from reskill_sim.simulator import Simulator
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.simulator import Simulator
 
 # Only a failing test waits this long; the machine may be busy.
 TIMEOUT_S = 150.0
@@ -27,7 +27,7 @@ class GraphProcess:
 
     def __init__(self, graph: str, folder: Path, **arguments: object) -> None:
         """Start a graph; its output goes to a file in ``folder``."""
-        command = [sys.executable, "-m", "reskill_ros.up", graph]
+        command = [sys.executable, "-m", "reskill_ros.graphs.process_launcher", graph]
         command += [f"{name}:={value}" for name, value in arguments.items()]
         self._log = folder / f"{graph}-{time.monotonic_ns()}.log"
         with self._log.open("w") as log:

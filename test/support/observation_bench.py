@@ -15,11 +15,11 @@ from ros_graph import TIMEOUT_S, Graph
 from sensor_msgs.msg import JointState
 
 from reskill_core.config import config_to_dict
-from reskill_ros import convert
-from reskill_ros.driver import load_driver
+from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import Observation
-from reskill_ros.observation_node import ObservationNode
-from reskill_sim.tasks import get_task
+from reskill_ros.nodes.observation_node import ObservationNode
+from reskill_ros.plumbing import convert
+from reskill_sim.fetch.tasks import get_task
 
 TASK = get_task("block").spec
 FINGERS = TASK.obs.joints

@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from reskill_ros import qos
+from reskill_ros.plumbing import qos
 
 N = TypeVar("N", bound=Node)
 # Builds the test's graph, see the fixture ``make_graph``.

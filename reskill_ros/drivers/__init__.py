@@ -1,0 +1,1 @@
+"""A robot as its drivers show it: driver files, adapters to command interfaces, and who listens."""

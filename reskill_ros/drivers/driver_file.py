@@ -1,0 +1,127 @@
+"""Drivers: one YAML file per robot says what it publishes, what it takes, and the limits it is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reskill_core.config import config_from_dict, read_yaml
+from reskill_core.errors import ConfigError, alternatives
+from reskill_core.gate import GateConfig
+from reskill_core.parameters import parameter
+from reskill_core.resources import config_folder
+from reskill_core.sensing import SensingConfig
+from reskill_ros.drivers.adapters import ADAPTERS, adapter_options
+from reskill_ros.graphs.served_task import simulated_joints
+
+
+@dataclass(frozen=True)
+class TopicConfig:
+    """The driver's topics that observations are made of; ``{name}`` stands for the object."""
+
+    joint_states: str = parameter("joint_states", "sensor_msgs/JointState")
+    ee_pose: str = parameter("ee_pose", "geometry_msgs/PoseStamped of the gripper frame")
+    objects: str = parameter("objects/{name}/pose", "geometry_msgs/PoseStamped of each object")
+    goal_pose: str = parameter("goal_pose", "geometry_msgs/PoseStamped of the goal")
+    episode: str = parameter("episode", "reskill_ros/EpisodeState, if the driver has episodes")
+
+
+@dataclass(frozen=True)
+class CommandConfig:
+    """How the driver is commanded."""
+
+    adapter: str = parameter("servo_twist", "kind of command interface; see reskill_ros/adapters")
+    options: dict[str, Any] = field(default_factory=dict, metadata={"description": "options of the adapter"})
+
+    def violations(self) -> list[str]:
+        """An unknown adapter, or options it does not have."""
+        try:
+            adapter_options(self.adapter, self.options)
+        except ConfigError as error:
+            return [f"options: {error}" if self.options else f"adapter: {error}"]
+        return []
+
+
+@dataclass(frozen=True)
+class DriverConfig:
+    """Everything that differs from robot to robot."""
+
+    description: str = parameter("", "one sentence for people")
+    base_frame: str = parameter("", "frame that poses must be expressed in, checked in each message; empty accepts any")
+    reliable_sensors: bool = parameter(
+        False, "subscribe to sensors reliably; needs publishers that are reliable, as the simulator's are"
+    )
+    topics: TopicConfig = field(default_factory=TopicConfig)
+    sensing: SensingConfig = field(default_factory=SensingConfig)
+    command: CommandConfig = field(default_factory=CommandConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+
+    def violations(self) -> list[str]:
+        """Commands in another frame than the base frame, in which they are."""
+        frame_id = self.command.options.get("frame_id", "")
+        if self.base_frame and frame_id not in ("", self.base_frame):
+            return [f"command.options.frame_id: commands are in base_frame {self.base_frame!r}, got {frame_id!r}"]
+        return []
+
+    def unknown_joints(self, known: Collection[str]) -> list[str]:
+        """Joints that are named here but not among the robot's.
+
+        Args:
+            known: the robot's joints, as observations call them.
+        """
+        faults = [
+            f"sensing.joints.{name}: unknown joint; {alternatives(name, known)}"
+            for name in self.sensing.joints
+            if name not in known
+        ]
+        drivers = [self.sensing.joint(name).name for name in known]
+        try:
+            options = adapter_options(self.command.adapter, self.command.options)
+        except ConfigError:
+            return faults
+        return faults + [
+            f"command.options: the driver has no joint {name!r}; {alternatives(name, drivers)} (sensing.joints says "
+            "what the driver calls them)"
+            for name in ADAPTERS[self.command.adapter].commanded_joints(options)
+            if name not in drivers
+        ]
+
+    def require_joints(self, known: Collection[str]) -> None:
+        """Refuse joints that the robot does not have; see :meth:`unknown_joints`.
+
+        Raises:
+            ConfigError: lists all of them.
+        """
+        faults = self.unknown_joints(known)
+        if faults:
+            raise ConfigError("the driver file does not fit the robot:\n" + "\n".join(f"  - {f}" for f in faults))
+
+
+def load_driver(name_or_path: str, joints: Collection[str] | None = None) -> DriverConfig:
+    """Read a driver file.
+
+    Args:
+        name_or_path: the name of a file in ``config/drivers``, without its ending, or a path.
+        joints: the robot's joints, which are all that the file may name; None takes the simulated robot's where there
+            is a simulator, and an empty one leaves it to :meth:`DriverConfig.require_joints`.
+
+    Raises:
+        ConfigError: there is none, with the names there are, or it is invalid.
+    """
+    folder = config_folder() / "drivers"
+    path = Path(name_or_path)
+    if path.suffix != ".yaml":
+        path = folder / f"{name_or_path}.yaml"
+    if not path.is_file():
+        names = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise ConfigError(
+            f"no driver {name_or_path!r}; {alternatives(name_or_path, names)}; or give the path of a .yaml"
+        )
+    known = simulated_joints() if joints is None else joints
+
+    def rules(driver: DriverConfig) -> list[str]:
+        return driver.unknown_joints(known) if known else []
+
+    return config_from_dict(DriverConfig, read_yaml(path), str(path), rules)

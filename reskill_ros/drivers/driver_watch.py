@@ -1,0 +1,104 @@
+"""Whether a driver listens to its commands, and whether it is still the same one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+
+from reskill_ros.plumbing import qos
+
+# What writes down or shows commands moves nothing. Hidden nodes, such as those of `ros2 topic echo`, start with `_`.
+_OBSERVERS = ("bag_recorder_node", "rosbag2_recorder", "foxglove_bridge")
+_UNNAMED = "_NODE_NAME_UNKNOWN_"
+# Who has subscribed the middleware tells a moment after it has connected both ends, and of what is no node never.
+_NAMING_TIMEOUT_S = 1.0
+
+
+class Driver(NamedTuple):
+    """What is known about who listens to the commands.
+
+    Attributes:
+        absent: the command topics on which no driver listens, for people; empty if one listens on each.
+        unknown: somebody has come of whom it is not known yet who it is.
+        returned: a driver has come, since the last look, under the name of one that listened before.
+    """
+
+    absent: str
+    unknown: bool
+    returned: bool
+
+
+class DriverWatch:
+    """Looks at who subscribes to command topics.
+
+    A driver that ends is missed at once; one that is killed or cut off only when the middleware gives up on it (with
+    Fast DDS after 20 s), or when it is started again under the same name.
+    """
+
+    def __init__(self, node: Node, publishers: Sequence[Publisher[Any]]) -> None:
+        """Start to look.
+
+        Args:
+            node: the node that owns the publishers.
+            publishers: the publishers of the command topics.
+        """
+        self._node = node
+        self._publishers = publishers
+        self._counts: list[int] = []
+        self._changed_s = 0.0
+        self._known: dict[tuple[str, str], set[bytes]] = {}
+        self._last = Driver("", unknown=False, returned=False)
+
+    def look(self) -> Driver:
+        """Who listens now; cheap as long as nobody comes or goes."""
+        counts = [publisher.get_subscription_count() for publisher in self._publishers]
+        changed = counts != self._counts
+        if changed:
+            self._counts, self._changed_s = counts, time.monotonic()
+        if changed or self._last.absent or self._last.unknown:
+            patient = time.monotonic() - self._changed_s < _NAMING_TIMEOUT_S
+            looks = [self._look(*topic, patient) for topic in zip(self._publishers, counts, strict=True)]
+            self._last = Driver(
+                ", ".join(look.absent for look in looks if look.absent),
+                any(look.unknown for look in looks),
+                any(look.returned for look in looks),
+            )
+            return self._last
+        return self._last._replace(returned=False)
+
+    def unheard(self) -> list[str]:
+        """Drivers that subscribe to a command topic but hear nothing, each with the reason."""
+        return [
+            f"{endpoint.node_name} does not hear {publisher.topic_name} ({reason})"
+            for publisher in self._publishers
+            for endpoint in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
+            if (reason := qos.mismatch(publisher.qos_profile, endpoint.qos_profile))
+        ]
+
+    def _look(self, publisher: Publisher[Any], count: int, patient: bool) -> Driver:
+        """Who listens to one publisher, which is connected to ``count`` subscriptions."""
+        endpoints = [
+            endpoint
+            for endpoint in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
+            if not qos.mismatch(publisher.qos_profile, endpoint.qos_profile)
+        ]
+        drivers = [endpoint for endpoint in endpoints if not _observes(endpoint.node_name)]
+        absent = "" if drivers and count else publisher.topic_name
+        # Some may be announced but not connected yet, or the other way round.
+        if patient and (len(endpoints) != count or any(endpoint.node_name == _UNNAMED for endpoint in drivers)):
+            return Driver(absent, unknown=True, returned=False)
+        returned = False
+        for endpoint in drivers:
+            key = (publisher.topic_name, f"{endpoint.node_namespace}/{endpoint.node_name}")
+            known, gid = self._known.setdefault(key, set()), bytes(endpoint.endpoint_gid)
+            returned |= bool(known) and gid not in known
+            known.add(gid)
+        return Driver(absent, unknown=False, returned=returned)
+
+
+def _observes(node_name: str) -> bool:
+    return node_name in _OBSERVERS or (node_name.startswith("_") and node_name != _UNNAMED)

@@ -1,0 +1,1 @@
+"""Which nodes make up a graph, and what starts them."""

@@ -1,0 +1,98 @@
+"""A graph of the node table as a launch description: the only module that needs the launch packages."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from reskill_core.errors import GraphError
+from reskill_core.process import LAUNCHER, UNKNOWN_EXIT_CODE
+from reskill_ros.graphs.node_table import GraphArguments, NodeEntry, argument_table, build_graph, parse_arguments
+
+
+def launch_description(graph: str) -> LaunchDescription:
+    """Describes a graph: its arguments, and the nodes that they lead to.
+
+    The launch ends when a primary node has finished or a required one has stopped, and then fails if any node did,
+    as with ``reskill-up``.
+
+    Args:
+        graph: ``collect``, ``policy`` or ``replay``.
+
+    Raises:
+        ConfigError: there is no such graph.
+    """
+    table = argument_table(graph)
+    declarations = [
+        DeclareLaunchArgument(
+            argument.name,
+            default_value=argument.default,
+            description=argument.description,
+            choices=list(argument.choices) or None,
+        )
+        for argument in table
+    ]
+
+    def nodes(context: LaunchContext) -> list[Action]:
+        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in table}
+        return _graph_actions(parse_arguments(graph, values))
+
+    # Two threads for maths cost several times the processor time of one at the sizes of one robot.
+    one_thread = SetEnvironmentVariable("OMP_NUM_THREADS", "1")
+    return LaunchDescription([*declarations, one_thread, OpaqueFunction(function=nodes)])
+
+
+def _graph_actions(arguments: GraphArguments) -> list[Action]:
+    failures: list[str] = []
+    return [_node(entry, arguments, failures) for entry in build_graph(arguments)]
+
+
+def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> Node:
+    """The action that runs a node; `failures` collects what went wrong with any node of the graph."""
+    parameters: list[Any] = [{name: _typed(value) for name, value in entry.parameters.items()}]
+    if arguments.params_file:
+        parameters.append(arguments.params_file)
+
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[Action]:
+        ending = context.is_shutdown
+        # Interrupted before it could handle that, such as during its imports, it dies of the signal.
+        interrupted = ending and event.returncode in (-signal.SIGINT, -signal.SIGTERM, UNKNOWN_EXIT_CODE)
+        if event.returncode != 0 and not interrupted:
+            failures.append(f"{entry.name} failed with exit code {event.returncode}")
+        elif entry.required and not entry.primary and not ending:
+            failures.append(f"{entry.name} ended although it should keep running")
+        if failures and (ending or entry.primary or entry.required):
+            # An error ends a launch, if it has not ended yet, and is how it gets an exit status other than 0.
+            message = "; ".join(failures)
+            failures.clear()
+            raise GraphError(message)
+        return [Shutdown(reason=f"{entry.name} has finished")] if entry.primary and not ending else []
+
+    return Node(
+        package="reskill_ros",
+        executable=entry.executable,
+        name=entry.name,
+        namespace=arguments.namespace,
+        parameters=parameters,
+        remappings=list(entry.remappings),
+        # Unlike this process's other children, nodes end with it even if it is killed.
+        additional_env={LAUNCHER: str(os.getpid())},
+        ros_arguments=["--log-level", arguments.log_level],
+        output="screen",
+        emulate_tty=True,
+        on_exit=on_exit,
+    )
+
+
+def _typed(value: Any) -> Any:
+    """A parameter's value, marked as text where launch would otherwise read a number or a date into it."""
+    return ParameterValue(value, value_type=str) if isinstance(value, str) else value

@@ -1,0 +1,129 @@
+"""``reskill-up`` starts a graph of the node table as processes: what ``ros2 launch`` does, without it."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.graphs.process_launcher")
+
+import argparse
+import importlib.util
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from reskill_core.command_line import IntermixedParser, run_command
+from reskill_core.errors import ReskillError
+from reskill_ros.graphs.node_table import (
+    GRAPHS,
+    GraphArguments,
+    NodeEntry,
+    argument_table,
+    build_graph,
+    parse_arguments,
+)
+from reskill_ros.graphs.supervisor import Process, supervise
+
+_EXAMPLES = {
+    "collect": "reskill-up collect task:=block episodes:=5 dataset:=runs/block",
+    "policy": "reskill-up policy task:=block skills:=runs/skills episodes:=10 bag:=runs/bag",
+    "replay": "reskill-up replay bag:=runs/bag skills:=runs/skills report:=runs/replay.json",
+}
+_HELP = {
+    "collect": "record demonstrations over ROS",
+    "policy": "let a skill policy drive the simulator or a robot",
+    "replay": "feed recorded observations to a policy and compare its actions with the recorded ones",
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_command(lambda: _up(args))
+
+
+def _up(args: Sequence[str] | None) -> int:
+    options = _parser().parse_args(args)
+    arguments = parse_arguments(options.graph, _pairs(options.arguments))
+    processes = [process_of(entry, arguments) for entry in build_graph(arguments)]
+    if options.dry_run:
+        print("\n".join(shlex.join(process.command) for process in processes))
+        return 0
+    missing = [module for module in ("rclpy", "reskill_ros.msg") if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ReskillError(f"{', '.join(missing)} cannot be found; build and source install/setup.bash")
+    # Needs ROS, which has been looked for only now.
+    from reskill_ros.plumbing.security import require_security
+
+    require_security()
+    return supervise(processes, _environment(), sys.stdout).exit_code
+
+
+def process_of(entry: NodeEntry, arguments: GraphArguments) -> Process:
+    """The process that runs a node of the table."""
+    command = [sys.executable, "-m", entry.module, "--ros-args", "-r", f"__node:={entry.name}"]
+    if arguments.namespace:
+        command += ["-r", f"__ns:=/{arguments.namespace.strip('/')}"]
+    command += ["--log-level", arguments.log_level]
+    for name, value in entry.parameters.items():
+        # JSON is YAML, in which each value keeps its type.
+        command += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+    if arguments.params_file:
+        command += ["--params-file", arguments.params_file]
+    for source, target in entry.remappings:
+        command += ["-r", f"{source}:={target}"]
+    return Process(entry.name, command, primary=entry.primary, required=entry.required)
+
+
+def _environment() -> dict[str, str]:
+    environment = {
+        # The supervisor puts the node's name before each line.
+        "RCUTILS_CONSOLE_OUTPUT_FORMAT": "[{severity}] {message}",
+        # Two math threads cost several times the processor time of one at the sizes of one robot.
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**environment, **os.environ}
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, separator, value = text.partition(":=")
+        if not separator:
+            raise ReskillError(f"argument {text!r} is not of the form name:=value")
+        pairs[name] = value
+    return pairs
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    examples = "\n".join(f"  {example}" for example in _EXAMPLES.values())
+    parser = argparse.ArgumentParser(
+        prog="reskill-up",
+        description="Start a graph of ROS nodes as processes; Ctrl-C ends them all.",
+        epilog=f"examples:\n{examples}\n\n`reskill-up <graph> --help` describes a graph's arguments.",
+        formatter_class=raw,
+    )
+    graphs = parser.add_subparsers(dest="graph", required=True, metavar="graph", parser_class=IntermixedParser)
+    for graph in GRAPHS:
+        sub = graphs.add_parser(
+            graph,
+            help=_HELP[graph],
+            description=_HELP[graph][0].upper() + _HELP[graph][1:] + ".",
+            epilog=f"arguments:\n{_described(graph)}\n\nexample:\n  {_EXAMPLES[graph]}",
+            formatter_class=raw,
+        )
+        sub.add_argument("arguments", nargs="*", metavar="name:=value", help="see below")
+        sub.add_argument("--dry-run", action="store_true", help="print the commands instead of running them")
+    return parser
+
+
+def _described(graph: str) -> str:
+    lines = []
+    for argument in argument_table(graph):
+        choices = f" [{', '.join(argument.choices)}]" if argument.choices else ""
+        lines.append(f"  {argument.name}:={argument.default}{choices}\n      {argument.description}")
+    return "\n".join(lines)

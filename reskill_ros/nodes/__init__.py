@@ -1,0 +1,1 @@
+"""The nodes, one file each, and what they are set up by."""

@@ -1,0 +1,159 @@
+"""Answers observations with skill actions: what policy_node and demonstrator_node have in common."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+
+from reskill_core.runtime import SkillAction as CoreSkillAction
+from reskill_core.spec import TaskSpec
+from reskill_ros.msg import Observation, SkillAction
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.clock import watch_clock
+from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Rate, Report
+from reskill_ros.plumbing.inputs import Inputs
+from reskill_ros.plumbing.refusals import Refusals
+
+
+class ActionSource(Protocol):
+    """Something that decides: a skill policy or a demonstrator, for one environment."""
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task it acts in."""
+
+    @property
+    def name(self) -> str:
+        """What the actions are said to come from."""
+
+    @property
+    def noise_scale(self) -> float:
+        """Noise scale of the running episode."""
+
+    def reset(self, seed: int) -> None:
+        """Start an episode."""
+
+    def act(self, observation: NDArray[np.float64]) -> CoreSkillAction:
+        """Answer an observation (1, O)."""
+
+
+class Answerer:
+    """Publishes one skill action per observation, at once.
+
+    An observation that comes again, because somebody waits for its answer, gets the same answer again: the source
+    is stepped once per stamp.
+    """
+
+    def __init__(self, node: Node, source: ActionSource, diagnostics: Diagnostics, seed: int, stack: ExitStack) -> None:
+        """Start listening.
+
+        Args:
+            node: the node that owns subscription and publisher.
+            source: decides.
+            diagnostics: where to count.
+            seed: seed of the first episode that brings none of its own; the following ones count up.
+            stack: unwinding it undoes this.
+        """
+        self._enabled = False
+        self._source = source
+        self._counters = diagnostics.counters
+        self._growth = diagnostics.growth
+        self._refusals = Refusals(node.get_logger(), self._counters)
+        self._next_seed = seed
+        self._latency, self._rate = Latency(), Rate()
+        # One message for all answers; the last of them stays in it to be given again.
+        self._answer = SkillAction()
+        self.forget()
+        self._publisher = node.create_publisher(SkillAction, "skill_action", qos.RECORDED)
+        stack.callback(node.destroy_publisher, self._publisher)
+        self._inputs = Inputs(node, diagnostics.publish)
+        stack.callback(self._inputs.close)
+        self._inputs.listen(Observation, "observation", self._on_observation, qos.NEWEST)
+        watch_clock(node, self.forget, stack)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Answer, beginning with a new episode, for as long as the context lasts."""
+        self.forget()
+        self._enabled = True
+        try:
+            yield
+        finally:
+            self._enabled = False
+
+    def forget(self) -> None:
+        """Treat the next observation as the first one of an episode, after a reset or a jump of the clock."""
+        self._last_stamp_ns = -1
+        self._episode_id = -1
+        self._next_step = 0
+
+    def report(self, report: Report) -> None:
+        """Add rate, latency and faults to a report."""
+        report.values |= {"rate_hz": self._rate.read_hz(), **self._latency.summary("answer")}
+        if self._growth("non_finite_actions"):
+            report.error(f"{self._growth('non_finite_actions')} actions were not finite")
+        refused = sum(self._growth(name) for name in self._counters if name.startswith("refused_"))
+        if refused:
+            report.error(f"{refused} observations refused")
+        if self._growth("overruns"):
+            report.warn(f"{self._growth('overruns')} answers took longer than a control period")
+        self._inputs.report(report)
+
+    def _on_observation(self, message: Observation) -> None:
+        if not self._enabled:
+            return
+        started_s = time.perf_counter()
+        stamp_ns = convert.stamp_to_ns(message.header.stamp)
+        if stamp_ns == self._last_stamp_ns:
+            self._counters["repeated"] += 1
+            self._publisher.publish(self._answer)
+            return
+        fault = self._fault(message, stamp_ns)
+        if fault:
+            self._refusals.add("observation", fault, fault.replace("_", " "))
+            return
+        if self._refusals.any:
+            self._refusals.accept("observation")
+        self._follow_episode(message)
+        action = self._source.act(convert.observation_values(message))
+        answer = convert.skill_action_message(action, self._source.name, self._source.noise_scale, into=self._answer)
+        answer.header = message.header
+        answer.episode_id = message.episode_id
+        answer.episode_step = message.episode_step
+        self._publisher.publish(answer)
+        self._last_stamp_ns = stamp_ns
+        self._note(answer, time.perf_counter() - started_s)
+
+    def _fault(self, message: Observation, stamp_ns: int) -> str:
+        reordered = "reordered" if stamp_ns < self._last_stamp_ns else ""
+        return convert.observation_fault(message, self._source.task) or reordered
+
+    def _follow_episode(self, message: Observation) -> None:
+        step = message.episode_step
+        if message.episode_id != self._episode_id or step == 0:
+            self._episode_id = message.episode_id
+            seed = message.episode_seed
+            if seed < 0:
+                seed, self._next_seed = self._next_seed, self._next_seed + 1
+            self._source.reset(seed)
+            self._counters["episodes"] += 1
+        elif step > self._next_step:
+            # The skill clock counts answers, so that a lost observation never makes it skip.
+            self._counters["missed_observations"] += step - self._next_step
+        self._next_step = step + 1
+
+    def _note(self, answer: SkillAction, duration_s: float) -> None:
+        self._latency.add(duration_s)
+        self._rate.tick()
+        if duration_s > self._source.task.control_period_s:
+            self._counters["overruns"] += 1
+        # The gate drops such an action; here it is made known.
+        if not all(map(math.isfinite, answer.action)):
+            self._counters["non_finite_actions"] += 1

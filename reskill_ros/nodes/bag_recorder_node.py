@@ -1,0 +1,172 @@
+"""bag_recorder_node: writes the messages of all topics, as they are, into a bag that survives a crash."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.nodes.bag_recorder_node")
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
+
+from reskill_core.errors import GraphError
+from reskill_core.parameters import parameter
+from reskill_ros.graphs.node_table import BAG_ACKNOWLEDGE
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.clock import now_ns
+from reskill_ros.plumbing.diagnostics import Diagnostics, Report
+from reskill_ros.plumbing.executor import serve_waiting_messages
+from reskill_ros.plumbing.interfaces import message_class
+from reskill_ros.plumbing.node_process import run
+from reskill_ros.plumbing.params import Parameters
+from reskill_ros.recording.bag import BagWriter
+
+_DISCOVERY_PERIOD_S = 0.2
+# Subscribed to from the start, so that not even their first message is missed.
+_OWN_TOPICS = {
+    "observation": "reskill_ros/msg/Observation",
+    "skill_action": "reskill_ros/msg/SkillAction",
+    "executed_action": "reskill_ros/msg/SkillAction",
+    "episode": "reskill_ros/msg/EpisodeState",
+}
+
+
+@dataclass(frozen=True)
+class BagRecorderParameters:
+    """What is recorded where."""
+
+    bag: str = parameter("runs/bag", "Folder of the new bag.", read_only=True)
+    topics: tuple[str, ...] = parameter((), "Topics to record; empty: all there are.", read_only=True)
+    exclude: str = parameter(
+        "/acknowledge$|^/parameter_events$", "Regular expression of topics that are left out.", read_only=True
+    )
+    acknowledge: bool = parameter(
+        False,
+        "Confirm each stamp once everything that belongs to it is written, for a simulator in lockstep.",
+        read_only=True,
+    )
+
+    def violations(self) -> list[str]:
+        """An expression that is none."""
+        try:
+            re.compile(self.exclude)
+        except re.error as error:
+            return [f"exclude: {self.exclude!r} is not a regular expression: {error}"]
+        return []
+
+
+class BagRecorderNode(Node):
+    """A bag recorder: it finds topics by itself and never looks into messages further than their stamp.
+
+    Attributes:
+        writer: of the bag.
+    """
+
+    _is_up = False
+
+    def __init__(self) -> None:
+        super().__init__("bag_recorder_node")
+        values = Parameters(self, BagRecorderParameters()).values
+        self._exclude = re.compile(values.exclude)
+        self._wanted = {self.resolve_topic_name(name) for name in values.topics}
+        self.writer = BagWriter(Path(values.bag))
+        self._recorded: set[str] = set()
+        self._lost: Counter[str] = Counter()
+        self._failure = ""
+        self._written: dict[int, set[str]] = {}
+        self._acknowledge = self.create_publisher(Header, BAG_ACKNOWLEDGE, qos.STATE) if values.acknowledge else None
+        for name, type_name in _OWN_TOPICS.items():
+            self._record(self.resolve_topic_name(name), type_name, qos.RECORD)
+        self._own = frozenset(self._recorded)
+        self.create_timer(_DISCOVERY_PERIOD_S, self._discover, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.diagnostics = Diagnostics(self, self._report, "bag_recorder/status")
+        self._is_up = True
+
+    def _discover(self) -> None:
+        for topic, type_names in self.get_topic_names_and_types():
+            publishers = self.get_publishers_info_by_topic(topic)
+            if topic not in self._recorded and publishers:
+                self._record(topic, type_names[0], qos.matching(publishers))
+
+    def _record(self, topic: str, type_name: str, profile: QoSProfile) -> None:
+        if (self._wanted and topic not in self._wanted) or self._exclude.search(topic):
+            return
+        self._recorded.add(topic)
+        try:
+            kind = message_class(type_name)
+            self.writer.add_topic(topic, type_name)
+        except GraphError as error:
+            self.get_logger().warning(f"{topic} is not recorded: {error}")
+            return
+        events = SubscriptionEventCallbacks(
+            message_lost=lambda event: self._lost.update({topic: event.total_count_change})
+        )
+        self.create_subscription(kind, topic, partial(self._write, topic), profile, raw=True, event_callbacks=events)
+
+    def _write(self, topic: str, data: bytes) -> None:
+        try:
+            if not self._failure:
+                self.writer.write(topic, data, now_ns(self))
+        except OSError as error:
+            # Whoever waits for this node's confirmations, the robot among them, must not stop for it.
+            self._failure = f"bag {self.writer.folder} cannot be written any more: {error.strerror}"
+            self.get_logger().error(self._failure)
+        if self._acknowledge is not None and topic in self._own:
+            self._confirm(self._acknowledge, topic, convert.serialised_stamp_ns(data))
+
+    def _confirm(self, publisher: Publisher, topic: str, stamp_ns: int) -> None:
+        written = self._written.setdefault(stamp_ns, set())
+        written.add(topic)
+        if written == self._own:
+            publisher.publish(Header(stamp=convert.ns_to_stamp(stamp_ns)))
+            # Whatever is older has been given up.
+            self._written = {stamp: topics for stamp, topics in self._written.items() if stamp >= stamp_ns}
+
+    def _report(self, report: Report) -> None:
+        report.state = "recording"
+        if self._failure:
+            report.error(self._failure)
+        report.values = {"messages": self.writer.message_count, "topics": len(self._recorded)}
+        report.values |= {f"lost{topic}": count for topic, count in self._lost.items()}
+        if self._lost:
+            report.warn(f"the middleware lost: {self._describe_lost()}")
+
+    def destroy_node(self) -> None:
+        """Write what has arrived and finish the bag."""
+        if self._is_up:
+            serve_waiting_messages(self)
+            try:
+                self.writer.close()
+            except OSError as error:
+                self._failure = self._failure or f"bag {self.writer.folder} could not be closed: {error.strerror}"
+            if self._failure:
+                self.get_logger().error(f"{self._failure}; what was written before can be read")
+            self.get_logger().info(f"{self.writer.message_count} messages in bag {self.writer.folder}")
+            if self._lost:
+                self.get_logger().warning(f"the middleware lost: {self._describe_lost()}")
+        super().destroy_node()
+
+    def _describe_lost(self) -> str:
+        return ", ".join(f"{count} of {topic}" for topic, count in self._lost.items())
+
+    @property
+    def exit_code(self) -> int:
+        """Not 0 once the bag could not be written."""
+        return int(bool(self._failure))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run(BagRecorderNode, args)

@@ -1,0 +1,197 @@
+"""observation_node: turns a driver's topics into the observations of a task, by name and never by order."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.nodes.observation_node")
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from reskill_core.parameters import parameter
+from reskill_core.sensing import MessageError, Sensing, SensingConfig, Tick
+from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME, TaskSpec
+from reskill_ros.drivers.driver_file import load_driver
+from reskill_ros.graphs.served_task import simulated_joints, task_spec
+from reskill_ros.msg import EpisodeState, Observation
+from reskill_ros.nodes.sensor_report import SensorReport
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.clock import now_ns, watch_clock
+from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Rate, Report
+from reskill_ros.plumbing.inputs import Inputs
+from reskill_ros.plumbing.node_process import run
+from reskill_ros.plumbing.params import Parameters
+from reskill_ros.plumbing.refusals import Refusals
+
+
+@dataclass(frozen=True)
+class ObservationParameters:
+    """Parameters of observation_node."""
+
+    task: str = parameter("block", "Task to observe.", read_only=True)
+    skills: str = parameter("", "Checkpoint whose task is observed instead; needs no simulator.", read_only=True)
+    driver: str = parameter("sim", "Name of a file in config/drivers, or the path of one.", read_only=True)
+    obs_timeout_s: float = parameter(
+        -1.0,
+        "Age at which a reading is too old to observe with [s]; negative: the driver file's.",
+        low=-1.0,
+        high=3600.0,
+        read_only=True,
+    )
+
+
+class ObservationNode(Node):
+    """Sensors to observations; the pairing of readings is in :class:`~reskill_core.sensing.Sensing`."""
+
+    def __init__(self) -> None:
+        super().__init__("observation_node")
+        self._resources = ExitStack()
+        values = Parameters(self, ObservationParameters()).values
+        self._task = task_spec(values.task, values.skills)
+        self._driver = load_driver(values.driver, {*self._task.obs.joints, *simulated_joints()})
+        config = self._driver.sensing
+        if values.obs_timeout_s >= 0:
+            config = replace(config, timeout_s=values.obs_timeout_s)
+        self._sensing = _sensing(self._task, config)
+        self._synchronised = config.trigger == "synchronised"
+        self._rate, self._age = Rate(), Latency()
+        self.diagnostics = Diagnostics(self, self._report, shared=(self._driver.topics.joint_states,))
+        self._resources.callback(self.diagnostics.close)
+        self._refusals = Refusals(self.get_logger(), self.diagnostics.counters)
+        self._inputs = Inputs(self, self.diagnostics.publish)
+        joint_topic = self.resolve_topic_name(self._driver.topics.joint_states)
+        self._sensors = SensorReport(self, self._sensing, joint_topic, self._task.control_rate_hz)
+        self._publisher = self.create_publisher(Observation, "observation", qos.RECORDED)
+        self._last_message: Observation | None = None
+        self._subscribe()
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        watch_clock(self, self._forget, self._resources)
+        if not self._synchronised:
+            # Simulated time paces a simulated robot; a real one must not feel corrections of the system clock.
+            simulated = self.get_parameter("use_sim_time").value
+            clock = self.get_clock() if simulated else Clock(clock_type=ClockType.STEADY_TIME)
+            self.create_timer(self._task.control_period_s, self._on_timer, clock=clock)
+
+    def _subscribe(self) -> None:
+        topics, listen = self._driver.topics, self._inputs.listen
+        live = qos.STATE if self._driver.reliable_sensors else qos.SENSOR
+        names = {GRIPPER_FRAME: topics.ee_pose, GOAL_FRAME: topics.goal_pose}
+        if self._sensing.joints:
+            listen(JointState, topics.joint_states, self._on_joints, live)
+        for frame in self._sensing.frames:
+            topic = names.get(frame, topics.objects.format(name=frame))
+            listen(PoseStamped, topic, partial(self._on_pose, frame), live)
+            # Of use only where stamps need not be equal.
+            if not self._synchronised:
+                listen(PoseStamped, topic, partial(self._on_kept_pose, frame), qos.KEPT)
+        if self._sensing.config.episodes:
+            listen(EpisodeState, topics.episode, self._on_episode, live)
+
+    def _on_joints(self, message: JointState, info: Mapping[str, Any]) -> None:
+        publisher = self._sensors.publisher(message.name, info)
+        offer = partial(self._sensing.offer_joints, publisher=publisher)
+        self._take(self._driver.topics.joint_states, message.header, lambda: convert.joint_positions(message), offer)
+
+    def _on_pose(self, frame: str, message: PoseStamped) -> None:
+        self._take(frame, message.header, lambda: self._pose(message), partial(self._sensing.offer_pose, frame))
+
+    def _on_kept_pose(self, frame: str, message: PoseStamped) -> None:
+        # Said once before this node started; what is said from now on comes by the other subscription as well.
+        if convert.stamp_to_ns(message.header.stamp) > self._sensing.newest_ns(frame):
+            self._on_pose(frame, message)
+
+    def _pose(self, message: PoseStamped) -> Any:
+        expected, got = self._driver.base_frame, message.header.frame_id
+        if expected and got != expected:
+            raise MessageError("wrong_frame", f"pose is in frame {got[:60]!a}, the driver file says {expected!r}")
+        return convert.pose(message)
+
+    def _take(
+        self, source: str, header: Header, read: Callable[[], Any], offer: Callable[[Any, int, float, int], bool]
+    ) -> None:
+        stamp_ns = convert.stamp_to_ns(header.stamp)
+        try:
+            is_repeated = offer(read(), stamp_ns, time.monotonic(), now_ns(self))
+        except MessageError as error:
+            self._refusals.add(source, error.reason, str(error))
+            return
+        if self._refusals.any:
+            self._refusals.accept(source)
+        if is_repeated:
+            if self._last_message is not None:
+                self.diagnostics.counters["repeated"] += 1
+                self._publisher.publish(self._last_message)
+        elif self._synchronised:
+            self._publish(self._sensing.tick_if_complete())
+
+    def _on_episode(self, message: EpisodeState) -> None:
+        self._sensing.offer_episode(convert.episode_step(message), convert.stamp_to_ns(message.header.stamp))
+        if self._synchronised:
+            self._publish(self._sensing.tick_if_complete())
+
+    def _on_timer(self) -> None:
+        self._publish(self._sensing.tick_if_fresh(time.monotonic(), now_ns(self)))
+
+    def _publish(self, tick: Tick | None) -> None:
+        if tick is None:
+            return
+        self._last_message = convert.observation_message(tick, self._task.name, self._driver.base_frame)
+        self._publisher.publish(self._last_message)
+        self._rate.tick()
+        self._age.add((now_ns(self) - tick.stamp_ns) * 1e-9)
+
+    def _forget(self) -> None:
+        self._sensing.forget()
+        self._last_message = None
+        self.diagnostics.counters["restarts"] += 1
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._forget()
+        response.success, response.message = True, "the next observation is the first of an episode"
+        return response
+
+    def _report(self, report: Report) -> None:
+        rate_hz = self._rate.read_hz()
+        report.state = "observing"
+        report.values = {"task": self._task.name, "rate_hz": rate_hz, **self._age.summary("age")}
+        self._sensors.fill(report, rate_hz, self.diagnostics.growth("repeated"))
+        self._inputs.report(report)
+        for counter in self.diagnostics.counters:
+            growth = self.diagnostics.growth(counter)
+            if counter.startswith("refused_") and growth:
+                report.warn(f"{growth} messages {counter.replace('_', ' ')}")
+        if self.get_parameter("use_sim_time").value and now_ns(self) == 0:
+            report.error("use_sim_time is true but nothing is published on /clock")
+
+    def destroy_node(self) -> None:
+        """Release everything."""
+        self._resources.close()
+        super().destroy_node()
+
+
+def _sensing(task: TaskSpec, config: SensingConfig) -> Sensing:
+    if config.gripper != "kinematics":
+        return Sensing(task, config)
+    # Only here: the simulator need not be installed where the driver publishes the gripper's pose.
+    from reskill_sim.fetch.constants import ARM_JOINTS
+    from reskill_sim.fetch.kinematics import GripperKinematics
+
+    return Sensing(task, config, ARM_JOINTS, GripperKinematics(ARM_JOINTS).pose)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run(ObservationNode, args)

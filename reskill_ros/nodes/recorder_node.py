@@ -1,0 +1,271 @@
+"""recorder_node: writes what happens on the graph as demonstrations, one atomic shard per episode."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_ros.nodes.recorder_node")
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.task import Future
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from reskill_core.config import config_to_dict
+from reskill_core.data import DatasetSpec, DataWorld
+from reskill_core.data.world import REAL, deviations
+from reskill_core.errors import DataError
+from reskill_core.provenance import simulator_version
+from reskill_ros.graphs.node_table import RECORDER_ACKNOWLEDGE
+from reskill_ros.graphs.served_task import task_spec
+from reskill_ros.msg import EpisodeState, Observation, SkillAction
+from reskill_ros.nodes.recorder_parameters import UNKNOWN, RecorderParameters
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.clock import watch_clock
+from reskill_ros.plumbing.diagnostics import Diagnostics, Report
+from reskill_ros.plumbing.executor import serve_waiting_messages
+from reskill_ros.plumbing.node_process import run
+from reskill_ros.plumbing.params import Parameters
+from reskill_ros.recording.episode_assembler import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembled, EpisodeAssembler
+from reskill_ros.recording.episode_store import EpisodeStore
+
+_CHECK_PERIOD_S = 0.25
+# When asked to end, so long at most an episode is waited for that is not complete yet; then it is given up. Whoever
+# started the node kills it after five seconds.
+_FAREWELL_S = 2.0
+_FAREWELL_POLL_S = 0.02
+
+
+class RecorderNode(Node):
+    """A recorder.
+
+    Attributes:
+        assembler: puts episodes together.
+        store: keeps them.
+    """
+
+    _is_up = False
+
+    def __init__(self) -> None:
+        super().__init__("recorder_node")
+        self.done: Future = Future()
+        self._config = Parameters(self, RecorderParameters())
+        values = self._config.values
+        self._task = task_spec(values.task, values.skills)
+        self.assembler = EpisodeAssembler(self._task, values.driver_episodes, values.patience_s)
+        self.store = EpisodeStore(Path(values.dataset))
+        self._variation = _variation(values.variation)
+        self._recorded_kind: tuple[str, int] | None = None
+        self._failure = self._last = ""
+        # Messages that the middleware lost, since the last episode and in all.
+        self._lost: Counter[str] = Counter()
+        self._all_lost: Counter[str] = Counter()
+        self._resources = ExitStack()
+        if not values.driver_episodes:
+            self.store.open(DatasetSpec(self._task, REAL), DataWorld(REAL))
+        self._acknowledge = self.create_publisher(Header, RECORDER_ACKNOWLEDGE, qos.STATE)
+        self._listen(Observation, OBSERVATION, convert.recorded_observation)
+        self._listen(SkillAction, ACTION, convert.recorded_label)
+        self._listen(SkillAction, EXECUTED, convert.recorded_action)
+        if values.driver_episodes:
+            self._listen(EpisodeState, EPISODE, convert.recorded_state)
+        for name, callback in (("start", self._on_start), ("stop", self._on_stop), ("discard", self._on_discard)):
+            self.create_service(Trigger, f"~/{name}", callback)
+        self.create_timer(_CHECK_PERIOD_S, self._save_finished, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        watch_clock(self, self._forget, self._resources)
+        self.diagnostics = Diagnostics(self, self._report, "recorder/status")
+        if values.auto_start:
+            self.assembler.start()
+        self._is_up = True
+
+    # ------------------------------------------------------------------ what arrives
+
+    def _listen(self, kind: type, topic: str, read: Callable[[Any], Any]) -> None:
+        events = SubscriptionEventCallbacks(message_lost=lambda event: self._note_lost(topic, event.total_count_change))
+        self.create_subscription(kind, topic, partial(self._take, topic, read), qos.RECORD, event_callbacks=events)
+
+    def _take(self, topic: str, read: Callable[[Any], Any], message: Any) -> None:
+        if getattr(message, "task", self._task.name) != self._task.name:
+            self.diagnostics.counters["refused_other_task"] += 1
+            return
+        if topic == EPISODE:
+            self._open_dataset(message)
+        stamp = message.header.stamp
+        is_whole = self.assembler.add(topic, convert.stamp_to_ns(stamp), read(message), time.monotonic())
+        self._save_finished()
+        if is_whole and not self.done.done():
+            self._acknowledge.publish(Header(stamp=stamp))
+
+    def _note_lost(self, topic: str, count: int) -> None:
+        self._lost[topic] += count
+        self._all_lost[topic] += count
+
+    def _open_dataset(self, message: EpisodeState) -> None:
+        kind = (message.profile, len(message.sim_state))
+        if self.assembler.recording and kind != self._recorded_kind:
+            world = DataWorld(message.profile, self._variation, simulator_version())
+            self.store.open(DatasetSpec(self._task, *kind), world)
+            self._recorded_kind = kind
+
+    def _save_finished(self) -> None:
+        for assembled in self.assembler.finished(time.monotonic()):
+            self._save(assembled)
+
+    def _forget(self) -> None:
+        for assembled in self.assembler.forget():
+            self._save(assembled)
+
+    def _save(self, assembled: Assembled) -> None:
+        values = self._config.values
+        if self.done.done():
+            return
+        try:
+            text = self.store.take(assembled, values, self._lost)
+        except DataError as error:
+            self._failure = f"episode with seed {assembled.seed} is lost: {error}"
+            self.get_logger().error(self._failure)
+            # Somebody may make room for a recorder that runs on; one that has to finish cannot.
+            if values.episodes:
+                self.done.set_result(1)
+            self.diagnostics.publish()
+            return
+        self._failure, self._last = "", text
+        self._lost.clear()
+        saved = self.store.counts["saved"]
+        self.get_logger().info(f"{text} ({saved} of {values.episodes})" if values.episodes else text)
+        if 0 < values.episodes <= saved:
+            self.done.set_result(0)
+
+    # ------------------------------------------------------------------ services
+
+    def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        silent = [topic for topic in self.assembler.topics if self.count_publishers(topic) == 0]
+        if self.assembler.recording:
+            response.message = "already recording"
+        elif self.assembler.completing:
+            response.message = "the last episode is still being completed; try again"
+        elif silent:
+            response.message = f"nobody publishes {', '.join(silent)}"
+        else:
+            self.assembler.start()
+            response.success, response.message = True, "recording"
+        return response
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self.assembler.recording:
+            response.message = "not recording"
+        elif self._config.values.driver_episodes:
+            response.success = True
+            response.message = f"stopped; {self._dropped(self.assembler.stop())}"
+        else:
+            self.assembler.end(time.monotonic())
+            response.success, response.message = True, "stopped; the episode is being saved"
+        return response
+
+    def _on_discard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self.assembler.discard()
+        response.message = self._dropped(response.success)
+        return response
+
+    def _dropped(self, anything: bool) -> str:
+        self.store.counts["dropped"] += anything
+        return "the running episode is dropped" if anything else "no episode is running"
+
+    # ------------------------------------------------------------------ what it tells
+
+    def _report(self, report: Report) -> None:
+        report.state = "recording" if self.assembler.recording else "idle"
+        report.values = {**self.store.counts, **{f"lost_{topic}": count for topic, count in self._all_lost.items()}}
+        report.values |= {"abandoned": self.assembler.abandoned, "last_episode": self._last}
+        if self._failure:
+            report.error(self._failure)
+        if self.diagnostics.growth("refused_other_task"):
+            report.error(f"messages of another task than {self._task.name} are refused")
+        overdue = self.assembler.overdue(time.monotonic(), self._config.values.patience_s)
+        if self.assembler.recording and overdue:
+            report.warn(f"missing: {_listed(overdue)}")
+        if self._lost:
+            report.warn(f"the middleware lost: {_listed(self._lost)}")
+
+    def destroy_node(self) -> None:
+        """Finish what is over, say what became of everything, and let others write."""
+        if self._is_up:
+            self._finish()
+            self.store.close()
+            self._resources.close()
+        super().destroy_node()
+
+    def _finish(self) -> None:
+        """Take what has arrived or is on its way of an episode, and account for every episode.
+
+        All nodes of a graph are asked to end at once, and some of them end sooner than others: messages may wait in
+        this one's queues, or be published still while it looks.
+        """
+        try:
+            serve_waiting_messages(self)
+            self.assembler.wind_down()
+            self._await_the_last()
+        except DataError as error:
+            self.get_logger().error(str(error))
+        for assembled in self.assembler.close():
+            self._save(assembled)
+        self.get_logger().info(self.summary)
+        if self._all_lost:
+            self.get_logger().warning(f"the middleware lost: {_listed(self._all_lost)}")
+
+    def _await_the_last(self) -> None:
+        end_s = time.monotonic() + min(self._config.values.patience_s, _FAREWELL_S)
+        while not self.done.done():
+            # Asked before taking: nothing comes after the last message of a publisher that is gone.
+            published = any(map(self.count_publishers, self.assembler.topics))
+            serve_waiting_messages(self)
+            self._save_finished()
+            if not (published and self.assembler.awaited) or time.monotonic() > end_s:
+                return
+            time.sleep(_FAREWELL_POLL_S)
+
+    @property
+    def summary(self) -> str:
+        """What became of the episodes so far, as one line."""
+        return self.store.describe(self.assembler.abandoned)
+
+    @property
+    def exit_code(self) -> int:
+        """Not 0 once an episode that should have been recorded could not be written."""
+        return int(self.store.counts["unwritten"] > 0)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """Counts by topic, for people."""
+    return ", ".join(f"{count} of {topic}" for topic, count in counts.items())
+
+
+def _variation(text: str) -> dict[str, Any] | None:
+    """What of the simulator's world varies; None where that is not known.
+
+    Raises:
+        ConfigError: the text describes no variation.
+    """
+    if text == UNKNOWN:
+        return None
+    if not text:
+        return {}
+    from reskill_sim.engine.variation import parse_variation
+
+    return deviations(config_to_dict(parse_variation(text.split())))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run(RecorderNode, args)

@@ -1,0 +1,1 @@
+"""What every node needs of ROS: conversion, quality of service, parameters, life cycle, ends."""

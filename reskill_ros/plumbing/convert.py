@@ -1,0 +1,301 @@
+"""Messages to core types and back; the only place that knows both.
+
+Quaternions are scalar first (w, x, y, z) in the core and scalar last in messages. Stamps are integer nanoseconds
+in the core. Positions are in metres in the frame that the message's header names.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from reskill_core.runtime import SkillAction as CoreSkillAction
+from reskill_core.sensing import EpisodeStep, MessageError, Tick
+from reskill_core.spec import TaskSpec
+from reskill_ros.msg import EpisodeState, Observation, SkillAction
+from reskill_ros.recording.episode_assembler import Label, State
+
+_NS = 1_000_000_000
+# How far a quaternion's norm may be from 1: drivers publish float32 and rounded values.
+_QUATERNION_TOLERANCE = 1e-3
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """A stamp as nanoseconds."""
+    return stamp.sec * _NS + stamp.nanosec
+
+
+def ns_to_stamp(time_ns: int) -> Time:
+    """Nanoseconds as a stamp."""
+    sec, nanosec = divmod(time_ns, _NS)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def joint_state_message(
+    stamp: Time, names: Sequence[str], positions: Iterable[float], velocities: Iterable[float] = ()
+) -> JointState:
+    """Joint positions [m or rad] and, if known, velocities as a message."""
+    message = JointState(name=list(names), position=array("d", positions), velocity=array("d", velocities))
+    message.header.stamp = stamp
+    return message
+
+
+def joint_positions(message: JointState) -> dict[str, float]:
+    """Joint positions by name [m or rad].
+
+    Raises:
+        MessageError: ``length_mismatch``, ``duplicate_names`` or ``non_finite``; the message is refused whole.
+    """
+    if len(message.name) != len(message.position):
+        raise MessageError(
+            "length_mismatch", f"joint state has {len(message.name)} names, {len(message.position)} positions"
+        )
+    positions = dict(zip(message.name, message.position, strict=True))
+    if len(positions) != len(message.name):
+        twice = (name for name, count in Counter(message.name).items() if count > 1)
+        raise MessageError("duplicate_names", f"joint state names more than once: {_listed(twice)}")
+    if not all(map(math.isfinite, message.position)):
+        wrong = (name for name, value in positions.items() if not math.isfinite(value))
+        raise MessageError("non_finite", f"joint state has no finite position of {_listed(wrong)}")
+    return positions
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few names of a message, made safe for a terminal: anybody may have sent them."""
+    first = list(islice(names, 4))
+    return ", ".join(ascii(name[:60]) for name in first[:3]) + (" and more" if len(first) > 3 else "")
+
+
+def publisher_id(info: Mapping[str, Any]) -> bytes | None:
+    """Which publisher a message came from, by what the middleware says about the message.
+
+    It is the ``endpoint_gid`` that the graph knows the publisher by; None where rclpy does not tell, as in Humble and
+    Jazzy.
+    """
+    gid = info.get("publisher_gid")
+    return bytes(gid["data"]) if gid else None
+
+
+def pose_message(stamp: Time, frame_id: str, position: Sequence[float], quat_wxyz: Sequence[float]) -> PoseStamped:
+    """A pose [m, unit quaternion] in ``frame_id`` as a message."""
+    message = PoseStamped()
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    point, turn = message.pose.position, message.pose.orientation
+    point.x, point.y, point.z = map(float, position)
+    turn.w, turn.x, turn.y, turn.z = map(float, quat_wxyz)
+    return message
+
+
+def pose(message: PoseStamped) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
+    """Position [m] and unit quaternion (w, x, y, z), in the frame of the header.
+
+    Raises:
+        MessageError: ``non_finite`` or ``bad_quaternion``.
+    """
+    point, turn = message.pose.position, message.pose.orientation
+    position, quat_wxyz = (point.x, point.y, point.z), (turn.w, turn.x, turn.y, turn.z)
+    if not all(map(math.isfinite, position + quat_wxyz)):
+        raise MessageError("non_finite", f"pose is not finite: position {position}, orientation {quat_wxyz}")
+    if abs(math.hypot(*quat_wxyz) - 1.0) > _QUATERNION_TOLERANCE:
+        raise MessageError("bad_quaternion", f"orientation (w, x, y, z) {quat_wxyz} is not a unit quaternion")
+    return position, quat_wxyz
+
+
+def float64_array(values: NDArray[np.float64]) -> array[float]:
+    """A message field float64[] with these values."""
+    return array("d", np.ascontiguousarray(values, dtype=np.float64).tobytes())
+
+
+def float32_array(values: NDArray[np.float32]) -> array[float]:
+    """A message field float32[] with these values."""
+    return array("f", np.ascontiguousarray(values, dtype=np.float32).tobytes())
+
+
+def episode_step(message: EpisodeState) -> EpisodeStep:
+    """Which step of which episode a message is about."""
+    return EpisodeStep(message.episode_id, message.seed, message.step)
+
+
+def observation_message(tick: Tick, task: str, frame_id: str) -> Observation:
+    """An observation as a message."""
+    message = Observation(
+        task=task,
+        episode_id=tick.episode.episode_id,
+        episode_seed=tick.episode.seed,
+        episode_step=tick.episode.step,
+        values=float64_array(tick.values[0]),
+    )
+    message.header.stamp = ns_to_stamp(tick.stamp_ns)
+    message.header.frame_id = frame_id
+    return message
+
+
+def observation_values(message: Observation) -> NDArray[np.float64]:
+    """The observation as a batch of one, (1, O) float64."""
+    return np.frombuffer(message.values, dtype=np.float64)[None]
+
+
+def observation_fault(message: Observation, task: TaskSpec) -> str:
+    """Why a message is no observation of a task, as a word to count it by; empty if it is one."""
+    if message.task != task.name:
+        return "other_task"
+    if len(message.values) != task.obs.dim:
+        return "wrong_size"
+    return "" if all(map(math.isfinite, message.values)) else "non_finite"
+
+
+def skill_action_message(
+    action: CoreSkillAction, source: str, noise_scale: float, into: SkillAction | None = None
+) -> SkillAction:
+    """The first row of a batch of skill actions as a message; header and episode are left to fill in.
+
+    Args:
+        action: what was decided.
+        source: by whom.
+        noise_scale: noise scale of the episode.
+        into: a message to write to, which is faster than to build a new one.
+    """
+    message = SkillAction() if into is None else into
+    message.source = source
+    message.action = float32_array(action.action[0])
+    message.decoded_action = float32_array(action.decoded_action[0])
+    message.residual = float32_array(action.residual[0])
+    message.residual_weight = float(action.residual_weight[0])
+    message.latent = float32_array(action.latent[0])
+    message.skill_step = int(action.skill_step[0])
+    message.noise_scale = noise_scale
+    return message
+
+
+def skill_action(message: SkillAction) -> CoreSkillAction:
+    """A message as a batch of one."""
+    return CoreSkillAction(
+        action=np.array(message.action, dtype=np.float32)[None],
+        decoded_action=np.array(message.decoded_action, dtype=np.float32)[None],
+        residual=np.array(message.residual, dtype=np.float32)[None],
+        residual_weight=np.array([message.residual_weight], dtype=np.float32),
+        latent=np.array(message.latent, dtype=np.float32)[None],
+        skill_step=np.array([message.skill_step]),
+    )
+
+
+def set_twist(message: TwistStamped, velocity: Sequence[float]) -> None:
+    """Write a linear velocity [m/s] into a message."""
+    linear = message.twist.linear
+    linear.x, linear.y, linear.z = velocity
+
+
+def twist_velocity(message: TwistStamped) -> tuple[float, float, float]:
+    """Linear velocity [m/s] of a command, in the frame of its header.
+
+    Raises:
+        MessageError: ``non_finite``.
+    """
+    linear = message.twist.linear
+    velocity = (linear.x, linear.y, linear.z)
+    if not all(map(math.isfinite, velocity)):
+        raise MessageError("non_finite", f"commanded velocity {velocity} is not finite")
+    return velocity
+
+
+def trajectory_message(joints: Sequence[str], period_s: float) -> JointTrajectory:
+    """A trajectory of one point that is to be reached after ``period_s``; positions or velocities go into it."""
+    sec, nanosec = divmod(round(period_s * _NS), _NS)
+    point = JointTrajectoryPoint()
+    point.time_from_start.sec, point.time_from_start.nanosec = sec, nanosec
+    return JointTrajectory(joint_names=list(joints), points=[point])
+
+
+def trajectory_point(message: JointTrajectory) -> tuple[dict[str, float], dict[str, float]]:
+    """Positions and velocities by joint name that the last point of a trajectory commands; either may be empty.
+
+    Raises:
+        MessageError: ``length_mismatch`` or ``non_finite``.
+    """
+    if not message.points:
+        raise MessageError("length_mismatch", "joint trajectory has no point")
+    names, point = message.joint_names, message.points[-1]
+    for field, values in (("positions", point.positions), ("velocities", point.velocities)):
+        if len(values) not in (0, len(names)):
+            raise MessageError(
+                "length_mismatch", f"joint trajectory names {len(names)} joints, has {len(values)} {field}"
+            )
+        if not all(map(math.isfinite, values)):
+            raise MessageError("non_finite", f"joint trajectory has {field} {list(values)}")
+    # Either list may be empty, which gives an empty dictionary.
+    return (
+        dict(zip(names, point.positions, strict=False)),
+        dict(zip(names, point.velocities, strict=False)),
+    )
+
+
+def labelled_array(labels: Sequence[str]) -> Float64MultiArray:
+    """An array of zeros whose layout names each entry, so that viewers can show it."""
+    message = Float64MultiArray(data=array("d", [0.0] * len(labels)))
+    message.layout.dim = [MultiArrayDimension(label=label, size=1, stride=len(labels)) for label in labels]
+    return message
+
+
+def array_values(message: Float64MultiArray, size: int) -> list[float]:
+    """The numbers in an array.
+
+    Raises:
+        MessageError: ``length_mismatch`` or ``non_finite``.
+    """
+    values = list(message.data)
+    if len(values) != size:
+        raise MessageError("length_mismatch", f"array has {len(values)} values, expected {size}")
+    if not all(map(math.isfinite, values)):
+        raise MessageError("non_finite", f"array has values {values}")
+    return values
+
+
+def recorded_observation(message: Observation) -> NDArray[np.float32]:
+    """The observation (O,) as data sets hold it."""
+    return np.array(message.values, dtype=np.float32)
+
+
+def recorded_label(message: SkillAction) -> Label:
+    """What an action is said to be."""
+    return Label(np.array(message.decoded_action, dtype=np.float32), message.source, message.noise_scale)
+
+
+def recorded_action(message: SkillAction) -> NDArray[np.float32]:
+    """The final action (A,)."""
+    return np.array(message.action, dtype=np.float32)
+
+
+def recorded_state(message: EpisodeState) -> State:
+    """What the driver says about its episode."""
+    return State(
+        episode_id=message.episode_id,
+        seed=message.seed,
+        step=message.step,
+        reward=message.reward,
+        success=message.success,
+        terminated=message.terminated,
+        truncated=message.truncated,
+        valid=message.valid,
+        sim_state=np.array(message.sim_state, dtype=np.float64),
+    )
+
+
+def serialised_stamp_ns(data: bytes) -> int:
+    """The stamp [ns] of a serialised message whose first field is a header."""
+    # Four bytes say how the rest is encoded; the second of them whether the lowest byte comes first.
+    sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return int(sec * _NS + nanosec)

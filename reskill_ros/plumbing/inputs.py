@@ -1,0 +1,81 @@
+"""What a node subscribes to, and which publishers it cannot hear because their quality of service does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
+
+from reskill_ros.plumbing import qos
+from reskill_ros.plumbing.diagnostics import Report
+from reskill_ros.plumbing.endpoints import full_name
+
+
+class Inputs:
+    """Subscriptions of a node that tell when somebody publishes who is not heard.
+
+    The middleware connects no subscription to a publisher that offers less than it asks for; without a word, both
+    look as if the other one were not there.
+    """
+
+    def __init__(self, node: Node, on_mismatch: Callable[[], None]) -> None:
+        """Start without any.
+
+        Args:
+            node: the node that owns the subscriptions.
+            on_mismatch: called when a publisher has appeared that is not heard; :meth:`report` says which.
+        """
+        self._node = node
+        self._on_mismatch = on_mismatch
+        self._subscriptions: dict[str, list[Subscription[Any]]] = {}
+
+    def listen(self, kind: type, topic: str, callback: Callable[..., None], *profiles: QoSProfile) -> None:
+        """Subscribe to a topic.
+
+        Args:
+            kind: class of its messages.
+            topic: its name.
+            callback: called with each message.
+            profiles: with which quality of service; with more than one a message may come more than once.
+        """
+        events = SubscriptionEventCallbacks(incompatible_qos=lambda _: self._on_event(topic))
+        self._subscriptions.setdefault(topic, []).extend(
+            self._node.create_subscription(kind, topic, callback, profile, event_callbacks=events)
+            for profile in profiles
+        )
+
+    def unheard(self) -> dict[str, list[str]]:
+        """By topic, the publishers that no subscription hears, each with the reason."""
+        found = {topic: self._unheard(subscriptions) for topic, subscriptions in self._subscriptions.items()}
+        return {topic: publishers for topic, publishers in found.items() if publishers}
+
+    def report(self, report: Report) -> None:
+        """Add an error for each topic with publishers that are not heard."""
+        for topic, publishers in self.unheard().items():
+            report.error(f"{topic} is not heard from {', '.join(publishers)}; change the QoS of its publisher")
+
+    def close(self) -> None:
+        """Destroy the subscriptions."""
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def _on_event(self, topic: str) -> None:
+        # One of several subscriptions to a topic may well not fit, as long as another one does.
+        if self._unheard(self._subscriptions.get(topic, ())):
+            self._on_mismatch()
+
+    def _unheard(self, subscriptions: Sequence[Subscription[Any]]) -> list[str]:
+        if not subscriptions:
+            return []
+        found = []
+        for publisher in self._node.get_publishers_info_by_topic(subscriptions[0].topic_name):
+            reasons = [qos.mismatch(publisher.qos_profile, s.qos_profile) for s in subscriptions]
+            if all(reasons):
+                found.append(f"{full_name(publisher)} ({reasons[0]})")
+        return sorted(found)

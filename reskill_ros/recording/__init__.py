@@ -1,0 +1,1 @@
+"""Messages to episodes and bags, and back."""

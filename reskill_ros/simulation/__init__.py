@@ -1,0 +1,1 @@
+"""The simulated robot behind the topics of a real one."""

@@ -1,0 +1,219 @@
+"""What a simulated robot lives through between start and end: episode after episode on one clock that only advances.
+
+No ROS in here: sim_node publishes what a session says and passes on what it is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.errors import SimulationError
+from reskill_core.spec import GRIPPER_FRAME
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import NOMINAL, Variation
+from reskill_sim.fetch.tasks import get_task
+
+_NS = 1_000_000_000
+Pose = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Setpoint:
+    """Where something is to go: at a velocity [m/s], or to a position [m] within one control period."""
+
+    values: tuple[float, ...]
+    is_position: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the robot is told to do over one control period.
+
+    Attributes:
+        arm: of the gripper along the axes of the world, 3 values.
+        fingers: of each finger, 1 value.
+    """
+
+    arm: Setpoint = Setpoint((0.0, 0.0, 0.0))
+    fingers: Setpoint = Setpoint((0.0,))
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How one episode went; ``ended`` tells apart those that were cut off by a reset or by diverging physics."""
+
+    seed: int
+    steps: int
+    episode_return: float
+    success: bool
+    ended: bool
+
+
+@dataclass
+class SimSession:
+    """One simulated robot, its episodes and its clock.
+
+    Attributes:
+        task: name of the running task.
+        simulator: what simulates it.
+        profile: fidelity profile of the simulator.
+        variation: how the task's world varies from episode to episode.
+        next_seed: seed of the next episode that is not given one.
+        stamp_ns: time of the current state [ns]: the sum of all control periods and resets, so that no two states
+            have the same stamp and none is earlier than the one before.
+        episode_id: number of the running episode, from 1.
+        results: episodes that are over.
+    """
+
+    task: str
+    profile: str = "exact"
+    variation: Variation = NOMINAL
+    next_seed: int = 0
+    stamp_ns: int = field(default=0, init=False)
+    episode_id: int = field(default=0, init=False)
+    results: list[EpisodeResult] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.simulator = self._simulate(self.task)
+        self._first_step_s: float | None = None
+        self.begin()
+
+    # ------------------------------------------------------------------ what happens
+
+    def begin(self, task: str = "", seed: int | None = None) -> None:
+        """Start an episode; one that is still running ends as it is.
+
+        Args:
+            task: task to change to; empty keeps the current one.
+            seed: its seed; None takes the next one.
+
+        Raises:
+            ConfigError: there is no such task.
+            SimulationError: the seed is negative.
+        """
+        if seed is not None and seed < 0:
+            raise SimulationError(f"a seed is a non-negative integer, got {seed}")
+        if task and task != self.task:
+            self.simulator = self._simulate(task)
+            self.task = task
+        if self.episode_id and not self.over:
+            self._note_result(ended=False)
+        self.seed = self.next_seed if seed is None else seed
+        self.next_seed = self.seed + 1
+        self.simulator.reset([self.seed])
+        self.episode_id += 1
+        self.stamp_ns += self.period_ns
+        self.reward = self.episode_return = 0.0
+        self.success = self.terminated = self.truncated = self.diverged = False
+        self.valid = True
+
+    def advance(self, command: Command, interfered: bool = False) -> None:
+        """Carry out a command for one control period.
+
+        A state from which the physics breaks down is kept, and the episode is not valid from then on.
+
+        Args:
+            command: what to do.
+            interfered: it is not the answer to the current state: the episode must not be learnt from.
+
+        Raises:
+            SimulationError: the episode is over.
+        """
+        if self.over:
+            raise SimulationError("the episode is over; reset the simulation to start the next one")
+        if self._first_step_s is None:
+            self._first_step_s = time.monotonic()
+        result = self.simulator.step(self._action(command))
+        self.stamp_ns += self.period_ns
+        self.diverged = bool(result.diverged[0])
+        self.valid = self.valid and not interfered and not self.diverged
+        self.reward = float(result.reward[0])
+        self.episode_return += self.reward
+        self.success = bool(result.success[0])
+        self.terminated = bool(result.terminated[0])
+        self.truncated = bool(result.truncated[0])
+        if self.over:
+            self._note_result(ended=not self.diverged)
+
+    # ------------------------------------------------------------------ what can be seen
+
+    @property
+    def period_ns(self) -> int:
+        """Duration of one control step [ns]."""
+        return round(self.simulator.task.spec.control_period_s * _NS)
+
+    @property
+    def over(self) -> bool:
+        """Whether the running episode has ended."""
+        return self.terminated or self.truncated or self.diverged
+
+    @property
+    def step(self) -> int:
+        """Control steps since the start of the episode."""
+        return int(self.simulator.step_count[0])
+
+    @property
+    def state(self) -> NDArray[np.float64]:
+        """(S,) complete state of the simulator."""
+        return self.simulator.state()[0]
+
+    @property
+    def joints(self) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+        """Names, positions [m or rad] and velocities [m/s or rad/s] of all joints."""
+        return self.simulator.joint_names, self.simulator.joint_positions(), self.simulator.joint_velocities()
+
+    @property
+    def poses(self) -> Mapping[str, Pose]:
+        """Perceived position [m] and quaternion (scalar first) of each frame of the task, the goal among them."""
+        frame, names = self.simulator.perceived_frame, self.simulator.task.spec.obs.frames
+        return {name: (frame.frame_pos_w[0, i], frame.frame_quat_wxyz[0, i]) for i, name in enumerate(names)}
+
+    @property
+    def finished(self) -> list[EpisodeResult]:
+        """The episodes that ended by themselves."""
+        return [result for result in self.results if result.ended]
+
+    def summary(self) -> dict[str, Any]:
+        """Success, return and rate over the finished episodes, and every episode."""
+        finished = self.finished
+        elapsed_s = 0.0 if self._first_step_s is None else time.monotonic() - self._first_step_s
+        return {
+            "task": self.task,
+            "episodes": len(finished),
+            "success_rate": float(np.mean([result.success for result in finished])) if finished else None,
+            "mean_return": float(np.mean([result.episode_return for result in finished])) if finished else None,
+            "steps_per_s": sum(result.steps for result in self.results) / elapsed_s if elapsed_s else None,
+            "results": [asdict(result) for result in self.results],
+        }
+
+    def describe(self) -> str:
+        """:meth:`summary` of at least one finished episode as one line."""
+        summary = self.summary()
+        return (
+            f"{summary['episodes']} episodes of {self.task}: success {summary['success_rate']:.0%}, "
+            f"mean return {summary['mean_return']:.1f}, {summary['steps_per_s']:.0f} control steps/s"
+        )
+
+    # ------------------------------------------------------------------ internals
+
+    def _simulate(self, task: str) -> Simulator:
+        return Simulator(get_task(task, self.variation), profile=self.profile)
+
+    def _action(self, command: Command) -> NDArray[np.float32]:
+        """(1, A) the action that a command is."""
+        frame, spec = self.simulator.frame, self.simulator.task.spec
+        gripper = frame.frame_pos_w[0, spec.obs.frames.index(GRIPPER_FRAME)]
+        velocities = []
+        for setpoint, measured in ((command.arm, gripper), (command.fingers, frame.joint_pos[0].mean(keepdims=True))):
+            values = np.array(setpoint.values)
+            velocities.append((values - measured) / spec.control_period_s if setpoint.is_position else values)
+        return spec.action.from_velocity(np.concatenate(velocities)[None])
+
+    def _note_result(self, ended: bool) -> None:
+        self.results.append(EpisodeResult(self.seed, self.step, self.episode_return, self.success, ended))

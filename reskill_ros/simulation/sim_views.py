@@ -1,0 +1,74 @@
+"""What people see of a simulated robot: a camera's pictures on a topic, and a window."""
+
+from __future__ import annotations
+
+from array import array
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage
+
+from reskill_ros.nodes.sim_parameters import SimParameters
+from reskill_ros.plumbing import convert, qos
+from reskill_ros.simulation.sim_session import SimSession
+from reskill_sim.fetch.tasks import get_task
+
+if TYPE_CHECKING:
+    from reskill_sim.engine.rendering import Renderer
+    from reskill_sim.engine.viewer import Viewer
+
+_JPEG_QUALITY = 85
+
+
+class SimViews:
+    """The views that were asked for; without any, nothing that draws is even imported."""
+
+    def __init__(self, node: Node, parameters: SimParameters) -> None:
+        self._parameters = parameters
+        self._task = ""
+        self._resources = ExitStack()
+        self._renderer: Renderer | None = None
+        self._viewer: Viewer | None = None
+        if parameters.camera:
+            self._publisher = node.create_publisher(CompressedImage, "camera/image/compressed", qos.STATE)
+            self._message = CompressedImage(format="jpeg")
+            self._message.header.frame_id = "camera"
+
+    def show(self, session: SimSession) -> None:
+        """Show the session's state.
+
+        Raises:
+            SimulationError: there is no way to draw off-screen here, or no display for a window.
+        """
+        if session.task != self._task:
+            self._open(session)
+        if self._renderer is not None:
+            import imageio.v3 as imageio
+
+            picture = self._renderer.render(session.state)
+            jpeg = imageio.imwrite("<bytes>", picture, extension=".jpg", quality=_JPEG_QUALITY)
+            self._message.header.stamp = convert.ns_to_stamp(session.stamp_ns)
+            self._message.data = array("B", jpeg)
+            self._publisher.publish(self._message)
+        if self._viewer is not None:
+            self._viewer.show(session.state)
+
+    def close(self) -> None:
+        """Close the window and stop drawing."""
+        self._resources.close()
+
+    def _open(self, session: SimSession) -> None:
+        self.close()
+        self._task = session.task
+        task, parameters = get_task(session.task, session.variation), self._parameters
+        if parameters.camera:
+            from reskill_sim.engine.rendering import Renderer
+
+            self._renderer = Renderer(task, parameters.camera_width, parameters.camera_height, session.profile)
+            self._resources.callback(self._renderer.close)
+        if not parameters.headless:
+            from reskill_sim.engine.viewer import Viewer
+
+            self._viewer = Viewer(task, session.profile)
+            self._resources.callback(self._viewer.close)

@@ -1,0 +1,1 @@
+"""The demo, the ROS benchmark, and the reference page that is written from the code."""

@@ -1,0 +1,99 @@
+"""What several verbs have in common on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from reskill_core.config import load_config
+from reskill_core.errors import ConfigError
+from reskill_core.parameters import written
+from reskill_core.resources import find_config
+
+if TYPE_CHECKING:
+    from reskill_sim.engine.variation import Variation
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"
+
+T = TypeVar("T")
+N = TypeVar("N", int, float)
+
+# A path that looks like this can be written with ./ before it.
+_OVERRIDE = re.compile(r"[^/=]*=")
+
+
+def add_verb(
+    subparsers: Subparsers, name: str, handler: Callable[[argparse.Namespace], int], summary: str, *examples: str
+) -> argparse.ArgumentParser:
+    """Add a verb whose ``handler`` takes the parsed arguments and returns the exit code."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a configuration file and dotted overrides."""
+    parser.usage = "%(prog)s [-h] [--quiet] CONFIG [KEY=VALUE ...]"
+    parser.add_argument(
+        "given",
+        nargs="+",
+        metavar="CONFIG KEY=VALUE",
+        help="a YAML file: a path, or one that ships with the package (collect/block.yaml); and, anywhere, changes of "
+        "single values of the configuration",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def add_variation_argument(parser: argparse.ArgumentParser) -> None:
+    """Add how a task's world varies."""
+    parser.add_argument(
+        "--vary",
+        nargs="+",
+        default=[],
+        metavar="NAME=LOW:HIGH",
+        help="vary the world from episode to episode: friction, mass and size (factors), spawn (factor, one value), "
+        "perception_noise [m], perception_delay and action_delay [control steps]; a single value is a fixed one",
+    )
+
+
+def read_variation(options: argparse.Namespace) -> Variation:
+    """The variation that :func:`add_variation_argument` describes."""
+    from reskill_sim.engine.variation import parse_variation
+
+    return parse_variation(options.vary)
+
+
+def read_config(cls: type[T], options: argparse.Namespace) -> T:
+    """The configuration that :func:`add_config_arguments` describes.
+
+    Raises:
+        ConfigError: there is no such file, or not one alone, or it is invalid.
+    """
+    overrides = [text for text in options.given if _OVERRIDE.match(text)]
+    files = [text for text in options.given if text not in overrides]
+    if len(files) != 1:
+        raise ConfigError(f"give one configuration file, and changes as KEY=VALUE; got {', '.join(files) or 'none'}")
+    return load_config(cls, find_config(files[0]), overrides)
+
+
+def number(kind: type[N], low: N, high: N) -> Callable[[str], N]:
+    """A type of an argument: a number in a range, ends included."""
+
+    def convert(text: str) -> N:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be from {written(low)} to {written(high)}, got {text[:40]}")
+        return value
+
+    return convert

@@ -1,0 +1,179 @@
+"""``reskill bench``: how fast the parts are, as tables and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reskill_core.errors import ReskillError
+from reskill_core.files import atomic_write_json, require_writable_file
+from reskill_core.provenance import provenance
+from reskill_sim.cli.arguments import Subparsers, add_verb, number
+
+Rows = list[dict[str, Any]]
+_EPISODES = 400
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb."""
+    parser = add_verb(
+        subparsers,
+        "bench",
+        run,
+        "measure speed; compare figures of one run only, machines differ and are shared",
+        "reskill bench sim",
+        "reskill bench fidelity --episodes 1280",
+        "reskill bench data --data runs/data/block",
+        "reskill bench ros --duration 60",
+    )
+    parser.add_argument("part", choices=tuple(_PARTS), help="what to measure")
+    parser.add_argument("--data", default="", help=f"data set (default: {_EPISODES} new block demonstrations)")
+    parser.add_argument("--skills", default="", help="skill module (default: an untrained one of the usual size)")
+    parser.add_argument(
+        "--duration",
+        type=number(float, 0.1, 86400.0),
+        default=10.0,
+        help="time to measure each rate for [s] (default: 10)",
+    )
+    parser.add_argument(
+        "--episodes", type=number(int, 1, 10**6), default=320, help="of each demonstrator in fidelity (default: 320)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=number(int, 100, 10**12),
+        default=1_000_000,
+        help="control steps of the endurance run in all (default: 1000000)",
+    )
+    parser.add_argument("--profile", default="fast", help="simulator profile of the endurance run (default: fast)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/bench"), help="folder for the JSON (default: runs/bench)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print a table for each aspect and write the JSON."""
+    path = options.out / f"{options.part}.json"
+    require_writable_file(path, ReskillError)
+    found = _PARTS[options.part](options)
+    for title, rows in found.items():
+        print(f"{title}\n{table(rows)}\n")
+    atomic_write_json(path, {"cores": os.cpu_count(), "provenance": provenance(), "results": found})
+    print(f"written to {path}")
+    return 0
+
+
+def table(rows: Rows) -> str:
+    """Rows with the same keys as aligned columns."""
+    header = list(rows[0])
+    cells = [header, *([_text(row[key]) for key in header] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    return "\n".join(
+        "  " + "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells
+    )
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _sim(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_sim.experiments.bench import measure_collecting, measure_stepping, measure_threads
+
+    return {
+        "control steps per CPU-second, pick-and-place, in turns with the stock environment": measure_stepping(),
+        "control steps per second, one thread and one per core in turns, the fastest round of each": measure_threads(),
+        "collecting block demonstrations, workers' start included": [measure_collecting()],
+    }
+
+
+def _fidelity(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_sim.experiments.bench import measure_fidelity
+
+    return {"profiles beside the exact one, by what demonstrators do": measure_fidelity(episodes=options.episodes)}
+
+
+def _endurance(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_sim.experiments.bench import measure_endurance
+
+    title = f"random actions in varied worlds, profile {options.profile}"
+    return {title: measure_endurance(options.steps, options.profile)}
+
+
+def _agent(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_sim.experiments.agent_training import measure_training
+
+    return {"training an agent, learning included": measure_training()}
+
+
+def _with_data(options: argparse.Namespace, measure: Callable[[Path], dict[str, Rows]]) -> dict[str, Rows]:
+    if options.data:
+        return measure(Path(options.data))
+    from reskill_sim.experiments.collect import CollectConfig, collect
+
+    with tempfile.TemporaryDirectory() as folder:
+        collect(CollectConfig(episodes=_EPISODES, out=folder))
+        return measure(Path(folder))
+
+
+def _data(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_core.bench.data import measure_open, measure_windows
+    from reskill_core.data import DemoDataset
+
+    def measure(folder: Path) -> dict[str, Rows]:
+        opened_s = measure_open(folder)
+        dataset = DemoDataset.open(folder)
+        size = {"episodes": dataset.num_episodes, "steps": dataset.num_steps, "open_s": opened_s}
+        rates = [
+            {"batch": batch, **asdict(measure_windows(dataset, batch_size=batch, duration_s=1.0))}
+            for batch in (128, 256, 1024)
+        ]
+        return {"opening": [size], "training windows of 10 steps": rates}
+
+    return _with_data(options, measure)
+
+
+def _skills(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_core.bench.skills import measure_training
+
+    return _with_data(
+        options, lambda folder: {"training a skill module": [asdict(row) for row in measure_training(folder)]}
+    )
+
+
+def _policy(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_core.bench.policy import measure_ticks
+
+    return {"skill-policy tick, one environment, one thread": [asdict(row) for row in measure_ticks(options.skills)]}
+
+
+def _ros(options: argparse.Namespace) -> dict[str, Rows]:
+    try:
+        from reskill_ros.tools.bench import measure, measure_floor
+    except ImportError as error:
+        raise ReskillError(f"measuring over ROS needs a built and sourced workspace: {error}") from error
+    rates_hz, duration_s = (25.0, 100.0, 500.0), options.duration
+    return {
+        "observation to driver command over ROS, three processes": [
+            asdict(measure(rate_hz, duration_s, options.skills or None)) for rate_hz in rates_hz
+        ],
+        "its floor here: the same with processes that only pass bytes on": [
+            asdict(measure_floor(rate_hz, duration_s)) for rate_hz in rates_hz
+        ],
+    }
+
+
+_PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Rows]]] = {
+    "sim": _sim,
+    "fidelity": _fidelity,
+    "endurance": _endurance,
+    "agent": _agent,
+    "data": _data,
+    "skills": _skills,
+    "policy": _policy,
+    "ros": _ros,
+}

@@ -1,0 +1,235 @@
+"""``reskill data``: look at, check, divide and join data sets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reskill_core.command_line import IntermixedParser
+from reskill_core.errors import ConfigError
+from reskill_core.parameters import MAX_SEED
+from reskill_sim.cli.arguments import Subparsers, add_verb, number
+
+if TYPE_CHECKING:
+    from reskill_core.data.operations import Progress, Validation
+
+Lines = Callable[[dict[str, Any]], list[str]]
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add ``data`` and its verbs."""
+    parser = subparsers.add_parser("data", help="look at, check, divide and join data sets")
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=IntermixedParser)
+
+    info = add_verb(verbs, "info", run_info, "show what a data set holds", "reskill data info data/block")
+    info.add_argument("folder", type=Path, help="the data set")
+    _add_on_bad_shard(info, default="skip")
+
+    check = add_verb(
+        verbs,
+        "validate",
+        run_validate,
+        "check a data set; exit code 1 if anything is wrong",
+        "reskill data validate data/block",
+        "reskill data validate data/block --repair --json",
+    )
+    check.add_argument("folder", type=Path, help="the data set")
+    check.add_argument(
+        "--repair",
+        action="store_true",
+        help="first remove unfinished files and bring the index up to date, as the next writer would",
+    )
+
+    split = add_verb(
+        verbs,
+        "split",
+        run_split,
+        "divide the episodes at random into named parts, kept in splits.json beside the shards",
+        "reskill data split data/block",
+        "reskill data split data/block train=0.8 validation=0.1 test=0.1 --seed 3",
+    )
+    split.add_argument("folder", type=Path, help="the data set")
+    split.add_argument(
+        "parts",
+        nargs="*",
+        default=["train=0.9", "validation=0.1"],
+        metavar="NAME=SHARE",
+        help="share of each part; they add up to 1 (default: train=0.9 validation=0.1)",
+    )
+    split.add_argument("--seed", type=number(int, 0, MAX_SEED), default=0, help="seed of the division (default: 0)")
+
+    join = add_verb(
+        verbs,
+        "merge",
+        run_merge,
+        "join data sets of the same kind into a new one with large shards",
+        "reskill data merge data/monday data/tuesday --out data/week",
+        "reskill data merge data/damaged --on-bad-shard skip --out data/sound",
+    )
+    join.add_argument(
+        "sources", nargs="+", type=Path, metavar="SOURCE", help="the data sets to join; they stay as they are"
+    )
+    join.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new data set")
+    join.add_argument(
+        "--episodes-per-shard",
+        type=number(int, 1, 10**6),
+        default=1000,
+        metavar="N",
+        help="size of the new shards (default: 1000)",
+    )
+    join.add_argument(
+        "--skip-duplicates", action="store_true", help="keep the first of episodes that are equal bit for bit"
+    )
+    _add_on_bad_shard(join, default="refuse")
+    for verb in (info, check, split, join):
+        verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Print a summary."""
+    from reskill_core.data.operations import summarise
+
+    _report(arguments, summarise(arguments.folder, arguments.on_bad_shard), _info_lines)
+    return 0
+
+
+def run_validate(arguments: argparse.Namespace) -> int:
+    """Print all problems; 1 if there are any."""
+    from reskill_core.data.operations import repair, validate
+
+    removed = repair(arguments.folder) if arguments.repair else ()
+    with _progress("shards") as progress:
+        result = validate(arguments.folder, progress)
+    result.notes += [f"removed {name}, left unfinished" for name in removed]
+    _report(arguments, asdict(result), lambda _: _validation_lines(arguments.folder, result))
+    return 1 if result.problems else 0
+
+
+def run_split(arguments: argparse.Namespace) -> int:
+    """Divide and print the sizes of the parts."""
+    from reskill_core.data import DemoDataset, write_splits
+    from reskill_core.data.splits import SPLITS
+
+    fractions = _parse_shares(arguments.parts)
+    dataset = DemoDataset.open(arguments.folder)
+    parts = write_splits(dataset, fractions, arguments.seed)
+    document = {
+        "file": str(arguments.folder / SPLITS),
+        "episodes": {name: len(ids) for name, ids in parts.items()},
+        "worlds": {
+            world.describe(): {name: int((dataset.world_number[ids] == number).sum()) for name, ids in parts.items()}
+            for number, world in enumerate(dataset.worlds)
+        },
+    }
+    _report(arguments, document, _split_lines)
+    return 0
+
+
+def run_merge(arguments: argparse.Namespace) -> int:
+    """Join and print a summary of the result."""
+    from reskill_core.data.operations import merge, summarise
+
+    with _progress("episodes") as progress:
+        target = merge(
+            arguments.sources,
+            arguments.out,
+            arguments.episodes_per_shard,
+            arguments.on_bad_shard,
+            arguments.skip_duplicates,
+            progress,
+        )
+    _report(arguments, summarise(target), _info_lines)
+    return 0
+
+
+def _add_on_bad_shard(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--on-bad-shard",
+        choices=("refuse", "skip"),
+        default=default,
+        help=f"what to do about damaged or missing shards and faulty episodes (default: {default})",
+    )
+
+
+def _parse_shares(parts: list[str]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for part in parts:
+        name, _, share = part.partition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            raise ConfigError(f"{part!r} is not a part of a split; write NAME=SHARE, such as train=0.9") from None
+        if not name or name in shares:
+            raise ConfigError(f"the parts of a split need different names, got {' '.join(parts)}")
+        shares[name] = value
+    return shares
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Progress]:
+    """A progress bar on a terminal's standard error, as a function of done and total."""
+    from tqdm import tqdm
+
+    with tqdm(unit=f" {unit}", disable=None, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _report(
+    arguments: argparse.Namespace, document: dict[str, Any], lines: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    print(json.dumps(document, indent=2) if arguments.json else "\n".join(lines(document)))
+
+
+def _info_lines(summary: dict[str, Any]) -> list[str]:
+    length, noise = summary["episode_length"], summary["noise_scale"]
+    commits = sorted({str(origin.get("git_commit")) for origin in summary["provenance"]})
+    rows = {
+        "data set": summary["folder"],
+        "task": f"{summary['task']} (profile {summary['profile']}, {summary['control_rate_hz']:g} Hz)",
+        "observation": f"{summary['observation_dim']}: "
+        + ", ".join(f"{name} {size}" for name, size in summary["observation_terms"].items()),
+        "action": summary["action_dim"],
+        "simulator state": summary["sim_state_dim"] or "none",
+        "shards": f"{summary['num_shards']} ({summary['size_bytes'] / 1e6:.1f} MB)",
+        "episodes": summary["num_episodes"],
+        "steps": f"{summary['num_steps']} ({length['min']} to {length['max']} per episode, mean {length['mean']:.1f})",
+        "noise scale": f"{noise['min']:.3g} to {noise['max']:.3g}",
+        "success": f"{summary['success_rate']:.1%}",
+        "world": "; ".join(f"{world['num_episodes']} in {world['text']}" for world in summary["worlds"]),
+        "content hash": summary["content_hash"],
+        "code": ", ".join(commits) or "-",
+        "merged from": ", ".join(origin["name"] for origin in summary["merged_from"]) or "-",
+    }
+    lines = [f"{key:<16} {value}" for key, value in rows.items()]
+    lines += ["", f"{'source':<24} {'episodes':>8} {'success':>8} {'mean steps':>10}"]
+    for name, source in summary["sources"].items():
+        lines.append(
+            f"{name:<24} {source['num_episodes']:>8} {source['success_rate']:>8.1%} {source['mean_length']:>10.1f}"
+        )
+    return lines + [f"left out: {reason}" for reason in summary["skipped"]]
+
+
+def _validation_lines(folder: Path, result: Validation) -> list[str]:
+    verdict = f"{len(result.problems)} problems" if result.problems else "valid"
+    lines = [f"{folder}: {verdict}; {result.num_episodes} episodes, {result.num_steps} steps"]
+    lines += [f"problem: {problem}" for problem in result.problems]
+    return lines + [f"note: {note}" for note in result.notes]
+
+
+def _split_lines(document: dict[str, Any]) -> list[str]:
+    sizes = [f"{name:<16} {size:>8} episodes" for name, size in document["episodes"].items()]
+    worlds = [
+        f"in {world}: {', '.join(f'{count} of {name}' for name, count in counts.items())}"
+        for world, counts in document["worlds"].items()
+    ]
+    return [*sizes, *worlds, f"written to {document['file']}"]

@@ -1,0 +1,33 @@
+"""``reskill export``: what is worth handing on of a run."""
+
+from __future__ import annotations
+
+import argparse
+
+from reskill_sim.cli.arguments import Subparsers, add_verb
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb."""
+    parser = add_verb(
+        subparsers,
+        "export",
+        run,
+        "write the best checkpoint of a run, without what only training needs, with its configuration, evaluation and "
+        "learning curves, into a folder of its own",
+        "reskill export runs/agents/clean_up clean_up",
+    )
+    parser.add_argument("run", help="run folder of a skill module or an agent")
+    parser.add_argument("out", help="the new folder")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write it and say what there is."""
+    from reskill_core.checkpoint import load_checkpoint
+    from reskill_core.runtime.loading import POLICY_KINDS
+    from reskill_core.training.export import export_run, learnt_in
+
+    files = export_run(options.run, options.out)
+    print("\n".join(f"{path.stat().st_size / 1024:8.0f} KB  {path}" for path in files))
+    print(f"learnt in: {learnt_in(load_checkpoint(options.out, *POLICY_KINDS))}")
+    return 0

@@ -1,0 +1,41 @@
+"""``reskill list``: what there is to choose from."""
+
+from __future__ import annotations
+
+import argparse
+
+from reskill_core.resources import config_folder, shipped_models
+from reskill_sim.cli.arguments import Subparsers, add_verb
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb."""
+    add_verb(
+        subparsers,
+        "list",
+        run,
+        "list tasks, demonstrators, profiles, shipped configurations and models",
+        "reskill list",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the names."""
+    from reskill_sim.fetch.demonstrators import CONTROLLERS
+    from reskill_sim.fetch.profiles import PROFILES
+    from reskill_sim.fetch.tasks import TASKS, get_task
+
+    print("tasks:")
+    for name in TASKS:
+        spec = get_task(name).spec
+        demonstrators = ", ".join(CONTROLLERS.get(name, {})) or "none"
+        print(f"  {name:15} {spec.description}; horizon {spec.horizon}; demonstrators: {demonstrators}")
+    print(f"simulator profiles: {', '.join(PROFILES)}")
+    folder = config_folder()
+    print("configurations:")
+    for path in sorted(folder.rglob("*.yaml")):
+        print(f"  {path.relative_to(folder)}")
+    print("trained models:")
+    for name in shipped_models():
+        print(f"  {name}")
+    return 0

@@ -1,0 +1,51 @@
+"""``reskill``: from demonstrations to a running policy, one verb for each step."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, which take long
+    from reskill_core.process import start
+
+    start("reskill_sim.cli.main")
+
+import argparse
+from collections.abc import Sequence
+
+from reskill_core.command_line import IntermixedParser, run_command
+from reskill_sim.cli import (
+    bench,
+    collect,
+    data,
+    evaluate,
+    export,
+    list_names,
+    render,
+    report,
+    study,
+    train_agent,
+    train_skills,
+)
+
+VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, report, export, render, bench)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(
+        prog="reskill",
+        description="Skills for a robot arm: collect demonstrations, learn skills from them, evaluate and run them.",
+        epilog="Each verb has --help with examples. Over ROS, see reskill-up --help.",
+    )
+    subparsers = root.add_subparsers(required=True, metavar="VERB", parser_class=IntermixedParser)
+    for verb in VERBS:
+        verb.add_parser(subparsers)
+    return root
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+
+    def work() -> int:
+        options = parser().parse_args(args)
+        return int(options.handler(options))
+
+    return run_command(work, "interrupted; what was finished is kept, the same command goes on from there")

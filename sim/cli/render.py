@@ -1,0 +1,184 @@
+"""``reskill render``: videos of recorded or of new episodes, and pictures of how episodes start."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reskill_core.errors import ConfigError, DataError
+from reskill_core.files import require_writable_file
+from reskill_core.lineage import LINEAGE_KEY, Lineage
+from reskill_sim.cli.arguments import Subparsers, add_variation_argument, add_verb, number, read_variation
+
+if TYPE_CHECKING:
+    from reskill_core.data import DataWorld, DemoDataset, Episode
+    from reskill_sim.fetch.tasks.base import Task
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb."""
+    parser = add_verb(
+        subparsers,
+        "render",
+        run,
+        "draw episodes as a video: those of a data set, new ones of an agent or of a skill module that samples its "
+        "prior, or of any policy on a task; or, with --starts, how episodes of a task begin",
+        "reskill render runs/data/block --episodes 4",
+        "reskill render runs/agents/clean_up --out agent.mp4",
+        "reskill render clean_up --policy fast-script",
+        "reskill render clean_up --policy prior --checkpoints runs/skills/block",
+        "reskill render complex_hook --starts 16 --out starts.png",
+    )
+    parser.add_argument("source", help="a data set, the run folder or checkpoint of a skill module or agent, or a task")
+    parser.add_argument("--policy", default="", help="who acts on the task (default: demonstrator)")
+    parser.add_argument("--checkpoints", nargs="+", default=[], help="skill modules and agents, for the policies")
+    add_variation_argument(parser)
+    parser.add_argument(
+        "--starts", type=number(int, 0, 1000), default=0, help="draw a sheet of that many starts of the task instead"
+    )
+    parser.add_argument("--episodes", type=number(int, 1, 10**4), default=4, help="number of episodes (default: 4)")
+    parser.add_argument(
+        "--first", type=number(int, 0, 10**9), default=0, help="first episode of the data set (default: 0)"
+    )
+    parser.add_argument("--out", type=Path, default=None, help="the file (default: runs/render.mp4 or runs/starts.png)")
+    parser.add_argument(
+        "--profile",
+        default="",
+        help="simulator profile of new episodes (default: exact; of skills that of the data they learnt from)",
+    )
+    parser.add_argument("--width", type=number(int, 16, 1280), default=480, help="of a picture [pixels] (default: 480)")
+    parser.add_argument("--height", type=number(int, 16, 960), default=360, help="of a picture [pixels] (default: 360)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw and say where the file is."""
+    from reskill_core.data.manifest import find_shards
+    from reskill_sim.fetch.tasks import TASKS, get_task
+
+    folder = Path(options.source)
+    recorded = folder.is_dir() and bool(find_shards(folder))
+    is_task = options.source in TASKS and not recorded
+    if not is_task and (options.policy or options.checkpoints or options.starts):
+        raise ConfigError(
+            f"--policy, --checkpoints and --starts go with a task, {options.source!r} is none; "
+            f"tasks: {', '.join(TASKS)}"
+        )
+    if recorded and (options.vary or options.profile):
+        raise ConfigError("--vary and --profile go with new episodes; recorded ones are drawn in the world they have")
+    out = options.out or Path("runs/starts.png" if options.starts else "runs/render.mp4")
+    require_writable_file(out, ConfigError)
+    if options.starts:
+        return _starts(options, get_task(options.source, read_variation(options)), out)
+    scenes = _recorded(options) if recorded else _new(options, is_task)
+    draw(scenes, out, options.width, options.height)
+    episodes = [episode for scene in scenes for episode in scene.episodes]
+    print(f"{out}: {len(episodes)} episodes, {sum(episode.num_steps for episode in episodes)} steps")
+    for text in dict.fromkeys(scene.world.describe() for scene in scenes):
+        print(f"  in {text}")
+    if made_of := scenes[0].lineage.describe():
+        print(f"  of {made_of}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Episodes that happened in one world, to be drawn there, and what they are from."""
+
+    task: Task
+    world: DataWorld
+    episodes: Sequence[Episode]
+    lineage: Lineage
+
+
+def draw(scenes: Sequence[Scenes], out: Path, width: int, height: int) -> None:
+    """Write a video of episodes one after the other, at the speed at which they happened, with their lineage in it."""
+    from reskill_core.progress import progress_bar
+    from reskill_sim.engine.rendering import Renderer, write_video
+
+    frames = []
+    total = sum(episode.num_steps for scene in scenes for episode in scene.episodes)
+    with progress_bar(total=total, unit="frames") as progress:
+        for scene in scenes:
+            with Renderer(scene.task, width, height, scene.world.profile) as renderer:
+                for state in (state for episode in scene.episodes for state in episode.sim_state):
+                    frames.append(renderer.render(state))
+                    progress.update()
+    comment = json.dumps({LINEAGE_KEY: [scene.lineage.to_document() for scene in scenes]})
+    write_video(out, frames, scenes[0].task.spec.control_rate_hz, comment)
+
+
+def recorded_scenes(dataset: DemoDataset, episodes: Sequence[int]) -> list[Scenes]:
+    """Episodes of a data set in the worlds they happened in, in order.
+
+    Raises:
+        DataError: there is nothing to draw, or they happened in no world of this simulator.
+    """
+    from reskill_sim.evaluation.acting_lineage import acting_lineage
+    from reskill_sim.evaluation.worlds import task_of
+
+    if dataset.spec.sim_state_dim == 0:
+        raise DataError(f"{dataset.folder} holds no simulator states (profile {dataset.spec.profile!r}) to draw")
+    scenes = []
+    for which, group in groupby(episodes, key=lambda index: int(dataset.world_number[index])):
+        world = dataset.worlds[which]
+        task = task_of(dataset, world)
+        lineage = replace(acting_lineage(task, world.profile), data=dataset.content_hash(), simulator=world.simulator)
+        scenes.append(Scenes(task, world, [dataset.episode(index) for index in group], lineage))
+    return scenes
+
+
+def _recorded(options: argparse.Namespace) -> list[Scenes]:
+    from reskill_core.data import DemoDataset
+
+    dataset = DemoDataset.open(options.source, on_bad_shard="skip")
+    chosen = range(options.first, min(options.first + options.episodes, dataset.num_episodes))
+    if not chosen:
+        raise DataError(f"{options.source} has {dataset.num_episodes} episodes, none from {options.first} on")
+    return recorded_scenes(dataset, chosen)
+
+
+def _new(options: argparse.Namespace, is_task: bool) -> list[Scenes]:
+    from reskill_core.checkpoint import load_checkpoint
+    from reskill_core.runtime.agent import AGENT_KIND
+    from reskill_core.runtime.loading import POLICY_KINDS
+    from reskill_core.seeding import EVALUATION_SEED
+    from reskill_sim.engine.episodes import run_episodes
+    from reskill_sim.engine.simulator import Simulator
+    from reskill_sim.evaluation import acting_checkpoints, make_policy
+    from reskill_sim.evaluation.acting_lineage import acting_lineage
+    from reskill_sim.evaluation.worlds import learnt_world, task_in, world_of
+
+    folders = options.checkpoints if is_task else [options.source]
+    checkpoints = [load_checkpoint(folder, *POLICY_KINDS) for folder in folders]
+    if is_task:
+        name, policy = options.source, options.policy or "demonstrator"
+    else:
+        name, policy = checkpoints[0].task.name, "agent" if checkpoints[0].kind == AGENT_KIND else "prior"
+    if is_task or policy == "agent":
+        world = world_of(options.profile or "exact", read_variation(options))
+    else:
+        world = learnt_world(checkpoints[0], options.profile, read_variation(options) if options.vary else None)
+    task = task_in(world, name, f"what {options.source} learnt from")
+    simulator = Simulator(task, options.episodes, world.profile)
+    actor = make_policy(policy, task.spec, options.episodes, checkpoints)
+    episodes = run_episodes(simulator, actor, range(EVALUATION_SEED, EVALUATION_SEED + options.episodes))
+    lineage = acting_lineage(task, world.profile, acting_checkpoints(policy, task.spec, checkpoints)[0])
+    return [Scenes(task, world, sorted(episodes, key=lambda episode: episode.seed), lineage)]
+
+
+def _starts(options: argparse.Namespace, task: Task, out: Path) -> int:
+    from reskill_sim.engine.rendering import Renderer, write_sheet
+    from reskill_sim.engine.simulator import Simulator
+
+    profile = options.profile or "exact"
+    simulator = Simulator(task, options.starts, profile)
+    simulator.reset(range(options.starts))
+    with Renderer(task, options.width, options.height, profile) as renderer:
+        write_sheet(out, [renderer.render(state) for state in simulator.state()])
+    print(f"{out}: how the episodes of {options.source} with the seeds 0 to {options.starts - 1} start")
+    return 0

@@ -1,0 +1,1 @@
+"""The batched simulator: rows, steps, variation, divergence, pictures. Knows no robot."""

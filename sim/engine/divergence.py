@@ -1,0 +1,70 @@
+"""Where the physics broke down, kept so that it can be looked at again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.config import config_from_dict, config_to_dict
+from reskill_core.errors import SimulationError
+from reskill_core.files import commit, part_path
+from reskill_sim.engine.variation import Variation
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The last good state of an environment and the action that broke it.
+
+    Attributes:
+        task: name of the task.
+        profile: fidelity profile of the simulator.
+        variation: how the task's world varied.
+        seed: seed of the episode.
+        step: control step of the episode.
+        state: (S,) state of the environment, see :meth:`reskill_sim.engine.simulator.Simulator.state`.
+        action: (A,) the action, as it was given.
+    """
+
+    task: str
+    profile: str
+    variation: Variation
+    seed: int
+    step: int
+    state: NDArray[np.float64]
+    action: NDArray[np.float64]
+
+    def save(self, folder: Path) -> Path:
+        """Write it to a folder, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.task}_{self.profile}_seed{self.seed}_step{self.step}.npz"
+        document = {
+            "task": self.task,
+            "profile": self.profile,
+            "variation": config_to_dict(self.variation),
+            "seed": self.seed,
+            "step": self.step,
+        }
+        part = part_path(path)
+        with part.open("wb") as stream:
+            np.savez(stream, document=np.array(json.dumps(document)), state=self.state, action=self.action)
+        commit(part, path)
+        return path
+
+
+def load_divergence(path: Path) -> Divergence:
+    """Read what :meth:`Divergence.save` wrote.
+
+    Raises:
+        SimulationError: it is missing or something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            document = json.loads(str(arrays["document"]))
+            variation = config_from_dict(Variation, document.pop("variation"), source=str(path))
+            return Divergence(**document, variation=variation, state=arrays["state"], action=arrays["action"])
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise SimulationError(f"{path} holds no diverged simulation: {error}") from error

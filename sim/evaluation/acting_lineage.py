@@ -1,0 +1,30 @@
+"""What an episode in the simulator is made from: who acts, in which world, by which simulator."""
+
+from __future__ import annotations
+
+from reskill_core.checkpoint import Checkpoint
+from reskill_core.config import config_to_dict
+from reskill_core.lineage import Lineage
+from reskill_core.provenance import simulator_version
+from reskill_core.runtime.agent import AGENT_KIND
+from reskill_sim.fetch.tasks.base import Task
+
+
+def acting_lineage(task: Task, profile: str, checkpoint: Checkpoint | None = None) -> Lineage:
+    """Lineage of episodes of a task.
+
+    Args:
+        task: the task, with its variation.
+        profile: fidelity profile of the simulator.
+        checkpoint: the skill module or agent that acts; None if neither does.
+    """
+    agent = checkpoint is not None and checkpoint.kind == AGENT_KIND
+    own, made_from = (checkpoint.sha256, Lineage.of(checkpoint.document)) if checkpoint else (None, Lineage())
+    return Lineage(
+        skills=made_from.skills if agent else own,
+        agent=own if agent else None,
+        task=task.spec.name,
+        profile=profile,
+        variation=config_to_dict(task.variation),
+        simulator=simulator_version(),
+    )

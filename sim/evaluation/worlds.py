@@ -1,0 +1,90 @@
+"""From what a data set says of the world its episodes happened in to the task and profile that are that world."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reskill_core.checkpoint import Checkpoint
+from reskill_core.config import config_from_dict, config_to_dict
+from reskill_core.data import DataWorld, DemoDataset
+from reskill_core.data.world import REAL, deviations
+from reskill_core.errors import ConfigError, DataError
+from reskill_core.provenance import simulator_version
+from reskill_core.training.split import learnt_worlds
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import Variation
+from reskill_sim.fetch.profiles import PROFILES
+from reskill_sim.fetch.tasks import get_task
+from reskill_sim.fetch.tasks.base import Task
+
+
+def world_of(profile: str, variation: Variation) -> DataWorld:
+    """What a data set keeps of the world that this simulator is."""
+    return DataWorld(profile, deviations(config_to_dict(variation)), simulator_version())
+
+
+def task_in(world: DataWorld, name: str, what: str) -> Task:
+    """The task of that name in a world; a variation that is not known is taken to be nominal.
+
+    Args:
+        world: what the data say.
+        name: of the task.
+        what: whose world it is, for the message.
+
+    Raises:
+        DataError: it is no world of this simulator, or which of several it is is not known.
+    """
+    known = ", ".join(PROFILES)
+    if world.profile == REAL or world.profile not in PROFILES:
+        raise DataError(f"{what} happened in no world of this simulator ({world.describe()}); profiles: {known}")
+    if world.mixed:
+        raise DataError(
+            f"{what} happened in {world.describe()}; merge the sources again with `reskill data merge`, which keeps "
+            "them apart now"
+        )
+    try:
+        variation = config_from_dict(Variation, dict(world.variation or {}), source=f"the world of {what}")
+    except ConfigError as error:
+        raise DataError(f"{what} happened in a world that this simulator does not know: {error}") from error
+    return get_task(name, variation)
+
+
+def task_of(dataset: DemoDataset, world: DataWorld) -> Task:
+    """The task that a data set's episodes of one world happened in, able to go on from their states.
+
+    Raises:
+        DataError: as of :func:`task_in`, or the states are not those of that world.
+    """
+    what = f"episodes of {dataset.folder}"
+    task, found = task_in(world, dataset.spec.task.name, what), dataset.spec.sim_state_dim
+    if (expected := Simulator(task, profile=world.profile).state_dim) != found:
+        raise DataError(
+            f"states of {what} have {found} entries, those of {world.describe()} have {expected}: they happened in "
+            "another world"
+        )
+    return task
+
+
+def learnt_world(checkpoint: Checkpoint, profile: str = "", variation: Variation | None = None) -> DataWorld:
+    """The world that a model learnt from, or what is named in its place.
+
+    Args:
+        checkpoint: of the model.
+        profile: fidelity profile to take instead.
+        variation: variation to take instead.
+
+    Raises:
+        ConfigError: it learnt from several worlds, and not both are named.
+    """
+    learnt = learnt_worlds(checkpoint)
+    kinds = {(world.profile, str(world.variation)): world for world in learnt}
+    named = bool(profile) and variation is not None
+    if not named and (len(kinds) > 1 or any(world.mixed for world in learnt)):
+        listed = "".join(f"\n  - {world.describe()}" for world in learnt)
+        raise ConfigError(
+            f"{checkpoint.folder} learnt from several worlds; name one by --profile and --vary (the nominal one is "
+            f"--vary friction=1):{listed}"
+        )
+    base = learnt[0] if learnt and learnt[0].profile != REAL else DataWorld("exact", {})
+    varied = base.variation if variation is None else world_of(base.profile, variation).variation
+    return replace(base, profile=profile or base.profile, variation=varied, simulator=simulator_version(), mixed=False)

@@ -1,0 +1,1 @@
+"""Whole runs in the simulator: collecting, training, studies, reports, benchmarks."""

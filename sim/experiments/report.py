@@ -1,0 +1,86 @@
+"""What an agent does, for a report: the skills it chooses beside those of the prior, and episodes to look at."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.checkpoint import load_checkpoint
+from reskill_core.config import config_from_dict
+from reskill_core.data import Episode
+from reskill_core.report import AGENT_POLICY, AgentRun, Outcome, Showcase, SkillChoices, Video, pick_episodes
+from reskill_core.runtime import SkillPolicy
+from reskill_core.runtime.agent import AGENT_KIND, agent_policy
+from reskill_core.seeding import EVALUATION_SEED
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.rendering import Image, Renderer, write_video
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import NOMINAL, Variation
+from reskill_sim.evaluation.rollouts import with_places
+from reskill_sim.fetch.tasks import get_task
+
+EPISODES = 48
+VIDEO_WIDTH, VIDEO_HEIGHT = 320, 240
+
+
+def showcase(run: AgentRun, with_videos: bool = True) -> Showcase:
+    """Let an agent act in the world that it was evaluated in; without an evaluation, in the task's own.
+
+    Args:
+        run: its training run.
+        with_videos: draw the best, the median and the worst episode of its evaluation; without one, of the episodes
+            that show its choices.
+
+    Raises:
+        CheckpointError: it has no checkpoint, or a damaged one.
+        SimulationError: there is no way to draw off-screen here.
+    """
+    checkpoint, outcomes = load_checkpoint(run.folder, AGENT_KIND), run.outcomes
+    variation = config_from_dict(Variation, outcomes.variation, str(outcomes.folder)) if outcomes else NOMINAL
+    task, profile = get_task(checkpoint.task.name, variation), outcomes.profile if outcomes else "exact"
+    policy = agent_policy(checkpoint)
+
+    def play(seeds: Sequence[int]) -> list[Episode]:
+        simulator = Simulator(task, len(seeds), profile)
+        return list(run_episodes(simulator, with_places(policy, len(seeds)), seeds))
+
+    played = play(range(EVALUATION_SEED, EVALUATION_SEED + EPISODES))
+    videos = []
+    if with_videos:
+        picked = pick_episodes(outcomes.episodes if outcomes else [_outcome(run, episode) for episode in played])
+        with Renderer(task, VIDEO_WIDTH, VIDEO_HEIGHT, profile) as renderer:
+            for title, pick in picked.items():
+                [episode] = play([pick.seed])
+                mp4 = _mp4([renderer.render(state) for state in episode.sim_state], task.spec.control_rate_hz)
+                videos.append(Video(title, pick.seed, _outcome(run, episode).episode_return, mp4))
+    return Showcase(run, skill_choices(policy, played), tuple(videos))
+
+
+def skill_choices(policy: SkillPolicy, episodes: Sequence[Episode]) -> SkillChoices:
+    """The skills that an agent without exploration chose in its episodes, and samples of the prior in their place."""
+    starts = [episode.observation[:: policy.skill_steps] for episode in episodes]
+    observations = np.concatenate(starts)
+    number = np.concatenate([np.arange(len(start)) for start in starts])
+
+    def latents(chooser: SkillPolicy) -> NDArray[np.float32]:
+        # Without exploration, the observation alone decides: where a skill starts may count as an episode's start.
+        chooser.reset(range(len(observations)))
+        return chooser.act(observations).latent
+
+    return SkillChoices(latents(policy), latents(SkillPolicy(policy.module, "sample")), number, len(episodes))
+
+
+def _outcome(run: AgentRun, episode: Episode) -> Outcome:
+    episode_return = float(episode.reward.sum(dtype=np.float64))
+    return Outcome(run.config.task, AGENT_POLICY, episode.seed, episode.success, episode_return)
+
+
+def _mp4(frames: Sequence[Image], rate_hz: float) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "episode.mp4"
+        write_video(path, frames, rate_hz)
+        return path.read_bytes()

@@ -1,0 +1,176 @@
+"""Many training runs that differ in one thing at a time: variants of the agent on several tasks with several seeds."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import as_completed
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from reskill_core.checkpoint import load_checkpoint
+from reskill_core.config import config_from_dict, config_to_dict, read_yaml
+from reskill_core.errors import ConfigError, ReskillError
+from reskill_core.files import plain_name_fault, require_writable_folder
+from reskill_core.lineage import Lineage
+from reskill_core.parameters import MAX_SEED, parameter
+from reskill_core.progress import progress_bar
+from reskill_core.provenance import simulator_version
+from reskill_core.report import AGENT_POLICY, compare, read_outcomes, read_run, write_results
+from reskill_core.resources import find_config
+from reskill_core.rl.config import AgentTrainingConfig
+from reskill_core.runtime.loading import POLICY_KINDS
+from reskill_core.training.run_folder import EVALUATION_FOLDER, POLICIES_FILE, read_result
+from reskill_core.workers import WorkerPool
+from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
+from reskill_sim.experiments.agent_training import train_agent
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What is compared.
+
+    Attributes:
+        agents: configurations of agents, one for each task: paths, or names of those that ship with the package.
+        variants: by name, what each changes in all of these configurations.
+        out: folder; a run goes to ``<task>/<variant>/seed_<seed>`` in it, references to ``<task>/references``.
+        common: what is changed in all variants, and for the references.
+        seeds: of training.
+        episodes: of the evaluation of each run, in ``exact``.
+        workers: runs at a time, each with one thread.
+        references: policies that are evaluated beside the agents, for floor and ceiling.
+    """
+
+    agents: tuple[str, ...]
+    variants: dict[str, dict[str, Any]]
+    out: str
+    common: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = parameter((0, 1), low=0, high=MAX_SEED)
+    episodes: int = parameter(200, low=1, high=10**6)
+    workers: int = parameter(2, low=1, high=256)
+    references: tuple[str, ...] = ()
+
+    def violations(self) -> list[str]:
+        """Rules on single values."""
+        counts = ("agents", "variants", "seeds")
+        faults = [f"{name}: must not be empty" for name in counts if not getattr(self, name)]
+        # A variant's name becomes that of a folder.
+        return faults + [f"variants: {fault}" for fault in map(plain_name_fault, self.variants) if fault]
+
+
+def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:
+    """The runs of a study, seed by seed, so that every variant has a result early.
+
+    Raises:
+        ConfigError: a configuration is missing, a variant does not fit it, or two runs would have one folder; names
+            them.
+    """
+    runs = [
+        _run_config(config, agent, variant, seed)
+        for seed in config.seeds
+        for agent in config.agents
+        for variant in config.variants
+    ]
+    outs = [run.out for run in runs]
+    if twice := sorted({out for out in outs if outs.count(out) > 1}):
+        raise ConfigError(f"several runs of the study would go to {', '.join(twice)}: of each task, name one agent")
+    return runs
+
+
+def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
+    """Train and evaluate all that has not been yet, and write what came out; returns the run folders.
+
+    Raises:
+        ConfigError: see :func:`plan_study`.
+        ReskillError: runs have failed; the others were finished first.
+    """
+    runs = plan_study(config)
+    require_writable_folder(Path(config.out), ConfigError)
+    references = [_references_of(config, agent) for agent in config.agents if config.references]
+    failures = []
+    with (
+        WorkerPool(config.workers) as pool,
+        progress_bar(shown=show_progress, total=len(runs) + len(references), desc="study", unit="run") as bar,
+    ):
+        waiting = {pool.submit(_evaluate_once, evaluation): evaluation.out for evaluation in references}
+        waiting |= {pool.submit(_train_and_evaluate, run, config.episodes): run.out for run in runs}
+        for done in as_completed(waiting):
+            bar.update()
+            if (error := done.exception()) is not None:
+                failures.append(f"{waiting[done]}: {error}")
+                tqdm.write("".join(traceback.format_exception_only(error)))
+    _write_results(config, runs, references)
+    if failures:
+        raise ReskillError(f"{len(failures)} of {len(runs)} runs failed:\n" + "\n".join(f"  - {f}" for f in failures))
+    return [Path(run.out) for run in runs]
+
+
+def _run_config(config: StudyConfig, agent: str, variant: str, seed: int) -> AgentTrainingConfig:
+    base = _common(config, agent)
+    out = f"{config.out}/{base['task']}/{variant}/seed_{seed}"
+    own = {"variant": variant, "seed": seed, "out": out, "threads": 1}
+    document = reduce(_merged, (base, config.variants[variant], own))
+    return config_from_dict(AgentTrainingConfig, document, source=f"variant {variant} of {agent}")
+
+
+def _common(config: StudyConfig, agent: str) -> dict[str, Any]:
+    """What all variants of an agent change."""
+    return _merged(read_yaml(find_config(agent)), config.common)
+
+
+def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested document with changes to some of its values."""
+    merged = dict(document)
+    for name, value in changes.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner or {}, value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _references_of(config: StudyConfig, agent: str) -> PolicyEvaluationConfig:
+    base = _common(config, agent)
+    out = f"{config.out}/{base['task']}/references"
+    return PolicyEvaluationConfig(
+        config.references, (base["task"],), (base["skills"],), out, config.episodes, threads=1
+    )
+
+
+def _train_and_evaluate(config: AgentTrainingConfig, episodes: int) -> None:
+    result = train_agent(config, show_progress=False)
+    out = result.run / EVALUATION_FOLDER
+    evaluation = PolicyEvaluationConfig(
+        (AGENT_POLICY,), (config.task,), (str(result.run),), str(out), episodes, threads=config.threads
+    )
+    _evaluate_once(evaluation)
+
+
+def _evaluate_once(evaluation: PolicyEvaluationConfig) -> None:
+    """Evaluate, unless these very checkpoints were, in the same way and by the same simulator."""
+    if not _is_evaluated(evaluation):
+        evaluate_policies(evaluation, show_progress=False)
+
+
+def _is_evaluated(evaluation: PolicyEvaluationConfig) -> bool:
+    found = Path(evaluation.out) / POLICIES_FILE
+    if not found.is_file():
+        return False
+    document = read_result(found)
+    lineages = [Lineage.of(result) for result in document.get("results", ())]
+    acted = {lineage.agent or lineage.skills for lineage in lineages} - {None}
+    given = {load_checkpoint(folder, *POLICY_KINDS).sha256 for folder in evaluation.checkpoints}
+    same_simulator = all(lineage.simulator == simulator_version() for lineage in lineages)
+    return document.get("config") == config_to_dict(evaluation) and same_simulator and acted <= given
+
+
+def _write_results(
+    config: StudyConfig, runs: list[AgentTrainingConfig], references: list[PolicyEvaluationConfig]
+) -> None:
+    """Write the table and the learning curves of what was evaluated."""
+    evaluated = [Path(run.out) for run in runs if (Path(run.out) / EVALUATION_FOLDER / POLICIES_FILE).is_file()]
+    found = [Path(each.out) for each in references if (Path(each.out) / POLICIES_FILE).is_file()]
+    outcomes = [outcome for folder in found for outcome in read_outcomes(folder)]
+    write_results(Path(config.out), compare(map(read_run, evaluated), outcomes))

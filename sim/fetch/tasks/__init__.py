@@ -1,0 +1,40 @@
+"""Tasks by name. A new task is one file in this folder and one line here."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from reskill_core.errors import require_choice
+
+if TYPE_CHECKING:
+    from reskill_sim.engine.variation import Variation
+    from reskill_sim.fetch.tasks.base import Task
+
+# Module and class of each; imported when they are asked for, so that the names alone do not cost MuJoCo.
+TASKS = {
+    "block": ("block", "BlockTask"),
+    "hook": ("hook", "HookTask"),
+    "slippery_push": ("slippery_push", "SlipperyPushTask"),
+    "clean_up": ("clean_up", "CleanUpTask"),
+    "pyramid_stack": ("pyramid_stack", "PyramidStackTask"),
+    "complex_hook": ("complex_hook", "ComplexHookTask"),
+    "complex_hook_held_out": ("complex_hook", "ComplexHookHeldOutTask"),
+}
+
+
+@cache
+def get_task(name: str, variation: Variation | None = None) -> Task:
+    """The task of that name, in a world that varies if a variation is given.
+
+    Raises:
+        ConfigError: there is none; the message lists those there are.
+    """
+    require_choice("task", name, tuple(TASKS))
+    module, cls = TASKS[name]
+    task: type[Task] = getattr(import_module(f"{__name__}.{module}"), cls)
+    return task() if variation is None else task(variation)
+
+
+__all__ = ["TASKS", "get_task"]

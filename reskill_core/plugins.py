@@ -1,0 +1,87 @@
+"""Registries that other packages can add to: built-in names, and entry points of installed distributions.
+
+A distribution adds to a registry in its own metadata::
+
+    [project.entry-points."reskill.families"]
+    toy = "toy_robot.family:ToyFamily"
+
+What a name stands for is imported when it is asked for, so that the names alone cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from reskill_core.errors import ReskillError, require_choice
+
+
+class PluginError(ReskillError):
+    """A plug-in cannot be imported, or takes a name that is taken."""
+
+
+class Registry:
+    """Implementations of one kind by name.
+
+    Args:
+        group: entry-point group that other distributions add to.
+        kind: what the names stand for, for messages.
+        builtin: ``module:attribute`` of what comes with this package, by name.
+    """
+
+    def __init__(self, group: str, kind: str, builtin: Mapping[str, str]) -> None:
+        self.group, self.kind = group, kind
+        self._builtin = dict(builtin)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names: the built-in ones first, in the order they were given in, then those of plug-ins.
+
+        Raises:
+            PluginError: two distributions, or one and this package, use the same name.
+        """
+        return tuple(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def get(self, name: str) -> Any:
+        """What a name stands for, imported.
+
+        Raises:
+            ConfigError: there is no such name; the message lists those there are.
+            PluginError: what it names cannot be imported.
+        """
+        require_choice(self.kind, name, self.names)
+        module, _, attribute = self._places[name].partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            if name in self._builtin:
+                raise
+            raise PluginError(
+                f"{self.kind} {name!r} is {self._places[name]} by an entry point of {self.group}, which cannot be "
+                f"imported: {error}; update or remove the distribution that adds it"
+            ) from error
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        places = dict(self._builtin)
+        for point in _installed(self.group):
+            # One distribution may stand in the search path twice, as one that is being developed does.
+            if places.setdefault(point.name, point.value) != point.value:
+                raise PluginError(
+                    f"{self.kind} {point.name!r} is both {places[point.name]} and, by an entry point of {self.group}, "
+                    f"{point.value}; rename one of them"
+                )
+        return places
+
+
+def _installed(group: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=group), key=lambda point: point.name)

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import os
 import random
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from busy import busy_machine
 from graph_runs import GraphProcess, run_graph
 
 from reskill_core.data import DemoDataset, validate
 from reskill_core.data.manifest import find_shards
 
 
-def spin_forever() -> None:
-    while True:
-        pass
-
-
-@contextmanager
-def busy_machine(loops: int = 4) -> Iterator[None]:
-    """Processes that take every processor they get."""
-    # Without what this process has loaded; there is nothing to share.
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=spin_forever, daemon=True) for _ in range(loops)]
-    for process in processes:
-        process.start()
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()
+def test_what_keeps_the_machine_busy_takes_its_time_from_all_sessions() -> None:
+    with busy_machine(3) as loops:
+        sessions = {os.getsid(process.pid) for process in loops}
+    assert len(sessions - {os.getsid(0)}) == 3
 
 
 def test_lockstep_on_a_busy_machine_records_every_episode(tmp_path: Path) -> None:
     data, report = tmp_path / "data", tmp_path / "report.json"
-    with busy_machine():
+    with busy_machine(4):
         output = run_graph(
             "policy",
             tmp_path,

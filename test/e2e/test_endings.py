@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from busy import busy_machine
 from commands import Command
 from geometry_msgs.msg import TwistStamped
 from ros_graph import Graph
@@ -67,13 +67,8 @@ def cases() -> list[Case]:
 def rows() -> Iterator[list[str]]:
     """Lines of the table; written at the end if it is a whole one."""
     lines: list[str] = []
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY_LOOPS)]
-    try:
+    with busy_machine(BUSY_LOOPS):
         yield lines
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
     if ALL:
         header = "| launcher | signal | to | last command | all ended after | exit code |\n|---|---|---|---|---|---|\n"
         TABLE.parent.mkdir(exist_ok=True)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from reskill_core.report.runs import Comparison, Interval, Variant, seed_band
+from reskill_core.intervals import Estimate
+from reskill_core.report.runs import Comparison, Variant, seed_band
 
 FloatArray = NDArray[np.float64]
 
@@ -138,7 +139,7 @@ def principal_plane(latents: NDArray[np.float32]) -> tuple[FloatArray, FloatArra
     return points, share
 
 
-def _band(axes: Axes, values: Sequence[float], intervals: Sequence[Interval], number: int, label: str) -> None:
+def _band(axes: Axes, values: Sequence[float], intervals: Sequence[Estimate], number: int, label: str) -> None:
     axes.plot(values, [interval.mean for interval in intervals], ".-", color=f"C{number}", label=label)
     low, high = np.array([(interval.low, interval.high) for interval in intervals], dtype=float).T
     axes.fill_between(values, low, high, color=f"C{number}", alpha=0.2, linewidth=0)

@@ -9,33 +9,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import load_config
 from reskill_core.errors import DataError
-from reskill_core.files import sha256_of
 from reskill_core.lineage import Lineage
 from reskill_core.provenance import simulator_of
-from reskill_core.report.runs import AGENT_POLICY, AgentRun, LearningCurve, Outcome, PolicyOutcomes, Robustness
+from reskill_core.report.runs import AGENT_POLICY, AgentRun, LearningCurve, PolicyOutcomes
+from reskill_core.results import (
+    POLICIES_FILE,
+    ROBUSTNESS_FILE,
+    EpisodeOutcome,
+    RobustnessResults,
+    is_result_of,
+    parsed,
+    read_policies,
+    read_result,
+)
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.training.metrics import METRICS_FILE, STEP, read_metrics
-from reskill_core.training.run_folder import (
-    CONFIG_FILE,
-    EPISODES_FILE,
-    EPISODES_KEY,
-    EVALUATION_FOLDER,
-    POLICIES_FILE,
-    ROBUSTNESS_FILE,
-    is_result_of,
-    read_result,
-)
-
-T = TypeVar("T")
+from reskill_core.training.run_folder import CONFIG_FILE, EVALUATION_FOLDER
 
 
 def read_run(folder: Path) -> AgentRun:
@@ -69,7 +65,7 @@ def read_run(folder: Path) -> AgentRun:
         config,
         _learning_curve(folder),
         own[0] if own else None,
-        _parsed(Robustness, documents[ROBUSTNESS_FILE], evaluation / ROBUSTNESS_FILE)
+        parsed(RobustnessResults, documents[ROBUSTNESS_FILE], evaluation / ROBUSTNESS_FILE)
         if ROBUSTNESS_FILE in current
         else None,
         replace(Lineage.of(checkpoint.document), agent=checkpoint.sha256),
@@ -83,22 +79,15 @@ def read_outcomes(folder: Path) -> list[PolicyOutcomes]:
     Raises:
         DataError: a file is missing or damaged.
     """
-    path = folder / EPISODES_FILE
-    document = read_result(folder / POLICIES_FILE)
+    results, episodes = read_policies(folder)
     try:
-        profile, variation = (document["config"][key] for key in ("profile", "variation"))
-        lines = path.read_text().splitlines()
-    except (KeyError, TypeError) as error:
+        profile, variation = (results.config[key] for key in ("profile", "variation"))
+    except KeyError as error:
         raise DataError(f"{folder / POLICIES_FILE} is not of reskill evaluate --policy: it lacks {error}") from error
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"cannot read {path}: {reason}; run reskill evaluate again") from error
-    if document.get(EPISODES_KEY) not in (None, sha256_of(path)):
-        raise DataError(f"{path} has other episodes than {POLICIES_FILE} beside it; run reskill evaluate again")
-    simulator = simulator_of(document.get("provenance", {}))
-    grouped: dict[tuple[str, str, str | None], list[Outcome]] = {}
-    for row in _parsed(list[Outcome], "[" + ",".join(lines) + "]", path):
-        grouped.setdefault((row.task, row.policy, row.checkpoint), []).append(row)
+    simulator = simulator_of(results.provenance)
+    grouped: dict[tuple[str, str, str | None], list[EpisodeOutcome]] = {}
+    for one in episodes:
+        grouped.setdefault((one.task, one.policy, one.checkpoint), []).append(one)
     return [
         PolicyOutcomes(task, policy, tuple(rows), profile, variation, folder, simulator, checkpoint)
         for (task, policy, checkpoint), rows in grouped.items()
@@ -116,14 +105,3 @@ def _learning_curve(folder: Path) -> LearningCurve:
             f"{folder} has no evaluation yet; let it train until the first (evaluate_every=), or leave it out"
         )
     return LearningCurve(*np.array(points, dtype=float).T)
-
-
-def _parsed(cls: type[T], document: Any, path: Path) -> T:
-    """A document, parsed or as JSON text, as the dataclasses that describe it; what they do not name is left out."""
-    adapter: TypeAdapter[T] = TypeAdapter(cls)
-    try:
-        return adapter.validate_json(document) if isinstance(document, str) else adapter.validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path} is damaged, write it again: {where}: {first['msg']}") from error

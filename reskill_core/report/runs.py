@@ -18,24 +18,13 @@ from numpy.typing import NDArray
 from reskill_core.errors import ConfigError
 from reskill_core.intervals import Estimate, mean, mean_over_seeds, rate, rate_over_seeds
 from reskill_core.lineage import Lineage, short_hash
+from reskill_core.results import POLICIES_FILE, EpisodeOutcome, RobustnessResults
 from reskill_core.rl.config import AgentTrainingConfig
-from reskill_core.training.run_folder import CONFIG_FILE, EVALUATION_FOLDER, POLICIES_FILE
+from reskill_core.training.run_folder import CONFIG_FILE, EVALUATION_FOLDER
 
 FloatArray = NDArray[np.float64]
 
 AGENT_POLICY, PRIOR_POLICY = "agent", "prior"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one evaluation episode went: a line of ``episodes.jsonl``."""
-
-    task: str
-    policy: str
-    seed: int
-    success: bool
-    episode_return: float
-    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +44,7 @@ class PolicyOutcomes:
 
     task: str
     policy: str
-    episodes: tuple[Outcome, ...]
+    episodes: tuple[EpisodeOutcome, ...]
     profile: str
     variation: Mapping[str, Any]
     folder: Path
@@ -102,40 +91,6 @@ class LearningCurve:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval; a single value has none."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class SweepPoint:
-    """How an agent does where one thing in the world has this value."""
-
-    value: float
-    success: Interval
-    episode_return: Interval
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One thing in the world that was varied; the unit is that of the points' values."""
-
-    name: str
-    unit: str
-    points: tuple[SweepPoint, ...]
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """How an agent does in other worlds: ``robustness.json``."""
-
-    sweeps: tuple[Sweep, ...]
-
-
-@dataclass(frozen=True)
 class AgentRun:
     """One training run.
 
@@ -153,7 +108,7 @@ class AgentRun:
     config: AgentTrainingConfig
     curve: LearningCurve
     outcomes: PolicyOutcomes | None
-    robustness: Robustness | None
+    robustness: RobustnessResults | None
     lineage: Lineage
     outdated: tuple[str, ...] = ()
 
@@ -316,7 +271,7 @@ def seed_band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArr
     return grid, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
 
 
-def pick_episodes(episodes: Sequence[Outcome]) -> dict[str, Outcome]:
+def pick_episodes(episodes: Sequence[EpisodeOutcome]) -> dict[str, EpisodeOutcome]:
     """The best, the median and the worst episode by return; of an even number, the better one of the middle."""
     ordered = sorted(episodes, key=lambda episode: episode.episode_return)
     return {"best": ordered[-1], "median": ordered[len(ordered) // 2], "worst": ordered[0]}

@@ -11,6 +11,7 @@ from reskill_core.errors import CheckpointError
 from reskill_core.files import lock_new
 from reskill_core.lineage import Lineage
 from reskill_core.provenance import simulator_of
+from reskill_core.results import POLICIES_FILE, ROBUSTNESS_FILE, ROBUSTNESS_PLOT, SKILLS_FILE, is_result_of, read_result
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.training import run_folder
@@ -19,10 +20,10 @@ from reskill_core.training.split import learnt_worlds
 # Beside the checkpoint: the configuration that makes it again, what was measured, and the learning curves.
 _EXTRAS = (
     run_folder.CONFIG_FILE,
-    f"{run_folder.EVALUATION_FOLDER}/{run_folder.SKILLS_FILE}",
-    f"{run_folder.EVALUATION_FOLDER}/{run_folder.POLICIES_FILE}",
-    f"{run_folder.EVALUATION_FOLDER}/{run_folder.ROBUSTNESS_FILE}",
-    f"{run_folder.EVALUATION_FOLDER}/{run_folder.ROBUSTNESS_PLOT}",
+    f"{run_folder.EVALUATION_FOLDER}/{SKILLS_FILE}",
+    f"{run_folder.EVALUATION_FOLDER}/{POLICIES_FILE}",
+    f"{run_folder.EVALUATION_FOLDER}/{ROBUSTNESS_FILE}",
+    f"{run_folder.EVALUATION_FOLDER}/{ROBUSTNESS_PLOT}",
     f"{run_folder.PLOTS_FOLDER}/{run_folder.RETURNS_PLOT}",
     f"{run_folder.PLOTS_FOLDER}/{run_folder.LOSSES_PLOT}",
 )
@@ -61,9 +62,7 @@ def export_run(run: Path | str, out: Path | str) -> list[Path]:
 def _export(run: Path, out: Path) -> list[Path]:
     checkpoint = load_checkpoint(run, *POLICY_KINDS)
     results = [run / name for name in _EXTRAS if name.endswith(".json") and (run / name).is_file()]
-    outdated = [
-        str(path) for path in results if run_folder.is_result_of(run_folder.read_result(path), checkpoint) is False
-    ]
+    outdated = [str(path) for path in results if is_result_of(read_result(path), checkpoint) is False]
     if outdated:
         raise CheckpointError(
             f"{', '.join(outdated)}: measured with another checkpoint than {checkpoint.folder}, the best one now; "

@@ -29,12 +29,11 @@ from reskill_core.checkpoint import (
     load_checkpoint,
     resolve_checkpoint,
 )
-from reskill_core.errors import CheckpointError, DataError
-from reskill_core.files import lock_folder, read_json, replace_link
+from reskill_core.errors import CheckpointError
+from reskill_core.files import lock_folder, replace_link
 from reskill_core.lineage import Lineage, differences
 from reskill_core.provenance import provenance
 from reskill_core.resources import shipped_folder
-from reskill_core.runtime.agent import AGENT_KIND
 
 PLOTS_FOLDER = "plots"
 # Learning curves, of skills and of agents.
@@ -42,12 +41,6 @@ LOSSES_PLOT, RETURNS_PLOT = "losses.png", "returns.png"
 EVALUATION_FOLDER = "evaluation"
 # Of evaluations of what is in no run folder.
 RESULTS_FOLDER = "runs/evaluation"
-# What is in there: of skills, of policies with every episode, of a policy in worlds that differ.
-SKILLS_FILE, POLICIES_FILE, EPISODES_FILE = "evaluation.json", "policies.json", "episodes.jsonl"
-ROBUSTNESS_FILE = "robustness.json"
-# Key of results under which the SHA-256 of their episodes' file stands.
-EPISODES_KEY = "episodes_sha256"
-PATHS_PLOT, ROBUSTNESS_PLOT = "paths.png", "robustness.png"
 NOT_FINITE_FOLDER = "not_finite_batch"
 CONFIG_FILE = "config.yaml"
 _LOG = logging.getLogger(__name__)
@@ -130,35 +123,6 @@ def _computing(origin: Mapping[str, Any]) -> dict[str, Any]:
     """Versions, in a provenance, of what computes in training; the simulator is in the lineage."""
     packages = origin.get("packages", {})
     return {name: packages.get(name) for name in ("numpy", "torch")}
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """Contents of ``policies.json`` and the like.
-
-    Raises:
-        DataError: the file is missing or damaged.
-    """
-    document = read_json(path, DataError)
-    if not isinstance(document, dict):
-        raise DataError(f"{path} is no result: it must hold an object, found {type(document).__name__}")
-    return document
-
-
-def is_result_of(document: Mapping[str, Any], checkpoint: Checkpoint) -> bool | None:
-    """Whether a result (contents of ``policies.json`` and the like) was measured with a checkpoint.
-
-    None where it does not say: older ones name the step of the checkpoint alone, which can only show that it is not.
-    """
-    results = document.get("results")
-    parts = [part for part in results if isinstance(part, Mapping)] if isinstance(results, list) else []
-    lineages = [Lineage.of(part) for part in (document, *parts)]
-    acting = {lineage.agent if checkpoint.kind == AGENT_KIND else lineage.skills for lineage in lineages} - {None}
-    if acting:
-        return checkpoint.sha256 in acting
-    steps = document.get("checkpoints")
-    if isinstance(steps, Mapping) and steps and checkpoint.folder.parent.name == CHECKPOINTS_FOLDER:
-        return None if checkpoint.folder.name in steps.values() else False
-    return None
 
 
 def best_checkpoint(run: Path) -> Path:

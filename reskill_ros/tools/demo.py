@@ -26,7 +26,7 @@ from reskill_core.data import DemoDataset, merge
 from reskill_core.errors import ReskillError
 from reskill_core.files import atomic_write_json, require_writable_folder
 from reskill_core.parameters import parameter
-from reskill_core.training.run_folder import SKILLS_FILE
+from reskill_core.results import SKILLS_FILE
 from reskill_ros.graphs.supervisor import Process, supervise
 from reskill_sim.cli.render import draw, recorded_scenes
 

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _skills(options: argparse.Namespace) -> int:
     from reskill_core.config import config_from_dict, config_to_dict
-    from reskill_core.training.run_folder import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
+    from reskill_core.results import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
     from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 
     if len(options.checkpoints) != 1:
@@ -98,7 +98,7 @@ def _skills(options: argparse.Namespace) -> int:
 
 def _policies(options: argparse.Namespace) -> int:
     from reskill_core.config import config_from_dict, config_to_dict
-    from reskill_core.training.run_folder import EPISODES_FILE, POLICIES_FILE, ROBUSTNESS_FILE, ROBUSTNESS_PLOT
+    from reskill_core.results import EPISODES_FILE, POLICIES_FILE, ROBUSTNESS_FILE, ROBUSTNESS_PLOT
     from reskill_sim.evaluation import (
         PolicyEvaluationConfig,
         evaluate_policies,

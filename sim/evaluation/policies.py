@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +14,18 @@ from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import Episode
 from reskill_core.errors import ConfigError, require_choice
-from reskill_core.files import atomic_write_json, atomic_write_jsonl, sha256_of
 from reskill_core.intervals import Estimate, mean, rate
-from reskill_core.lineage import LINEAGE_KEY, Lineage, short_hash
+from reskill_core.lineage import Lineage, short_hash
 from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
+from reskill_core.results import EpisodeOutcome, PolicyFigures, PolicyResults, write_policies
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.spec import TaskSpec
-from reskill_core.training.run_folder import EPISODES_FILE, EPISODES_KEY, POLICIES_FILE
 from reskill_sim.engine.episodes import Actor, IntArray, run_episodes
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import NOMINAL, Variation
@@ -148,15 +146,15 @@ class PolicyEvaluation:
     Attributes:
         task: name of the task.
         policy: name of the policy.
-        rows: one for each episode: its seed, ``success`` at its end, ``episode_return``, ``steps`` and ``scene``.
-        num_diverged: episodes in which the physics broke down; they are not among the rows.
+        outcomes: of the episodes, in the order of their seeds.
+        num_diverged: episodes in which the physics broke down; they are not among the outcomes.
         lineage: who acted, and where.
         checkpoint: by what it acted, as it was given; empty if by none.
     """
 
     task: str
     policy: str
-    rows: list[dict[str, Any]]
+    outcomes: tuple[EpisodeOutcome, ...]
     num_diverged: int
     lineage: Lineage
     checkpoint: str = ""
@@ -164,25 +162,26 @@ class PolicyEvaluation:
     @property
     def success(self) -> Estimate:
         """Share of episodes that end in success."""
-        return rate([row["success"] for row in self.rows])
+        return rate([outcome.success for outcome in self.outcomes])
 
     @property
     def episode_return(self) -> Estimate:
         """Mean return."""
-        return mean([row["episode_return"] for row in self.rows])
+        return mean([outcome.episode_return for outcome in self.outcomes])
 
-    def summary(self) -> dict[str, Any]:
-        """Figures with their intervals, ready for JSON."""
-        return {
-            "task": self.task,
-            "policy": self.policy,
-            "checkpoint": self.checkpoint,
-            LINEAGE_KEY: self.lineage.to_document(),
-            "episodes": len(self.rows),
-            "diverged": self.num_diverged,
-            "success": asdict(self.success),
-            "episode_return": asdict(self.episode_return),
-        }
+    @property
+    def figures(self) -> PolicyFigures:
+        """Figures with their intervals."""
+        return PolicyFigures(
+            self.task,
+            self.policy,
+            self.success,
+            self.episode_return,
+            self.checkpoint,
+            self.lineage.to_document(),
+            len(self.outcomes),
+            self.num_diverged,
+        )
 
     @property
     def acting(self) -> str | None:
@@ -226,20 +225,23 @@ def evaluate_policy(
     num_envs = min(BATCH, episodes)
     simulator = Simulator(task, num_envs, profile, threads)
     seeds = range(first_seed, first_seed + episodes)
-    rows = []
+    lineage = acting_lineage(task, profile, checkpoint)
+    outcomes = []
     for episode in run_episodes(simulator, make_actor(num_envs), seeds):
         on_episode(episode)
-        rows.append(
-            {
-                "seed": episode.seed,
-                "scene": simulator.scene_of(episode.sim_state[0]),
-                "success": episode.success,
-                "episode_return": float(episode.reward.sum(dtype=np.float64)),
-                "steps": episode.num_steps,
-            }
+        outcomes.append(
+            EpisodeOutcome(
+                task.spec.name,
+                policy,
+                episode.seed,
+                episode.success,
+                float(episode.reward.sum(dtype=np.float64)),
+                lineage.agent or lineage.skills,
+                episode.num_steps,
+                simulator.scene_of(episode.sim_state[0]),
+            )
         )
-    in_order = sorted(rows, key=lambda row: int(row["seed"]))
-    lineage = acting_lineage(task, profile, checkpoint)
+    in_order = tuple(sorted(outcomes, key=lambda outcome: outcome.seed))
     return PolicyEvaluation(task.spec.name, policy, in_order, simulator.num_diverged, lineage)
 
 
@@ -311,22 +313,15 @@ def checkpoint_names(config: PolicyEvaluationConfig, checkpoints: Sequence[Check
 
 
 def _write(
-    out: Path, config: PolicyEvaluationConfig, checkpoints: Sequence[Checkpoint], results: list[PolicyEvaluation]
+    out: Path, config: PolicyEvaluationConfig, checkpoints: Sequence[Checkpoint], evaluations: list[PolicyEvaluation]
 ) -> None:
-    rows = [
-        {"task": result.task, "policy": result.policy, "checkpoint": result.acting, **row}
-        for result in results
-        for row in result.rows
-    ]
-    atomic_write_jsonl(out / EPISODES_FILE, rows)
-    document = {
-        "config": config_to_dict(config),
-        "checkpoints": checkpoint_names(config, checkpoints),
-        "results": [result.summary() for result in results],
-        EPISODES_KEY: sha256_of(out / EPISODES_FILE),
-        "provenance": provenance(),
-    }
-    atomic_write_json(out / POLICIES_FILE, document)
+    results = PolicyResults(
+        config_to_dict(config),
+        tuple(evaluation.figures for evaluation in evaluations),
+        checkpoint_names(config, checkpoints),
+        provenance=provenance(),
+    )
+    write_policies(out, results, [outcome for evaluation in evaluations for outcome in evaluation.outcomes])
 
 
 def table(results: Sequence[PolicyEvaluation]) -> list[str]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, require_choice
-from reskill_core.files import atomic_write_json
-from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.provenance import provenance
-from reskill_core.training.run_folder import ROBUSTNESS_FILE, ROBUSTNESS_PLOT
+from reskill_core.results import ROBUSTNESS_PLOT, RobustnessResults, SweepFigures, SweepPoint, write_robustness
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.plots import plot_sweeps
 from reskill_sim.evaluation.policies import (
@@ -108,11 +105,13 @@ class Robustness:
         """Values, each with how the policy did."""
         return list(zip(self.sweep.values, self.evaluations, strict=True))
 
-    def summary(self) -> dict[str, Any]:
-        """Figures with their intervals, ready for JSON."""
-        kept = ("diverged", "success", "episode_return")
-        points = [{"value": value, **{k: done.summary()[k] for k in kept}} for value, done in self.points]
-        return {"name": self.sweep.name, "unit": self.sweep.unit, "points": points}
+    @property
+    def figures(self) -> SweepFigures:
+        """Figures with their intervals."""
+        points = [
+            SweepPoint(value, done.success, done.episode_return, done.num_diverged) for value, done in self.points
+        ]
+        return SweepFigures(self.sweep.name, self.sweep.unit, tuple(points))
 
 
 def evaluate_robustness(
@@ -134,18 +133,18 @@ def evaluate_robustness(
     runs = [(get_task(task, variation), policy) for variation in worlds]
     done = dict(zip(worlds, evaluate_runs(runs, config, checkpoints, show_progress), strict=True))
     results = [Robustness(sweep, tuple(done[variation] for variation in sweep.variations())) for sweep in sweeps]
-    document = {
-        "task": task,
-        "policy": policy,
-        "episodes": config.episodes,
-        "profile": config.profile,
-        "checkpoints": checkpoint_names(config, checkpoints),
+    figures = RobustnessResults(
+        tuple(result.figures for result in results),
+        task,
+        policy,
+        config.episodes,
+        config.profile,
+        checkpoint_names(config, checkpoints),
         # The variation is what is swept.
-        LINEAGE_KEY: replace(next(iter(done.values())).lineage, variation=None).to_document(),
-        "sweeps": [result.summary() for result in results],
-        "provenance": provenance(),
-    }
-    atomic_write_json(Path(config.out) / ROBUSTNESS_FILE, document)
+        replace(next(iter(done.values())).lineage, variation=None).to_document(),
+        provenance(),
+    )
+    write_robustness(Path(config.out), figures)
     plot_sweeps(Path(config.out) / ROBUSTNESS_PLOT, f"{policy} on {task}, {config.episodes} episodes a point", results)
     return results
 

@@ -18,8 +18,8 @@ from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
+from reskill_core.results import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, SKILLS_FILE
 from reskill_core.runtime import SkillModule
-from reskill_core.training.run_folder import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, SKILLS_FILE
 from reskill_core.training.split import HeldOut, held_out_episodes
 from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation.acting_lineage import acting_lineage

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict
 from reskill_core.data import Episode
-from reskill_core.report import AGENT_POLICY, AgentRun, Outcome, Showcase, SkillChoices, Video, pick_episodes
+from reskill_core.report import AGENT_POLICY, AgentRun, Showcase, SkillChoices, Video, pick_episodes
+from reskill_core.results import EpisodeOutcome
 from reskill_core.runtime import SkillPolicy
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.seeding import EVALUATION_SEED
@@ -74,9 +75,9 @@ def skill_choices(policy: SkillPolicy, episodes: Sequence[Episode]) -> SkillChoi
     return SkillChoices(latents(policy), latents(SkillPolicy(policy.module, "sample")), number, len(episodes))
 
 
-def _outcome(run: AgentRun, episode: Episode) -> Outcome:
+def _outcome(run: AgentRun, episode: Episode) -> EpisodeOutcome:
     episode_return = float(episode.reward.sum(dtype=np.float64))
-    return Outcome(run.config.task, AGENT_POLICY, episode.seed, episode.success, episode_return)
+    return EpisodeOutcome(run.config.task, AGENT_POLICY, episode.seed, episode.success, episode_return)
 
 
 def _mp4(frames: Sequence[Image], rate_hz: float) -> bytes:

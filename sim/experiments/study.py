@@ -22,9 +22,10 @@ from reskill_core.progress import progress_bar
 from reskill_core.provenance import simulator_version
 from reskill_core.report import AGENT_POLICY, compare, read_outcomes, read_run, write_results
 from reskill_core.resources import find_config
+from reskill_core.results import POLICIES_FILE, read_result
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.runtime.loading import POLICY_KINDS
-from reskill_core.training.run_folder import EVALUATION_FOLDER, POLICIES_FILE, read_result
+from reskill_core.training.run_folder import EVALUATION_FOLDER
 from reskill_core.workers import WorkerPool
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
 from reskill_sim.experiments.agent_training import train_agent

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from skill_fixtures import TASK, random_model, save_module, small_config
 
+from reskill_core import results
 from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.errors import CheckpointError
 from reskill_core.files import lock_new
@@ -20,7 +21,7 @@ from reskill_core.training import run_folder
 from reskill_core.training.export import export_run
 
 ROOT = shipped_folder("models")
-RESULTS = (run_folder.SKILLS_FILE, run_folder.POLICIES_FILE, run_folder.ROBUSTNESS_FILE)
+RESULTS = (results.SKILLS_FILE, results.POLICIES_FILE, results.ROBUSTNESS_FILE)
 
 
 @pytest.fixture
@@ -108,9 +109,9 @@ def test_a_shipped_model_says_how_it_was_made_and_how_good_it_is(name: str) -> N
     files = {path.name for path in (ROOT / name).iterdir()}
     measured = {"evaluation.json", "losses.png"} if name.startswith("skills") else {"policies.json", "returns.png"}
     assert {"config.yaml", *measured} <= files
-    results = {path.name: run_folder.read_result(path) for path in (ROOT / name).glob("*.json") if path.name in RESULTS}
+    found = {path.name: results.read_result(path) for path in (ROOT / name).glob("*.json") if path.name in RESULTS}
     # Nobody can say of the skills' any more.
     expected = (
         {"evaluation.json": None} if name.startswith("skills") else {"policies.json": True, "robustness.json": True}
     )
-    assert {file: run_folder.is_result_of(result, checkpoint) for file, result in results.items()} == expected
+    assert {file: results.is_result_of(result, checkpoint) for file, result in found.items()} == expected

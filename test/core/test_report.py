@@ -53,7 +53,9 @@ def write_evaluation(
     mujoco: str = "3.11.0",
 ) -> Path:
     """An evaluation whose episodes succeed where they earn more than 1."""
-    result = {"task": task, "policy": policy, "lineage": {"agent": checkpoint} if checkpoint else {}}
+    measured = {"mean": 0.5, "low": 0.25, "high": 0.75, "count": 4}
+    result = {"task": task, "policy": policy, "success": measured, "episode_return": measured}
+    result["lineage"] = {"agent": checkpoint} if checkpoint else {}
     document = {
         "config": {"profile": profile, "variation": NOMINAL},
         "results": [result],
@@ -177,7 +179,11 @@ def test_commands_say_how_the_runs_of_a_variant_differ(tmp_path: Path) -> None:
         (lambda run: (run / "metrics.jsonl").write_text('{"step": 1}\n'), DataError, "no evaluation yet"),
         (lambda run: (run / "evaluation/episodes.jsonl").unlink(), DataError, "run reskill evaluate again"),
         (lambda run: (run / "evaluation/episodes.jsonl").write_text("{}\n"), DataError, r"damaged.*0\.task"),
-        (lambda run: (run / "evaluation/policies.json").write_text("{}\n"), DataError, "lacks 'config'"),
+        (
+            lambda run: (run / "evaluation/policies.json").write_text("{}\n"),
+            DataError,
+            "damaged.*config: Field required",
+        ),
         (lambda run: (run / "evaluation/robustness.json").write_text("{}\n"), DataError, "damaged.*sweeps"),
     ],
 )

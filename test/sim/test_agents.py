@@ -397,7 +397,7 @@ def test_a_report_shows_the_episodes_and_choices_that_the_agent_made(skills: Pat
     shown = showcase(read_run(run))
     picked = pick_episodes(read_run(run).outcomes.episodes)  # type: ignore[union-attr]
     assert [(video.title, video.seed) for video in shown.videos] == [(t, pick.seed) for t, pick in picked.items()]
-    returns = {row["seed"]: row["episode_return"] for row in result.rows}
+    returns = {row.seed: row.episode_return for row in result.outcomes}
     assert all(video.episode_return == returns[video.seed] for video in shown.videos)
     assert all(video.mp4[4:8] == b"ftyp" for video in shown.videos)
     # A skill every 5 of 100 steps.

@@ -12,6 +12,7 @@ from skill_fixtures import block_episode
 
 from reskill_core.data import Episode
 from reskill_core.lineage import Lineage
+from reskill_core.results import EpisodeOutcome
 from reskill_core.runtime import SkillModule
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
@@ -251,17 +252,16 @@ def _told(value: dict[str, float]) -> str:
 
 
 def test_a_policy_evaluation_is_summed_up_by_hand() -> None:
-    rows = [
-        {"seed": n, "scene": 0, "success": n < 3, "episode_return": value, "steps": 50}
-        for n, value in enumerate((10.0, 20.0, 30.0, 40.0))
-    ]
-    evaluation = PolicyEvaluation("block", "agent", rows, 2, Lineage(agent="a" * 64, skills="s" * 64), "runs/x")
-    summary = evaluation.summary()
-    assert (summary["task"], summary["policy"], summary["checkpoint"]) == ("block", "agent", "runs/x")
-    assert (summary["episodes"], summary["diverged"]) == (4, 2)
-    assert summary["lineage"] == {"agent": "a" * 64, "skills": "s" * 64}
-    assert (summary["success"]["mean"], summary["success"]["count"]) == (0.75, 4)
-    assert (summary["episode_return"]["mean"], summary["episode_return"]["count"]) == (25.0, 4)
+    outcomes = tuple(
+        EpisodeOutcome("block", "agent", n, n < 3, value) for n, value in enumerate((10.0, 20.0, 30.0, 40.0))
+    )
+    evaluation = PolicyEvaluation("block", "agent", outcomes, 2, Lineage(agent="a" * 64, skills="s" * 64), "runs/x")
+    figures = evaluation.figures
+    assert (figures.task, figures.policy, figures.checkpoint) == ("block", "agent", "runs/x")
+    assert (figures.episodes, figures.diverged) == (4, 2)
+    assert figures.lineage == {"agent": "a" * 64, "skills": "s" * 64}
+    assert (figures.success.mean, figures.success.count) == (0.75, 4)
+    assert (figures.episode_return.mean, figures.episode_return.count) == (25.0, 4)
     assert evaluation.acting == "a" * 64
     assert replace(evaluation, lineage=Lineage(skills="s" * 64)).acting == "s" * 64
     success, returned, diverged = evaluation.cells()
@@ -275,11 +275,11 @@ def test_a_plain_evaluation_is_exact_and_of_the_reported_seeds() -> None:
     plain = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2)
     assert plain == evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "exact", 1)
     assert (plain.task, plain.policy, plain.num_diverged) == ("complex_hook", "zero", 0)
-    assert [row["seed"] for row in plain.rows] == [10**9, 10**9 + 1]
-    assert [row["steps"] for row in plain.rows] == [task.spec.horizon] * 2
+    assert [row.seed for row in plain.outcomes] == [10**9, 10**9 + 1]
+    assert [row.steps for row in plain.outcomes] == [task.spec.horizon] * 2
     assert plain.lineage.profile == "exact"
     others = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "turbo", first_seed=7)
-    assert [row["seed"] for row in others.rows] == [7, 8]
+    assert [row.seed for row in others.outcomes] == [7, 8]
 
 
 def test_a_batch_is_as_large_as_it_may_be_and_no_larger_than_needed() -> None:
@@ -290,5 +290,5 @@ def test_a_batch_is_as_large_as_it_may_be_and_no_larger_than_needed() -> None:
         return ZeroActor(task.spec)
 
     for episodes in (1, 64, 65):
-        assert len(evaluate_policy(task, make, "zero", episodes, "turbo").rows) == episodes
+        assert len(evaluate_policy(task, make, "zero", episodes, "turbo").outcomes) == episodes
     assert sizes == [1, 64, 64]

@@ -32,23 +32,23 @@ def test_return_success_and_seeds_are_those_of_the_episodes() -> None:
         task, lambda n: make_demonstrator("clean_up", num_envs=n), "demonstrator", 5, "fast", on_episode=episodes.append
     )
     by_seed = {episode.seed: episode for episode in episodes}
-    assert [row["seed"] for row in evaluation.rows] == list(range(EVALUATION_SEED, EVALUATION_SEED + 5))
-    for row in evaluation.rows:
-        episode = by_seed[row["seed"]]
-        assert row["episode_return"] == pytest.approx(float(np.sum(episode.reward)), rel=1e-5)
-        assert (row["success"], row["steps"], row["scene"]) == (episode.success, 50, 0)
-    returns = [row["episode_return"] for row in evaluation.rows]
+    assert [row.seed for row in evaluation.outcomes] == list(range(EVALUATION_SEED, EVALUATION_SEED + 5))
+    for row in evaluation.outcomes:
+        episode = by_seed[row.seed]
+        assert row.episode_return == pytest.approx(float(np.sum(episode.reward)), rel=1e-5)
+        assert (row.success, row.steps, row.scene) == (episode.success, 50, 0)
+    returns = [row.episode_return for row in evaluation.outcomes]
     assert evaluation.episode_return.mean == pytest.approx(np.mean(returns))
-    assert evaluation.success.mean == np.mean([row["success"] for row in evaluation.rows])
+    assert evaluation.success.mean == np.mean([row.success for row in evaluation.outcomes])
 
 
 def test_standing_still_earns_nothing_and_is_the_same_however_many_run_at_once() -> None:
     task = get_task("complex_hook")
     few = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "fast")
     more = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 4, "fast")
-    assert few.rows == more.rows[:2]
-    assert {row["episode_return"] for row in more.rows} == {0.0}
-    assert len({row["scene"] for row in more.rows}) > 1
+    assert few.outcomes == more.outcomes[:2]
+    assert {row.episode_return for row in more.outcomes} == {0.0}
+    assert len({row.scene for row in more.outcomes}) > 1
 
 
 def test_results_are_left_in_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,4 +168,4 @@ def test_unknown_policies_are_refused_before_anything_runs(tmp_path: Path) -> No
 def test_the_agent_that_ships_for_a_task_solves_it(task: str) -> None:
     make_actor = partial(with_places, load_policy(f"agents/{task}"))
     result = evaluate_policy(get_task(task), make_actor, "agent", 8, "fast")
-    assert sum(row["success"] for row in result.rows) >= 7
+    assert sum(row.success for row in result.outcomes) >= 7

@@ -43,7 +43,7 @@ def test_points_are_plain_evaluations_and_shared_worlds_are_simulated_once(tmp_p
             "fast",
         )
         assert evaluation == alone
-    assert mass.evaluations[0].rows != delay.evaluations[1].rows
+    assert mass.evaluations[0].outcomes != delay.evaluations[1].outcomes
 
 
 def test_results_are_left_in_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from reskill_core.parameters import parameter
 from reskill_core.resources import config_folder
 from reskill_core.sensing import SensingConfig
 from reskill_ros.drivers.adapters import ADAPTERS, adapter_options
-from reskill_ros.graphs.served_task import simulated_joints
+from reskill_ros.plumbing.served_task import simulated_joints
 
 
 @dataclass(frozen=True)

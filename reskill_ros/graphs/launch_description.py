@@ -16,7 +16,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from reskill_core.errors import GraphError
 from reskill_core.process import LAUNCHER, UNKNOWN_EXIT_CODE
-from reskill_ros.graphs.node_table import GraphArguments, NodeEntry, argument_table, build_graph, parse_arguments
+from reskill_ros.graphs.graph_arguments import GraphArguments
+from reskill_ros.graphs.node_entry import NodeEntry
+from reskill_ros.graphs.node_table import argument_table, build_graph, parse_arguments
 
 
 def launch_description(graph: str) -> LaunchDescription:

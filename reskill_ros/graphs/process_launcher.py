@@ -17,14 +17,9 @@ from collections.abc import Sequence
 
 from reskill_core.command_line import IntermixedParser, run_command
 from reskill_core.errors import ReskillError
-from reskill_ros.graphs.node_table import (
-    GRAPHS,
-    GraphArguments,
-    NodeEntry,
-    argument_table,
-    build_graph,
-    parse_arguments,
-)
+from reskill_ros.graphs.graph_arguments import GraphArguments
+from reskill_ros.graphs.node_entry import NodeEntry
+from reskill_ros.graphs.node_table import GRAPHS, argument_table, build_graph, parse_arguments
 from reskill_ros.graphs.supervisor import Process, supervise
 
 _EXAMPLES = {

@@ -23,7 +23,6 @@ from std_msgs.msg import Header
 
 from reskill_core.errors import GraphError
 from reskill_core.parameters import parameter
-from reskill_ros.graphs.node_table import BAG_ACKNOWLEDGE
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.clock import now_ns
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
@@ -31,6 +30,7 @@ from reskill_ros.plumbing.executor import serve_waiting_messages
 from reskill_ros.plumbing.interfaces import message_class
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
+from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE
 from reskill_ros.recording.bag import BagWriter
 
 _DISCOVERY_PERIOD_S = 0.2

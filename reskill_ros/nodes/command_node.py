@@ -22,7 +22,6 @@ from reskill_core.parameters import parameter
 from reskill_ros.drivers.adapters import Adapter, Channel, make_adapter
 from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.drivers.driver_watch import DriverWatch
-from reskill_ros.graphs.served_task import simulated_joints, task_spec
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.clock import now_ns, watch_clock
@@ -31,6 +30,7 @@ from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.lifecycle import ManagedNode
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
+from reskill_ros.plumbing.served_task import simulated_joints, task_spec
 
 _SENDING_TIMEOUT_S = 0.5
 

@@ -10,19 +10,16 @@ if __name__ == "__main__":  # before the imports, which take long
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
 
 from reskill_core.parameters import MAX_SEED, parameter
-from reskill_core.runtime import SkillAction
-from reskill_core.spec import TaskSpec
-from reskill_ros.nodes.answerer import Answerer
+from reskill_ros.nodes.policy_server import PolicyServer
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
-from reskill_sim.fetch.demonstrators import DEFAULT_NOISE_RANGE, MIXED, Demonstrator, make_demonstrator
+from reskill_sim.fetch.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstrator
 
 
 @dataclass(frozen=True)
@@ -43,36 +40,6 @@ class DemonstratorParameters:
     )
 
 
-class DemonstratorSource:
-    """A demonstrator for one environment."""
-
-    def __init__(self, demonstrator: Demonstrator) -> None:
-        self._demonstrator = demonstrator
-
-    @property
-    def task(self) -> TaskSpec:
-        """The task it demonstrates."""
-        return self._demonstrator.task
-
-    @property
-    def name(self) -> str:
-        """The controller of the running episode."""
-        return self._demonstrator.source(0)
-
-    @property
-    def noise_scale(self) -> float:
-        """Noise scale of the running episode."""
-        return float(self._demonstrator.noise_scale[0])
-
-    def reset(self, seed: int) -> None:
-        """Start an episode."""
-        self._demonstrator.reset([seed])
-
-    def act(self, observation: NDArray[np.float64]) -> SkillAction:
-        """Answer an observation (1, O)."""
-        return self._demonstrator.act(observation)
-
-
 class DemonstratorNode(Node):
     """A demonstrator as a node."""
 
@@ -81,17 +48,23 @@ class DemonstratorNode(Node):
         self._resources = ExitStack()
         values = Parameters(self, DemonstratorParameters()).values
         noise_range = DEFAULT_NOISE_RANGE if values.noise_scale < 0 else (values.noise_scale, values.noise_scale)
-        demonstrator = make_demonstrator(values.task, kind=values.kind, noise_range=noise_range)
+        demonstrator: Any = make_demonstrator(values.task, kind=values.kind, noise_range=noise_range)
         self.diagnostics = Diagnostics(self, self._report)
         self._resources.callback(self.diagnostics.close)
-        self._answerer = Answerer(
-            self, DemonstratorSource(demonstrator), self.diagnostics, values.seed, self._resources
+        self._server = PolicyServer(
+            self,
+            demonstrator,
+            demonstrator.task,
+            lambda: (demonstrator.source(0), float(demonstrator.noise_scale[0])),
+            self.diagnostics,
+            values.seed,
+            self._resources,
         )
-        self._resources.enter_context(self._answerer.answering())
+        self._resources.enter_context(self._server.serving())
 
     def _report(self, report: Report) -> None:
         report.state = "demonstrating"
-        self._answerer.report(report)
+        self._server.report(report)
 
     def destroy_node(self) -> None:
         """Release everything."""

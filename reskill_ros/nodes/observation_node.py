@@ -25,7 +25,6 @@ from reskill_core.parameters import parameter
 from reskill_core.sensing import MessageError, Sensing, SensingConfig, Tick
 from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME, TaskSpec
 from reskill_ros.drivers.driver_file import load_driver
-from reskill_ros.graphs.served_task import simulated_joints, task_spec
 from reskill_ros.msg import EpisodeState, Observation
 from reskill_ros.nodes.sensor_report import SensorReport
 from reskill_ros.plumbing import convert, qos
@@ -35,6 +34,7 @@ from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.refusals import Refusals
+from reskill_ros.plumbing.served_task import simulated_joints, task_spec
 
 
 @dataclass(frozen=True)

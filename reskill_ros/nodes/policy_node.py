@@ -8,41 +8,21 @@ if __name__ == "__main__":  # before the imports, which take long
     start("reskill_ros.nodes.policy_node")
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from std_srvs.srv import Trigger
 
 from reskill_core.errors import CheckpointError
-from reskill_core.runtime import SkillAction, SkillPolicy, load_policy
-from reskill_core.spec import TaskSpec
+from reskill_core.runtime import load_policy
 from reskill_core.text import printable
-from reskill_ros.graphs.served_task import task_spec
-from reskill_ros.nodes.answerer import Answerer
 from reskill_ros.nodes.policy_parameters import PolicyParameters
+from reskill_ros.nodes.policy_server import PolicyServer
 from reskill_ros.plumbing.diagnostics import Report
 from reskill_ros.plumbing.lifecycle import ManagedNode
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
-
-
-class PolicySource:
-    """A skill policy for one environment."""
-
-    noise_scale = 0.0
-
-    def __init__(self, policy: SkillPolicy, task: TaskSpec, name: str) -> None:
-        self._policy = policy
-        self.task = task
-        self.name = name
-
-    def reset(self, seed: int) -> None:
-        """Start an episode with new skills."""
-        self._policy.reset([seed])
-
-    def act(self, observation: NDArray[np.float64]) -> SkillAction:
-        """Answer an observation (1, O)."""
-        return self._policy.act(observation)
+from reskill_ros.plumbing.served_task import task_spec
 
 
 class PolicyNode(ManagedNode):
@@ -51,7 +31,7 @@ class PolicyNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("policy_node", "policy/status")
         self._settings = Parameters(self, PolicyParameters())
-        self._answerer: Answerer | None = None
+        self._server: PolicyServer | None = None
         self._loaded: dict[str, object] = {}
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -64,14 +44,13 @@ class PolicyNode(ManagedNode):
         values = self._settings.values
         if not values.skills:
             raise CheckpointError("parameter skills is empty; give the checkpoint folder of a skill module or agent")
-        policy = load_policy(values.skills, values.mode, values.latent_source)
+        policy: Any = load_policy(values.skills, values.mode, values.latent_source)
         task = task_spec(values.task) if values.task else policy.task_spec
         # Skills serve every task of the same layout; under their own task's name, all of it has to fit.
         policy.checkpoint.require_task(task, interface_only=task.name != policy.task_spec.name)
-        source = PolicySource(policy, task, policy.description)
         # The first call compiles and allocates; better now than in the first control step.
-        source.reset(values.seed)
-        source.act(np.zeros((1, source.task.obs.dim)))
+        policy.reset([values.seed])
+        policy.act(np.zeros((1, task.obs.dim)))
         self.while_configured.callback(self._forget_policy)
         self._loaded = {
             "skills": values.skills,
@@ -81,22 +60,24 @@ class PolicyNode(ManagedNode):
             "learnt_for": policy.task_spec.name,
             "task": task.name,
         }
-        self._answerer = Answerer(self, source, self.diagnostics, values.seed, self.while_configured)
-        self.get_logger().info(f"loaded {values.skills} for task {printable(source.task.name)}")
+        self._server = PolicyServer(
+            self, policy, task, lambda: (policy.description, 0.0), self.diagnostics, values.seed, self.while_configured
+        )
+        self.get_logger().info(f"loaded {values.skills} for task {printable(task.name)}")
 
     def activate(self) -> None:
         """Begin to act, with new skills."""
-        assert self._answerer is not None  # active follows configured
-        self.while_active.enter_context(self._answerer.answering())
+        assert self._server is not None  # active follows configured
+        self.while_active.enter_context(self._server.serving())
 
     def report(self, report: Report) -> None:
         """Add what is loaded, whatever the parameters say by now, and how it does."""
         report.values |= self._loaded
-        if self._answerer is not None:
-            self._answerer.report(report)
+        if self._server is not None:
+            self._server.report(report)
 
     def _forget_policy(self) -> None:
-        self._answerer, self._loaded = None, {}
+        self._server, self._loaded = None, {}
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.stage == "unconfigured":
@@ -114,10 +95,10 @@ class PolicyNode(ManagedNode):
         return response
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._answerer is None:
+        if self._server is None:
             response.message = f"nothing to reset while {self.stage}"
         else:
-            self._answerer.forget()
+            self._server.forget()
             response.success, response.message = True, "the next observation starts an episode"
         return response
 

@@ -27,8 +27,6 @@ from reskill_core.data import DatasetSpec, DataWorld
 from reskill_core.data.world import REAL, deviations
 from reskill_core.errors import DataError
 from reskill_core.provenance import simulator_version
-from reskill_ros.graphs.node_table import RECORDER_ACKNOWLEDGE
-from reskill_ros.graphs.served_task import task_spec
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.nodes.recorder_parameters import UNKNOWN, RecorderParameters
 from reskill_ros.plumbing import convert, qos
@@ -37,6 +35,9 @@ from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.executor import serve_waiting_messages
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
+from reskill_ros.plumbing.served_task import task_spec
+from reskill_ros.plumbing.topics import RECORDER_ACKNOWLEDGE
+from reskill_ros.recording import recorded_values
 from reskill_ros.recording.episode_assembler import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembled, EpisodeAssembler
 from reskill_ros.recording.episode_store import EpisodeStore
 
@@ -75,11 +76,11 @@ class RecorderNode(Node):
         if not values.driver_episodes:
             self.store.open(DatasetSpec(self._task, REAL), DataWorld(REAL))
         self._acknowledge = self.create_publisher(Header, RECORDER_ACKNOWLEDGE, qos.STATE)
-        self._listen(Observation, OBSERVATION, convert.recorded_observation)
-        self._listen(SkillAction, ACTION, convert.recorded_label)
-        self._listen(SkillAction, EXECUTED, convert.recorded_action)
+        self._listen(Observation, OBSERVATION, recorded_values.observed)
+        self._listen(SkillAction, ACTION, recorded_values.label)
+        self._listen(SkillAction, EXECUTED, recorded_values.executed)
         if values.driver_episodes:
-            self._listen(EpisodeState, EPISODE, convert.recorded_state)
+            self._listen(EpisodeState, EPISODE, recorded_values.state)
         for name, callback in (("start", self._on_start), ("stop", self._on_stop), ("discard", self._on_discard)):
             self.create_service(Trigger, f"~/{name}", callback)
         self.create_timer(_CHECK_PERIOD_S, self._save_finished, clock=Clock(clock_type=ClockType.STEADY_TIME))

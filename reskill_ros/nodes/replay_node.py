@@ -20,12 +20,12 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from reskill_core.errors import GraphError
 from reskill_core.files import atomic_write_json, require_writable_file
 from reskill_core.parameters import parameter
-from reskill_ros.graphs.served_task import task_spec
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.plumbing import qos
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
+from reskill_ros.plumbing.served_task import task_spec
 from reskill_ros.recording.replay_comparison import Comparison, Verdict, load_recorded
 
 _REPEAT_PERIOD_S = 0.25

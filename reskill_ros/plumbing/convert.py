@@ -26,7 +26,6 @@ from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_core.sensing import EpisodeStep, MessageError, Tick
 from reskill_core.spec import TaskSpec
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
-from reskill_ros.recording.episode_assembler import Label, State
 
 _NS = 1_000_000_000
 # How far a quaternion's norm may be from 1: drivers publish float32 and rounded values.
@@ -262,36 +261,6 @@ def array_values(message: Float64MultiArray, size: int) -> list[float]:
     if not all(map(math.isfinite, values)):
         raise MessageError("non_finite", f"array has values {values}")
     return values
-
-
-def recorded_observation(message: Observation) -> NDArray[np.float32]:
-    """The observation (O,) as data sets hold it."""
-    return np.array(message.values, dtype=np.float32)
-
-
-def recorded_label(message: SkillAction) -> Label:
-    """What an action is said to be."""
-    return Label(np.array(message.decoded_action, dtype=np.float32), message.source, message.noise_scale)
-
-
-def recorded_action(message: SkillAction) -> NDArray[np.float32]:
-    """The final action (A,)."""
-    return np.array(message.action, dtype=np.float32)
-
-
-def recorded_state(message: EpisodeState) -> State:
-    """What the driver says about its episode."""
-    return State(
-        episode_id=message.episode_id,
-        seed=message.seed,
-        step=message.step,
-        reward=message.reward,
-        success=message.success,
-        terminated=message.terminated,
-        truncated=message.truncated,
-        valid=message.valid,
-        sim_state=np.array(message.sim_state, dtype=np.float64),
-    )
 
 
 def serialised_stamp_ns(data: bytes) -> int:

@@ -37,11 +37,11 @@ from reskill_core.models.features import FeatureMap
 from reskill_core.process import LAUNCHER
 from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
 from reskill_core.spec import TaskSpec
-from reskill_ros.graphs.served_task import task_spec
 from reskill_ros.graphs.supervisor import end_with
 from reskill_ros.msg import Observation
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.executor import DirectExecutor
+from reskill_ros.plumbing.served_task import task_spec
 
 _START_TIMEOUT_S = 30.0
 # Left out at the beginning, while caches and discovery settle.

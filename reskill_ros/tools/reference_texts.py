@@ -1,6 +1,6 @@
 """What docs/ros_interface.md says in words; everything else on that page comes from the code."""
 
-from reskill_ros.graphs.node_table import BAG_ACKNOWLEDGE, RECORDER_ACKNOWLEDGE
+from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, RECORDER_ACKNOWLEDGE
 
 _STATUS = "The node's own diagnostics, kept for late joiners."
 # Every topic and service needs a sentence here; the page is refused without it.

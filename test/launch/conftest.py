@@ -100,7 +100,7 @@ def launched(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
 @pytest.fixture(scope="session")
 def skills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoint of an untrained skill module for the block task."""
-    from reskill_ros.graphs.served_task import task_spec
+    from reskill_ros.plumbing.served_task import task_spec
     from reskill_ros.tools.bench import untrained_skills
 
     return untrained_skills(tmp_path_factory.mktemp("skills") / "checkpoint", task_spec("block"))

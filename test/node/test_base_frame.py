@@ -18,11 +18,11 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.frames import RigidTransform
-from reskill_ros.graphs.served_task import task_spec
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.nodes.command_node import CommandNode
 from reskill_ros.nodes.observation_node import ObservationNode
 from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing.served_task import task_spec
 
 TASK = task_spec("block")
 # A metre ahead, and turned to the left by 90 degrees: the base's x axis is the world's y axis.

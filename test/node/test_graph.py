@@ -96,7 +96,7 @@ def test_every_parameter_of_the_table_is_one_of_its_node(graph: str, required: d
         unknown = {name for name in entry.parameters if name not in known and not name.startswith("gate.")}
         assert not unknown, f"{entry.name} has no {unknown}"
         assert callable(module.main)
-        assert entry.executable == entry.module.split(".")[1]
+        assert entry.executable == entry.module.split(".")[-1]
 
 
 def test_who_is_in_which_graph(required: dict[str, dict[str, str]]) -> None:

@@ -21,12 +21,12 @@ from ros_graph import MakeGraph
 from std_msgs.msg import String
 
 from reskill_core.errors import DataError
-from reskill_ros.graphs.served_task import task_spec
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.nodes.policy_node import PolicyNode
 from reskill_ros.nodes.replay_node import ReplayNode
 from reskill_ros.plumbing import convert
 from reskill_ros.plumbing.interfaces import message_definition
+from reskill_ros.plumbing.served_task import task_spec
 from reskill_ros.recording.bag import BagChannel, BagMessage, BagReader
 from reskill_ros.recording.mcap_records import MAGIC
 from reskill_ros.recording.replay_comparison import Comparison, Recording, Verdict, load_recorded

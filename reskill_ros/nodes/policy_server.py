@@ -1,18 +1,15 @@
-"""Answers observations with skill actions: what policy_node and demonstrator_node have in common."""
+"""A policy behind topics: what policy_node and demonstrator_node have in common."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
 
-from reskill_core.runtime import SkillAction as CoreSkillAction
+from reskill_core.policy import Policy
 from reskill_core.spec import TaskSpec
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.plumbing import convert, qos
@@ -21,48 +18,40 @@ from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Rate, Report
 from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.refusals import Refusals
 
-
-class ActionSource(Protocol):
-    """Something that decides: a skill policy or a demonstrator, for one environment."""
-
-    @property
-    def task(self) -> TaskSpec:
-        """The task it acts in."""
-
-    @property
-    def name(self) -> str:
-        """What the actions are said to come from."""
-
-    @property
-    def noise_scale(self) -> float:
-        """Noise scale of the running episode."""
-
-    def reset(self, seed: int) -> None:
-        """Start an episode."""
-
-    def act(self, observation: NDArray[np.float64]) -> CoreSkillAction:
-        """Answer an observation (1, O)."""
+# Name of what the actions of the running episode come from, and the scale of their noise.
+Source = tuple[str, float]
 
 
-class Answerer:
-    """Publishes one skill action per observation, at once.
+class PolicyServer:
+    """Publishes the action of a policy, which acts in one place, for each observation, at once.
 
-    An observation that comes again, because somebody waits for its answer, gets the same answer again: the source
+    An observation that comes again, because somebody waits for its answer, gets the same answer again: the policy
     is stepped once per stamp.
     """
 
-    def __init__(self, node: Node, source: ActionSource, diagnostics: Diagnostics, seed: int, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        node: Node,
+        policy: Policy,
+        task: TaskSpec,
+        source: Callable[[], Source],
+        diagnostics: Diagnostics,
+        seed: int,
+        stack: ExitStack,
+    ) -> None:
         """Start listening.
 
         Args:
             node: the node that owns subscription and publisher.
-            source: decides.
+            policy: decides.
+            task: what it acts in.
+            source: says where the actions of the running episode come from.
             diagnostics: where to count.
             seed: seed of the first episode that brings none of its own; the following ones count up.
             stack: unwinding it undoes this.
         """
         self._enabled = False
-        self._source = source
+        self._policy, self._task, self._source = policy, task, source
         self._counters = diagnostics.counters
         self._growth = diagnostics.growth
         self._refusals = Refusals(node.get_logger(), self._counters)
@@ -79,7 +68,7 @@ class Answerer:
         watch_clock(node, self.forget, stack)
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def serving(self) -> Iterator[None]:
         """Answer, beginning with a new episode, for as long as the context lasts."""
         self.forget()
         self._enabled = True
@@ -122,8 +111,8 @@ class Answerer:
         if self._refusals.any:
             self._refusals.accept("observation")
         self._follow_episode(message)
-        action = self._source.act(convert.observation_values(message))
-        answer = convert.skill_action_message(action, self._source.name, self._source.noise_scale, into=self._answer)
+        action = self._policy.act(convert.observation_values(message))
+        answer = convert.skill_action_message(action, *self._source(), into=self._answer)
         answer.header = message.header
         answer.episode_id = message.episode_id
         answer.episode_step = message.episode_step
@@ -133,7 +122,7 @@ class Answerer:
 
     def _fault(self, message: Observation, stamp_ns: int) -> str:
         reordered = "reordered" if stamp_ns < self._last_stamp_ns else ""
-        return convert.observation_fault(message, self._source.task) or reordered
+        return convert.observation_fault(message, self._task) or reordered
 
     def _follow_episode(self, message: Observation) -> None:
         step = message.episode_step
@@ -142,7 +131,7 @@ class Answerer:
             seed = message.episode_seed
             if seed < 0:
                 seed, self._next_seed = self._next_seed, self._next_seed + 1
-            self._source.reset(seed)
+            self._policy.reset([seed])
             self._counters["episodes"] += 1
         elif step > self._next_step:
             # The skill clock counts answers, so that a lost observation never makes it skip.
@@ -152,7 +141,7 @@ class Answerer:
     def _note(self, answer: SkillAction, duration_s: float) -> None:
         self._latency.add(duration_s)
         self._rate.tick()
-        if duration_s > self._source.task.control_period_s:
+        if duration_s > self._task.control_period_s:
             self._counters["overruns"] += 1
         # The gate drops such an action; here it is made known.
         if not all(map(math.isfinite, answer.action)):

@@ -1,0 +1,120 @@
+"""What the graphs that move a robot have in common: its arguments, and the nodes around the one that decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reskill_core.parameters import MAX_SEED, parameter
+from reskill_ros.graphs.graph_arguments import GraphArguments
+from reskill_ros.graphs.node_entry import NodeEntry, ParameterValue
+from reskill_ros.graphs.simulated_names import SIMULATED
+
+SIMULATOR = "sim"
+# In lockstep simulated time waits for the action, so how long the wall clock runs meanwhile says nothing.
+LOCKSTEP_TIMEOUT_S = 10.0
+# The time-outs in the simulator's driver file, which are simulated time [s].
+SIMULATOR_TIMEOUT_S = 0.5
+PACING = (
+    "Simulator: lockstep waits for the action to each observation, exactly and as fast as the machine allows; "
+    "realtime follows the wall clock."
+)
+
+
+@dataclass(frozen=True)
+class RobotArguments(GraphArguments):
+    """What the graphs that move a robot take."""
+
+    task: str = parameter("block", "Task to run.", choices=SIMULATED.tasks)
+    driver: str = parameter(SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file.")
+    seed: int = parameter(
+        0, "Simulator: seed of the first episode; the following ones count up from it.", low=-1, high=MAX_SEED
+    )
+    pacing: str = parameter("lockstep", PACING, choices=("lockstep", "realtime"))
+    real_time_factor: float = parameter(
+        1.0, "Simulator, realtime pacing: simulated seconds per second.", low=1e-3, high=1e3
+    )
+    profile: str = parameter("exact", "Simulator: fidelity profile.", choices=SIMULATED.profiles)
+    variation: str = parameter(
+        "", "Simulator: how the world varies from episode to episode, like 'friction=0.5:1.5 action_delay=1'."
+    )
+    dry_run: bool = parameter(False, "Publish commands below shadow/, where no driver listens.")
+    headless: bool = parameter(True, "Simulator: without a window.")
+    camera: bool = parameter(False, "Simulator: publish camera images, rendered off-screen.")
+
+    def violations(self) -> list[str]:
+        """As of all graphs, and a simulator that would wait for what never comes."""
+        found = super().violations()
+        if self.dry_run and self.lockstep:
+            found.append("dry_run: in lockstep the simulator would wait for a command forever; add pacing:=realtime")
+        return found
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the robot is our simulator."""
+        return self.driver == SIMULATOR
+
+    @property
+    def publishes_clock(self) -> bool:
+        """The simulator does; a robot runs on the system's clock."""
+        return self.simulated
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether simulated time waits for the actions."""
+        return self.simulated and self.pacing == "lockstep"
+
+    def robot_nodes(self, acknowledge: list[str], **sim: ParameterValue) -> list[NodeEntry]:
+        """Simulator, observation and command node: everything around the node that decides.
+
+        Args:
+            acknowledge: topics on which the simulator awaits a confirmation of each frame.
+            sim: further parameters of the simulator.
+        """
+        sim_node = NodeEntry(
+            "sim_node",
+            "reskill_ros.nodes.sim_node",
+            {
+                "task": self.task,
+                "pacing": self.pacing,
+                "real_time_factor": self.real_time_factor,
+                "headless": self.headless,
+                "camera": self.camera,
+                "profile": self.profile,
+                # In a dry run nobody answers, and the robot stands still anyway.
+                "hold_until_ready": not self.dry_run,
+                # An empty list has no type that ROS could tell.
+                **({"variation": self.variation.split()} if self.variation else {}),
+                **({"acknowledge_topics": acknowledge} if acknowledge else {}),
+                **sim,
+            },
+            primary=bool(sim.get("episodes")),
+        )
+        served: dict[str, ParameterValue] = {**self.served_task, "driver": self.driver}
+        observation_node = NodeEntry(
+            "observation_node", "reskill_ros.nodes.observation_node", {**served, **self._patience("obs_timeout_s")}
+        )
+        command_node = NodeEntry(
+            "command_node",
+            "reskill_ros.nodes.command_node",
+            {**served, "auto_arm": self.simulated, "dry_run": self.dry_run, **self._patience("gate.command_timeout_s")},
+            lifecycle=True,
+        )
+        return [*([sim_node] if self.simulated else []), observation_node, command_node]
+
+    @property
+    def recorded_world(self) -> dict[str, ParameterValue]:
+        """Parameter that tells a recorder how the simulated world varies."""
+        return {"variation": self.variation} if self.simulated else {}
+
+    @property
+    def served_task(self) -> dict[str, ParameterValue]:
+        """Parameters that tell a node which task it serves."""
+        return {"task": self.task}
+
+    def _patience(self, name: str) -> dict[str, ParameterValue]:
+        """A time-out on the wall clock, where the simulator goes slower than that."""
+        if self.lockstep:
+            return {name: LOCKSTEP_TIMEOUT_S}
+        if self.simulated and self.real_time_factor < 1.0:
+            return {name: SIMULATOR_TIMEOUT_S / self.real_time_factor}
+        return {}

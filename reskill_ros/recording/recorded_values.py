@@ -1,0 +1,39 @@
+"""Messages as the rows of recorded episodes: what data sets hold of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_ros.msg import EpisodeState, Observation, SkillAction
+from reskill_ros.recording.episode_assembler import Label, State
+
+
+def observed(message: Observation) -> NDArray[np.float32]:
+    """The observation (O,) as data sets hold it."""
+    return np.array(message.values, dtype=np.float32)
+
+
+def label(message: SkillAction) -> Label:
+    """What an action is said to be."""
+    return Label(np.array(message.decoded_action, dtype=np.float32), message.source, message.noise_scale)
+
+
+def executed(message: SkillAction) -> NDArray[np.float32]:
+    """The final action (A,)."""
+    return np.array(message.action, dtype=np.float32)
+
+
+def state(message: EpisodeState) -> State:
+    """What the driver says about its episode."""
+    return State(
+        episode_id=message.episode_id,
+        seed=message.seed,
+        step=message.step,
+        reward=message.reward,
+        success=message.success,
+        terminated=message.terminated,
+        truncated=message.truncated,
+        valid=message.valid,
+        sim_state=np.array(message.sim_state, dtype=np.float64),
+    )

@@ -154,7 +154,7 @@ class Gate:
         Raises:
             SpecError: the limits do not fit the actions.
         """
-        self._scale = action_spec.velocity_scale
+        self._scale = action_spec.scale
         self._period_s = control_period_s
         self.actions = action_spec
         self._dim = action_spec.dim

@@ -6,7 +6,8 @@ float64 inputs give the same observation to the last bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,13 @@ class SensorFrame:
         joint_pos: (N, J) joint positions, ordered as ``ObsSpec.joints`` [m or rad].
         frame_pos_w: (N, F, 3) positions of the frames, ordered as ``ObsSpec.frames``, in world coordinates [m].
         frame_quat_wxyz: (N, F, 4) unit quaternions frame to world, scalar first.
+        named: (N, size) values of each ``named`` term, by its name [its unit].
     """
 
     joint_pos: FloatArray
     frame_pos_w: FloatArray
     frame_quat_wxyz: FloatArray
+    named: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def check(self, spec: ObsSpec) -> None:
         """Raise a :class:`SpecError` unless the shapes fit ``spec``."""
@@ -45,6 +48,11 @@ class SensorFrame:
             for name, shape in expected.items()
             if getattr(self, name).shape != shape
         ]
+        for term in spec.named:
+            shape = self.named[term.name].shape if term.name in self.named else None
+            if shape != (batch, term.size):
+                got = f"has shape {shape}" if shape else "is missing"
+                wrong.append(f"{term.name} {got}, expected {(batch, term.size)}")
         if wrong:
             raise SpecError("sensor frame does not fit the observation: " + "; ".join(wrong))
 
@@ -74,6 +82,8 @@ class ObservationBuilder:
         return observation
 
     def _term(self, term: ObsTerm, now: SensorFrame, before: SensorFrame) -> FloatArray:
+        if term.kind == "named":
+            return now.named[term.name]
         if term.kind in ("joint_position", "joint_displacement"):
             joints = [self._joint_index[name] for name in term.of]
             position = now.joint_pos[:, joints]

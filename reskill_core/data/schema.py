@@ -10,7 +10,9 @@ from reskill_core.errors import DataError, SpecError
 from reskill_core.spec import TaskSpec
 
 FORMAT = "reskill_ros demonstrations"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Files of version 1 know neither images nor quantities other than velocities; else they are the same.
+READABLE_VERSIONS = (1, FORMAT_VERSION)
 ACTION_LIMIT = 1.0  # Actions are stored clipped to [-1, 1].
 MAX_SOURCE_BYTES = 64
 

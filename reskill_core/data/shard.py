@@ -178,8 +178,9 @@ def _header(file: h5py.File) -> ShardHeader:
     if form != schema.FORMAT:
         raise ValueError(f"its format is {form!r}, expected {schema.FORMAT!r}")
     version = _number(file, schema.ATTR_VERSION)
-    if version != schema.FORMAT_VERSION:
-        raise ValueError(f"it has format version {version}, this program reads {schema.FORMAT_VERSION}")
+    if version not in schema.READABLE_VERSIONS:
+        readable = " and ".join(map(str, schema.READABLE_VERSIONS))
+        raise ValueError(f"it has format version {version}, this program reads {readable}")
     return ShardHeader(
         _parse_spec(_text(file, schema.ATTR_SPEC)),
         _number(file, schema.ATTR_EPISODES),

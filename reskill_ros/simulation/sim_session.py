@@ -213,7 +213,7 @@ class SimSession:
         for setpoint, measured in ((command.arm, gripper), (command.fingers, frame.joint_pos[0].mean(keepdims=True))):
             values = np.array(setpoint.values)
             velocities.append((values - measured) / spec.control_period_s if setpoint.is_position else values)
-        return spec.action.from_velocity(np.concatenate(velocities)[None])
+        return spec.action.from_command(np.concatenate(velocities)[None])
 
     def _note_result(self, ended: bool) -> None:
         self.results.append(EpisodeResult(self.seed, self.step, self.episode_return, self.success, ended))

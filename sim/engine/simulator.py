@@ -183,7 +183,7 @@ class Simulator:
         self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
         objects = [item.observed_as for item in task.scene().objects]
         self._perceived = np.array([name in objects for name in task.spec.obs.frames])
-        self._displacement = np.array(task.spec.action.velocity_scale) * task.spec.control_period_s
+        self._displacement = np.array(task.spec.action.scale) * task.spec.control_period_s
         self.reset(range(num_envs))
 
     # ------------------------------------------------------------------ episodes

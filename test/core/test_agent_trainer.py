@@ -23,6 +23,7 @@ from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, 
 from reskill_core.runtime import SkillModule, SkillPolicy, load_policy
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.seeding import SEEDING
+from reskill_core.spec import ActionSpec
 from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
 from reskill_core.training.metrics import read_metrics
 
@@ -338,7 +339,8 @@ def test_demonstrations_and_skills_must_fit(module: SkillModule, tmp_path: Path)
     with pytest.raises(CheckpointError, match="other"):
         AgentTrainer(config(tmp_path), points, other, module, Judge(iter(())))
     data = write_reaching_data(tmp_path / "data")
-    renamed = replace(TASK, name="renamed", action=replace(TASK.action, velocity_scale=(1.0, 1.0, 1.0, 1.0)))
+    slower = ActionSpec(tuple(replace(component, scale=1.0) for component in TASK.action.components))
+    renamed = replace(TASK, name="renamed", action=slower)
     given = config(
         tmp_path, agent=replace(AGENT, skills=False), demonstrations=str(data), imitation_updates=1, task="renamed"
     )

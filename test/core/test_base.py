@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,14 +20,11 @@ from reskill_core.rl.config import AgentConfig, AgentTrainingConfig
 from reskill_core.rotations import euler_from_quat, matrix_from_quat, rotation_vector_between
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import (
-    END_EFFECTOR_VELOCITY,
-    GRIPPER_VELOCITY,
-    JOINT_VELOCITY,
-    ActionSpec,
     ObsSpec,
     TaskSpec,
     frame_term,
     joint_term,
+    named_term,
     zeros_term,
 )
 
@@ -59,6 +55,22 @@ def test_observation_by_hand() -> None:
     np.testing.assert_allclose(observation, [expected], atol=1e-15)
 
 
+def test_named_entries_are_observed_as_they_are_given() -> None:
+    spec = ObsSpec((), ("left",), (named_term("heading", 2, "rad"), joint_term("lid", "joint_position", ("left",))))
+
+    def sensed(**named: list[float]) -> SensorFrame:
+        values = {name: np.array([value]) for name, value in named.items()}
+        return SensorFrame(np.array([[0.5]]), np.zeros((1, 0, 3)), np.zeros((1, 0, 4)), values)
+
+    builder = ObservationBuilder(spec)
+    before = sensed(heading=[9.0, 9.0])
+    np.testing.assert_array_equal(builder.build(sensed(heading=[1.0, 2.0], other=[7.0]), before), [[1.0, 2.0, 0.5]])
+    with pytest.raises(SpecError, match=r"heading has shape \(1, 1\), expected \(1, 2\)"):
+        builder.build(sensed(heading=[1.0]), before)
+    with pytest.raises(SpecError, match="heading is missing"):
+        builder.build(sensed(), before)
+
+
 def test_observation_refuses_wrong_shapes() -> None:
     short = frame([0.01, 0.02], [[1, 1, 1]])
     with pytest.raises(SpecError, match="frame_pos_w has shape"):
@@ -78,42 +90,6 @@ def test_task_spec_round_trip_and_differences() -> None:
     other = TaskSpec("example", SPEC, control_period_s=0.02, horizon=7)
     assert TASK.differences(other) == ["control_period_s: 0.04 != 0.02", "horizon: 50 != 7"]
     assert TASK.interface_differences(other) == ["control_period_s: 0.04 != 0.02"]
-
-
-@given(npst.arrays(np.float32, 4, elements=st.floats(-1, 1, width=32)))
-def test_actions_cross_the_wire_exactly(action: np.ndarray) -> None:
-    spec = ActionSpec()
-    assert np.array_equal(spec.from_velocity(spec.to_velocity(action)), action)
-
-
-def test_the_quantities_of_an_older_action_layout_follow_from_its_names() -> None:
-    """What data and checkpoints without them say reads as before, and equals today's."""
-    old: dict[str, Any] = {
-        "names": ["x", "y", "z", "gripper", "wrist"],
-        "velocity_scale": [1.25, 1.25, 1.25, 25.0, 1.0],
-    }
-    spec = ActionSpec.from_dict(old)
-    assert spec.quantities == (*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY)
-    assert spec.end_effector == (0, 1, 2)
-    assert ActionSpec.from_dict(asdict(spec)) == spec
-    assert ActionSpec.from_dict({key: value[:4] for key, value in old.items()}) == ActionSpec()
-
-
-def test_quantities_have_to_make_sense() -> None:
-    with pytest.raises(SpecError, match="unknown action quantity 'torque'; allowed: end_effector_velocity_x"):
-        ActionSpec(("elbow",), (1.0,), ("torque",))
-    with pytest.raises(SpecError, match="2 action names but 1 quantities"):
-        ActionSpec(("a", "b"), (1.0, 1.0), (GRIPPER_VELOCITY,))
-    with pytest.raises(SpecError, match="end_effector_velocity_x is commanded by more than one"):
-        ActionSpec(("a", "b"), (1.0, 1.0), END_EFFECTOR_VELOCITY[:1] * 2)
-
-
-def test_action_clip() -> None:
-    clipped = ActionSpec().clip([2.0, -3.0, 0.5, np.nan])
-    assert clipped.dtype == np.float32
-    np.testing.assert_array_equal(clipped, np.array([1, -1, 0.5, np.nan], dtype=np.float32))
-    with pytest.raises(SpecError, match="last axis must have length 4"):
-        ActionSpec().clip([0.0, 1.0])
 
 
 def test_euler_of_known_rotations() -> None:

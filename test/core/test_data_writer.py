@@ -18,6 +18,7 @@ import pytest
 from reskill_core.data import DatasetWriter, DemoDataset, validate
 from reskill_core.data.synthetic import synthetic_episodes, synthetic_spec
 from reskill_core.errors import DataError
+from reskill_core.spec import ActionSpec
 
 SPEC = synthetic_spec(observation_dim=5, sim_state_dim=3)
 
@@ -61,13 +62,14 @@ def test_mismatch_lists_every_difference_and_touches_nothing(tmp_path: Path) -> 
     fill(tmp_path, 1)
     (tmp_path / ".part-1-shard-000001.h5").write_bytes(b"half")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    velocity_scale = (1.25, 1.25, 1.0, 25.0)
+    components = list(SPEC.task.action.components)
+    components[2] = replace(components[2], scale=1.0)
     task = replace(
         SPEC.task,
         name="hook",
         control_period_s=0.02,
         obs=synthetic_spec(8).task.obs,
-        action=replace(SPEC.task.action, velocity_scale=velocity_scale),
+        action=ActionSpec(tuple(components)),
     )
     with pytest.raises(DataError) as caught:
         DatasetWriter(tmp_path, replace(SPEC, task=task, profile="fast", sim_state_dim=4))
@@ -75,7 +77,7 @@ def test_mismatch_lists_every_difference_and_touches_nothing(tmp_path: Path) -> 
         "task.name: 'synthetic' != 'hook'",
         "task.control_period_s: 0.04 != 0.02",
         "task.obs.terms[1].size: 2 != 5",
-        "task.action.velocity_scale[2]: 1.25 != 1.0",
+        "task.action.components[2].scale: 1.25 != 1.0",
         "profile: 'exact' != 'fast'",
         "sim_state_dim: 3 != 4",
     ):

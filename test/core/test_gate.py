@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, SpecError
 from reskill_core.gate import Decision, Gate, GateConfig, GateError, GateState
-from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY, ActionSpec
+from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY, ActionComponent, ActionSpec
 
 PERIOD_S = 0.04
 QUIET = GateConfig(command_timeout_s=0.12, resume_after=1, abort_after_clamped=0)
@@ -193,15 +193,13 @@ def test_speed_scale_slows_the_arm_but_not_the_gripper() -> None:
 
 # The same four as ever, in another order and with names that say nothing, and a joint beside them.
 RENAMED = ActionSpec(
-    ("jaw", "up", "ahead", "torso", "left"),
-    (25.0, 1.25, 1.25, 0.5, 1.25),
     (
-        GRIPPER_VELOCITY,
-        END_EFFECTOR_VELOCITY[2],
-        END_EFFECTOR_VELOCITY[0],
-        JOINT_VELOCITY,
-        END_EFFECTOR_VELOCITY[1],
-    ),
+        ActionComponent("jaw", GRIPPER_VELOCITY, "m/s", 25.0),
+        ActionComponent("up", END_EFFECTOR_VELOCITY[2], "m/s", 1.25),
+        ActionComponent("ahead", END_EFFECTOR_VELOCITY[0], "m/s", 1.25),
+        ActionComponent("torso", JOINT_VELOCITY, "m/s", 0.5),
+        ActionComponent("left", END_EFFECTOR_VELOCITY[1], "m/s", 1.25),
+    )
 )
 
 
@@ -251,7 +249,7 @@ def test_f19_without_a_recent_position_nothing_moves() -> None:
     assert robot.offer(0.1, 0, 0, 0).reason == "position_unknown"
     assert robot.state() is GateState.HOLDING
     with pytest.raises(SpecError, match="x, y and z; the task's are joint_velocity"):
-        Gate(BOX, ActionSpec(("shoulder",), (1.0,)), PERIOD_S)
+        Gate(BOX, ActionSpec((ActionComponent("shoulder", JOINT_VELOCITY, "rad/s", 1.0),)), PERIOD_S)
 
 
 def test_f9_future_stamps_are_refused_and_extend_nothing() -> None:

@@ -10,7 +10,15 @@ import pytest
 from reskill_core.commanded_place import CommandedPlace
 from reskill_core.errors import SpecError
 from reskill_core.sensing import EpisodeStep, JointSource, MessageError, Sensing, SensingConfig, Tick
-from reskill_core.spec import ActionSpec, ObsSpec, TaskSpec, frame_term, joint_term
+from reskill_core.spec import (
+    END_EFFECTOR_VELOCITY,
+    ActionComponent,
+    ActionSpec,
+    ObsSpec,
+    TaskSpec,
+    frame_term,
+    joint_term,
+)
 
 PERIOD_S = 0.04
 UPRIGHT = (1.0, 0.0, 0.0, 0.0)
@@ -353,15 +361,16 @@ def test_poses_are_moved_from_the_base_frame_to_the_world() -> None:
 
 
 def test_feedback_reads_what_each_action_component_moves() -> None:
-    task = replace(TASK, action=ActionSpec(("z", "gripper", "x"), (1.0, 1.0, 1.0)))
+    up, ahead = (ActionComponent(axis[-1], axis, "m/s", 1.0) for axis in END_EFFECTOR_VELOCITY[::-2])
+    jaw = ActionComponent("jaw", "gripper_velocity", "m/s", 1.0)
+    task = replace(TASK, action=ActionSpec((up, jaw, ahead)))
     observation = np.array([0.02, 9, 1.0, 2.0, 3.0, 9, 9, 9])
     assert CommandedPlace(task).read(observation) == (3.0, 0.02, 1.0)
-    renamed = ActionSpec(
-        ("up", "jaw", "finger"), (1.0,) * 3, ("end_effector_velocity_z", "gripper_velocity", "joint_velocity")
-    )
+    joint = ActionComponent("finger", "joint_velocity", "m/s", 1.0)
+    renamed = ActionSpec((replace(up, name="up"), jaw, joint))
     assert CommandedPlace(replace(TASK, action=renamed)).read(observation) == (3.0, 0.02, 0.02)
     with pytest.raises(SpecError, match="elbow"):
-        CommandedPlace(replace(TASK, action=ActionSpec(("elbow",), (1.0,))))
+        CommandedPlace(replace(TASK, action=ActionSpec((replace(joint, name="elbow"),))))
 
 
 def test_all_sources_are_waited_for_before_anything_has_come() -> None:

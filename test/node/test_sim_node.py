@@ -57,7 +57,7 @@ class Bench:
     def command(self, action: Any, stamp: Any = None, parts: str = "arm fingers") -> None:
         """Command an action as command_node does, by default in answer to the newest state."""
         stamp = stamp or self.state.header.stamp
-        velocity = get_task(self.state.task).spec.action.to_velocity(np.asarray(action, np.float32)).tolist()
+        velocity = get_task(self.state.task).spec.action.to_command(np.asarray(action, np.float32)).tolist()
         if "arm" in parts:
             twist = TwistStamped()
             twist.header.stamp = stamp

@@ -126,7 +126,7 @@ class Adapter(ABC):
     def _velocities(self, action: Sequence[float]) -> list[float]:
         """Velocity of what each component moves, in the driver's base frame."""
         # Python floats are float64, so the product of a float32 action and its scale is exact.
-        scaled = [value * scale for value, scale in zip(action, self._actions.velocity_scale, strict=True)]
+        scaled = [value * scale for value, scale in zip(action, self._actions.scale, strict=True)]
         return self._in_base(scaled, self._to_base.vector)
 
     def _positions(self, feedback: Sequence[float]) -> list[float]:

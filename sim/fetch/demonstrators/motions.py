@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.spec import ObsSpec
+from reskill_core.spec import ObsSpec, vector_of
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -34,7 +34,7 @@ class Reading:
     """
 
     def __init__(self, spec: ObsSpec, observation: FloatArray, manner: FloatArray | None = None) -> None:
-        self._spec, self._observation = spec, spec.check(observation)
+        self._spec, self._observation = spec, vector_of(spec.check(observation))
         self._manner = np.full((len(observation), MANNER_DIM), 0.5) if manner is None else manner
 
     def __getitem__(self, name: str) -> FloatArray:

@@ -1,0 +1,66 @@
+"""The specification of a task: layouts, rate and horizon, as data sets and checkpoints carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from reskill_core.parameters import parameter
+from reskill_core.spec.actions import ActionSpec
+from reskill_core.spec.documents import differences, parsed, plain, with_keys
+from reskill_core.spec.layout import ObsSpec
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What data, models and nodes must agree on to work together.
+
+    Attributes:
+        name: name of the task.
+        obs: observation layout.
+        action: action layout.
+        control_period_s: time one action is held [s].
+        horizon: control steps after which an episode is truncated.
+        description: one sentence for people.
+    """
+
+    name: str
+    obs: ObsSpec
+    action: ActionSpec = field(default_factory=ActionSpec)
+    control_period_s: float = parameter(0.04, low=1e-4, high=100.0)
+    horizon: int = parameter(50, low=1, high=10**6)
+    description: str = ""
+
+    @property
+    def control_rate_hz(self) -> float:
+        """Control steps per second."""
+        return 1.0 / self.control_period_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """As nested dictionaries and lists, ready for JSON."""
+        return plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> TaskSpec:
+        """Inverse of :meth:`to_dict`, which reads documents of earlier versions, too.
+
+        Raises:
+            SpecError: keys are missing or unknown, or a value has the wrong type or is out of range.
+        """
+        document = with_keys(document, "name", "obs", "action")
+        # By itself, for those of earlier versions have another form.
+        action = ActionSpec.from_dict(document["action"])
+        return parsed(cls, {**document, "action": action})
+
+    def differences(self, other: TaskSpec, ignore: tuple[str, ...] = ("description",)) -> list[str]:
+        """Every field in which two specifications differ, as ``path: mine != theirs``; empty if they agree."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        for key in ignore:
+            mine.pop(key, None)
+            theirs.pop(key, None)
+        return differences("", mine, theirs)
+
+    def interface_differences(self, other: TaskSpec) -> list[str]:
+        """Like :meth:`differences`, of what a policy needs: layouts and period, not the name or the horizon."""
+        return self.differences(other, ignore=("description", "name", "horizon"))

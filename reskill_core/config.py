@@ -2,7 +2,8 @@
 
 Unknown keys, wrong types and values out of range are refused, all of them at once, with the full path of each and the
 closest valid key. Every field that holds numbers declares its range (:func:`reskill_core.parameters.parameter`); a
-dataclass may define ``violations(self) -> list[str]`` for rules that span fields.
+dataclass may define ``violations(self) -> list[str]`` for rules that span fields, and, where its schema depends on what
+is configured, a class method ``schema_of(document)`` that gives the class to fill in.
 """
 
 from __future__ import annotations
@@ -64,9 +65,11 @@ def config_from_dict(
     Raises:
         ConfigError: lists every unknown key, wrong type and violated rule, with the full path of each.
     """
-    require_ranges(cls)
     if not isinstance(document, Mapping):
         raise ConfigError(f"{source} must hold key: value pairs, found {shortened(document)}")
+    schema_of = getattr(cls, "schema_of", None)
+    cls = schema_of(document) if schema_of else cls
+    require_ranges(cls)
     faults = _document_faults(cls, document, ())
     config, mistyped = _validated(cls, _without(document, faults))
     if config is None:
@@ -83,7 +86,7 @@ def config_from_dict(
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """A configuration as nested dictionaries, lists and scalars, ready for YAML and JSON."""
-    return _adapter(type(config)).dump_python(config, mode="json")
+    return _adapter(type(config)).dump_python(config, mode="json", serialize_as_any=True)
 
 
 def _adapter(cls: type[Any]) -> TypeAdapter[Any]:

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.checkpoint import Checkpoint
-from reskill_core.config import config_to_dict
-from reskill_core.models.config import FeatureConfig, SkillModelConfig
-from reskill_core.models.features import FeatureMap
+from reskill_core.models.config import FeatureConfig, ReskillModelConfig
 from reskill_core.runtime import SkillModule, SkillPolicy
-from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, zeros_term
 
 _WARM_UP_TICKS = 200
@@ -92,22 +89,16 @@ def _untrained() -> Checkpoint:
     """A skill module of the block task's size and of random weights."""
     import torch
 
-    from reskill_core.models.io import state_arrays
+    from reskill_core.models.io import module_contents
     from reskill_core.models.skill_vae import SkillVae
 
     names = ("gripper", "block", "goal")
     terms = (*(frame_term(f"{name}_position", "position", name) for name in names), zeros_term("padding", 16))
     task = TaskSpec("untrained", ObsSpec(names, (), terms))
     pairs = (("goal_position", "block_position"), ("block_position", "gripper_position"))
-    config = SkillModelConfig(features=FeatureConfig(relative=pairs))
+    config = ReskillModelConfig(features=FeatureConfig(relative=pairs))
     observations: NDArray[np.float32] = np.random.default_rng(0).normal(size=(100, task.obs.dim)).astype(np.float32)
-    features = FeatureMap.fit(config.features, task.obs, observations)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        weights = state_arrays(SkillVae(config, features, task.action.dim))
-    document = {
-        "task": task.to_dict(),
-        MODEL_KEY: config_to_dict(config),
-        NORMALISER_KEY: features.to_document(),
-    }
+        weights, document = module_contents(SkillVae.fitted(config, task, observations), task)
     return Checkpoint(weights, document, Path("(untrained)"))

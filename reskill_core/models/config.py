@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from reskill_core.parameters import parameter
 from reskill_core.spec import ObsSpec
@@ -62,7 +63,7 @@ class PriorConfig:
     """State-conditioned prior p(z | observation).
 
     Attributes:
-        kind: a name in :data:`reskill_core.models.registry.PRIORS`.
+        kind: a name in :data:`reskill_core.models.priors.PRIORS`.
         hidden: widths of the layers that turn the observation into a context; one (the last) at least.
         couplings: number of affine couplings (flow); from 2 on, every latent entry is transformed.
         coupling_hidden: hidden width of each coupling (flow).
@@ -82,11 +83,36 @@ class PriorConfig:
 
 @dataclass(frozen=True)
 class SkillModelConfig:
-    """A skill module: features, encoder, closed-loop decoder and prior.
+    """What every kind of skill module has; each kind has a configuration of its own that inherits from this one.
 
     Attributes:
+        kind: a name in :data:`reskill_core.models.registry.SKILL_MODELS`.
         horizon: control steps of a skill.
         latent_dim: entries of the latent that addresses a skill.
+    """
+
+    kind: str = "reskill"
+    horizon: int = parameter(10, low=1, high=1000)
+    latent_dim: int = parameter(4, low=1, high=1024)
+
+    @classmethod
+    def schema_of(cls, document: Mapping[str, Any]) -> type[SkillModelConfig]:
+        """The configuration of the kind that a document names; see :func:`reskill_core.config.config_from_dict`."""
+        from reskill_core.models.registry import skill_model_kind
+
+        return skill_model_kind(document).config
+
+    def violations(self) -> list[str]:
+        """Rules across fields."""
+        mine = type(self).kind
+        return [] if self.kind == mine else [f"kind: this is the configuration of {mine!r}, got {self.kind!r}"]
+
+
+@dataclass(frozen=True)
+class ReskillModelConfig(SkillModelConfig):
+    """ReSkill's model: a closed-loop skill VAE, and a flow or Gaussian as prior.
+
+    Attributes:
         norm: ``batch`` puts batch normalisation behind each hidden layer of the decoder (folded into the layers for
             inference), ``none`` leaves it out.
         decoder_hidden: widths of the decoder's hidden layers.
@@ -95,8 +121,6 @@ class SkillModelConfig:
         prior: skill prior.
     """
 
-    horizon: int = parameter(10, low=1, high=1000)
-    latent_dim: int = parameter(4, low=1, high=1024)
     norm: Norm = "batch"
     decoder_hidden: tuple[int, ...] = parameter((192, 192, 192), low=1, high=4096, entries=8)
     features: FeatureConfig = field(default_factory=FeatureConfig)
@@ -105,6 +129,7 @@ class SkillModelConfig:
 
     def violations(self) -> list[str]:
         """Rules across sections."""
+        faults = super().violations()
         if self.prior.kind == "flow" and self.latent_dim < 2:
-            return [f"latent_dim: prior.kind flow couples two halves and needs 2 at least, got {self.latent_dim}"]
-        return []
+            faults.append(f"latent_dim: prior.kind flow couples two halves and needs 2 at least, got {self.latent_dim}")
+        return faults

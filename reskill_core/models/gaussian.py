@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from reskill_core.models.config import PriorConfig
+from reskill_core.models.distributions import DiagonalGaussian
 from reskill_core.models.networks import Mlp, soft_limit
 from reskill_core.models.prior import SkillPrior
 
 
 class GaussianPrior(SkillPrior):
-    """p(z | features) = N(mean, diag(std^2)), read as the affine map z = mean + std * n. Starts as N(0, I)."""
+    """p(z | features) = N(mean, diag(std^2)). Starts as N(0, I)."""
 
     def __init__(self, config: PriorConfig, feature_dim: int, latent_dim: int) -> None:
         super().__init__(config, feature_dim, latent_dim)
         self.net = Mlp((feature_dim, *config.hidden, 2 * latent_dim), zero_last=True)
 
-    def _parameters_at(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def at(self, features: Tensor) -> DiagonalGaussian:
+        """See :class:`SkillPrior`."""
         mean, log_std = self.net(features).chunk(2, dim=-1)
-        return mean, soft_limit(log_std, self.config.log_scale_limit)
+        return DiagonalGaussian(mean, soft_limit(log_std, self.config.log_scale_limit))
 
     def latent_to_noise(self, latent: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`SkillPrior`."""
-        mean, log_std = self._parameters_at(features)
-        return (latent - mean) * torch.exp(-log_std), -log_std.sum(dim=-1)
+        return self.at(features).to_noise(latent)
 
     def noise_to_latent(self, noise: Tensor, features: Tensor) -> Tensor:
         """See :class:`SkillPrior`."""
-        mean, log_std = self._parameters_at(features)
-        return mean + noise * torch.exp(log_std)
+        return self.at(features).from_noise(noise)

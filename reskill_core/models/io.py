@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from reskill_core.checkpoint import Checkpoint
+from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.errors import CheckpointError
 from reskill_core.models.config import SkillModelConfig
-from reskill_core.models.features import FeatureMap
-from reskill_core.models.skill_vae import SkillVae
+from reskill_core.models.registry import skill_model_kind
+from reskill_core.models.skill_document import MODEL_KEY, NORMALISER_KEY
+from reskill_core.models.skill_model import SkillModel
+from reskill_core.spec import TaskSpec
 
 _OPTIMISER = "optimiser/"
 
@@ -56,8 +59,22 @@ def load_optimiser_arrays(
             optimiser.state[parameters[name]][key] = torch.from_numpy(np.array(array))
 
 
-def torch_model(config: SkillModelConfig, features: FeatureMap, action_dim: int, checkpoint: Checkpoint) -> SkillVae:
-    """The model of a checkpoint, in evaluation mode."""
-    model = SkillVae(config, features, action_dim)
+def module_contents(model: SkillModel, task: TaskSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Weights and document of a skill module's checkpoint; whoever trains it adds to the document."""
+    section = config_to_dict(model.config)
+    return state_arrays(model), {"task": task.to_dict(), MODEL_KEY: section, NORMALISER_KEY: model.normaliser()}
+
+
+def torch_model(checkpoint: Checkpoint) -> SkillModel:
+    """The model of a skill module's checkpoint, in evaluation mode.
+
+    Raises:
+        CheckpointError: it is not whole; an agent's has no encoder.
+    """
+    document = checkpoint.document
+    config = config_from_dict(SkillModelConfig, document[MODEL_KEY], source=f"the model of {checkpoint.folder}")
+    model = (
+        skill_model_kind(document[MODEL_KEY]).load_model().restored(config, checkpoint.task, document[NORMALISER_KEY])
+    )
     load_state_arrays(model, checkpoint.weights)
     return model.eval()

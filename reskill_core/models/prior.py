@@ -1,8 +1,9 @@
-"""Skill priors p(z | observation): what they have in common.
+"""Skill priors p(z | observation) of ReSkill's model: what they have in common.
 
-A prior is an invertible map, given the observation, between a latent z and noise n with n ~ N(0, I). That is all an
-agent needs: it acts in the noise space, where a standard normal is the prior. A new prior is one subclass, its numpy
-twin in :mod:`reskill_core.runtime.priors`, and its name in the registries beside both and in ``PriorConfig.kind``.
+They are invertible maps, given the observation, between a latent z and noise n with n ~ N(0, I). That is what an agent
+needs that acts in the noise space, where a standard normal is the prior. A new one is one subclass, its name in
+:data:`reskill_core.models.priors.PRIORS` and in ``PriorConfig.kind``, and its twin in
+:mod:`reskill_core.runtime.priors`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from reskill_core.models.config import PriorConfig
-from reskill_core.models.networks import standard_normal_log_prob
+from reskill_core.models.distributions import NoiseMappedDistribution
 
 
 class SkillPrior(ABC, nn.Module):
@@ -35,7 +36,23 @@ class SkillPrior(ABC, nn.Module):
     def noise_to_latent(self, noise: Tensor, features: Tensor) -> Tensor:
         """Exact inverse of :meth:`latent_to_noise`: (B, Z)."""
 
-    def log_prob(self, latent: Tensor, features: Tensor) -> Tensor:
-        """Log density (B,) of latents, by change of variables."""
-        noise, log_det = self.latent_to_noise(latent, features)
-        return standard_normal_log_prob(noise) + log_det
+    def at(self, features: Tensor) -> NoiseMappedDistribution:
+        """The distribution at features (B, F)."""
+        return _PriorAt(self, features)
+
+
+class _PriorAt(NoiseMappedDistribution):
+    """A prior at features."""
+
+    def __init__(self, prior: SkillPrior, features: Tensor) -> None:
+        self._prior, self._features = prior, features
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._features), self._prior.latent_dim
+
+    def to_noise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        return self._prior.latent_to_noise(latent, self._features)
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        return self._prior.noise_to_latent(noise, self._features)

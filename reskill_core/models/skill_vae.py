@@ -1,46 +1,24 @@
-"""The skill VAE: a posterior over windows of a demonstration, a closed-loop decoder, and the skill prior."""
+"""ReSkill's skill model: a skill VAE with a closed-loop decoder and an invertible, state-conditioned prior."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from reskill_core.models.config import EncoderConfig, SkillModelConfig
+from reskill_core.models.config import EncoderConfig, ReskillModelConfig
+from reskill_core.models.distributions import DiagonalGaussian, NoiseMappedDistribution
 from reskill_core.models.features import FeatureMap
-from reskill_core.models.networks import Features, Mlp, require_shape, soft_limit, standard_normal_log_prob
-from reskill_core.models.registry import build_prior
+from reskill_core.models.networks import Features, Mlp, soft_limit
+from reskill_core.models.observations import Inputs, vector_of
+from reskill_core.models.priors import build_prior
+from reskill_core.models.skill_model import SkillDecoder, SkillModel
+from reskill_core.spec import TaskSpec
 
 # Bounds the posterior's standard deviation to (e^-5, e^5): wide enough for any beta, and finite from the first step.
 _LOG_STD_LIMIT = 5.0
-
-
-@dataclass(frozen=True)
-class SkillLosses:
-    """Loss terms of a batch of windows, each a mean over the batch.
-
-    Attributes:
-        reconstruction: half the squared action error, summed over the window and the action.
-        kl: KL(q(z | window) || N(0, I)) [nats], summed over the latent.
-        prior_nll: -log p(z | first observation) of a posterior sample [nats]; its gradient stays in the prior.
-        normal_nll: -log N(z; 0, I) of the same sample [nats]: what the prior has to beat.
-        action_mse: squared error per action component.
-    """
-
-    reconstruction: Tensor
-    kl: Tensor
-    prior_nll: Tensor
-    normal_nll: Tensor
-    action_mse: Tensor
-
-    def total(self, beta: float) -> Tensor:
-        """What training minimises: ``reconstruction + beta * kl + prior_nll``."""
-        return self.vae(beta) + self.prior_nll
-
-    def vae(self, beta: float) -> Tensor:
-        """``reconstruction + beta * kl``, in the units in which beta is quoted throughout."""
-        return self.reconstruction + beta * self.kl
 
 
 class MlpEncoder(nn.Module):
@@ -72,85 +50,85 @@ class LstmEncoder(nn.Module):
 ENCODERS: dict[str, type[MlpEncoder] | type[LstmEncoder]] = {"mlp": MlpEncoder, "lstm": LstmEncoder}
 
 
-class SkillVae(nn.Module):
+class ClosedLoopDecoder(Mlp, SkillDecoder):
+    """Actions from features and latent in every step, through tanh; its state is the latent."""
+
+    def __init__(self, config: ReskillModelConfig, feature_dim: int, action_dim: int) -> None:
+        super().__init__((feature_dim + config.latent_dim, *config.decoder_hidden, action_dim), norm=config.norm)
+        self._state_dim = config.latent_dim
+
+    @property
+    def state_dim(self) -> int:
+        """See :class:`SkillDecoder`."""
+        return self._state_dim
+
+    def begin(self, features: Tensor, latent: Tensor) -> Tensor:
+        """See :class:`SkillDecoder`."""
+        return latent
+
+    def act(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`SkillDecoder`."""
+        return torch.tanh(self(torch.cat((features, state), dim=-1))), state
+
+    def window(self, features: Tensor, latent: Tensor) -> Tensor:
+        """See :class:`SkillDecoder`; all steps at once, which batch normalisation sees as one batch."""
+        per_step = latent[:, None].expand(-1, features.shape[1], -1)
+        return torch.tanh(self(torch.cat((features, per_step), dim=-1)))
+
+
+class SkillVae(SkillModel):
     """Encoder, closed-loop decoder and prior over the same normalised features.
 
     Args:
         config: sizes and kinds.
-        features: observation to network input; fixes the observation's length O.
-        action_dim: action components A.
+        features: observation to network input.
+        task: whose observations and actions it is for.
     """
 
-    def __init__(self, config: SkillModelConfig, features: FeatureMap, action_dim: int) -> None:
-        super().__init__()
-        self.config = config
-        self.obs_dim = features.obs_dim
-        self.action_dim = action_dim
-        latent = config.latent_dim
-        self.features = Features(features)
-        self.encoder = ENCODERS[config.encoder.kind](
-            config.encoder, features.dim + action_dim, config.horizon, 2 * latent
-        )
-        self.decoder = Mlp((features.dim + latent, *config.decoder_hidden, action_dim), norm=config.norm)
+    config: ReskillModelConfig
+
+    def __init__(self, config: ReskillModelConfig, features: FeatureMap, task: TaskSpec) -> None:
+        super().__init__(config, task)
+        latent, action = config.latent_dim, task.action.dim
+        self._features = Features(features)
+        self.encoder = ENCODERS[config.encoder.kind](config.encoder, features.dim + action, config.horizon, 2 * latent)
+        self.decoder = ClosedLoopDecoder(config, features.dim, action)
         self.prior = build_prior(config.prior, features.dim, latent)
 
-    def encode(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean and log standard deviation, each (B, Z), of windows (B, H, O) and (B, H, A).
+    @classmethod
+    def fitted(cls, config: ReskillModelConfig, task: TaskSpec, vectors: Any) -> SkillVae:
+        """See :class:`SkillModel`."""
+        return cls(config, FeatureMap.fit(config.features, task.obs, vectors), task)
 
-        Raises:
-            SpecError: a shape is wrong.
-        """
-        require_shape("observation window", observation, None, self.config.horizon, self.obs_dim)
-        require_shape("action window", action, observation.shape[0], self.config.horizon, self.action_dim)
-        return self._posterior(self.features(observation), action)
+    @classmethod
+    def restored(cls, config: ReskillModelConfig, task: TaskSpec, normaliser: Mapping[str, Any]) -> SkillVae:
+        """See :class:`SkillModel`."""
+        return cls(config, FeatureMap.from_document(config.features, task.obs, normaliser), task)
 
-    def decode(self, observation: Tensor, latent: Tensor) -> Tensor:
-        """Actions (B, A) in (-1, 1) that skills (B, Z) take at observations (B, O).
+    def normaliser(self) -> dict[str, Any]:
+        """Mean and standard deviation of the features over the training data."""
+        return self.feature_map.to_document()
 
-        Raises:
-            SpecError: a shape is wrong.
-        """
-        require_shape("observation", observation, None, self.obs_dim)
-        require_shape("latent", latent, observation.shape[0], self.config.latent_dim)
-        return self._decode(self.features(observation), latent)
+    @property
+    def feature_map(self) -> FeatureMap:
+        """The features in numpy."""
+        return self._features.map
 
-    def losses(self, observation: Tensor, action: Tensor, noise: Tensor) -> SkillLosses:
-        """Loss terms of windows.
+    @property
+    def feature_dim(self) -> int:
+        """Length F of the features."""
+        return self.feature_map.dim
 
-        Args:
-            observation: (B, H, O).
-            action: (B, H, A) labels in [-1, 1].
-            noise: (B, Z) standard normal, by which the posterior is sampled; zeros take its mean.
+    def features(self, observation: Inputs) -> Tensor:
+        """Normalised features (..., F) of observations (..., O)."""
+        features: Tensor = self._features(vector_of(observation))
+        return features
 
-        Raises:
-            SpecError: a shape is wrong.
-        """
-        require_shape("observation window", observation, None, self.config.horizon, self.obs_dim)
-        require_shape("action window", action, observation.shape[0], self.config.horizon, self.action_dim)
-        require_shape("noise", noise, observation.shape[0], self.config.latent_dim)
-        features = self.features(observation)
-        mean, log_std = self._posterior(features, action)
-        latent = mean + torch.exp(log_std) * noise
-        per_step = latent[:, None].expand(-1, self.config.horizon, -1)
-        squared_error = (self._decode(features, per_step) - action).square()
-        # The prior learns to follow the posterior; the posterior does not move towards the prior.
-        sample = latent.detach()
-        return SkillLosses(
-            reconstruction=0.5 * squared_error.sum(dim=(1, 2)).mean(),
-            kl=kl_to_standard_normal(mean, log_std).mean(),
-            prior_nll=-self.prior.log_prob(sample, features[:, 0]).mean(),
-            normal_nll=-standard_normal_log_prob(sample).mean(),
-            action_mse=squared_error.mean(),
-        )
-
-    def _posterior(self, features: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior_of(self, features: Tensor, action: Tensor) -> DiagonalGaussian:
+        """See :class:`SkillModel`."""
         mean, log_std = self.encoder(torch.cat((features, action), dim=-1)).chunk(2, dim=-1)
-        return mean, soft_limit(log_std, _LOG_STD_LIMIT)
+        return DiagonalGaussian(mean, soft_limit(log_std, _LOG_STD_LIMIT))
 
-    def _decode(self, features: Tensor, latent: Tensor) -> Tensor:
-        return torch.tanh(self.decoder(torch.cat((features, latent), dim=-1)))
-
-
-def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mean, std^2) || N(0, I)) [nats], summed over the last axis: (B, Z) to (B,)."""
-    return 0.5 * (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(dim=-1)
+    def prior_of(self, features: Tensor) -> NoiseMappedDistribution:
+        """See :class:`SkillModel`."""
+        return self.prior.at(features)

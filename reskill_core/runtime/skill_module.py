@@ -1,10 +1,10 @@
-"""A trained skill module, evaluated in numpy."""
+"""A trained skill module: what agents, policies and evaluations know of skills, whatever model is behind them."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,29 +13,27 @@ from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError, ConfigError, SpecError
 from reskill_core.models.config import SkillModelConfig
-from reskill_core.models.features import FeatureMap
-from reskill_core.runtime.networks import Mlp
-from reskill_core.runtime.priors import build_numpy_prior
+from reskill_core.models.registry import skill_model_kind
+from reskill_core.models.skill_document import MODEL_KEY, NORMALISER_KEY
+from reskill_core.spec.observations import VECTOR
 
 if TYPE_CHECKING:
-    from reskill_core.models.skill_vae import SkillVae
+    from reskill_core.models.skill_model import SkillModel
 
 FloatArray = NDArray[np.float32]
 
 SKILL_MODULE_KIND = "skill_module"
 
-# Keys of the checkpoint document beside ``task``, which every kind has.
-MODEL_KEY = "model"
-NORMALISER_KEY = "normaliser"
-
 # What computing with parts that do not fit each other raises.
 UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ConfigError, SpecError)
 
-ENCODER, DECODER, PRIOR = "encoder", "decoder", "prior"
-
 
 class SkillModule:
-    """Features, closed-loop decoder and prior in numpy; the encoder in torch, loaded when first used.
+    """Features, decoder and prior of a skill model, without torch; its posterior in torch, loaded when first used.
+
+    A skill runs as ``state = begin(features, latents)`` at its first observation, and ``action, state = act(features,
+    state)`` in every control step; whoever runs skills keeps the states. Observations are (N, O), or a mapping of
+    ``vector`` and the names of images where the task has some.
 
     Args:
         checkpoint: of kind ``SKILL_MODULE_KIND``.
@@ -50,13 +48,17 @@ class SkillModule:
         self.checkpoint = checkpoint
         self.batch_invariant = batch_invariant
         self.task_spec = checkpoint.task
+        self._has_images = bool(self.task_spec.obs.images)
         try:
-            self.config = config_from_dict(SkillModelConfig, checkpoint.document[MODEL_KEY])
-            self._features = FeatureMap.from_document(
-                self.config.features, self.task_spec.obs, checkpoint.document[NORMALISER_KEY]
+            section = checkpoint.document[MODEL_KEY]
+            self.config = config_from_dict(SkillModelConfig, section, source="the model")
+            self._runtime = skill_model_kind(section).load_runtime()(
+                self.config,
+                self.task_spec,
+                checkpoint.weights,
+                checkpoint.document[NORMALISER_KEY],
+                batch_invariant,
             )
-            self._decoder = Mlp.from_weights(checkpoint.weights, DECODER)
-            self._prior = build_numpy_prior(self.config.prior, self.config.latent_dim, checkpoint.weights, PRIOR)
             self._require_fit()
         except UNFIT as error:
             raise CheckpointError(
@@ -82,13 +84,42 @@ class SkillModule:
         """Control steps H of a skill."""
         return self.config.horizon
 
-    def features(self, observations: ArrayLike) -> FloatArray:
-        """Normalised features of observations (N, O), in the layout that the other methods' ``features`` take."""
-        array = self._checked("observations", observations, self.task_spec.obs.dim)
-        return self._features(self._rows(array))
+    @property
+    def state_dim(self) -> int:
+        """Length S of what the decoder remembers of a skill from one control step to the next."""
+        return self._runtime.state_dim
 
-    def decode(self, observations: ArrayLike, latents: ArrayLike) -> FloatArray:
-        """Actions (N, A) in [-1, 1] that skills (N, Z) take at observations (N, O).
+    @property
+    def maps_noise(self) -> bool:
+        """Whether the skill prior is a map from noise to latents, as flows and Gaussians are."""
+        return self._runtime.maps_noise
+
+    @property
+    def acting_weights(self) -> dict[str, NDArray[Any]]:
+        """Weights of the checkpoint that acting takes: what an agent that uses the skills carries along."""
+        return self._runtime.acting_weights(self.checkpoint.weights)
+
+    def features(self, observations: Any) -> FloatArray:
+        """Features of observations, in the layout that the other methods' ``features`` take.
+
+        Raises:
+            SpecError: a shape is wrong.
+        """
+        if self._has_images:
+            parts = dict(self.task_spec.obs.check(observations))
+            return self._runtime.features({**parts, VECTOR: np.asarray(parts[VECTOR], dtype=np.float32)})
+        return self._runtime.features(self._checked("observations", observations, self.task_spec.obs.dim))
+
+    def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
+        """States (N, S) in which skills (N, Z) start at features that :meth:`features` gave."""
+        return self._runtime.begin(features, latents)
+
+    def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Actions (N, A) in [-1, 1] of one control step at features that :meth:`features` gave, and the next states."""
+        return self._runtime.act(features, states)
+
+    def decode(self, observations: Any, latents: ArrayLike) -> FloatArray:
+        """First actions (N, A) in [-1, 1] of skills (N, Z) that start at observations.
 
         Raises:
             SpecError: a shape is wrong.
@@ -98,55 +129,62 @@ class SkillModule:
 
     def decode_features(self, features: FloatArray, latents: FloatArray) -> FloatArray:
         """:meth:`decode` at features that :meth:`features` gave."""
-        inputs = np.concatenate((features, self._rows(latents)), axis=-1)
-        return np.tanh(self._decoder(inputs)).reshape(len(features), -1)
+        return self.act(features, self.begin(features, latents))[0]
 
-    def noise_to_latent(self, noise: ArrayLike, observations: ArrayLike) -> FloatArray:
-        """Latents (N, Z) that noise (N, Z) stands for at observations (N, O): N(0, I) noise samples the prior.
+    def noise_to_latent(self, noise: ArrayLike, observations: Any) -> FloatArray:
+        """Latents (N, Z) that noise (N, Z) stands for at observations: N(0, I) noise samples the prior.
 
         Raises:
-            SpecError: a shape is wrong.
+            SpecError: a shape is wrong, or the model's prior is no map of noise.
         """
         features = self.features(observations)
         return self.prior_features(self._checked("noise", noise, self.latent_dim, len(features)), features)
 
     def prior_features(self, noise: FloatArray, features: FloatArray) -> FloatArray:
         """:meth:`noise_to_latent` at features that :meth:`features` gave."""
-        return self._prior.noise_to_latent(self._rows(noise), features).reshape(noise.shape)
+        if not self.maps_noise:
+            raise SpecError(
+                f"the prior of a skill model of kind {self.config.kind!r} is no map from noise to latents, as flows "
+                "and Gaussians are; take latents themselves: latent_source=standard_normal"
+            )
+        return self._runtime.noise_to_latent(noise, features)
 
-    def encode(self, observations: ArrayLike, actions: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def encode(self, observations: Any, actions: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Posterior mean and standard deviation, each (B, Z), of windows (B, H, O) and (B, H, A).
 
         Raises:
             SpecError: a shape is wrong.
+            CheckpointError: the checkpoint has no posterior, as one within an agent's.
         """
         import torch
 
+        from reskill_core.models.observations import as_tensors
+
         with torch.no_grad():
-            mean, log_std = self.torch_model.encode(
-                torch.from_numpy(np.asarray(observations, dtype=np.float32)),
-                torch.from_numpy(np.asarray(actions, dtype=np.float32)),
-            )
-        return mean.numpy(), log_std.exp().numpy()
+            action = torch.from_numpy(np.asarray(actions, dtype=np.float32))
+            posterior = self.torch_model.posterior(as_tensors(observations), action)
+        return posterior.mean.numpy(), posterior.log_std.exp().numpy()
 
     @cached_property
-    def torch_model(self) -> SkillVae:
-        """The whole module in torch, in evaluation mode."""
+    def torch_model(self) -> SkillModel:
+        """The whole model in torch, in evaluation mode."""
         from reskill_core.models.io import torch_model
 
-        return torch_model(self.config, self._features, self.task_spec.action.dim, self.checkpoint)
+        return torch_model(self.checkpoint)
 
     def _require_fit(self) -> None:
         """Raise whatever comes of it if the parts do not fit each other and the task."""
-        observation = np.zeros((1, self.task_spec.obs.dim), dtype=np.float32)
-        latent = self.noise_to_latent(np.zeros((1, self.latent_dim), dtype=np.float32), observation)
-        action = self.decode(observation, latent)
-        if (latent.shape, action.shape) != ((1, self.latent_dim), (1, self.task_spec.action.dim)):
-            raise ValueError(f"latents {latent.shape[1:]} and actions {action.shape[1:]} have other sizes")
-
-    def _rows(self, array: FloatArray) -> FloatArray:
-        # numpy multiplies (N, 1, K) by a matrix one row at a time, (N, K) in blocks whose rounding depends on N.
-        return array[:, None] if self.batch_invariant else array
+        features = self.features(self.task_spec.obs.zeros(1))
+        latent = np.zeros((1, self.latent_dim), dtype=np.float32)
+        if self.maps_noise:
+            latent = self.prior_features(latent, features)
+        state = self.begin(features, latent)
+        action, following = self.act(features, state)
+        found = {"latents": latent, "states": state, "following states": following, "actions": action}
+        expected = (self.latent_dim, self.state_dim, self.state_dim, self.task_spec.action.dim)
+        for (name, array), width in zip(found.items(), expected, strict=True):
+            if array.shape != (1, width):
+                raise ValueError(f"{name} have shape {array.shape}, expected (1, {width})")
 
     def _checked(self, name: str, values: ArrayLike, width: int, rows: int | None = None) -> FloatArray:
         array = np.asarray(values, dtype=np.float32)

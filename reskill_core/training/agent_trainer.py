@@ -42,7 +42,7 @@ from reskill_core.runtime.agent import (
     agent_policy,
     residual_input,
 )
-from reskill_core.runtime.skill_module import ENCODER, SkillModule
+from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import SEEDING
 from reskill_core.spec import TaskSpec
@@ -263,9 +263,7 @@ class AgentTrainer:
             **self._settings(),
             LINEAGE_KEY: self._lineage.to_document(),
         }
-        # Acting takes no encoder.
-        acting = {name: array for name, array in skills.weights.items() if not name.startswith(f"{ENCODER}.")}
-        weights = {f"{SKILLS}{name}": array for name, array in acting.items()}
+        weights = {f"{SKILLS}{name}": array for name, array in self._module.acting_weights.items()}
         for prefix, level in self._levels():
             weights |= {f"{prefix}{name}": array for name, array in level.weights().items()}
         return weights, document

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -19,7 +19,8 @@ from torch import Tensor
 
 from reskill_core.errors import TrainingError
 from reskill_core.models.io import load_optimiser_arrays, optimiser_arrays
-from reskill_core.models.skill_vae import SkillLosses, SkillVae
+from reskill_core.models.observations import Inputs, as_tensors, batches, taken
+from reskill_core.models.skill_model import SkillLosses, SkillModel
 from reskill_core.seeding import run_integer
 from reskill_core.training.config import OptimiserConfig
 
@@ -45,7 +46,7 @@ class NotFiniteError(TrainingError):
 
 
 class SkillLearner:
-    """A skill VAE with its optimiser and the random stream of its posterior noise.
+    """A skill model with its optimiser and the random stream of its posterior noise.
 
     Args:
         model: what to train.
@@ -54,24 +55,27 @@ class SkillLearner:
         seed: of the run, for the posterior noise.
     """
 
-    def __init__(self, model: SkillVae, config: OptimiserConfig, beta: float, seed: int) -> None:
+    def __init__(self, model: SkillModel, config: OptimiserConfig, beta: float, seed: int) -> None:
         self.model = model
         self._config = config
         self._beta = beta
         self._noise_rng = torch.Generator().manual_seed(run_integer(seed, "posterior_noise"))
-        prior = list(model.prior.parameters())
-        rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("prior.")]
+        prior = model.prior_parameters()
+        apart = set(map(id, prior))
+        rest = [parameter for parameter in model.parameters() if id(parameter) not in apart]
         groups = [
             {"name": "vae", "params": rest, "base_rate": config.learning_rate},
             {"name": "prior", "params": prior, "base_rate": config.prior_learning_rate},
         ]
-        self._optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=config.weight_decay)
+        self._optimiser = torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=0.0, weight_decay=config.weight_decay
+        )
 
-    def update(self, observation: FloatArray, action: FloatArray, rate: float) -> dict[str, float]:
+    def update(self, observation: Any, action: FloatArray, rate: float) -> dict[str, float]:
         """Take one step on windows (B, H, O) with labels (B, H, A).
 
         Args:
-            observation: observations of the windows.
+            observation: observations of the windows, an array or a mapping.
             action: their labels.
             rate: factor on the base learning rates.
 
@@ -81,9 +85,9 @@ class SkillLearner:
         Raises:
             NotFiniteError: one of them is not finite.
         """
-        noise = torch.randn(len(observation), self.model.config.latent_dim, generator=self._noise_rng)
+        noise = torch.randn(len(action), self.model.config.latent_dim, generator=self._noise_rng)
         self.model.train()
-        losses = self.model.losses(torch.from_numpy(observation), torch.from_numpy(action), noise)
+        losses = self.model.losses(as_tensors(observation), torch.from_numpy(action), noise)
         total = losses.total(self._beta)
         self._optimiser.zero_grad()
         total.backward()
@@ -97,11 +101,13 @@ class SkillLearner:
         self._optimiser.step()
         return terms
 
-    def validate(self, batch: Sequence[Tensor]) -> dict[str, float]:
+    def validate(self, observation: Inputs, action: Tensor, noise: Tensor) -> dict[str, float]:
         """Loss terms of a fixed set of windows.
 
         Args:
-            batch: observations (W, H, O), labels (W, H, A), and posterior noise (W, Z).
+            observation: (W, H, O).
+            action: (W, H, A) labels.
+            noise: (W, Z) of the posterior.
 
         Returns:
             As :meth:`update`, without gradient norms; ``action_mse`` is that of the posterior mean.
@@ -109,14 +115,15 @@ class SkillLearner:
         self.model.eval()
         totals: dict[str, float] = {}
         with torch.no_grad():
-            for observation, action, noise in zip(*(tensor.split(_VALIDATION_BATCH) for tensor in batch), strict=True):
-                losses = self.model.losses(observation, action, noise)
-                at_mean = self.model.losses(observation, action, torch.zeros_like(noise))
+            for rows in batches(len(action), _VALIDATION_BATCH):
+                part = taken(observation, rows)
+                losses = self.model.losses(part, action[rows], noise[rows])
+                at_mean = self.model.losses(part, action[rows], torch.zeros_like(noise[rows]))
                 terms = {"loss": losses.vae(self._beta).item(), **_values(losses)}
                 terms["action_mse"] = at_mean.action_mse.item()
                 for name, value in terms.items():
-                    totals[name] = totals.get(name, 0.0) + value * len(noise)
-        return {name: total / len(batch[0]) for name, total in totals.items()}
+                    totals[name] = totals.get(name, 0.0) + value * len(noise[rows])
+        return {name: total / len(action) for name, total in totals.items()}
 
     def state(self) -> dict[str, Any]:
         """Optimiser and random stream as arrays by name, to continue from exactly; the model is not in it."""

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ from reskill_core.data import DemoDataset, EpochOrder, WindowSampler
 from reskill_core.errors import TrainingError
 from reskill_core.files import atomic_write_bytes, atomic_write_json
 from reskill_core.lineage import LINEAGE_KEY
-from reskill_core.models.features import FeatureMap
-from reskill_core.models.io import load_state_arrays, state_arrays
-from reskill_core.models.skill_vae import SkillVae
+from reskill_core.models.io import load_state_arrays, module_contents
+from reskill_core.models.observations import Inputs, as_tensors, taken
+from reskill_core.models.registry import skill_model_kind
 from reskill_core.progress import progress_bar
-from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import SEEDING, run_integer
 from reskill_core.training import run_folder
 from reskill_core.training.config import SkillTrainingConfig
@@ -115,10 +116,10 @@ class SkillTrainer:
         self._validation = self._fixed_batch(WindowSampler(self._dataset, validation_ids, config.model.horizon))
         in_train = np.isin(np.arange(self._dataset.num_episodes), train_ids)
         train_steps = np.repeat(in_train, self._dataset.episode_lengths)
-        self._features = FeatureMap.fit(config.model.features, self._task.obs, self._dataset.observation[train_steps])
+        kind = skill_model_kind({"kind": config.model.kind})
         with torch.random.fork_rng():
             torch.manual_seed(run_integer(config.seed, "skill_weights"))
-            model = SkillVae(config.model, self._features, self._task.action.dim)
+            model = kind.load_model().fitted(config.model, self._task, self._dataset.observation[train_steps])
         self.learner = SkillLearner(model, config.optimiser, config.beta, config.seed)
         self._progress = _Progress()
 
@@ -178,12 +179,13 @@ class SkillTrainer:
         self._progress.step += 1
         return {**terms, "learning_rate_factor": rate}
 
-    def _update(self, observation: np.ndarray, action: np.ndarray, rate: float) -> dict[str, float]:
+    def _update(self, observation: Any, action: np.ndarray, rate: float) -> dict[str, float]:
         try:
             return self.learner.update(observation, action, rate)
         except NotFiniteError as error:
             folder = self.folder / run_folder.NOT_FINITE_FOLDER
-            batch = {"observation": observation, "action": action, "noise": error.noise}
+            parts = observation if isinstance(observation, Mapping) else {"observation": observation}
+            batch = {**parts, "action": action, "noise": error.noise}
             atomic_write_bytes(folder / "batch.safetensors", save(batch))
             report = {"step": self._progress.step, "terms": {name: repr(v) for name, v in error.terms.items()}}
             atomic_write_json(folder / "report.json", report)
@@ -193,16 +195,17 @@ class SkillTrainer:
                 f"(now {self.config.optimiser.learning_rate})"
             ) from error
 
-    def _fixed_batch(self, windows: WindowSampler) -> tuple[Tensor, Tensor, Tensor]:
+    def _fixed_batch(self, windows: WindowSampler) -> tuple[Inputs, Tensor, Tensor]:
         count = min(self.config.validation_windows, windows.num_windows)
         indices = np.linspace(0, windows.num_windows - 1, count).astype(np.int64)
-        observation, action = (torch.from_numpy(array) for array in windows.gather(indices))
+        observation, action = windows.gather(indices)
         noise_rng = torch.Generator().manual_seed(run_integer(self.config.seed, "validation_noise"))
-        return observation, action, torch.randn(count, self.config.model.latent_dim, generator=noise_rng)
+        noise = torch.randn(count, self.config.model.latent_dim, generator=noise_rng)
+        return as_tensors(observation), torch.from_numpy(action), noise
 
     def _validate(self, logger: MetricsLogger) -> None:
         progress = self._progress
-        row = averaged("validation", [self.learner.validate(self._validation)])
+        row = averaged("validation", [self.learner.validate(*self._validation)])
         logger.log(progress.step, row)
         if row["validation/loss"] < progress.best_validation.get("validation/loss", math.inf):
             progress.best_step, progress.best_validation, progress.stale_validations = progress.step, row, 0
@@ -212,21 +215,20 @@ class SkillTrainer:
     def _plot(self) -> None:
         plots = self.folder / run_folder.PLOTS_FOLDER
         plot_losses(plots / run_folder.LOSSES_PLOT, read_metrics(self.folder))
-        indices = np.linspace(0, len(self._validation[0]) - 1, _PLOTTED_WINDOWS).astype(np.int64)
-        observation, action, _ = (tensor[indices] for tensor in self._validation)
+        observation, action, _ = self._validation
+        indices = np.linspace(0, len(action) - 1, _PLOTTED_WINDOWS).astype(np.int64)
+        observation, action = taken(observation, indices), action[indices]
         model = self.learner.model.eval()
         with torch.no_grad():
-            mean, _ = model.encode(observation, action)
-            decoded = model.decode(observation.flatten(0, 1), mean.repeat_interleave(self.config.model.horizon, dim=0))
+            features = model.features(observation)
+            decoded = model.decoder.window(features, model.posterior_of(features, action).mean)
         names = self._task.action.names
-        plot_actions(plots / "actions.png", names, action.numpy(), decoded.view_as(action).numpy())
+        plot_actions(plots / "actions.png", names, action.numpy(), decoded.numpy())
 
     def _save(self) -> None:
         progress = self._progress
-        document = {
-            "task": self._task.to_dict(),
-            MODEL_KEY: config_to_dict(self.config.model),
-            NORMALISER_KEY: self._features.to_document(),
+        weights, document = module_contents(self.learner.model, self._task)
+        document |= {
             **self._settings(),
             DATA_KEY: data_facts(self._dataset, self.config.validation_fraction, self.config.seed),
             LINEAGE_KEY: self._lineage.to_document(),
@@ -234,7 +236,6 @@ class SkillTrainer:
         }
         state = {"progress": asdict(progress), "order": self._order.state(), **self.learner.state()}
         folder = run_folder.checkpoint_folder(self.folder, progress.step)
-        weights = state_arrays(self.learner.model)
         save_checkpoint(folder, SKILL_MODULE_KIND, weights, document, state, self._episodes)
         run_folder.link_checkpoints(self.folder, last=progress.step, best=progress.best_step)
         prune_checkpoints(folder.parent, self.config.keep_checkpoints)

@@ -30,12 +30,10 @@ from rclpy.task import Future
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.checkpoint import save_checkpoint
-from reskill_core.config import config_to_dict
 from reskill_core.errors import GraphError
-from reskill_core.models.config import SkillModelConfig
-from reskill_core.models.features import FeatureMap
+from reskill_core.models.config import ReskillModelConfig
 from reskill_core.process import LAUNCHER
-from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import TaskSpec
 from reskill_ros.graphs.supervisor import end_with
 from reskill_ros.msg import Observation
@@ -143,19 +141,12 @@ def _measure(
 def untrained_skills(folder: Path, task: TaskSpec) -> Path:
     """Write the checkpoint of a skill module as it is before training: as slow as a trained one, and as harmless."""
     # Only here: measuring a trained module needs no torch.
-    from reskill_core.models.io import state_arrays
+    from reskill_core.models.io import module_contents
     from reskill_core.models.skill_vae import SkillVae
 
-    config = SkillModelConfig()
     observations = np.random.default_rng(0).standard_normal((256, task.obs.dim)).astype(np.float32)
-    features = FeatureMap.fit(config.features, task.obs, observations)
-    model = SkillVae(config, features, task.action.dim)
-    document = {
-        "task": task.to_dict(),
-        MODEL_KEY: config_to_dict(config),
-        NORMALISER_KEY: features.to_document(),
-    }
-    return save_checkpoint(folder, SKILL_MODULE_KIND, state_arrays(model), document)
+    model = SkillVae.fitted(ReskillModelConfig(), task, observations)
+    return save_checkpoint(folder, SKILL_MODULE_KIND, *module_contents(model, task))
 
 
 class _Source(Node):

@@ -49,12 +49,16 @@ def reconstruct(
     simulator = Simulator(task, count, profile, threads)
     simulator.set_state(np.stack([episode.sim_state[0] for episode in demonstrations]))
     latents = [window_latents(module, episode) for episode in demonstrations]
+    states = np.zeros((count, module.state_dim), np.float32)
     lengths = np.array([episode.num_steps for episode in demonstrations])
     observation = simulator.observation()
     for step in range(lengths.max()):
         active = np.flatnonzero(lengths > step)
-        now = np.stack([latents[index][step // horizon] for index in active])
-        action = module.decode(observation[active], now)
+        features = module.features(observation[active])
+        if step % horizon == 0:
+            chosen = np.stack([latents[index][step // horizon] for index in active])
+            states[active] = module.begin(features, chosen)
+        action, states[active] = module.act(features, states[active])
         observation[active] = simulator.step(action, active).observation
     column = task.spec.obs.slice(f"{task.spec.obs.objects[0]}_position")
     ends = np.stack([object_positions(task.spec, episode)[-1] for episode in demonstrations])

@@ -205,14 +205,17 @@ def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.nd
     """Action error at the posterior mean and negative log likelihoods of posterior samples [nats]."""
     import torch
 
+    from reskill_core.models.observations import as_tensors
+
     sampler = WindowSampler(dataset, episodes, module.horizon)
     rng = np.random.default_rng(0)
     observation, action = sampler.sample(_VALIDATION_WINDOWS, rng)
-    noise = rng.standard_normal((len(observation), module.latent_dim), dtype=np.float32)
-    tensors = [torch.from_numpy(array) for array in (observation, action, noise)]
+    noise = rng.standard_normal((len(action), module.latent_dim), dtype=np.float32)
+    windows = as_tensors(observation), torch.from_numpy(action)
+    drawn = torch.from_numpy(noise)
     with torch.no_grad():
-        sampled = module.torch_model.losses(*tensors)
-        at_mean = module.torch_model.losses(tensors[0], tensors[1], torch.zeros_like(tensors[2]))
+        sampled = module.torch_model.losses(*windows, drawn)
+        at_mean = module.torch_model.losses(*windows, torch.zeros_like(drawn))
     return {
         "action_mse": float(at_mean.action_mse),
         "kl": float(sampled.kl),

@@ -14,10 +14,12 @@ from skill_fixtures import FEATURES, TASK, observations, random_model, small_con
 from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.errors import ConfigError, SpecError
 from reskill_core.models.config import EncoderConfig, FeatureConfig, PriorConfig, SkillModelConfig
+from reskill_core.models.distributions import DiagonalGaussian
 from reskill_core.models.features import FeatureMap
 from reskill_core.models.prior import SkillPrior
-from reskill_core.models.registry import PRIORS, build_prior
-from reskill_core.models.skill_vae import SkillLosses, SkillVae, kl_to_standard_normal
+from reskill_core.models.priors import PRIORS, build_prior
+from reskill_core.models.skill_model import SkillLosses
+from reskill_core.models.skill_vae import SkillVae
 
 LATENT, FEATURE_DIM = 3, 7
 PRIOR_KINDS = sorted(PRIORS)
@@ -79,10 +81,10 @@ class TestFeatures:
         model = random_model(small_config())
         data = observations(50, seed=1)
         np.testing.assert_allclose(
-            model.features(torch.from_numpy(data)).numpy(), model.features.map(data), rtol=1e-5, atol=1e-6
+            model.features(torch.from_numpy(data)).numpy(), model.feature_map(data), rtol=1e-5, atol=1e-6
         )
-        again = FeatureMap.from_document(FEATURES, TASK.obs, model.features.map.to_document())
-        np.testing.assert_array_equal(again(data), model.features.map(data))
+        again = FeatureMap.from_document(FEATURES, TASK.obs, model.feature_map.to_document())
+        np.testing.assert_array_equal(again(data), model.feature_map(data))
 
     def test_unknown_terms_are_named_with_the_alternatives(self):
         config = FeatureConfig(relative=(("goal_position", "block_position"), ("finger_position", "goal_position")))
@@ -129,7 +131,7 @@ class TestPriors:
         prior = build_prior(PriorConfig(kind=kind), FEATURE_DIM, LATENT).double()
         latent, features = normal(10, LATENT), normal(10, FEATURE_DIM, seed=1)
         expected = torch.distributions.Normal(0.0, 1.0).log_prob(latent).sum(dim=-1)
-        torch.testing.assert_close(prior.log_prob(latent, features), expected)
+        torch.testing.assert_close(prior.at(features).log_prob(latent), expected)
         torch.testing.assert_close(prior.noise_to_latent(latent, features), latent)
 
     @pytest.mark.parametrize("kind", PRIOR_KINDS)
@@ -146,7 +148,7 @@ class TestPriors:
             prior.get_parameter("net.linear.1.bias").copy_(torch.tensor([1.0, -1.0, raw, -raw]))
         latent = torch.tensor([[3.0, -1.5]], dtype=torch.float64)  # one std away in both
         # -1/2 (1 + 1) - log(2 pi) - log 2 - log(1/2)
-        assert prior.log_prob(latent, normal(1, FEATURE_DIM)).item() == pytest.approx(-1 - math.log(2 * math.pi))
+        assert prior.at(normal(1, FEATURE_DIM)).log_prob(latent).item() == pytest.approx(-1 - math.log(2 * math.pi))
 
 
 class TestVae:
@@ -159,11 +161,11 @@ class TestVae:
         ],
     )
     def test_kl_by_hand(self, mean, std, expected):
-        kl = kl_to_standard_normal(torch.tensor([mean]), torch.tensor([std]).log())
+        kl = DiagonalGaussian(torch.tensor([mean]), torch.tensor([std]).log()).kl_to_standard_normal()
         assert kl.item() == pytest.approx(expected)
 
     def test_kl_is_never_negative(self):
-        assert (kl_to_standard_normal(normal(1000, 4), normal(1000, 4, seed=1)) >= 0).all()
+        assert (DiagonalGaussian(normal(1000, 4), normal(1000, 4, seed=1)).kl_to_standard_normal() >= 0).all()
 
     def test_losses_by_hand(self):
         config = small_config()
@@ -200,8 +202,8 @@ class TestVae:
         model = random_model(small_config(encoder=encoder))
         observation = torch.from_numpy(observations(8)).view(2, 4, -1)
         action = normal(2, 4, TASK.action.dim).float()
-        mean, _ = model.encode(observation, action)
-        flipped, _ = model.encode(observation.flip(1), action.flip(1))
+        mean = model.posterior(observation, action).mean
+        flipped = model.posterior(observation.flip(1), action.flip(1)).mean
         assert (mean - flipped).abs().max() > 1e-3
 
     def test_decoder_answers_observation_and_latent(self):
@@ -217,9 +219,9 @@ class TestVae:
         window = torch.zeros(2, 4, TASK.obs.dim)
         action = torch.zeros(2, 4, 4)
         with pytest.raises(SpecError, match=r"observation window has shape \(2, 4, 9\), expected \(any, 4, 10\)"):
-            model.encode(window[..., :9], action)
+            model.posterior(window[..., :9], action)
         with pytest.raises(SpecError, match=r"action window has shape \(2, 3, 4\), expected \(2, 4, 4\)"):
-            model.encode(window, action[:, :3])
+            model.posterior(window, action[:, :3])
         with pytest.raises(SpecError, match=r"latent has shape \(1, 3\), expected \(2, 3\)"):
             model.decode(window[:, 0], torch.zeros(1, 3))
         with pytest.raises(SpecError, match=r"noise has shape \(2, 4\), expected \(2, 3\)"):

@@ -12,12 +12,12 @@ from skill_fixtures import TASK, observations, random_model, save_module, small_
 
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.errors import CheckpointError, ConfigError, SpecError
-from reskill_core.models.config import EncoderConfig, SkillModelConfig
+from reskill_core.models.config import EncoderConfig, ReskillModelConfig
 from reskill_core.runtime import SkillModule, SkillPolicy, load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.runtime.skill_policy import ModeNoise, SampleNoise
 
-FULL_SIZE = SkillModelConfig(latent_dim=3)
+FULL_SIZE = ReskillModelConfig(latent_dim=3)
 LATENT = 3
 
 
@@ -67,9 +67,9 @@ class TestEqualsTorch:
         action = np.random.default_rng(0).uniform(-1, 1, (2, 4, 4)).astype(np.float32)
         mean, std = module.encode(observation, action)
         with torch.no_grad():
-            expected = model.encode(torch.from_numpy(observation), torch.from_numpy(action))
-        np.testing.assert_array_equal(mean, expected[0].numpy())
-        np.testing.assert_array_equal(std, expected[1].exp().numpy())
+            expected = model.posterior(torch.from_numpy(observation), torch.from_numpy(action))
+        np.testing.assert_array_equal(mean, expected.mean.numpy())
+        np.testing.assert_array_equal(std, expected.log_std.exp().numpy())
 
 
 def test_needs_no_torch(folder):
@@ -159,7 +159,7 @@ class TestPolicy:
     # A batch of any size gives each environment what it would get alone, to the last bit, with resets in between.
     @pytest.mark.parametrize("prior", ["flow", "gaussian"])
     def test_rows_of_a_batch_are_as_if_alone(self, tmp_path, prior):
-        config = SkillModelConfig(prior=small_config(prior).prior, horizon=3)
+        config = ReskillModelConfig(prior=small_config(prior).prior, horizon=3)
         folder = save_module(tmp_path / "skills", random_model(config))
         count = 13
         together = policy(folder, range(count))

@@ -18,9 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.data import DemoDataset
 from reskill_core.models.features import FeatureMap
-from reskill_core.models.skill_vae import SkillVae
+from reskill_core.models.skill_document import NORMALISER_KEY
+from reskill_core.models.skill_model import SkillModel
 from reskill_core.runtime import SkillModule
-from reskill_core.runtime.skill_module import NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import SEEDING
 from reskill_core.training.config import OptimiserConfig
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
@@ -37,7 +38,7 @@ def windows(count: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return observation, rng.uniform(-1, 1, (count, 4, 4)).astype(np.float32)
 
 
-def parameters(model: SkillVae) -> dict[str, np.ndarray]:
+def parameters(model: SkillModel) -> dict[str, np.ndarray]:
     return {name: parameter.detach().numpy().copy() for name, parameter in model.named_parameters()}
 
 
@@ -140,11 +141,11 @@ def test_validation_is_an_average_over_windows_and_learns_nothing() -> None:
     noise = torch.randn(1500, 3, generator=torch.Generator().manual_seed(0))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()
-    found = learner.validate((observation, action, noise))
+    found = learner.validate(observation, action, noise)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with torch.no_grad():
         losses = model.eval().losses(observation, action, noise)
-        mean, _ = model.encode(observation, action)
+        mean = model.posterior(observation, action).mean
         decoded = model.decode(observation.flatten(0, 1), mean.repeat_interleave(4, dim=0)).view_as(action)
     assert found["reconstruction"] == pytest.approx(losses.reconstruction.item(), rel=1e-4)
     assert found["kl"] == pytest.approx(losses.kl.item(), rel=1e-4)
@@ -181,19 +182,19 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_normaliser_is_that_of_the_episodes_learnt_from(data: Path, tmp_path: Path) -> None:
-    config = training_config(data, tmp_path / "run", steps=10)
+    config, features = training_config(data, tmp_path / "run", steps=10), small_config().features
     checkpoint = load_checkpoint(train_skills(config, show_progress=False).run, SKILL_MODULE_KIND)
     dataset = DemoDataset.open(data)
     learnt, held_out = dataset.split(0.2, 0)
     rows = np.concatenate([dataset.episode(int(index)).observation for index in learnt])
-    fitted = FeatureMap.fit(config.model.features, TASK.obs, rows)
-    kept = FeatureMap.from_document(config.model.features, TASK.obs, checkpoint.document[NORMALISER_KEY])
+    fitted = FeatureMap.fit(features, TASK.obs, rows)
+    kept = FeatureMap.from_document(features, TASK.obs, checkpoint.document[NORMALISER_KEY])
     some = dataset.episode(int(held_out[0])).observation
     np.testing.assert_allclose(kept(some), fitted(some), rtol=1e-5, atol=1e-6)
-    everything = FeatureMap.fit(config.model.features, TASK.obs, dataset.observation)
+    everything = FeatureMap.fit(features, TASK.obs, dataset.observation)
     assert np.abs(kept(some) - everything(some)).max() > 1e-3
-    features = kept(rows)
-    np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=1e-3)
+    normalised = kept(rows)
+    np.testing.assert_allclose(normalised.mean(axis=0), 0.0, atol=1e-3)
 
 
 def first_rows(data: Path, out: Path, **changes: Any) -> list[dict[str, float]]:

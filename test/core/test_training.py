@@ -23,7 +23,7 @@ from skill_fixtures import TASK, random_model, small_config, training_config, wr
 
 import reskill_core
 from reskill_core.checkpoint import load_checkpoint, load_training_state
-from reskill_core.config import config_from_dict, load_config, save_config
+from reskill_core.config import config_from_dict, config_to_dict, load_config, save_config
 from reskill_core.data import DemoDataset, write_splits
 from reskill_core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from reskill_core.models.config import EncoderConfig, FeatureConfig
@@ -289,7 +289,7 @@ def _lines(path):
 
 def _losses_in_turn(*losses):
     remaining = list(losses)
-    return lambda learner, batch: {"loss": remaining.pop(0)}
+    return lambda learner, *batch: {"loss": remaining.pop(0)}
 
 
 def _interrupt_after(method, calls):
@@ -377,7 +377,7 @@ class TestMetrics:
 class TestConfiguration:
     def test_shipped_configurations_are_valid_and_differ_from_nothing_unknown(self):
         for path in sorted((config_folder() / "skills").glob("*.yaml")):
-            assert load_config(SkillTrainingConfig, path).model.features.relative
+            assert config_to_dict(load_config(SkillTrainingConfig, path).model)["features"]["relative"]
 
     def test_all_faults_at_once(self):
         document = {"data": "d", "out": "o", "steps": 0, "validation_fraction": 1.5, "log_every": 7}

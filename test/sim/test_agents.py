@@ -23,9 +23,8 @@ from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, save_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import CheckpointError, ConfigError
-from reskill_core.models.config import SkillModelConfig
-from reskill_core.models.features import FeatureMap
-from reskill_core.models.io import state_arrays
+from reskill_core.models.config import ReskillModelConfig
+from reskill_core.models.io import module_contents
 from reskill_core.models.skill_vae import SkillVae
 from reskill_core.report import pick_episodes, read_run
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
@@ -33,7 +32,7 @@ from reskill_core.rl.ppo import Ppo
 from reskill_core.rl.two_level import Collected, TwoLevelCollector, low_level_dim
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.loading import load_policy
-from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND, SkillModule
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND, SkillModule
 from reskill_core.seeding import EPISODES as SEEDS
 from reskill_core.seeding import EVALUATION_SEED, first_episode
 from reskill_core.training import agent_trainer
@@ -60,16 +59,9 @@ def skills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     observations = Simulator(task, 200, "fast").observation().astype(np.float32)
     observations += np.random.default_rng(0).normal(0.0, 0.1, observations.shape).astype(np.float32)
     torch.manual_seed(0)
-    config = SkillModelConfig(horizon=HORIZON, decoder_hidden=(32,))
-    features = FeatureMap.fit(config.features, task.spec.obs, observations)
-    document = {
-        "task": task.spec.to_dict(),
-        MODEL_KEY: config_to_dict(config),
-        NORMALISER_KEY: features.to_document(),
-    }
-    torch.manual_seed(0)
-    model = SkillVae(config, features, task.spec.action.dim)
-    return save_checkpoint(tmp_path_factory.mktemp("skills") / "one", SKILL_MODULE_KIND, state_arrays(model), document)
+    model = SkillVae.fitted(ReskillModelConfig(horizon=HORIZON, decoder_hidden=(32,)), task.spec, observations)
+    folder = tmp_path_factory.mktemp("skills") / "one"
+    return save_checkpoint(folder, SKILL_MODULE_KIND, *module_contents(model, task.spec))
 
 
 def collector(skills: Path, task: str, config: AgentConfig) -> tuple[TwoLevelCollector, Simulator]:

@@ -12,15 +12,13 @@ import torch
 from skill_fixtures import block_episode
 
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
-from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset
 from reskill_core.errors import DataError
-from reskill_core.models.config import SkillModelConfig
-from reskill_core.models.features import FeatureMap
-from reskill_core.models.io import state_arrays
+from reskill_core.models.config import ReskillModelConfig
+from reskill_core.models.io import module_contents
 from reskill_core.models.skill_vae import SkillVae
 from reskill_core.runtime import SkillModule
-from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.training.split import TRAIN, VALIDATION
 from reskill_sim.engine.episodes import run_episodes
@@ -53,17 +51,9 @@ def module_folder(tmp_path_factory: pytest.TempPathFactory, demonstrations: Demo
 def untrained(folder: Path, demonstrations: DemoDataset, horizon: int = 10) -> Path:
     """A checkpoint of a skill module that has learnt from no episode."""
     torch.manual_seed(0)
-    config = SkillModelConfig(horizon=horizon)
-    features = FeatureMap.fit(config.features, TASK.spec.obs, demonstrations.observation)
-    document = {
-        "task": TASK.spec.to_dict(),
-        MODEL_KEY: config_to_dict(config),
-        NORMALISER_KEY: features.to_document(),
-    }
-    torch.manual_seed(0)
-    model = SkillVae(config, features, TASK.spec.action.dim)
+    model = SkillVae.fitted(ReskillModelConfig(horizon=horizon), TASK.spec, demonstrations.observation)
     nobody = dict.fromkeys((TRAIN, VALIDATION), np.zeros(1, np.uint64))
-    return save_checkpoint(folder, SKILL_MODULE_KIND, state_arrays(model), document, episodes=nobody)
+    return save_checkpoint(folder, SKILL_MODULE_KIND, *module_contents(model, TASK.spec), episodes=nobody)
 
 
 def test_outcome_by_hand() -> None:

@@ -8,13 +8,11 @@ import numpy as np
 import torch
 
 from reskill_core.checkpoint import save_checkpoint
-from reskill_core.config import config_to_dict
 from reskill_core.data import DatasetSpec, DatasetWriter, Episode
-from reskill_core.models.config import FeatureConfig, PriorConfig, SkillModelConfig
-from reskill_core.models.features import FeatureMap
-from reskill_core.models.io import state_arrays
+from reskill_core.models.config import FeatureConfig, PriorConfig, ReskillModelConfig
+from reskill_core.models.io import module_contents
 from reskill_core.models.skill_vae import SkillVae
-from reskill_core.runtime.skill_module import MODEL_KEY, NORMALISER_KEY, SKILL_MODULE_KIND
+from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term
 from reskill_core.training.config import SkillTrainingConfig
 
@@ -35,11 +33,11 @@ TASK = TaskSpec(
 FEATURES = FeatureConfig(relative=(("goal_position", "gripper_position"),))
 
 
-def small_config(prior: str = "flow", **changes: object) -> SkillModelConfig:
+def small_config(prior: str = "flow", **changes: object) -> ReskillModelConfig:
     """A model that trains in milliseconds."""
     sizes = {"horizon": 4, "latent_dim": 3, "decoder_hidden": (24, 16), "features": FEATURES}
     small_prior = PriorConfig(kind=prior, hidden=(12, 10), couplings=3, coupling_hidden=8)  # type: ignore[arg-type]
-    return SkillModelConfig(**{**sizes, "prior": small_prior, **changes})  # type: ignore[arg-type]
+    return ReskillModelConfig(**{**sizes, "prior": small_prior, **changes})  # type: ignore[arg-type]
 
 
 def observations(count: int, seed: int = 0) -> np.ndarray:
@@ -48,13 +46,12 @@ def observations(count: int, seed: int = 0) -> np.ndarray:
     return (rng.normal(size=(count, TASK.obs.dim)) * 0.1 + 0.8).astype(np.float32)
 
 
-def random_model(config: SkillModelConfig, seed: int = 0) -> SkillVae:
+def random_model(config: ReskillModelConfig, seed: int = 0) -> SkillVae:
     """A model none of whose layers is at its neutral start, batch statistics included."""
     generator = torch.Generator().manual_seed(seed)
-    features = FeatureMap.fit(config.features, TASK.obs, observations(500))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = SkillVae(config, features, TASK.action.dim)
+        model = SkillVae.fitted(config, TASK, observations(500))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
@@ -66,12 +63,7 @@ def random_model(config: SkillModelConfig, seed: int = 0) -> SkillVae:
 
 def save_module(folder: Path, model: SkillVae, task: TaskSpec = TASK) -> Path:
     """Write a model as a skill-module checkpoint."""
-    document = {
-        "task": task.to_dict(),
-        MODEL_KEY: config_to_dict(model.config),
-        NORMALISER_KEY: model.features.map.to_document(),
-    }
-    return save_checkpoint(folder, SKILL_MODULE_KIND, state_arrays(model), document)
+    return save_checkpoint(folder, SKILL_MODULE_KIND, *module_contents(model, task))
 
 
 def write_reaching_data(folder: Path, episodes: int = 40, steps: int = 12, first_seed: int = 0) -> Path:

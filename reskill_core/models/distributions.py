@@ -1,0 +1,105 @@
+"""Distributions over skills: what a posterior and a skill prior are, given a window or an observation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from reskill_core.models.networks import standard_normal_log_prob
+
+
+class SkillDistribution(ABC):
+    """B distributions over latents (B, Z), side by side."""
+
+    @abstractmethod
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A latent (B, Z) of each, differentiable where the distribution allows it."""
+
+    @abstractmethod
+    def log_prob(self, latent: Tensor) -> Tensor:
+        """Log density (B,) of latents (B, Z) [nats]."""
+
+    def kl(self, other: SkillDistribution, generator: torch.Generator | None = None) -> Tensor:
+        """KL(self || other) (B,) [nats]; estimated from one sample where there is no closed form."""
+        latent = self.sample(generator)
+        return self.log_prob(latent) - other.log_prob(latent)
+
+
+@runtime_checkable
+class NoiseMapped(Protocol):
+    """A distribution that is an invertible image of noise n ~ N(0, I), as flows and Gaussians are.
+
+    An agent may act in its noise space, where N(0, I) is the distribution itself.
+    """
+
+    def to_noise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise (B, Z) that a latent corresponds to, and log |det d noise / d latent| (B,)."""
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Exact inverse of :meth:`to_noise`: (B, Z)."""
+
+
+class NoiseMappedDistribution(SkillDistribution):
+    """A distribution given by an invertible map of noise: density by change of variables, samples from N(0, I)."""
+
+    @abstractmethod
+    def to_noise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`NoiseMapped`."""
+
+    @abstractmethod
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """See :class:`NoiseMapped`."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(B, Z)."""
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """See :class:`SkillDistribution`."""
+        return self.from_noise(torch.randn(self.shape, generator=generator))
+
+    def log_prob(self, latent: Tensor) -> Tensor:
+        """See :class:`SkillDistribution`."""
+        noise, log_det = self.to_noise(latent)
+        return standard_normal_log_prob(noise) + log_det
+
+
+class DiagonalGaussian(NoiseMappedDistribution):
+    """N(mean, diag(std^2)), read as the affine map z = mean + std * n.
+
+    Args:
+        mean: (B, Z).
+        log_std: (B, Z).
+    """
+
+    def __init__(self, mean: Tensor, log_std: Tensor) -> None:
+        self.mean, self.log_std = mean, log_std
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, Z)."""
+        return self.mean.shape[0], self.mean.shape[1]
+
+    def to_noise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`NoiseMapped`."""
+        return (latent - self.mean) * torch.exp(-self.log_std), -self.log_std.sum(dim=-1)
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """See :class:`NoiseMapped`."""
+        return self.mean + torch.exp(self.log_std) * noise
+
+    def kl(self, other: SkillDistribution, generator: torch.Generator | None = None) -> Tensor:
+        """See :class:`SkillDistribution`; closed form against another Gaussian."""
+        if not isinstance(other, DiagonalGaussian):
+            return super().kl(other, generator)
+        scaled = (self.mean - other.mean) * torch.exp(-other.log_std)
+        log_ratio = self.log_std - other.log_std
+        return 0.5 * (scaled.square() + torch.exp(2 * log_ratio) - 1 - 2 * log_ratio).sum(dim=-1)
+
+    def kl_to_standard_normal(self) -> Tensor:
+        """KL(self || N(0, I)) (B,) [nats]."""
+        return 0.5 * (self.mean.square() + torch.exp(2 * self.log_std) - 1 - 2 * self.log_std).sum(dim=-1)

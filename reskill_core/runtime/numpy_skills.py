@@ -1,0 +1,67 @@
+"""ReSkill's skill model in numpy: the twin of :class:`reskill_core.models.skill_vae.SkillVae`.
+
+It answers to the last bit as the version did in which the shipped agents were trained and evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.models.config import ReskillModelConfig
+from reskill_core.models.features import FeatureMap
+from reskill_core.runtime.networks import Mlp
+from reskill_core.runtime.priors import build_numpy_prior
+from reskill_core.runtime.skill_runtime import FloatArray, Weights
+from reskill_core.spec import TaskSpec
+
+_ENCODER, _DECODER, _PRIOR = "encoder", "decoder", "prior"
+
+
+class NumpySkills:
+    """Features, closed-loop decoder and prior; see :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
+
+    maps_noise = True
+
+    def __init__(
+        self,
+        config: ReskillModelConfig,
+        task: TaskSpec,
+        weights: Weights,
+        normaliser: Mapping[str, Any],
+        batch_invariant: bool,
+    ) -> None:
+        self._batch_invariant = batch_invariant
+        self._features = FeatureMap.from_document(config.features, task.obs, normaliser)
+        self._decoder = Mlp.from_weights(weights, _DECODER)
+        self._prior = build_numpy_prior(config.prior, config.latent_dim, weights, _PRIOR)
+        self.state_dim = config.latent_dim
+
+    def features(self, observations: FloatArray) -> FloatArray:
+        """Normalised features of observations (N, O)."""
+        return self._features(self._rows(observations))
+
+    def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
+        """The latents: a closed-loop decoder remembers nothing else."""
+        return latents
+
+    def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
+        inputs = np.concatenate((features, self._rows(states)), axis=-1)
+        return np.tanh(self._decoder(inputs)).reshape(len(features), -1), states
+
+    def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
+        """See :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
+        return self._prior.noise_to_latent(self._rows(noise), features).reshape(noise.shape)
+
+    @staticmethod
+    def acting_weights(weights: Weights) -> dict[str, NDArray[Any]]:
+        """All but the encoder's."""
+        return {name: array for name, array in weights.items() if not name.startswith(f"{_ENCODER}.")}
+
+    def _rows(self, array: FloatArray) -> FloatArray:
+        # numpy multiplies (N, 1, K) by a matrix one row at a time, (N, K) in blocks whose rounding depends on N.
+        return array[:, None] if self._batch_invariant else array

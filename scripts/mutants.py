@@ -37,7 +37,7 @@ TREE = OUT / "tree"
 COVERAGE = OUT / "coverage.json"
 EQUIVALENT = "test/equivalent_mutants.yaml"
 TARGETS = (
-    "reskill_core/gate.py",
+    "reskill_core/gate",
     "reskill_core/sensing.py",
     "reskill_core/rl",
     "reskill_core/runtime",

@@ -104,7 +104,7 @@ class CommandNode(ManagedNode):
         self.while_configured.callback(self.destroy_publisher, self._publisher)
         self._inputs = Inputs(self, self.diagnostics.publish)
         self.while_configured.callback(self._inputs.close)
-        if self.adapter.needs_feedback or self._limits.values.workspace_low:
+        if self.gate.needs_position:
             self._feedback = CommandedPlace(task)
             self._inputs.listen(Observation, "observation", self._on_observation, qos.NEWEST)
         self._inputs.listen(SkillAction, "skill_action", self._on_skill_action, qos.NEWEST)

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError, SpecError
 from reskill_core.gate import Decision, Gate, GateConfig, GateError, GateState
-from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY, ActionComponent, ActionSpec
+from reskill_core.spec import (
+    END_EFFECTOR_VELOCITY,
+    GRIPPER_VELOCITY,
+    JOINT_POSITION,
+    JOINT_VELOCITY,
+    RAW,
+    ActionComponent,
+    ActionSpec,
+)
 
 PERIOD_S = 0.04
 QUIET = GateConfig(command_timeout_s=0.12, resume_after=1, abort_after_clamped=0)
@@ -219,6 +227,60 @@ def test_a_step_limit_per_component_has_to_fit_them() -> None:
     assert executed(robot.offer(1, 1, 1, 1, 1)) == pytest.approx([1.0, 0.1, 0.2, 0.25, 0.5])
     with pytest.raises(SpecError, match="max_step"):
         robot.gate.configure(limits)
+
+
+# Positions of two joints, of which one ends earlier, and a number that only the driver understands.
+SETPOINTS = ActionSpec(
+    (
+        ActionComponent("elbow", JOINT_POSITION, "rad", 2.0),
+        ActionComponent("lid", JOINT_POSITION, "rad", 1.0, low=-0.25, high=0.5),
+        ActionComponent("gear", RAW, "1", 1.0),
+    )
+)
+
+
+def at(config: GateConfig, *place: float) -> Robot:
+    """A robot whose joints are measured at these places [rad], now and a control period later."""
+    robot = Robot(config, actions=SETPOINTS)
+    robot.gate.observe_position((*place, 0.0), round((robot.time_s + PERIOD_S) * 1e9))
+    return robot
+
+
+def test_positions_start_from_the_measured_ones_and_change_by_the_step() -> None:
+    """The elbow stands at 1 rad, which is 0.5; at half speed each command moves the setpoint by half a step."""
+    robot = at(replace(QUIET, max_step=(0.25,), speed_scale=0.5), 1.0, 0.25)
+    assert executed(robot.offer(1.0, 0.25, 0.0)) == [0.625, 0.25, 0.0]
+    assert executed(robot.offer(1.0, -0.25, 0.0)) == [0.75, 0.125, 0.0]
+    assert robot.gate.counters["step_limited"] == 2
+    robot.gate.configure(replace(robot.gate.config, speed_scale=0.0))
+    assert executed(robot.offer(1.0, -0.25, 0.0)) == [0.75, 0.125, 0.0]
+
+
+def test_setpoints_within_the_limits_pass_as_they_are_whatever_the_speed() -> None:
+    assert executed(at(QUIET, -2.0, 0.0).offer(1.0, 0.5, -1.0)) == [1.0, 0.5, -1.0]
+    slow = at(replace(QUIET, speed_scale=0.5), 1.0, 0.25)
+    assert executed(slow.offer(0.625, 0.25, 1.0)) == [0.625, 0.25, 1.0]
+
+
+def test_components_are_cut_to_their_own_limits() -> None:
+    robot = at(QUIET, 0.0, 0.0)
+    assert executed(robot.offer(-1.0, 0.75, 1.5)) == [-1.0, 0.5, 1.0]
+    assert executed(robot.offer(-1.0, -0.5, 1.0)) == [-1.0, -0.25, 1.0]
+    assert robot.gate.counters["clamped"] == 2
+
+
+def test_raw_components_have_no_speed_and_no_step() -> None:
+    robot = at(replace(QUIET, max_step=(0.25,), speed_scale=0.5), 0.0, 0.0)
+    assert executed(robot.offer(0.0, 0.0, 1.0)) == [0.0, 0.0, 1.0]
+    assert executed(robot.offer(0.0, 0.0, -1.0)) == [0.0, 0.0, -1.0]
+    assert robot.gate.counters["step_limited"] == 0
+
+
+def test_without_a_recent_measurement_no_position_is_commanded() -> None:
+    robot = Robot(QUIET, actions=SETPOINTS)
+    assert robot.gate.needs_position
+    assert robot.offer(0.0, 0.0, 0.0).reason == "position_unknown"
+    assert not Robot(QUIET, actions=RENAMED).gate.needs_position
 
 
 BOX = replace(QUIET, workspace_low=(0.0, 0.0, 0.0), workspace_high=(1.0, 1.0, 1.0))

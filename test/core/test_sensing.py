@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reskill_core.commanded_place import CommandedPlace
+from reskill_core.commanded_place import CommandedPlace, moved_joints
 from reskill_core.errors import SpecError
 from reskill_core.sensing import EpisodeStep, JointSource, MessageError, Sensing, SensingConfig, Tick
 from reskill_core.spec import (
@@ -15,9 +15,11 @@ from reskill_core.spec import (
     ActionComponent,
     ActionSpec,
     ObsSpec,
+    ObsTerm,
     TaskSpec,
     frame_term,
     joint_term,
+    named_term,
 )
 
 PERIOD_S = 0.04
@@ -369,6 +371,19 @@ def test_feedback_reads_what_each_action_component_moves() -> None:
     joint = ActionComponent("finger", "joint_velocity", "m/s", 1.0)
     renamed = ActionSpec((replace(up, name="up"), jaw, joint))
     assert CommandedPlace(replace(TASK, action=renamed)).read(observation) == (3.0, 0.02, 0.02)
+    position = replace(joint, quantity="joint_position", unit="m")
+    given = replace(position, name="lid")
+    mixed = ActionSpec((ActionComponent("gear", "raw", "1", 1.0), given, position))
+
+    def holding(other: ObsTerm) -> TaskSpec:
+        return replace(TASK, action=mixed, obs=replace(TASK.obs, terms=(other, *TASK.obs.terms)))
+
+    lidded = holding(named_term("lid", 1, "m"))
+    assert CommandedPlace(lidded).read(np.array([0.75, *observation])) == (0.0, 0.75, 0.02)
+    assert moved_joints(lidded) == ((), ("lid",), ("finger",))
+    for other in (named_term("lid", 2, "m"), named_term("lid", 1, "m/s"), named_term("cover", 1, "m")):
+        with pytest.raises(SpecError, match="lid"):
+            CommandedPlace(holding(other))
     with pytest.raises(SpecError, match="elbow"):
         CommandedPlace(replace(TASK, action=ActionSpec((replace(joint, name="elbow"),))))
 

@@ -1,0 +1,123 @@
+"""Whether commands pass: the states of the gate, and what leads from one to another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import Enum
+
+from reskill_core.errors import ReskillError
+from reskill_core.gate.config import GateConfig
+
+
+class GateError(ReskillError):
+    """A request that the gate's state does not allow."""
+
+
+class GateState(str, Enum):
+    """Whether commands pass.
+
+    DISARMED: nothing passes until somebody arms. HOLDING: armed, the robot stands still until enough fresh
+    commands have come, and disarms when that takes too long. ACTIVE: commands pass. ESTOPPED and ABORTED: latched; a
+    reset leads back to DISARMED.
+    """
+
+    DISARMED = "disarmed"
+    HOLDING = "holding"
+    ACTIVE = "active"
+    ESTOPPED = "estopped"
+    ABORTED = "aborted"
+
+
+class GateStates:
+    """The state of a gate, and the transitions that people, the e-stop and the time cause.
+
+    Attributes:
+        config: limits of the gate.
+        state: whether commands pass.
+        explanation: why it is in that state, for people.
+        interrupted: it holds or has disarmed because something stopped coming, not because somebody asked for it.
+        counters: how often what has happened.
+    """
+
+    def __init__(self, config: GateConfig) -> None:
+        """Start disarmed."""
+        self.config = config
+        self.state = GateState.DISARMED
+        self.explanation = "waiting to be armed"
+        self.interrupted = False
+        self.counters: Counter[str] = Counter()
+        self._estop_pressed = False
+        self._estop_heard_s: float | None = None
+        self._held_since_s: float | None = None
+
+    @property
+    def latched(self) -> bool:
+        """Whether it has stopped until an explicit reset."""
+        return self.state in (GateState.ESTOPPED, GateState.ABORTED)
+
+    def inherit(self, previous: GateStates) -> None:
+        """Take over a latched stop, and whether the e-stop is pressed, from the gate that this one replaces."""
+        self._estop_pressed = previous._estop_pressed
+        if previous.latched:
+            self._enter(previous.state, previous.explanation)
+
+    def arm(self, steady_s: float) -> None:
+        """Let commands pass once enough fresh ones have come.
+
+        Raises:
+            GateError: a latched stop has not been reset, or the e-stop source is silent.
+        """
+        if self.latched:
+            raise GateError(f"cannot arm while {self.state.value} ({self.explanation}); call reset first")
+        if self._estop_silent(steady_s):
+            raise GateError("cannot arm: the e-stop topic is silent; start its source or set estop_timeout_s to 0")
+        if self.state is GateState.DISARMED:
+            self._hold(f"armed, waiting for {self.config.resume_after} fresh commands")
+
+    def disarm(self) -> None:
+        """Let nothing pass; a latched stop stays latched. The safe command has to follow."""
+        if not self.latched:
+            self._enter(GateState.DISARMED, "stopped on request")
+
+    def estop(self, pressed: bool, steady_s: float) -> bool:
+        """Take note of the e-stop button or of a heartbeat of its topic.
+
+        Returns:
+            True if the safe command must be sent now.
+        """
+        self._estop_pressed = pressed
+        self._estop_heard_s = steady_s
+        if pressed and self.state is not GateState.ESTOPPED:
+            self._enter(GateState.ESTOPPED, "emergency stop pressed")
+        return pressed
+
+    def reset(self) -> None:
+        """Release a latched stop; the gate is disarmed afterwards. The safe command has to follow.
+
+        Raises:
+            GateError: the e-stop is still pressed.
+        """
+        if self._estop_pressed:
+            raise GateError("cannot reset: the emergency stop is still pressed")
+        self._enter(GateState.DISARMED, "reset, waiting to be armed")
+
+    def _watch_holding(self, steady_s: float) -> None:
+        # The robot is at rest already; another safe command would reach a driver that has come back meanwhile.
+        limit_s = self.config.disarm_after_s
+        if self._held_since_s is None:
+            self._held_since_s = steady_s
+        elif 0 < limit_s < steady_s - self._held_since_s:
+            self.counters["disarmed_after_holding"] += 1
+            self._enter(GateState.DISARMED, f"held for {limit_s:g} s ({self.explanation}); arm again to go on")
+            self.interrupted = True
+
+    def _estop_silent(self, steady_s: float) -> bool:
+        timeout_s = self.config.estop_timeout_s
+        return timeout_s > 0 and (self._estop_heard_s is None or steady_s - self._estop_heard_s > timeout_s)
+
+    def _hold(self, explanation: str) -> None:
+        self._enter(GateState.HOLDING, explanation)
+        self._held_since_s = None
+
+    def _enter(self, state: GateState, explanation: str) -> None:
+        self.state, self.explanation, self.interrupted = state, explanation, False

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.rl.transitions import SkillTransition
+
 FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Decisions to learn from, B of them in any order.
+
+    Attributes:
+        actor_input: (B, I) what the actor saw.
+        critic_input: (B, C) what the critic saw.
+        action: (B, A) what was decided.
+        log_prob: (B,) log density of it under the policy that acted [nats].
+        advantage: (B,).
+        target: (B,) for the critic.
+    """
+
+    actor_input: FloatArray
+    critic_input: FloatArray
+    action: FloatArray
+    log_prob: FloatArray
+    advantage: FloatArray
+    target: FloatArray
 
 
 @dataclass(frozen=True)
@@ -32,6 +56,41 @@ class Decisions:
     ended: NDArray[np.bool_]
 
 
+def experience_of(
+    transitions: SkillTransition, value: FloatArray, next_value: FloatArray, discount: float, trace: float
+) -> Experience:
+    """Transitions with their advantages and targets.
+
+    Rewards are scaled by one minus the discount, so that values are of the size of a single reward.
+
+    Args:
+        transitions: those of one place in order of time.
+        value: (B,) estimates where decisions were made.
+        next_value: (B,) estimates where they led.
+        discount: of rewards, per control step.
+        trace: lambda of the advantage estimate, per decision.
+    """
+    reward = transitions.reward * np.float32(1 - discount)
+    cells = _cells(transitions.place)
+    decisions = Decisions(
+        reward=_grid(reward, cells),
+        discount=_grid(transitions.discount, cells),
+        value=_grid(value, cells),
+        next_value=_grid(next_value, cells),
+        terminated=_grid(transitions.terminated, cells),
+        ended=_grid(transitions.ended, cells),
+    )
+    advantage = generalised_advantages(decisions, trace)[cells]
+    return Experience(
+        transitions.inputs,
+        transitions.features,
+        transitions.decision,
+        transitions.log_prob,
+        advantage,
+        advantage + value,
+    )
+
+
 def generalised_advantages(decisions: Decisions, trace: float) -> FloatArray:
     """(T, N) advantages by generalised advantage estimation (Schulman et al. 2016).
 
@@ -48,3 +107,19 @@ def generalised_advantages(decisions: Decisions, trace: float) -> FloatArray:
         accumulated = surprise[step] + carried[step] * accumulated
         advantages[step] = accumulated
     return advantages
+
+
+def _cells(place: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of B decisions, which one of its place each is, and which of the places it is in."""
+    _, column, counts = np.unique(place, return_inverse=True, return_counts=True)
+    order = np.argsort(column, kind="stable")
+    number = np.empty(len(place), np.intp)
+    number[order] = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return number, column
+
+
+def _grid(column: NDArray[Any], cells: tuple[NDArray[np.intp], NDArray[np.intp]]) -> NDArray[Any]:
+    """Decisions (B,) as (T, N). Cells after the last decision of a place are zero: they add nothing to those before."""
+    grid = np.zeros(tuple(index.max(initial=-1) + 1 for index in cells), column.dtype)
+    grid[cells] = column
+    return grid

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reskill_core.files import plain_name_fault
+from reskill_core.models.config import FeatureConfig
 from reskill_core.parameters import MAX_SEED, parameter
 
 # Steps of an iteration, of all environments together: some GB of memory.
@@ -16,12 +17,24 @@ _MAX_ROLLOUT = 10**6
 
 
 @dataclass(frozen=True)
-class PpoConfig:
+class AlgorithmConfig:
+    """How one of the two levels learns; each algorithm has settings of its own that inherit from these.
+
+    Attributes:
+        algorithm: its name.
+        discount: of rewards, per control step; a decision that lasts d steps discounts what follows by its d-th power.
+    """
+
+    algorithm: str = "ppo"
+    discount: float = parameter(0.99, low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class PpoConfig(AlgorithmConfig):
     """Proximal policy optimisation (Schulman et al. 2017) of one of the two levels.
 
     Attributes:
         hidden: widths of the hidden layers of actor and critic.
-        discount: of rewards, per control step; a decision that lasts d steps discounts what follows by its d-th power.
         trace: lambda of the advantage estimate, per decision.
         clip: how far the probability ratio may leave 1 before it earns nothing more.
         learning_rate: of the actor.
@@ -37,7 +50,6 @@ class PpoConfig:
     """
 
     hidden: tuple[int, ...] = parameter((64, 64), low=1, high=4096, entries=8)
-    discount: float = parameter(0.99, low=0.0, high=1.0)
     trace: float = parameter(0.95, low=0.0, high=1.0)
     clip: float = parameter(0.2, low=1e-6, high=10.0)
     learning_rate: float = parameter(1e-3, low=1e-9, high=1.0)
@@ -92,7 +104,8 @@ class AgentConfig:
     """What an agent is and how each of its levels learns.
 
     Attributes:
-        skills: whether skills are decoded. Without them the low level acts alone, as plain PPO does.
+        skills: whether skills are decoded. Without them the low level acts alone, as plain reinforcement learning does.
+        features: what it sees where it has no skill module; else it sees the features of its skills.
         skill_steps: control steps after which the next skill is chosen; None takes the length skills were learnt with.
         latent_source: ``prior`` maps the high level's noise to a skill by the skill prior, ``standard_normal`` takes it
             as the skill itself.
@@ -105,6 +118,7 @@ class AgentConfig:
     """
 
     skills: bool = True
+    features: FeatureConfig = field(default_factory=FeatureConfig)
     skill_steps: int | None = parameter(5, low=1, high=1000)
     latent_source: Literal["prior", "standard_normal"] = "prior"
     noise_limit: float = parameter(3.0, low=1e-3, high=10.0)
@@ -146,8 +160,8 @@ class AgentTrainingConfig:
 
     Attributes:
         task: name of the task.
-        skills: run folder or checkpoint of the skill module.
         out: run folder.
+        skills: run folder or checkpoint of the skill module; empty where there is none, which takes agent.skills=false.
         variant: what the run is called in tables and plots.
         seed: of initial weights, exploration and episodes.
         steps: environment steps in all, of all environments together.
@@ -168,8 +182,8 @@ class AgentTrainingConfig:
     """
 
     task: str
-    skills: str
     out: str
+    skills: str = ""
     variant: str = "agent"
     seed: int = parameter(0, low=0, high=MAX_SEED)
     steps: int = parameter(1_500_000, low=1, high=10**10)
@@ -193,6 +207,8 @@ class AgentTrainingConfig:
         faults = [f"{key}: {fault}" for key, name in names.items() if (fault := plain_name_fault(name))]
         if (size := self.num_envs * self.rollout_steps) > _MAX_ROLLOUT:
             faults.append(f"num_envs times rollout_steps: must be at most {_MAX_ROLLOUT}, got {size}")
+        if self.agent.skills and not self.skills:
+            faults.append("skills: needs a skill module, or agent.skills=false to learn without one")
         if self.imitation_updates and (self.agent.skills or not self.demonstrations):
             faults.append(
                 "imitation_updates: needs demonstrations, and agent.skills=false: skills have learnt from them already"

@@ -1,47 +1,28 @@
-"""PPO of one level: a Gaussian actor and a critic, and their update."""
+"""Proximal policy optimisation of one level: a Gaussian actor and a critic, and their update."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.errors import CheckpointError, ConfigError, TrainingError
+from reskill_core.rl.actor import Decision
+from reskill_core.rl.advantages import Experience, experience_of
 from reskill_core.rl.config import PpoConfig
+from reskill_core.rl.gaussian import ACTOR, LOG_STD, GaussianActor, log_density
 from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
-from reskill_core.runtime.networks import Mlp as RuntimeMlp
+from reskill_core.rl.transitions import SkillTransition, concatenate
 from reskill_core.seeding import run_rng
 
 FloatArray = NDArray[np.float32]
 
 _IMITATION_RATE, _IMITATION_MINIBATCH = 1e-3, 512
-ACTOR, CRITIC, LOG_STD = "actor", "critic", "log_std"
-
-
-@dataclass(frozen=True)
-class Experience:
-    """Decisions to learn from, B of them in any order.
-
-    Attributes:
-        actor_input: (B, I) what the actor saw.
-        critic_input: (B, C) what the critic saw.
-        action: (B, A) what was decided.
-        log_prob: (B,) log density of it under the policy that acted [nats].
-        advantage: (B,).
-        target: (B,) for the critic.
-    """
-
-    actor_input: FloatArray
-    critic_input: FloatArray
-    action: FloatArray
-    log_prob: FloatArray
-    advantage: FloatArray
-    target: FloatArray
+CRITIC = "critic"
 
 
 class _Learner:
@@ -102,46 +83,81 @@ class _Learner:
 
 
 class Ppo:
-    """One level of the agent: a Gaussian with a mean that depends on the input, and a value.
+    """An :class:`~reskill_core.rl.algorithm.Algorithm`: a Gaussian with a mean that depends on the input, and a value.
 
-    The mean starts at zero everywhere. Actor and critic share nothing, so that they may learn side by side.
+    The mean starts at zero everywhere. Actor and critic share nothing. The critic sees the features alone.
 
     Args:
-        actor_dim: entries I of the actor's input.
-        critic_dim: entries C of the critic's input.
-        action_dim: entries A of a decision.
+        inputs: entries I of the actor's input.
+        features: entries F of the critic's input.
+        decisions: entries D of a decision.
         config: how it learns.
         seed: of the run, for weights and minibatches.
         level: which level it is: ``high_level`` or ``low_level``.
     """
 
+    Config: ClassVar[type[PpoConfig]] = PpoConfig
+
     def __init__(
-        self, actor_dim: int, critic_dim: int, action_dim: int, config: PpoConfig, seed: int, level: str = "high_level"
+        self, inputs: int, features: int, decisions: int, config: PpoConfig, seed: int, level: str = "high_level"
     ) -> None:
-        if np.shape(config.std) not in ((), (action_dim,)):
-            raise ConfigError(
-                f"std: must be one value or {action_dim}, one for each entry of actions, got {config.std}"
-            )
+        if np.shape(config.std) not in ((), (decisions,)):
+            raise ConfigError(f"std: must be one value or {decisions}, one for each entry of actions, got {config.std}")
         self.config, self._seed, self._level = config, seed, level
         rate, critic_rate = config.learning_rate, config.critic_learning_rate or config.learning_rate
-        self._actor_sizes = (actor_dim, *config.hidden, action_dim)
-        self._actor = _Learner(self._actor_sizes, rate, run_rng(seed, level, 0), {LOG_STD: (action_dim,)})
-        self._critic = _Learner((critic_dim, *config.hidden, 1), critic_rate, run_rng(seed, level, 1))
+        self._actor_sizes = (inputs, *config.hidden, decisions)
+        self._actor = _Learner(self._actor_sizes, rate, run_rng(seed, level, 0), {LOG_STD: (decisions,)})
+        self._critic = _Learner((features, *config.hidden, 1), critic_rate, run_rng(seed, level, 1))
         self._log_std = self._actor.parameters.values[LOG_STD]
         self._log_std[:] = np.log(config.std)
+        self._acting: GaussianActor | None = None
+        self._observed: list[SkillTransition] = []
 
     # ------------------------------------------------------------------ acting
 
-    def actor(self) -> tuple[RuntimeMlp, FloatArray]:
-        """The actor as it is now: its mean, and the standard deviation (A,) of its actions."""
-        return RuntimeMlp.from_weights(self._actor.weights(ACTOR), ACTOR), np.exp(self._log_std)
+    @classmethod
+    def actor_from(cls, weights: Mapping[str, NDArray[np.float32]], prefix: str) -> GaussianActor:
+        """See :class:`~reskill_core.rl.algorithm.Algorithm`."""
+        return GaussianActor.from_weights(weights, prefix)
 
-    def values(self, critic_input: FloatArray) -> FloatArray:
-        """(...,) values of inputs (..., C)."""
-        rows = critic_input.reshape(-1, critic_input.shape[-1])
-        return self._critic.network(rows).reshape(critic_input.shape[:-1])
+    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+        """See :class:`~reskill_core.rl.actor.Actor`."""
+        if self._acting is None:
+            self._acting = self.actor()
+        return self._acting.act(inputs, draws)
+
+    def actor(self) -> GaussianActor:
+        """The actor as it is now; learning does not change it."""
+        return GaussianActor.from_weights(self._actor.weights(ACTOR))
+
+    def values(self, features: FloatArray) -> FloatArray:
+        """(...,) values of features (..., F)."""
+        rows = features.reshape(-1, features.shape[-1])
+        return self._critic.network(rows).reshape(features.shape[:-1])
 
     # ------------------------------------------------------------------ learning
+
+    def observe(self, transitions: SkillTransition) -> None:
+        """Take what its decisions led to, for the next :meth:`update`, which forgets them."""
+        self._observed.append(transitions)
+
+    def update(self, progress: float) -> dict[str, float]:
+        """Learn from what was observed; see :class:`~reskill_core.rl.algorithm.Algorithm`.
+
+        Returns:
+            What :meth:`learn_actor` and :meth:`learn_critic` return; nothing where nothing was observed.
+        """
+        if not self._observed:
+            return {}
+        experience = self.experience(concatenate(self._observed))
+        self._observed = []
+        self.anneal(progress)
+        return self.learn_actor(experience) | self.learn_critic(experience)
+
+    def experience(self, transitions: SkillTransition) -> Experience:
+        """Transitions with the advantages and targets that follow from the values as they are now."""
+        value, next_value = self.values(transitions.features), self.values(transitions.next_features)
+        return experience_of(transitions, value, next_value, self.config.discount, self.config.trace)
 
     def anneal(self, progress: float) -> None:
         """Set the learning rates for a share of the training that is over."""
@@ -160,6 +176,7 @@ class Ppo:
             TrainingError: the gain is not finite.
         """
         config, actor = self.config, self._actor
+        self._acting = None
         columns = (experience.actor_input, experience.action, experience.log_prob, experience.advantage)
         passes, kl, clipped = 0, 0.0, 0.0
         for _ in range(config.epochs):
@@ -203,21 +220,16 @@ class Ppo:
                 losses.append(_descend_squares(critic, inputs, target[:, None], config.gradient_norm))
         return {"value_loss": float(np.mean(losses)), "explained": explained}
 
-    def imitate(self, actor_input: FloatArray, action: FloatArray, updates: int) -> None:
-        """Learn to act as demonstrated, by least squares.
-
-        Args:
-            actor_input: (B, I).
-            action: (B, A).
-            updates: number of gradient steps.
-        """
+    def imitate(self, inputs: FloatArray, decisions: FloatArray, updates: int) -> None:
+        """Learn to decide as demonstrated, by least squares; see :class:`~reskill_core.rl.algorithm.Algorithm`."""
         learner = _Learner(self._actor_sizes, _IMITATION_RATE, run_rng(self._seed, self._level, 2))
-        columns = (actor_input, action.astype(np.float32))
-        batches = (batch for _ in count() for batch in learner.minibatches(columns, _IMITATION_MINIBATCH))
-        for inputs, label in islice(batches, updates):
-            _descend_squares(learner, inputs, label, self.config.gradient_norm)
+        columns = (inputs, decisions.astype(np.float32))
+        batches = (pair for _ in count() for pair in learner.minibatches(columns, _IMITATION_MINIBATCH))
+        for batch, label in islice(batches, updates):
+            _descend_squares(learner, batch, label, self.config.gradient_norm)
         for name, array in learner.parameters.values.items():
             self._actor.parameters.values[name][:] = array
+        self._acting = None
 
     def _gain(
         self, mean: FloatArray, action: FloatArray, log_prob: FloatArray, advantage: FloatArray
@@ -245,7 +257,7 @@ class Ppo:
         return self._actor.weights(ACTOR) | self._critic.weights(CRITIC)
 
     def state(self) -> dict[str, Any]:
-        """Optimisers and random streams, to continue from exactly; the weights are not in it."""
+        """Optimisers and random streams, to continue from exactly between two updates; the weights are not in it."""
         return {
             f"{name}/{key}": value
             for name, learner in ((ACTOR, self._actor), (CRITIC, self._critic))
@@ -262,13 +274,7 @@ class Ppo:
             prefix = f"{name}/"
             mine = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             learner.restore(name, weights, mine)
-
-
-def log_density(drawn: FloatArray, log_std: FloatArray) -> FloatArray:
-    """(N,) log density of a Gaussian where standard normal draws (N, A) have led [nats]."""
-    half_log_two_pi = np.float32(0.5 * math.log(2 * math.pi))
-    density: FloatArray = (-0.5 * drawn * drawn - (log_std + half_log_two_pi)).sum(axis=-1, dtype=np.float32)
-    return density
+        self._acting, self._observed = None, []
 
 
 def _descend_squares(learner: _Learner, inputs: FloatArray, target: FloatArray, gradient_norm: float) -> float:

@@ -1,8 +1,9 @@
 """Skills at control rate, in plain numpy: what evaluation, the policy node and replay all run."""
 
+from reskill_core.rl.actor import Actor
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_action import SkillAction
 from reskill_core.runtime.skill_module import SkillModule
-from reskill_core.runtime.skill_policy import HighLevel, Residual, SkillPolicy
+from reskill_core.runtime.skill_policy import SkillPolicy
 
-__all__ = ["HighLevel", "Residual", "SkillAction", "SkillModule", "SkillPolicy", "load_policy"]
+__all__ = ["Actor", "SkillAction", "SkillModule", "SkillPolicy", "load_policy"]

@@ -1,8 +1,13 @@
-"""A trained two-level agent, evaluated in numpy: skills, the policy that chooses among them, and the residual."""
+"""An agent's policy from its parts: skills, what chooses among them, and what corrects their actions.
+
+An agent is a skill module, a high level and a residual. Either level may be missing, and without a high level the skill
+module may be, too. While it learns and when it is deployed it is put together in the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,82 +16,59 @@ from reskill_core.checkpoint import Checkpoint
 from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError
 from reskill_core.lineage import Lineage
+from reskill_core.models.features import FeatureMap
+from reskill_core.rl.actor import Actor
+from reskill_core.rl.algorithm import ALGORITHMS
 from reskill_core.rl.config import AgentConfig
-from reskill_core.runtime.networks import Mlp
+from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import UNFIT, SkillModule
 from reskill_core.runtime.skill_policy import Mode, SkillPolicy
-
-FloatArray = NDArray[np.float32]
+from reskill_core.spec import TaskSpec
 
 AGENT_KIND = "agent"
 
 # Keys of the checkpoint document beside ``task``, and prefixes of weights. The skill module is in the checkpoint: an
-# agent without the very skills that it has learnt to use is worth nothing.
-AGENT_KEY, SKILLS_KEY, WEIGHT_KEY = "agent", "skills", "residual_weight"
+# agent without the very skills that it has learnt to use is worth nothing. Without skills, the normaliser of its
+# features is there instead.
+AGENT_KEY, SKILLS_KEY, FEATURES_KEY, WEIGHT_KEY = "agent", "skills", "features", "residual_weight"
 SKILLS, HIGH_LEVEL, LOW_LEVEL = "skills.", "high_level.", "low_level."
 
 
-def residual_input(
-    features: FloatArray, latents: FloatArray, decoded: FloatArray, phase: FloatArray, weight: float
-) -> FloatArray:
-    """What the residual sees, (N, F + Z + A + 2).
+def agent_of(
+    module: SkillModule | ObservationFeatures,
+    config: AgentConfig,
+    high_level: Actor | None,
+    residual: Actor | None,
+    residual_weight: float = 0.0,
+    mode: Mode = "mode",
+    task: TaskSpec | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> SkillPolicy:
+    """The policy of an agent.
 
     Args:
-        features: (N, F) of the observation.
-        latents: (N, Z) of the running skills.
-        decoded: (N, A) actions that the skills want.
-        phase: (N,) share of the skill that is over, in [0, 1).
-        weight: of the correction, in [0, 1].
+        module: its skills, or the features of observations.
+        config: what it is.
+        high_level: chooses skills; needed where the configuration says that there are some.
+        residual: corrects their actions.
+        residual_weight: of the correction.
+        mode: see :class:`~reskill_core.runtime.skill_policy.SkillPolicy`.
+        task: in which it acts; by default that of the checkpoint.
+        checkpoint: what it was made from.
     """
-    known = np.full(len(features), weight, dtype=np.float32)
-    return np.concatenate((features, latents, decoded, phase[:, None], known[:, None]), axis=-1, dtype=np.float32)
-
-
-class AgentHighLevel:
-    """Chooses the noise that stands for the next skill.
-
-    Args:
-        module: the skills.
-        mean: network from features to the mean of the noise.
-        std: (Z,) standard deviation of the noise; None always takes the mean.
-        limit: the noise stays within [-limit, limit].
-    """
-
-    def __init__(self, module: SkillModule, mean: Mlp, std: FloatArray | None, limit: float) -> None:
-        self._module, self._mean, self._std, self._limit = module, mean, std, np.float32(limit)
-
-    def noise(self, observations: FloatArray, rngs: Sequence[np.random.Generator]) -> FloatArray:
-        """Noise (N, Z) at observations (N, O); row i draws from ``rngs[i]``."""
-        noise = self._mean(self._module.features(observations)).reshape(len(observations), -1)
-        if self._std is not None:
-            draws = [rng.standard_normal(noise.shape[1], dtype=np.float32) for rng in rngs]
-            noise = noise + self._std * np.stack(draws)
-        return np.clip(noise, -self._limit, self._limit)
-
-
-class AgentResidual:
-    """Corrects decoded actions by the mean of the residual policy.
-
-    Args:
-        module: the skills.
-        mean: network from :func:`residual_input` to the correction.
-        weight: of the correction.
-        skill_steps: control steps after which the next skill is chosen.
-    """
-
-    def __init__(self, module: SkillModule, mean: Mlp, weight: float, skill_steps: int) -> None:
-        self._module, self._mean, self._weight, self._skill_steps = module, mean, weight, skill_steps
-
-    def correct(
-        self, observations: FloatArray, latents: FloatArray, decoded: FloatArray, skill_step: NDArray[np.int64]
-    ) -> tuple[FloatArray, float]:
-        """Correction (N, A) and its weight; see :class:`~reskill_core.runtime.skill_policy.Residual`."""
-        features = self._module.features(observations).reshape(len(observations), -1)
-        phase = (skill_step / self._skill_steps).astype(np.float32)
-        inputs = residual_input(features, latents, decoded, phase, self._weight)
-        if self._module.batch_invariant:
-            inputs = inputs[:, None]
-        return self._mean(inputs).reshape(decoded.shape), self._weight
+    return SkillPolicy(
+        module,
+        mode,
+        config.latent_source,
+        high_level,
+        residual,
+        residual_weight,
+        config.noise_limit,
+        config.steps_per_skill(module.horizon),
+        config.skills,
+        task,
+        checkpoint,
+    )
 
 
 def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: bool = True) -> SkillPolicy:
@@ -101,24 +83,18 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
         CheckpointError: it lacks something.
     """
     try:
-        module = SkillModule(_skills_of(checkpoint), batch_invariant)
-        config = config_from_dict(AgentConfig, checkpoint.document[AGENT_KEY], source="the agent")
-        weights = checkpoint.weights
-        skill_steps = config.steps_per_skill(module.horizon)
-        high_level, residual = None, None
-        if config.skills:
-            std = np.exp(weights[f"{HIGH_LEVEL}log_std"]) if mode == "sample" else None
-            mean = Mlp.from_weights(weights, f"{HIGH_LEVEL}actor")
-            high_level = AgentHighLevel(module, mean, std, config.noise_limit)
-        if config.residual:
-            mean = Mlp.from_weights(weights, f"{LOW_LEVEL}actor")
-            residual = AgentResidual(module, mean, float(checkpoint.document[WEIGHT_KEY]), skill_steps)
-        policy = SkillPolicy(
-            module, mode, config.latent_source, high_level, residual, skill_steps, config.skills, checkpoint
-        )
-        # Acts once, so that parts that do not fit are found now.
+        document, weights = checkpoint.document, checkpoint.weights
+        config = config_from_dict(AgentConfig, document[AGENT_KEY], source="the agent")
+        module = _module_of(checkpoint, config, batch_invariant)
+        high_level = _actor(config.high_level.algorithm, weights, HIGH_LEVEL) if config.skills else None
+        residual = _actor(config.low_level.algorithm, weights, LOW_LEVEL) if config.residual else None
+        weight = float(document[WEIGHT_KEY]) if config.residual else 0.0
+        policy = agent_of(module, config, high_level, residual, weight, mode, checkpoint=checkpoint)
+        # Acts once with all its parts, so that those that do not fit are found now.
+        policy.residual_weight = 1.0
         policy.reset([0])
-        policy.act(np.zeros((1, policy.task_spec.obs.dim)))
+        policy.act(policy.task_spec.obs.zeros(1))
+        policy.residual_weight = weight
         policy.reset([])
     except UNFIT as error:
         raise CheckpointError(
@@ -127,9 +103,17 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
     return policy
 
 
-def _skills_of(checkpoint: Checkpoint) -> Checkpoint:
-    """The skill module within an agent's checkpoint."""
+def _actor(algorithm: str, weights: Mapping[str, NDArray[np.float32]], prefix: str) -> Actor:
+    actor: Actor = ALGORITHMS.get(algorithm).actor_from(weights, prefix)
+    return actor
+
+
+def _module_of(checkpoint: Checkpoint, config: AgentConfig, batch_invariant: bool) -> SkillModule | ObservationFeatures:
+    """The skill module within an agent's checkpoint, or what it has in place of one."""
+    document = checkpoint.document
+    if FEATURES_KEY in document:
+        feature_map = FeatureMap.from_document(config.features, checkpoint.task.obs, document[FEATURES_KEY])
+        return ObservationFeatures(checkpoint.task, feature_map, batch_invariant)
     weights = {k.removeprefix(SKILLS): array for k, array in checkpoint.weights.items() if k.startswith(SKILLS)}
-    return Checkpoint(
-        weights, checkpoint.document[SKILLS_KEY], checkpoint.folder, Lineage.of(checkpoint.document).skills
-    )
+    skills = replace(checkpoint, weights=weights, document=document[SKILLS_KEY], sha256=Lineage.of(document).skills)
+    return SkillModule(skills, batch_invariant)

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from reskill_core.checkpoint import Checkpoint, load_training_state, prune_checkpoints, save_checkpoint
 from reskill_core.config import config_to_dict, save_config
 from reskill_core.data import DemoDataset
+from reskill_core.environment import RestorableVectorEnv
 from reskill_core.errors import DataError, TrainingError
 from reskill_core.files import atomic_write_json
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import simulator_version
-from reskill_core.rl.acting import Environments
-from reskill_core.rl.config import AgentTrainingConfig
-from reskill_core.rl.ppo import Ppo
-from reskill_core.rl.two_level import Collected, TwoLevelCollector, low_level_dim
+from reskill_core.rl.algorithm import ALGORITHMS, Algorithm
+from reskill_core.rl.collector import Collected, Collector
+from reskill_core.rl.config import AgentTrainingConfig, AlgorithmConfig
 from reskill_core.runtime.agent import (
     AGENT_KEY,
     AGENT_KIND,
@@ -40,10 +40,9 @@ from reskill_core.runtime.agent import (
     SKILLS_KEY,
     WEIGHT_KEY,
     agent_policy,
-    residual_input,
 )
 from reskill_core.runtime.skill_module import SkillModule
-from reskill_core.runtime.skill_policy import SkillPolicy
+from reskill_core.runtime.skill_policy import SkillPolicy, residual_dim, residual_input
 from reskill_core.seeding import SEEDING
 from reskill_core.spec import TaskSpec
 from reskill_core.training import run_folder
@@ -108,7 +107,7 @@ class AgentTrainer:
     def __init__(
         self,
         config: AgentTrainingConfig,
-        environments: Sequence[Environments],
+        environments: Sequence[RestorableVectorEnv],
         task: TaskSpec,
         module: SkillModule,
         evaluate: Evaluate,
@@ -118,15 +117,15 @@ class AgentTrainer:
         self.config, self.folder = config, Path(config.out)
         self._task, self._module, self._evaluate = task, module, evaluate
         agent = config.agent
-        features_dim = module.features(np.zeros((1, task.obs.dim))).shape[-1]
-        self._high: Ppo | None = None
-        self._low: Ppo | None = None
+        features = module.features(task.obs.zeros(1)).shape[-1]
+        self._high: Algorithm | None = None
+        self._low: Algorithm | None = None
         if agent.skills:
-            self._high = Ppo(features_dim, features_dim, module.latent_dim, agent.high_level, config.seed)
+            self._high = self._learner("high_level", agent.high_level, features, features, module.latent_dim)
         if agent.residual:
-            inputs = low_level_dim(module, features_dim)
-            self._low = Ppo(inputs, features_dim, task.action.dim, agent.low_level, config.seed, "low_level")
-        self._collector = TwoLevelCollector(
+            inputs = residual_dim(module, features)
+            self._low = self._learner("low_level", agent.low_level, inputs, features, task.action.dim)
+        self._collector = Collector(
             environments, module, task, agent, self._high, self._low, config.seed, config.threads
         )
         self._progress = _Progress(next_evaluation=config.evaluate_every)
@@ -139,6 +138,12 @@ class AgentTrainer:
             variation=variation,
             simulator=simulator_version(),
         )
+
+    def _learner(self, level: str, config: AlgorithmConfig, inputs: int, features: int, decisions: int) -> Algorithm:
+        learner: Algorithm = ALGORITHMS.get(config.algorithm)(
+            inputs=inputs, features=features, decisions=decisions, config=config, seed=self.config.seed, level=level
+        )
+        return learner
 
     def run(self, show_progress: bool = True) -> AgentTrainingResult:
         """Train until the steps are spent.
@@ -219,13 +224,13 @@ class AgentTrainer:
     def _learn(self, collected: Collected) -> dict[str, float]:
         row: dict[str, float] = {}
         try:
-            for prefix, level, experience in (
+            for prefix, level, transitions in (
                 (HIGH_LEVEL, self._high, collected.high_level),
                 (LOW_LEVEL, self._low, collected.low_level),
             ):
-                if level is not None and experience is not None:
-                    level.anneal(self._progress.step / self.config.steps)
-                    learnt = level.learn_actor(experience) | level.learn_critic(experience)
+                if level is not None and transitions is not None:
+                    level.observe(transitions)
+                    learnt = level.update(self._progress.step / self.config.steps)
                     row |= {f"{prefix.rstrip('.')}/{name}": value for name, value in learnt.items()}
         except TrainingError as error:
             folder = self.folder / run_folder.NOT_FINITE_FOLDER
@@ -279,7 +284,7 @@ class AgentTrainer:
             run_folder.link_checkpoints(self.folder, last=self._progress.step, best=self._progress.best_step)
         run_folder.discard_after(self.folder, self._progress.step)
 
-    def _levels(self) -> list[tuple[str, Ppo]]:
+    def _levels(self) -> list[tuple[str, Algorithm]]:
         levels = ((HIGH_LEVEL, self._high), (LOW_LEVEL, self._low))
         return [(prefix, level) for prefix, level in levels if level is not None]
 

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from reskill_core.config import config_from_dict, config_to_dict, load_config
+from reskill_core.environment import RestorableVectorEnv
 from reskill_core.resources import config_folder
 from reskill_core.rl.config import AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
@@ -39,7 +41,7 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     variation = config_from_dict(Variation, config.variation or {}, source="the variation")
     task = get_task(config.task, variation)
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
-    groups = [Simulator(task, size, config.profile) for size in sizes.tolist()]
+    groups = [cast(RestorableVectorEnv, Simulator(task, size, config.profile)) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False)
     evaluate = partial(_evaluate, task, config)
     trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation))

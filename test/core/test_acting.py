@@ -14,12 +14,16 @@ from skill_fixtures import TASK, random_model, save_module, small_config
 from reskill_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.errors import CheckpointError
-from reskill_core.rl.acting import EnvironmentGroup, Policy, Tape
+from reskill_core.rl.actor import Actor
+from reskill_core.rl.advantages import Experience
+from reskill_core.rl.collector import Collected, Collector
 from reskill_core.rl.config import AgentConfig, PpoConfig, ResidualSchedule
-from reskill_core.rl.ppo import Ppo, log_density
-from reskill_core.rl.two_level import Collected, TwoLevelCollector, low_level_dim
+from reskill_core.rl.gaussian import GaussianActor, log_density
+from reskill_core.rl.ppo import Ppo
+from reskill_core.rl.rollout import EnvironmentGroup, Rollout
 from reskill_core.runtime import SkillModule
-from reskill_core.runtime.agent import AGENT_KEY, AGENT_KIND, SKILLS_KEY, WEIGHT_KEY, agent_policy
+from reskill_core.runtime.agent import AGENT_KEY, AGENT_KIND, SKILLS_KEY, WEIGHT_KEY, agent_of, agent_policy
+from reskill_core.runtime.skill_policy import residual_dim
 
 ENVS, STRIDE, HORIZON, LATENT, ACTION = 6, 100, 4, 3, 4
 # Almost no exploration.
@@ -54,20 +58,27 @@ class Agent:
         self.high = Ppo(width, width, LATENT, config.high_level, 0) if config.skills else None
         self.low: Ppo | None = None
         if config.residual:
-            self.low = Ppo(low_level_dim(module, width), width, ACTION, config.low_level, 0, "low_level")
+            self.low = Ppo(residual_dim(module, width), width, ACTION, config.low_level, 0, "low_level")
         for number, level in enumerate((self.high, self.low)):
             if level is not None:
                 level.restore(randomised(level.weights(), number), level.state())
 
-    def group(self, environments: PointMass) -> EnvironmentGroup:
-        places = np.arange(ENVS)
-        return EnvironmentGroup(environments, self.module, TASK, self.config, places, places, STRIDE)
+    def group(self, environments: PointMass, high: Actor | None = None, low: Actor | None = None) -> EnvironmentGroup:
+        places, config = np.arange(ENVS), self.config
+        policy = agent_of(self.module, config, high or self.high, low or self.low, task=TASK)
+        discounts = config.high_level.discount, config.low_level.discount
+        return EnvironmentGroup(environments, policy, discounts, places, places, STRIDE)
 
-    def act(self, group: EnvironmentGroup, steps: int, weight: float) -> Tape:
+    def act(self, group: EnvironmentGroup, steps: int, weight: float) -> Rollout:
         """Without exploration."""
-        chooser, residual = (None if level is None else Policy(*level.actor()) for level in (self.high, self.low))
         noise, deviation = (np.zeros((steps, ENVS, size), np.float32) for size in (LATENT, ACTION))
-        return group.act(chooser, residual, noise, deviation, weight)
+        return group.act(noise, deviation, weight)
+
+    def learnt_from(self, collected: Collected) -> tuple[Experience | None, Experience | None]:
+        """What the levels make of transitions."""
+        pairs = ((self.high, collected.high_level), (self.low, collected.low_level))
+        one, two = (None if level is None or kept is None else level.experience(kept) for level, kept in pairs)
+        return one, two
 
     def checkpoint(self, folder: Path, weight: float) -> Checkpoint:
         """As training writes it, and as it is read again."""
@@ -134,15 +145,15 @@ def test_what_is_deployed_acts_as_what_is_learnt_from(name: str, module: SkillMo
     expected = policy.act(PointMass(ENVS).reset(environments.started[:ENVS]))
     np.testing.assert_allclose(environments.actions[0], expected.action, atol=1e-4)
     if collected.low_level is not None:
-        np.testing.assert_allclose(collected.low_level.action, expected.residual, atol=1e-4)
-        inputs = collected.low_level.actor_input
+        np.testing.assert_allclose(collected.low_level.decision, expected.residual, atol=1e-4)
+        inputs = collected.low_level.inputs
         np.testing.assert_allclose(inputs[:, -1], weight)
         np.testing.assert_allclose(inputs[:, -2 - ACTION : -2], expected.decoded_action, atol=1e-4)
         np.testing.assert_allclose(inputs[:, agent.width : agent.width + LATENT], expected.latent, atol=1e-4)
 
 
-def collector(agent: Agent, *groups: PointMass, seed: int = 0, threads: int = 1) -> TwoLevelCollector:
-    return TwoLevelCollector(groups, agent.module, TASK, agent.config, agent.high, agent.low, seed, threads)
+def collector(agent: Agent, *groups: PointMass, seed: int = 0, threads: int = 1) -> Collector:
+    return Collector(groups, agent.module, TASK, agent.config, agent.high, agent.low, seed, threads)
 
 
 def test_a_skill_earns_its_discounted_rewards_until_it_or_its_episode_ends(module: SkillModule) -> None:
@@ -150,37 +161,43 @@ def test_a_skill_earns_its_discounted_rewards_until_it_or_its_episode_ends(modul
     agent = Agent(module, AGENT)
     environments = PointMass(ENVS, lambda seed: Ending(6, terminated=seed % 2 == 0), float)
     tape = agent.act(agent.group(environments), 6, 1.0)
-    whole, cut = tape.finished
-    assert whole["reward"] == pytest.approx(np.full(ENVS, 1 + 0.9 * 2 + 0.81 * 3 + 0.729 * 4))
-    assert whole["discount"] == pytest.approx(np.full(ENVS, 0.6561))
-    assert whole["reward"].dtype == whole["discount"].dtype == np.float32
-    assert not whole["ended"].any()
-    assert not whole["terminated"].any()
-    assert cut["reward"] == pytest.approx(np.full(ENVS, 5 + 0.9 * 6))
-    assert cut["discount"] == pytest.approx(np.full(ENVS, 0.81))
-    assert cut["ended"].all()
-    assert cut["terminated"].tolist() == [True, False] * (ENVS // 2)
-    np.testing.assert_array_equal(whole["place"], np.arange(ENVS))
+    whole, cut = tape.skills
+    assert whole.reward == pytest.approx(np.full(ENVS, 1 + 0.9 * 2 + 0.81 * 3 + 0.729 * 4))
+    assert whole.discount == pytest.approx(np.full(ENVS, 0.6561))
+    assert (whole.length.tolist(), cut.length.tolist()) == ([4] * ENVS, [2] * ENVS)
+    assert whole.reward.dtype == whole.discount.dtype == np.float32
+    assert not whole.ended.any()
+    assert not whole.terminated.any()
+    assert cut.reward == pytest.approx(np.full(ENVS, 5 + 0.9 * 6))
+    assert cut.discount == pytest.approx(np.full(ENVS, 0.81))
+    assert cut.ended.all()
+    assert cut.terminated.tolist() == [True, False] * (ENVS // 2)
+    np.testing.assert_array_equal(whole.place, np.arange(ENVS))
     # A skill begins where the one before led, and at the end it leads to the last state, not to the next episode's.
-    np.testing.assert_array_equal(whole["features"], tape.steps["features"][0])
-    np.testing.assert_array_equal(whole["next_features"], tape.steps["features"][4])
-    np.testing.assert_array_equal(cut["features"], tape.steps["features"][4])
-    np.testing.assert_array_equal(cut["next_features"], tape.steps["next_features"][5])
+    np.testing.assert_array_equal(whole.features, tape.steps[0].features)
+    np.testing.assert_array_equal(whole.next_features, tape.steps[4].features)
+    np.testing.assert_array_equal(cut.features, tape.steps[4].features)
+    np.testing.assert_array_equal(cut.next_features, tape.steps[5].next_features)
     assert tape.episodes.returns == [21.0] * ENVS
 
 
 def test_steps_are_noted_as_they_were(module: SkillModule) -> None:
     agent, environments = Agent(module, AGENT), PointMass(ENVS)
     tape = agent.act(agent.group(environments), 12, 1.0)
-    steps = tape.steps
-    assert {array.shape[:2] for array in steps.values()} == {(12, ENVS)}
+    steps = {name: np.stack([getattr(step, name) for step in tape.steps]) for name in vars(tape.steps[0])}
+    assert {array.shape[:2] for array in steps.values()} == {tape.valid.shape} == {(12, ENVS)}
+    assert (steps["length"] == 1).all()
+    assert (steps["place"] == np.arange(ENVS)).all()
+    assert steps["discount"] == pytest.approx(0.8)
     endings = [in_turn(seed) for seed in range(ENVS)]
     for place, ending in enumerate(endings):
         first = slice(0, ending.steps)
-        assert steps["ended"][first, place].tolist() == [False] * (ending.steps - 1) + [True]
+        # Where the physics breaks down, the step before is the last one that counts.
+        last_steps = [True, True] if ending.diverged else [False, True]
+        assert steps["ended"][first, place].tolist() == [False] * (ending.steps - 2) + last_steps
         assert steps["terminated"][ending.steps - 1, place] == ending.terminated
-        assert steps["valid"][ending.steps - 1, place] == (not ending.diverged)
-        assert steps["valid"][: ending.steps - 1, place].all()
+        assert tape.valid[ending.steps - 1, place] == (not ending.diverged)
+        assert tape.valid[: ending.steps - 1, place].all()
         assert steps["reward"][first, place] == pytest.approx([1.0 / (step + 1) for step in range(ending.steps)])
         # What follows within an episode is what comes next; after its end a new one starts, elsewhere.
         np.testing.assert_array_equal(
@@ -188,7 +205,7 @@ def test_steps_are_noted_as_they_were(module: SkillModule) -> None:
         )
         reached, begun = steps["next_features"][ending.steps - 1, place], steps["features"][ending.steps, place]
         assert np.abs(reached - begun).max() > 0.1
-        phases = steps["input"][first, place, -2]
+        phases = steps["inputs"][first, place, -2]
         assert phases == pytest.approx([step % HORIZON / HORIZON for step in range(ending.steps)])
     seeds = sorted(range(ENVS), key=lambda seed: (in_turn(seed).steps, seed))
     assert environments.started[ENVS : 2 * ENVS] == [seed + STRIDE for seed in seeds]
@@ -206,34 +223,38 @@ def test_a_skill_that_physics_broke_off_is_not_learnt_from(module: SkillModule) 
     environments = PointMass(ENVS, lambda seed: Ending(4 if seed % 2 else 6, diverged=True))
     tape = agent.act(agent.group(environments), 6, 1.0)
     # The odd ones diverge as their first skill ends, the even ones in their second.
-    (finished,) = tape.finished
-    assert finished["place"].tolist() == [0, 2, 4]
+    (finished,) = tape.skills
+    assert finished.place.tolist() == [0, 2, 4]
+    # What it would have led to is lost.
+    assert finished.ended.all()
+    assert not finished.terminated.any()
     assert tape.episodes.diverged == ENVS
     assert tape.episodes.returns == []
 
 
 def test_decisions_are_mean_and_scaled_draw_and_noted_with_their_density(module: SkillModule) -> None:
     agent = Agent(module, replace(AGENT, noise_limit=0.5))
-    group = agent.group(PointMass(ENVS))
     rng = np.random.default_rng(0)
     noise, deviation = (rng.standard_normal((4, ENVS, size), dtype=np.float32) for size in (LATENT, ACTION))
     std = np.array([0.5, 1.0, 2.0], np.float32)
     assert agent.high is not None
     assert agent.low is not None
     high_mean, low_mean = agent.high.actor()[0], agent.low.actor()[0]
-    tape = group.act(Policy(high_mean, std), Policy(low_mean, np.full(4, 0.3, np.float32)), noise, deviation, 0.5)
-    (skills,) = tape.finished
-    expected = high_mean(skills["features"]) + std * noise[0]
-    np.testing.assert_allclose(skills["noise"], expected, rtol=1e-6)
+    actors = GaussianActor(high_mean, std), GaussianActor(low_mean, np.full(4, 0.3, np.float32))
+    tape = agent.group(PointMass(ENVS), *actors).act(noise, deviation, 0.5)
+    (skills,) = tape.skills
+    expected = high_mean(skills.features) + std * noise[0]
+    np.testing.assert_allclose(skills.decision, expected, rtol=1e-6)
     assert np.abs(expected).max() > 1
-    np.testing.assert_allclose(skills["log_prob"], log_density(noise[0], np.log(std)), rtol=1e-6)
+    np.testing.assert_allclose(skills.log_prob, log_density(noise[0], np.log(std)), rtol=1e-6)
     # Learnt from as it was drawn, executed within the limit.
-    limited = agent.module.prior_features(np.clip(expected, -0.5, 0.5), skills["features"])
+    limited = agent.module.prior_features(np.clip(expected, -0.5, 0.5), skills.features)
     width = agent.width
-    np.testing.assert_allclose(tape.steps["input"][0][:, width : width + LATENT], limited, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(
-        tape.steps["action"], low_mean(tape.steps["input"]) + np.float32(0.3) * deviation, rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(tape.steps[0].inputs[:, width : width + LATENT], limited, rtol=1e-5, atol=1e-6)
+    for step, drawn in zip(tape.steps, deviation, strict=True):
+        mean = low_mean(step.inputs)
+        np.testing.assert_allclose(step.decision, mean + np.float32(0.3) * drawn, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(step.log_prob, log_density(drawn, np.log(actors[1].std)), rtol=1e-6)
 
 
 def test_actions_are_limited(module: SkillModule) -> None:
@@ -262,7 +283,7 @@ def test_targets_look_beyond_a_time_limit_and_not_beyond_an_end(
     start = environments.observation()
     collected = runner.collect(steps, 1.0)
     level = agent.high if name == "high" else agent.low
-    experience = collected.high_level if name == "high" else collected.low_level
+    experience = agent.learnt_from(collected)[0 if name == "high" else 1]
     assert level is not None
     assert experience is not None
     positions = start.copy()
@@ -285,7 +306,7 @@ def test_traces_carry_from_one_decision_to_the_one_before(module: SkillModule) -
     agent = Agent(module, replace(AGENT, high_level=level, low_level=level))
     environments = PointMass(ENVS, lambda seed: Ending(6, terminated=True), float)
     collected = collector(agent, environments).collect(6, 1.0)
-    high, low = collected.high_level, collected.low_level
+    high, low = agent.learnt_from(collected)
     assert high is not None
     assert low is not None
     to_come = [0.1 * sum((step + 1) * 0.9 ** (step - now) for step in range(now, 6)) for now in range(6)]
@@ -298,7 +319,7 @@ def test_a_smaller_trace_forgets(module: SkillModule) -> None:
     level = replace(STILL, discount=0.9, trace=0.0)
     agent = Agent(module, replace(AGENT, high_level=level, low_level=level))
     collected = collector(agent, PointMass(ENVS, lambda seed: Ending(8), float)).collect(8, 1.0)
-    high, low = collected.high_level, collected.low_level
+    high, low = agent.learnt_from(collected)
     assert high is not None
     assert low is not None
     assert agent.low is not None
@@ -315,7 +336,7 @@ def test_each_level_gets_its_own_draws_and_log_densities(module: SkillModule) ->
     wide = replace(STILL, std=0.7)
     agent = Agent(module, replace(AGENT, high_level=wide, low_level=wide))
     collected = collector(agent, PointMass(ENVS, lambda seed: Ending(8))).collect(8, 1.0)
-    for level, experience in ((agent.high, collected.high_level), (agent.low, collected.low_level)):
+    for level, experience in zip((agent.high, agent.low), agent.learnt_from(collected), strict=True):
         assert level is not None
         assert experience is not None
         assert {array.dtype for array in vars(experience).values()} == {np.dtype(np.float32)}

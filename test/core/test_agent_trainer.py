@@ -210,8 +210,8 @@ def test_a_policy_learns_to_reach_what_is_rewarded(module: SkillModule, tmp_path
     """Plain PPO on points that are rewarded for going to positive x."""
 
     class Eager(PointMass):
-        def step(self, actions: np.ndarray) -> Any:
-            outcome = super().step(actions)
+        def step(self, actions: np.ndarray, places: Any = None) -> Any:
+            outcome = super().step(actions, places)
             return replace(outcome, reward=np.asarray(actions)[:, 0].astype(float))
 
     level = replace(LEARNING, epochs=10, minibatch=48, std=0.3, discount=0.8)
@@ -289,6 +289,7 @@ def test_a_run_keeps_its_configuration_and_its_skills(module: SkillModule, tmp_p
     for name, array in kept.items():
         np.testing.assert_array_equal(array, module.checkpoint.weights[name])
     policy = load_policy(result.run)
+    assert policy.module.checkpoint is not None
     assert policy.module.checkpoint.sha256 == module.checkpoint.sha256
     assert policy.checkpoint.document["training"]["seeding"] == SEEDING
     lineage = Lineage.of(checkpoint.document)
@@ -302,8 +303,8 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(
     module: SkillModule, tmp_path: Path
 ) -> None:
     class Broken(PointMass):
-        def step(self, actions: np.ndarray) -> Any:
-            outcome = super().step(actions)
+        def step(self, actions: np.ndarray, places: Any = None) -> Any:
+            outcome = super().step(actions, places)
             return replace(outcome, reward=outcome.reward * (np.nan if len(self.actions) > 2 * STEPS else 1.0))
 
     with pytest.raises(

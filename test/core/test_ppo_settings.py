@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from reskill_core.errors import ConfigError, TrainingError
+from reskill_core.rl.advantages import Experience
 from reskill_core.rl.config import PpoConfig
-from reskill_core.rl.ppo import Experience, Ppo
+from reskill_core.rl.ppo import Ppo
 
 # Steps that change nothing to speak of.
 FROZEN = PpoConfig(hidden=(8,), learning_rate=1e-9, epochs=1, minibatch=32, target_kl=1e3)

@@ -72,7 +72,7 @@ def write_run(
     folder: Path, seed: int, returns: Sequence[float] = (), variant: str = "agent", steps: int = 200, speed: float = 1.0
 ) -> Path:
     """A run of two evaluations, which earned 1 and 3, and an evaluation with these returns."""
-    config = AgentTrainingConfig("reach", "runs/skills/reach", str(folder), variant, seed, steps, evaluation_episodes=8)
+    config = AgentTrainingConfig("reach", str(folder), "runs/skills/reach", variant, seed, steps, evaluation_episodes=8)
     save_config(config, folder / "config.yaml")
     for share, earned in ((0.5, 1.0), (1.0, 3.0)):
         step = int(share * steps)

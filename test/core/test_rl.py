@@ -9,10 +9,11 @@ import torch
 from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError, ConfigError, TrainingError
 from reskill_core.models.networks import Mlp as TorchMlp
-from reskill_core.rl.advantages import Decisions, generalised_advantages
+from reskill_core.rl.advantages import Decisions, Experience, generalised_advantages
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
+from reskill_core.rl.gaussian import log_density
 from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
-from reskill_core.rl.ppo import Experience, Ppo, log_density
+from reskill_core.rl.ppo import Ppo
 
 pytestmark = pytest.mark.core
 

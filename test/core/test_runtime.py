@@ -13,9 +13,9 @@ from skill_fixtures import TASK, observations, random_model, save_module, small_
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.errors import CheckpointError, ConfigError, SpecError
 from reskill_core.models.config import EncoderConfig, ReskillModelConfig
+from reskill_core.rl.actor import Decision, StandardNormalActor
 from reskill_core.runtime import SkillModule, SkillPolicy, load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
-from reskill_core.runtime.skill_policy import ModeNoise, SampleNoise
 
 FULL_SIZE = ReskillModelConfig(latent_dim=3)
 LATENT = 3
@@ -131,12 +131,14 @@ class TestPolicy:
         assert (runs[0][0] == runs[1][0]).all() == (mode == "mode")
 
     def test_noise_without_an_agent(self, folder):
-        now, rngs = observations(2), [np.random.default_rng(seed) for seed in (0, 1)]
-        still, drawn = ModeNoise(LATENT).noise(now, rngs), SampleNoise(LATENT).noise(now, rngs)
+        now, actor = observations(2), StandardNormalActor(LATENT)
+        still, drawn = actor.act(now).value, np.ones((2, LATENT), np.float32)
         assert not still.any()
-        assert still.shape == drawn.shape == (2, LATENT)
-        assert still.dtype == drawn.dtype == np.float32
-        assert np.abs(drawn[0] - drawn[1]).min() > 1e-3
+        assert still.shape == (2, LATENT)
+        assert still.dtype == np.float32
+        np.testing.assert_array_equal(actor.act(now, drawn).value, drawn)
+        normal = policy(folder, range(2), latent_source="standard_normal").act(now).latent
+        assert np.abs(normal[0] - normal[1]).min() > 1e-3
 
     def test_rows_are_as_if_alone_unless_asked_otherwise(self, folder):
         checkpoint = load_checkpoint(folder, SKILL_MODULE_KIND)
@@ -201,15 +203,15 @@ class TestPolicy:
         np.testing.assert_array_equal(module.noise_to_latent(normal, observations(2000)), latent)
 
     def test_agent_supplies_noise_and_residual(self, folder):
-        class Agent:
-            def noise(self, now, rngs):
-                return np.full((len(now), LATENT), 0.25, np.float32)
+        class Always:
+            def __init__(self, value, dim):
+                self.value, self.dim = value, dim
 
-            def correct(self, now, latents, decoded, skill_step):
-                return np.full_like(decoded, 4.0), 0.5
+            def act(self, inputs, draws=None):
+                return Decision(np.full((len(inputs), self.dim), self.value, np.float32), None)
 
         module = SkillModule.load(folder)
-        skills = SkillPolicy(module, high_level=Agent(), residual=Agent())
+        skills = SkillPolicy(module, high_level=Always(0.25, LATENT), residual=Always(4.0, 4), residual_weight=0.5)
         skills.reset([0])
         action = skills.act(observations(1))
         expected = module.noise_to_latent(np.full((1, LATENT), 0.25), observations(1))

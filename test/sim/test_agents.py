@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -22,17 +23,21 @@ import reskill_core
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, save_config
 from reskill_core.data import DemoDataset
+from reskill_core.environment import RestorableVectorEnv
 from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.models.config import ReskillModelConfig
 from reskill_core.models.io import module_contents
 from reskill_core.models.skill_vae import SkillVae
 from reskill_core.report import pick_episodes, read_run
+from reskill_core.rl.advantages import Experience, experience_of
+from reskill_core.rl.collector import Collected, Collector
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
 from reskill_core.rl.ppo import Ppo
-from reskill_core.rl.two_level import Collected, TwoLevelCollector, low_level_dim
+from reskill_core.rl.transitions import SkillTransition
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND, SkillModule
+from reskill_core.runtime.skill_policy import residual_dim
 from reskill_core.seeding import EPISODES as SEEDS
 from reskill_core.seeding import EVALUATION_SEED, first_episode
 from reskill_core.training import agent_trainer
@@ -64,14 +69,14 @@ def skills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(folder, SKILL_MODULE_KIND, *module_contents(model, task.spec))
 
 
-def collector(skills: Path, task: str, config: AgentConfig) -> tuple[TwoLevelCollector, Simulator]:
+def collector(skills: Path, task: str, config: AgentConfig) -> tuple[Collector, Simulator]:
     module = SkillModule.load(skills, batch_invariant=False)
     spec = get_task(task).spec
     simulator = Simulator(get_task(task), ENVS, "turbo")
     width = module.features(np.zeros((1, spec.obs.dim))).shape[1]
     high = Ppo(width, width, module.latent_dim, config.high_level, 0)
-    low = Ppo(low_level_dim(module, width), width, 4, config.low_level, 1)
-    return TwoLevelCollector([simulator], module, spec, config, high, low, 0), simulator
+    low = Ppo(residual_dim(module, width), width, 4, config.low_level, 1)
+    return Collector([cast(RestorableVectorEnv, simulator)], module, spec, config, high, low, 0), simulator
 
 
 def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path) -> None:
@@ -83,9 +88,9 @@ def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path
     runner, _ = collector(skills, "block", config)
     steps = get_task("block").spec.horizon
     collected = runner.collect(steps, 1.0)
-    high, low = collected.high_level, collected.low_level
-    assert high is not None
-    assert low is not None
+    assert collected.high_level is not None
+    assert collected.low_level is not None
+    high, low = map(worth, (collected.high_level, collected.low_level))
     # Untrained skills solve nothing: 50 steps of -1, in 7 whole skills and one that the horizon cuts off.
     assert collected.episodes.returns == [-float(steps)] * ENVS
     assert not any(collected.episodes.successes)
@@ -95,6 +100,11 @@ def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path
     lengths = np.diff(per_env, axis=1, append=0.0)
     np.testing.assert_allclose(lengths, np.tile([7] * 7 + [1], (ENVS, 1)), rtol=0.2)
     np.testing.assert_allclose(low.advantage.reshape(steps, ENVS)[0] / 1e-7, -steps, rtol=0.2)
+
+
+def worth(transitions: SkillTransition) -> Experience:
+    nothing = np.zeros(len(transitions), np.float32)
+    return experience_of(transitions, nothing, nothing, 1.0 - 1e-7, 1.0)
 
 
 def test_a_skill_goes_on_into_the_next_iteration(skills: Path) -> None:
@@ -107,7 +117,7 @@ def test_a_skill_goes_on_into_the_next_iteration(skills: Path) -> None:
 
 def chosen_noise(collected: Collected) -> np.ndarray:
     assert collected.high_level is not None
-    return collected.high_level.action.reshape(ENVS, -1, 4)
+    return collected.high_level.decision.reshape(ENVS, -1, 4)
 
 
 def test_skills_may_be_chosen_more_often_than_they_were_learnt_to_last(skills: Path) -> None:
@@ -143,8 +153,8 @@ def test_diverged_steps_are_not_learnt_from(skills: Path) -> None:
     collected = runner.collect(14, 1.0)
     assert collected.episodes.diverged == 1
     assert collected.low_level is not None
-    assert len(collected.low_level.action) == ENVS * 14 - 1
-    assert np.isfinite(collected.low_level.actor_input).all()
+    assert len(collected.low_level.decision) == ENVS * 14 - 1
+    assert np.isfinite(collected.low_level.inputs).all()
 
 
 def config(skills: Path, out: Path, **changes: object) -> AgentTrainingConfig:
@@ -226,12 +236,12 @@ def test_every_environment_goes_through_episodes_of_its_own(skills: Path, monkey
         return reset(self, seeds, indices)
 
     module, spec = SkillModule.load(skills, batch_invariant=False), get_task("block").spec
-    groups = [Simulator(get_task("block"), size, "turbo") for size in (2, 3)]
+    groups = [cast(RestorableVectorEnv, Simulator(get_task("block"), size, "turbo")) for size in (2, 3)]
     monkeypatch.setattr(Simulator, "reset", noted)
     width = module.features(np.zeros((1, spec.obs.dim))).shape[1]
     agent = AgentConfig(residual=False)
     high = Ppo(width, width, module.latent_dim, agent.high_level, 0)
-    runner = TwoLevelCollector(groups, module, spec, agent, high, None, seed=1)
+    runner = Collector(groups, module, spec, agent, high, None, seed=1)
     runner.collect(2 * spec.horizon, 0.0)
     first = first_episode(1, "training")
     assert sorted(started) == list(range(first, first + 3 * 5))

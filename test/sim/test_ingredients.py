@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(900)
 def agent_config(out: Path, **changes: object) -> AgentTrainingConfig:
     """A run of one iteration."""
     small = AgentTrainingConfig(
-        "slippery_push", "skills/block", str(out), steps=80, num_envs=4, rollout_steps=20, profile="turbo", threads=0
+        "slippery_push", str(out), "skills/block", steps=80, num_envs=4, rollout_steps=20, profile="turbo", threads=0
     )
     return replace(small, **{"evaluation_episodes": 2, **changes})  # type: ignore[arg-type]
 

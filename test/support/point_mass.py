@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from skill_fixtures import TASK
 
+from reskill_core.environment import Places
+
 STEP_M = 0.03
 
 
@@ -24,12 +26,13 @@ class Ending:
 
 @dataclass(frozen=True)
 class Outcome:
-    """See :class:`reskill_core.rl.acting.StepOutcome`."""
+    """See :class:`reskill_core.environment.StepResult`."""
 
     observation: np.ndarray
     reward: np.ndarray
     success: np.ndarray
     terminated: np.ndarray
+    truncated: np.ndarray
     diverged: np.ndarray
     done: np.ndarray
 
@@ -53,6 +56,9 @@ class PointMass:
         started: seeds of all episodes, in order.
     """
 
+    spec = TASK
+    state_dim = 12
+
     def __init__(
         self,
         num_envs: int,
@@ -62,20 +68,21 @@ class PointMass:
         self.num_envs = num_envs
         self._ending, self._reward = ending, reward
         # Position, displacement, finger, goal, step, seed.
-        self._rows = np.zeros((num_envs, 12))
+        self._rows = np.zeros((num_envs, self.state_dim))
         self.actions: list[np.ndarray] = []
         self.started: list[int] = []
 
-    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> np.ndarray:
+    def reset(self, seeds: Sequence[int], places: Places | None = None) -> np.ndarray:
         """Start episodes somewhere that depends on their seeds."""
         self.started += seeds
-        for seed, index in zip(seeds, range(self.num_envs) if indices is None else indices, strict=True):
+        for seed, place in zip(seeds, range(self.num_envs) if places is None else places, strict=True):
             position, goal = np.random.default_rng(seed).uniform(0.6, 1.0, (2, 3))
-            self._rows[index] = [*position, 0, 0, 0, 0.05, *goal, 0, seed]
+            self._rows[place] = [*position, 0, 0, 0, 0.05, *goal, 0, seed]
         return self.observation()
 
-    def step(self, actions: np.ndarray) -> Outcome:
-        """Move the points."""
+    def step(self, actions: np.ndarray, places: Places | None = None) -> Outcome:
+        """Move the points, all of them."""
+        assert places is None
         self.actions.append(np.array(actions))
         rows = self._rows
         rows[:, 3:6] = STEP_M * actions[:, :3]
@@ -89,7 +96,8 @@ class PointMass:
             return done & np.array([getattr(ending, name) for ending in endings])
 
         reward = np.array([self._reward(int(step)) for step in rows[:, 10]])
-        return Outcome(self.observation(), reward, ended("success"), ended("terminated"), ended("diverged"), done)
+        over = {name: ended(name) for name in ("success", "terminated", "diverged")}
+        return Outcome(self.observation(), reward, truncated=done & ~over["terminated"], done=done, **over)
 
     def observation(self) -> np.ndarray:
         """(N, O), as ``TASK`` has it."""
@@ -98,13 +106,13 @@ class PointMass:
         assert observation.shape == (self.num_envs, TASK.obs.dim)
         return observation
 
-    def state(self) -> np.ndarray:
+    def state(self, places: Places | None = None) -> np.ndarray:
         """All there is to know."""
-        return self._rows.copy()
+        return self._rows.copy() if places is None else self._rows[np.asarray(places)]
 
-    def set_state(self, rows: np.ndarray) -> None:
+    def set_state(self, rows: np.ndarray, places: Places | None = None) -> None:
         """Inverse of :meth:`state`."""
-        self._rows = np.array(rows)
+        self._rows[slice(None) if places is None else np.asarray(places)] = rows
 
 
 def randomised(weights: dict[str, Any], seed: int, scale: float = 0.15) -> dict[str, Any]:

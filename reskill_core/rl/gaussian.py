@@ -1,0 +1,48 @@
+"""The Gaussian actor: a mean that a network gives, and a standard deviation that does not depend on the input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.rl.actor import Decision
+from reskill_core.runtime.networks import Mlp
+
+FloatArray = NDArray[np.float32]
+
+ACTOR, LOG_STD = "actor", "log_std"
+
+
+class GaussianActor(NamedTuple):
+    """See :class:`~reskill_core.rl.actor.Actor`.
+
+    Attributes:
+        mean: network from inputs (..., I) to means (..., D).
+        std: (D,) standard deviation.
+    """
+
+    mean: Mlp
+    std: FloatArray
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, NDArray[np.float32]], prefix: str = "") -> GaussianActor:
+        """Take an actor from the weights of a checkpoint, whose names begin with ``prefix``."""
+        return cls(Mlp.from_weights(weights, f"{prefix}{ACTOR}"), np.exp(weights[f"{prefix}{LOG_STD}"]))
+
+    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+        """See :class:`~reskill_core.rl.actor.Actor`."""
+        mean = self.mean(inputs).reshape(len(inputs), -1)
+        if draws is None:
+            return Decision(mean, None)
+        return Decision(mean + self.std * draws, log_density(draws, np.log(self.std)))
+
+
+def log_density(drawn: FloatArray, log_std: FloatArray) -> FloatArray:
+    """(...,) log densities of a Gaussian where standard normal draws (..., D) have led [nats]."""
+    half_log_two_pi = np.float32(0.5 * math.log(2 * math.pi))
+    density: FloatArray = (-0.5 * drawn * drawn - (log_std + half_log_two_pi)).sum(axis=-1, dtype=np.float32)
+    return density

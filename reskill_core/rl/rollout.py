@@ -1,0 +1,196 @@
+"""Rollouts of an agent that learns: a group of environments, acted in by the policy that is deployed later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.environment import RestorableVectorEnv, StepResult
+from reskill_core.rl.transitions import RunningSkills, SkillTransition
+from reskill_core.runtime.skill_policy import Decisions, SkillPolicy
+from reskill_core.spec.observations import take_rows
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass
+class EpisodeStatistics:
+    """Returns and successes of the episodes that ended while collecting."""
+
+    returns: list[float] = field(default_factory=list)
+    successes: list[bool] = field(default_factory=list)
+    diverged: int = 0
+
+    def add(self, other: EpisodeStatistics) -> None:
+        """Count others as well."""
+        self.returns += other.returns
+        self.successes += other.successes
+        self.diverged += other.diverged
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What a group of n environments did in an iteration of T control steps.
+
+    Attributes:
+        steps: transitions of the residual, arrays (T, n, ...); none where no residual was asked.
+        valid: (T, n) whether the physics held in a step; the others are not to be learnt from.
+        skills: transitions of the skills that ended, in order of time; those that ended together stand together.
+        episodes: the episodes that ended.
+    """
+
+    steps: list[SkillTransition]
+    valid: BoolArray
+    skills: list[SkillTransition]
+    episodes: EpisodeStatistics
+
+
+class EnvironmentGroup:
+    """Environments that are stepped together.
+
+    Args:
+        environments: n of them.
+        policy: acts in them; draws nothing by itself.
+        discounts: of rewards, per control step, of the high level and of the residual.
+        places: (n,) numbers of the environments among all.
+        seeds: (n,) of their first episodes.
+        stride: from the seed of an environment's episode to that of its next one.
+    """
+
+    def __init__(
+        self,
+        environments: RestorableVectorEnv,
+        policy: SkillPolicy,
+        discounts: tuple[float, float],
+        places: IntArray,
+        seeds: IntArray,
+        stride: int,
+    ) -> None:
+        self._envs, self._policy = environments, policy
+        self._high_discount, self._low_discount = map(np.float32, discounts)
+        self._places, self._seeds, self._stride = places, seeds.copy(), stride
+        self._rows = np.arange(environments.num_envs)
+        policy.reset(seeds.tolist())
+        self._features = policy.module.features(environments.reset(seeds.tolist()))
+        self._returns = np.zeros(len(self._rows))
+        self._running = RunningSkills(len(self._rows), self._features.shape[1], policy.module.latent_dim)
+
+    def act(self, noise: FloatArray, deviation: FloatArray, weight: float) -> Rollout:
+        """Act for T control steps.
+
+        Args:
+            noise: (T, n, Z) standard normal draws of the high level.
+            deviation: (T, n, A) standard normal draws of the residual.
+            weight: of the correction.
+        """
+        self._policy.residual_weight = weight
+        rollout = Rollout([], np.ones(deviation.shape[:2], np.bool_), [], EpisodeStatistics())
+        for step in range(len(deviation)):
+            features = self._features
+            decided = self._policy.decide(features, self._rows, noise[step], deviation[step])
+            if decided.choice is not None:
+                begun = decided.begun
+                self._running.begin(begun, features[begun], decided.choice.value, decided.choice.log_prob)
+            result = self._envs.step(self._policy.task_spec.action.clip(decided.action.action))
+            reward, following = result.reward.astype(np.float32), self._policy.module.features(result.observation)
+            if self._policy.decodes:
+                self._finish_skills(decided, result, reward, following, rollout.skills)
+            if decided.correction is not None:
+                rollout.steps.append(self._step(features, decided, result, reward, following))
+            rollout.valid[step] = ~result.diverged
+            if result.diverged.any():
+                self._cut(rollout, step, np.flatnonzero(result.diverged))
+            self._returns += reward
+            self._features = following
+            if result.done.any():
+                self._next_episodes(result, rollout.episodes)
+        return rollout
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that the next :meth:`act` depends on but what decides."""
+        return {
+            "environments": self._envs.state(),
+            **self._policy.state(),
+            "returns": self._returns,
+            "seeds": self._seeds,
+            **{f"pending/{name}": array for name, array in vars(self._running).items()},
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Inverse of :meth:`state`."""
+        self._envs.set_state(np.array(state["environments"]))
+        self._features = self._policy.module.features(self._envs.observation())
+        self._policy.restore(state)
+        self._returns, self._seeds = (np.array(state[name]) for name in ("returns", "seeds"))
+        for name in vars(self._running):
+            setattr(self._running, name, np.array(state[f"pending/{name}"]))
+
+    def _finish_skills(
+        self,
+        decided: Decisions,
+        result: StepResult,
+        reward: FloatArray,
+        following: FloatArray,
+        finished: list[SkillTransition],
+    ) -> None:
+        """Let the running skills earn what a step brought, and keep those that are over."""
+        self._running.earn(reward, self._high_discount)
+        over = np.flatnonzero((result.done | (self._policy.skill_step == 0)) & ~result.diverged)
+        if over.size:
+            length = decided.action.skill_step + 1
+            ended = self._running.finish(over, length, following, result.terminated, result.done, self._places)
+            finished.append(ended)
+
+    def _step(
+        self, features: FloatArray, decided: Decisions, result: StepResult, reward: FloatArray, following: FloatArray
+    ) -> SkillTransition:
+        assert decided.correction is not None
+        assert decided.inputs is not None
+        decision, log_prob = decided.correction
+        return SkillTransition(
+            features=features,
+            inputs=decided.inputs,
+            decision=decision,
+            log_prob=np.full_like(reward, np.nan) if log_prob is None else log_prob,
+            reward=reward,
+            discount=np.full_like(reward, self._low_discount),
+            length=np.ones(len(reward), np.int64),
+            next_features=following,
+            terminated=result.terminated,
+            ended=result.done,
+            place=self._places,
+        )
+
+    def _cut(self, rollout: Rollout, step: int, rows: IntArray) -> None:
+        """Where the physics broke down, let nothing that is kept continue into what is not."""
+        if step and rollout.steps:
+            before = rollout.steps[step - 1]
+            ended = before.ended.copy()
+            ended[rows] = True
+            rollout.steps[step - 1] = replace(before, ended=ended)
+        for place in self._places[rows]:
+            for number in reversed(range(len(rollout.skills))):
+                skills = rollout.skills[number]
+                if (mine := skills.place == place).any():
+                    rollout.skills[number] = replace(skills, ended=skills.ended | mine)
+                    break
+
+    def _next_episodes(self, result: StepResult, episodes: EpisodeStatistics) -> None:
+        rows = np.flatnonzero(result.done)
+        whole = rows[~result.diverged[rows]]
+        episodes.returns += self._returns[whole].tolist()
+        episodes.successes += result.success[whole].tolist()
+        episodes.diverged += int(result.diverged.sum())
+        self._returns[rows] = 0.0
+        self._seeds[rows] += self._stride
+        seeds = self._seeds[rows].tolist()
+        self._policy.reset(seeds, rows)
+        observation = self._envs.reset(seeds, rows.tolist())
+        self._features = self._features.copy()
+        self._features[rows] = self._policy.module.features(take_rows(observation, rows))

@@ -14,25 +14,14 @@ from reskill_core.parameters import parameter
 from reskill_core.resources import config_folder
 from reskill_core.sensing import SensingConfig
 from reskill_ros.drivers.adapters import ADAPTERS, adapter_options
-from reskill_ros.plumbing.served_task import simulated_joints
-
-
-@dataclass(frozen=True)
-class TopicConfig:
-    """The driver's topics that observations are made of; ``{name}`` stands for the object."""
-
-    joint_states: str = parameter("joint_states", "sensor_msgs/JointState")
-    ee_pose: str = parameter("ee_pose", "geometry_msgs/PoseStamped of the gripper frame")
-    objects: str = parameter("objects/{name}/pose", "geometry_msgs/PoseStamped of each object")
-    goal_pose: str = parameter("goal_pose", "geometry_msgs/PoseStamped of the goal")
-    episode: str = parameter("episode", "reskill_ros/EpisodeState, if the driver has episodes")
+from reskill_ros.drivers.driver_topics import TopicConfig
 
 
 @dataclass(frozen=True)
 class CommandConfig:
     """How the driver is commanded."""
 
-    adapter: str = parameter("servo_twist", "kind of command interface; see reskill_ros/adapters")
+    adapter: str = parameter("servo_twist", "kind of command interface; see reskill_ros/drivers/adapters")
     options: dict[str, Any] = field(default_factory=dict, metadata={"description": "options of the adapter"})
 
     def violations(self) -> list[str]:
@@ -84,7 +73,7 @@ class DriverConfig:
         return faults + [
             f"command.options: the driver has no joint {name!r}; {alternatives(name, drivers)} (sensing.joints says "
             "what the driver calls them)"
-            for name in ADAPTERS[self.command.adapter].commanded_joints(options)
+            for name in ADAPTERS.get(self.command.adapter).commanded_joints(options)
             if name not in drivers
         ]
 
@@ -99,13 +88,13 @@ class DriverConfig:
             raise ConfigError("the driver file does not fit the robot:\n" + "\n".join(f"  - {f}" for f in faults))
 
 
-def load_driver(name_or_path: str, joints: Collection[str] | None = None) -> DriverConfig:
+def load_driver(name_or_path: str, joints: Collection[str] = ()) -> DriverConfig:
     """Read a driver file.
 
     Args:
         name_or_path: the name of a file in ``config/drivers``, without its ending, or a path.
-        joints: the robot's joints, which are all that the file may name; None takes the simulated robot's where there
-            is a simulator, and an empty one leaves it to :meth:`DriverConfig.require_joints`.
+        joints: the robot's joints, which are all that the file may name; without any they are not checked, and left to
+            :meth:`DriverConfig.require_joints`.
 
     Raises:
         ConfigError: there is none, with the names there are, or it is invalid.
@@ -119,9 +108,8 @@ def load_driver(name_or_path: str, joints: Collection[str] | None = None) -> Dri
         raise ConfigError(
             f"no driver {name_or_path!r}; {alternatives(name_or_path, names)}; or give the path of a .yaml"
         )
-    known = simulated_joints() if joints is None else joints
 
     def rules(driver: DriverConfig) -> list[str]:
-        return driver.unknown_joints(known) if known else []
+        return driver.unknown_joints(joints) if joints else []
 
     return config_from_dict(DriverConfig, read_yaml(path), str(path), rules)

@@ -62,8 +62,9 @@ class CommandNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("command_node", "command/status", shared=("estop",))
         self._settings = Parameters(self, CommandParameters())
+        values = self._settings.values
         # A checkpoint's task, which says what its robot's joints are, is read when the node is configured.
-        self._driver = load_driver(self._settings.values.driver, () if self._settings.values.skills else None)
+        self._driver = load_driver(values.driver, () if values.skills else simulated_joints())
         self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, "gate", self._misfits)
         self.gate: Gate
         self._previous_gate: Gate | None = None
@@ -77,8 +78,8 @@ class CommandNode(ManagedNode):
         self._sending = threading.Lock()
         self._ended = False
         self._latency, self._rate = Latency(), Rate()
-        if self._settings.values.autostart:
-            self.start(self._settings.values.must_start)
+        if values.autostart:
+            self.start(values.must_start)
 
     def configure(self) -> None:
         """Make gate and adapter; nothing passes yet."""

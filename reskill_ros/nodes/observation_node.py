@@ -17,17 +17,18 @@ from typing import Any
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from reskill_core.parameters import parameter
 from reskill_core.sensing import MessageError, Sensing, SensingConfig, Tick
-from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME, TaskSpec
+from reskill_core.spec import TaskSpec
 from reskill_ros.drivers.driver_file import load_driver
-from reskill_ros.msg import EpisodeState, Observation
+from reskill_ros.msg import EpisodeState, Observation, Reading
 from reskill_ros.nodes.sensor_report import SensorReport
-from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing import convert, images, qos
 from reskill_ros.plumbing.clock import now_ns, watch_clock
 from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Rate, Report
 from reskill_ros.plumbing.inputs import Inputs
@@ -35,6 +36,7 @@ from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.refusals import Refusals
 from reskill_ros.plumbing.served_task import simulated_joints, task_spec
+from reskill_ros.plumbing.topics import observed_image
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,11 @@ class ObservationNode(Node):
         joint_topic = self.resolve_topic_name(self._driver.topics.joint_states)
         self._sensors = SensorReport(self, self._sensing, joint_topic, self._task.control_rate_hz)
         self._publisher = self.create_publisher(Observation, "observation", qos.RECORDED)
-        self._last_message: Observation | None = None
+        self._features = {image.name: image for image in self._task.obs.images}
+        self._image_publishers = {
+            name: self.create_publisher(Image, observed_image(name), qos.RECORDED) for name in self._features
+        }
+        self._last_messages: list[tuple[Publisher[Any], Any]] = []
         self._subscribe()
         self.create_service(Trigger, "~/reset", self._on_reset)
         watch_clock(self, self._forget, self._resources)
@@ -88,15 +94,18 @@ class ObservationNode(Node):
     def _subscribe(self) -> None:
         topics, listen = self._driver.topics, self._inputs.listen
         live = qos.STATE if self._driver.reliable_sensors else qos.SENSOR
-        names = {GRIPPER_FRAME: topics.ee_pose, GOAL_FRAME: topics.goal_pose}
         if self._sensing.joints:
             listen(JointState, topics.joint_states, self._on_joints, live)
         for frame in self._sensing.frames:
-            topic = names.get(frame, topics.objects.format(name=frame))
+            topic = topics.pose(frame)
             listen(PoseStamped, topic, partial(self._on_pose, frame), live)
             # Of use only where stamps need not be equal.
             if not self._synchronised:
                 listen(PoseStamped, topic, partial(self._on_kept_pose, frame), qos.KEPT)
+        for term in self._sensing.terms:
+            listen(Reading, topics.reading(term), partial(self._on_reading, term), live)
+        for name in self._sensing.images:
+            listen(Image, topics.image(name), partial(self._on_image, name), live)
         if self._sensing.config.episodes:
             listen(EpisodeState, topics.episode, self._on_episode, live)
 
@@ -112,6 +121,14 @@ class ObservationNode(Node):
         # Said once before this node started; what is said from now on comes by the other subscription as well.
         if convert.stamp_to_ns(message.header.stamp) > self._sensing.newest_ns(frame):
             self._on_pose(frame, message)
+
+    def _on_reading(self, term: str, message: Reading) -> None:
+        offer = partial(self._sensing.offer_values, term)
+        self._take(term, message.header, lambda: convert.reading_values(message), offer)
+
+    def _on_image(self, name: str, message: Image) -> None:
+        offer = partial(self._sensing.offer_image, name)
+        self._take(name, message.header, lambda: images.picture(message, self._features[name]), offer)
 
     def _pose(self, message: PoseStamped) -> Any:
         expected, got = self._driver.base_frame, message.header.frame_id
@@ -131,9 +148,10 @@ class ObservationNode(Node):
         if self._refusals.any:
             self._refusals.accept(source)
         if is_repeated:
-            if self._last_message is not None:
+            if self._last_messages:
                 self.diagnostics.counters["repeated"] += 1
-                self._publisher.publish(self._last_message)
+            for publisher, message in self._last_messages:
+                publisher.publish(message)
         elif self._synchronised:
             self._publish(self._sensing.tick_if_complete())
 
@@ -148,14 +166,21 @@ class ObservationNode(Node):
     def _publish(self, tick: Tick | None) -> None:
         if tick is None:
             return
-        self._last_message = convert.observation_message(tick, self._task.name, self._driver.base_frame)
-        self._publisher.publish(self._last_message)
+        observation = convert.observation_message(tick, self._task.name, self._driver.base_frame)
+        # The pictures first, so that whoever answers need not wait for them.
+        self._last_messages = [
+            (self._image_publishers[name], images.image_message(observation.header.stamp, name, picture))
+            for name, picture in tick.images.items()
+        ]
+        self._last_messages.append((self._publisher, observation))
+        for publisher, message in self._last_messages:
+            publisher.publish(message)
         self._rate.tick()
         self._age.add((now_ns(self) - tick.stamp_ns) * 1e-9)
 
     def _forget(self) -> None:
         self._sensing.forget()
-        self._last_message = None
+        self._last_messages = []
         self.diagnostics.counters["restarts"] += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

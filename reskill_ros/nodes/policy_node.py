@@ -10,7 +10,6 @@ if __name__ == "__main__":  # before the imports, which take long
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from std_srvs.srv import Trigger
 
 from reskill_core.errors import CheckpointError
@@ -50,7 +49,7 @@ class PolicyNode(ManagedNode):
         policy.checkpoint.require_task(task, interface_only=task.name != policy.task_spec.name)
         # The first call compiles and allocates; better now than in the first control step.
         policy.reset([values.seed])
-        policy.act(np.zeros((1, task.obs.dim)))
+        policy.act(task.obs.zeros(1))
         self.while_configured.callback(self._forget_policy)
         self._loaded = {
             "skills": values.skills,

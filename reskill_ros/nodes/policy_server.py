@@ -6,17 +6,22 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from rclpy.node import Node
+from sensor_msgs.msg import Image
 
+from reskill_core.frame_stacks import FrameStacks
 from reskill_core.policy import Policy
-from reskill_core.spec import TaskSpec
+from reskill_core.sensing import MessageError
+from reskill_core.spec import ImageFeature, TaskSpec
 from reskill_ros.msg import Observation, SkillAction
-from reskill_ros.plumbing import convert, qos
+from reskill_ros.plumbing import convert, images, qos
 from reskill_ros.plumbing.clock import watch_clock
 from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Rate, Report
 from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.refusals import Refusals
+from reskill_ros.plumbing.topics import observed_image
 
 # Name of what the actions of the running episode come from, and the scale of their noise.
 Source = tuple[str, float]
@@ -57,6 +62,7 @@ class PolicyServer:
         self._refusals = Refusals(node.get_logger(), self._counters)
         self._next_seed = seed
         self._latency, self._rate = Latency(), Rate()
+        self._stacks = FrameStacks(task.obs.images)
         # One message for all answers; the last of them stays in it to be given again.
         self._answer = SkillAction()
         self.forget()
@@ -65,6 +71,8 @@ class PolicyServer:
         self._inputs = Inputs(node, diagnostics.publish)
         stack.callback(self._inputs.close)
         self._inputs.listen(Observation, "observation", self._on_observation, qos.NEWEST)
+        for feature in task.obs.images:
+            self._inputs.listen(Image, observed_image(feature.name), partial(self._on_image, feature), qos.RECORD)
         watch_clock(node, self.forget, stack)
 
     @contextmanager
@@ -82,6 +90,10 @@ class PolicyServer:
         self._last_stamp_ns = -1
         self._episode_id = -1
         self._next_step = 0
+        # The newest observation, while its pictures have not come.
+        self._waiting: Observation | None = None
+        self._episode_start_ns = 0
+        self._stacks.forget()
 
     def report(self, report: Report) -> None:
         """Add rate, latency and faults to a report."""
@@ -94,11 +106,12 @@ class PolicyServer:
         if self._growth("overruns"):
             report.warn(f"{self._growth('overruns')} answers took longer than a control period")
         self._inputs.report(report)
+        if self._waiting is not None:
+            report.warn("the newest observation waits for its images")
 
     def _on_observation(self, message: Observation) -> None:
         if not self._enabled:
             return
-        started_s = time.perf_counter()
         stamp_ns = convert.stamp_to_ns(message.header.stamp)
         if stamp_ns == self._last_stamp_ns:
             self._counters["repeated"] += 1
@@ -110,9 +123,29 @@ class PolicyServer:
             return
         if self._refusals.any:
             self._refusals.accept("observation")
-        self._follow_episode(message)
-        action = self._policy.act(convert.observation_values(message))
-        answer = convert.skill_action_message(action, *self._source(), into=self._answer)
+        if self._stacks.has(stamp_ns):
+            self._waiting = None
+            self._decide(message, stamp_ns)
+        else:
+            self._waiting = message
+
+    def _on_image(self, feature: ImageFeature, message: Image) -> None:
+        try:
+            picture = images.picture(message, feature)
+        except MessageError as error:
+            self._refusals.add(feature.name, error.reason, str(error))
+            return
+        self._stacks.add(feature.name, convert.stamp_to_ns(message.header.stamp), picture)
+        if self._waiting is not None:
+            self._on_observation(self._waiting)
+
+    def _decide(self, message: Observation, stamp_ns: int) -> None:
+        started_s = time.perf_counter()
+        self._follow_episode(message, stamp_ns)
+        observation = self._task.obs.observation(
+            convert.observation_values(message), self._stacks.stacked(stamp_ns, self._episode_start_ns)
+        )
+        answer = convert.skill_action_message(self._policy.act(observation), *self._source(), into=self._answer)
         answer.header = message.header
         answer.episode_id = message.episode_id
         answer.episode_step = message.episode_step
@@ -124,10 +157,11 @@ class PolicyServer:
         reordered = "reordered" if stamp_ns < self._last_stamp_ns else ""
         return convert.observation_fault(message, self._task) or reordered
 
-    def _follow_episode(self, message: Observation) -> None:
+    def _follow_episode(self, message: Observation, stamp_ns: int) -> None:
         step = message.episode_step
         if message.episode_id != self._episode_id or step == 0:
             self._episode_id = message.episode_id
+            self._episode_start_ns = stamp_ns
             seed = message.episode_seed
             if seed < 0:
                 seed, self._next_seed = self._next_seed, self._next_seed + 1

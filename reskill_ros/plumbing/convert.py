@@ -25,11 +25,16 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_core.sensing import EpisodeStep, MessageError, Tick
 from reskill_core.spec import TaskSpec
-from reskill_ros.msg import EpisodeState, Observation, SkillAction
+from reskill_ros.msg import EpisodeState, Observation, Reading, SkillAction
+
+FloatArray = NDArray[np.float64]
 
 _NS = 1_000_000_000
 # How far a quaternion's norm may be from 1: drivers publish float32 and rounded values.
 _QUATERNION_TOLERANCE = 1e-3
+# Before a stamp in nanoseconds, which stands where the labels of an array's entries are.
+_STAMP_LABEL = "stamp_ns="
+_STAMP_DIGITS = 19
 
 
 def stamp_to_ns(stamp: Time) -> int:
@@ -112,6 +117,26 @@ def pose(message: PoseStamped) -> tuple[tuple[float, float, float], tuple[float,
     if abs(math.hypot(*quat_wxyz) - 1.0) > _QUATERNION_TOLERANCE:
         raise MessageError("bad_quaternion", f"orientation (w, x, y, z) {quat_wxyz} is not a unit quaternion")
     return position, quat_wxyz
+
+
+def reading_message(stamp: Time, frame_id: str, values: FloatArray) -> Reading:
+    """Values of a named term as a message."""
+    message = Reading(values=float64_array(values))
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    return message
+
+
+def reading_values(message: Reading) -> FloatArray:
+    """Values of a named term.
+
+    Raises:
+        MessageError: ``non_finite``.
+    """
+    values = np.array(message.values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise MessageError("non_finite", f"reading has values {values.tolist()[:8]}")
+    return values
 
 
 def float64_array(values: NDArray[np.float64]) -> array[float]:
@@ -249,18 +274,44 @@ def labelled_array(labels: Sequence[str]) -> Float64MultiArray:
     return message
 
 
-def array_values(message: Float64MultiArray, size: int) -> list[float]:
-    """The numbers in an array.
+def set_array_stamp(message: Float64MultiArray, stamp: Time) -> None:
+    """Write a stamp, for which an array has no field, into its layout, as one more label."""
+    labels = [item for item in message.layout.dim if not item.label.startswith(_STAMP_LABEL)]
+    message.layout.dim = [*labels, MultiArrayDimension(label=f"{_STAMP_LABEL}{stamp_to_ns(stamp)}")]
+
+
+def array_stamp_ns(message: Float64MultiArray) -> int:
+    """The stamp in the layout of an array [ns]; 0 where there is none.
 
     Raises:
-        MessageError: ``length_mismatch`` or ``non_finite``.
+        MessageError: ``bad_stamp``.
     """
-    values = list(message.data)
-    if len(values) != size:
-        raise MessageError("length_mismatch", f"array has {len(values)} values, expected {size}")
-    if not all(map(math.isfinite, values)):
-        raise MessageError("non_finite", f"array has values {values}")
-    return values
+    for item in message.layout.dim:
+        if item.label.startswith(_STAMP_LABEL):
+            number = item.label.removeprefix(_STAMP_LABEL)
+            if not (number.isascii() and number.isdigit() and len(number) <= _STAMP_DIGITS):
+                raise MessageError("bad_stamp", f"array has the stamp {number[:60]!a}")
+            return int(number)
+    return 0
+
+
+def array_values(message: Float64MultiArray, names: Sequence[str]) -> dict[str, float]:
+    """The numbers in an array by name: as its layout labels them, else all of ``names`` in order.
+
+    Raises:
+        MessageError: ``length_mismatch``, ``unknown_component`` or ``non_finite``.
+    """
+    labels = [item.label for item in message.layout.dim if not item.label.startswith(_STAMP_LABEL)]
+    # Other publishers describe the shape of the array there, with one label or none.
+    labelled = bool(labels) and all(labels) and len(labels) == len(message.data)
+    if not labelled and len(message.data) != len(names):
+        raise MessageError("length_mismatch", f"array has {len(message.data)} values, expected {len(names)}")
+    if labelled and not set(labels) <= set(names):
+        unknown = (label for label in labels if label not in names)
+        raise MessageError("unknown_component", f"array commands {_listed(unknown)}, known are {', '.join(names)}")
+    if not all(map(math.isfinite, message.data)):
+        raise MessageError("non_finite", f"array has values {list(message.data)}")
+    return dict(zip(labels if labelled else names, message.data, strict=True))
 
 
 def serialised_stamp_ns(data: bytes) -> int:

@@ -73,7 +73,7 @@ class SimInputs:
 
     def _on_array(self, message: Float64MultiArray) -> None:
         with self._taking("command/positions"):
-            values = convert.array_values(message, 4)
+            values = list(convert.array_values(message, ("x", "y", "z", "gripper")).values())
             is_position = self._config.values.array_command == "position"
             self.commands.set_arm(Setpoint(tuple(values[:3]), is_position), 0, time.monotonic())
             self.commands.set_fingers(Setpoint(tuple(values[3:]), is_position), 0, time.monotonic())

@@ -156,7 +156,8 @@ def _graph_section() -> Iterator[str]:
 def _driver_sections() -> Iterator[str]:
     leaves = [leaf for leaf in _leaves(DriverConfig()) if not leaf[0].startswith("gate.")]
     yield from (DRIVERS, *_table(_KEY_HEAD, [_parameter_row(*leaf) for leaf in leaves]))
-    for name, adapter in ADAPTERS.items():
+    for name in ADAPTERS:
+        adapter = ADAPTERS.get(name)
         yield f"### Adapter {name}\n\n{_summary(adapter)} `command.options`:\n"
         yield from _table(_KEY_HEAD, [_parameter_row(*leaf) for leaf in _leaves(adapter.Options())])
 

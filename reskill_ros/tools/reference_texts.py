@@ -15,7 +15,7 @@ MEANINGS = {
     "camera/image/compressed": "JPEG pictures; with `camera`.",
     "command/twist": "Velocity of the gripper frame.",
     "gripper/command": "Velocity or position of the fingers.",
-    "command/positions": "Gripper position or velocity (x, y, z) and finger, from the adapter `forward`.",
+    "command/positions": "Places or velocities of all components, as the adapter `forward` sends them.",
     RECORDER_ACKNOWLEDGE: "Stamp of a step that has been recorded whole.",
     BAG_ACKNOWLEDGE: "Stamp of a step that is in the bag.",
     **{f"{name}/status": _STATUS for name in ("sim", "policy", "command", "recorder", "bag_recorder")},
@@ -59,6 +59,22 @@ A robot is one YAML file, in `config/drivers` or anywhere else, that observation
 `driver`). Topics above are those of the driver `sim`, which sets `reliable_sensors`; without it, sensors are subscribed
 to as `SENSOR`. A section `gate` holds the defaults of command_node's parameters of that name. command_node listens to
 `observation` only where it has a workspace box, or an adapter that works from the measured position.
+
+The adapter `by_quantity` serves every kind of action: components that move the end effector go into a twist, those of
+a gripper into a trajectory, and all others (joint velocities, joint positions, raw) into one labelled array. Topics on
+which nothing is commanded are not advertised. Adapters of other packages are found by entry points of the group
+`reskill.adapters`.
+
+Named terms of an observation come as [Reading](#reading), one topic each, and images as `sensor_msgs/Image` of exactly
+the size that the task's observation has, in `rgb8`, `bgr8`, `rgba8`, `bgra8`, `mono8` or `8UC<n>`; `image_proc`'s
+resize node makes other sizes fit. Both are read as every other sensor: with `trigger: synchronised` they must carry
+the common stamp, with `trigger: timer` the newest is observed as long as it is not older than `timeout_s`.
+
+Images are no part of `Observation`. For each of them observation_node publishes, just before the observation and with
+its stamp, the frame that belongs to it on `observation/images/<name>`, so that whoever answers needs no driver file
+and never has to guess which frame was meant. policy_node and demonstrator_node answer an observation once all its
+frames have come, and stack frames themselves: the newest up to the observation's stamp, the episode's first one
+standing for those before it.
 
 With `trigger: timer`, joints may come in pieces: arm and gripper by two publishers on one topic, each when it likes.
 The newest of each joint is observed, as long as none is older than `timeout_s`. The observation has the stamp of the

@@ -138,10 +138,16 @@ def test_fingers_are_commanded_as_the_driver_counts_them(make_graph: MakeGraph, 
     assert robot.arrays[-1].data[3] == pytest.approx(0.0), "open, which is the driver's zero"
 
 
-@pytest.mark.parametrize("adapter", ["servo_twist", "forward"])
+VELOCITIES: dict[str, dict[str, Any]] = {
+    "servo_twist": {"frame_id": "torso"},
+    "forward": {"quantity": "velocity"},
+    "by_quantity": {"twist": {"frame_id": "torso"}},
+}
+
+
+@pytest.mark.parametrize("adapter", VELOCITIES)
 def test_velocities_are_turned_into_the_drivers_frame(make_graph: MakeGraph, tmp_path: Path, adapter: str) -> None:
-    options = {"quantity": "velocity"} if adapter == "forward" else {"frame_id": "torso"}
-    robot = make_robot(make_graph, tmp_path, "sim", {"adapter": adapter, "options": options})
+    robot = make_robot(make_graph, tmp_path, "sim", {"adapter": adapter, "options": VELOCITIES[adapter]})
     robot.observe(0.4, 0.1, 0.3)
     robot.act(1.0, 0.5, -0.25, 0.0)
     expected = pytest.approx([0.625, -1.25, -0.3125])

@@ -22,6 +22,7 @@ from reskill_core.errors import ConfigError
 from reskill_core.resources import config_folder
 from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import Observation, SkillAction
+from reskill_sim.fetch.constants import JOINT_NAMES
 
 COMMANDS = (TwistStamped, JointTrajectory, Float64MultiArray)
 SHIPPED = sorted((config_folder() / "drivers").glob("*.yaml"))
@@ -33,7 +34,7 @@ def faults(folder: Path, document: Any) -> str:
     path = folder / "bad.yaml"
     path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
     with pytest.raises(ConfigError) as caught:
-        load_driver(str(path))
+        load_driver(str(path), JOINT_NAMES)
     return str(caught.value)
 
 
@@ -104,7 +105,10 @@ def test_a_gripper_is_commanded_by_joints_that_the_driver_has(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("document", "fault"),
     [
-        ({"command": {"adapter": "forwrd"}}, "unknown adapter 'forwrd'; allowed: forward, servo_twist; did you mean f"),
+        (
+            {"command": {"adapter": "forwrd"}},
+            "unknown adapter 'forwrd'; allowed: by_quantity, forward, servo_twist; did you mean f",
+        ),
         (
             {"command": {"adapter": "forward", "options": {"quantity": "psition"}}},
             "quantity: must be one of position, velocity, got 'psition'",

@@ -1,19 +1,22 @@
-"""Driver adapters by name. A new one is one file in this folder and one line here."""
+"""Driver adapters by name. A new one is one file in this folder and one line here, or an entry point elsewhere."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from reskill_core.config import config_from_dict
-from reskill_core.errors import require_choice
+from reskill_core.plugins import Registry
 from reskill_ros.drivers.adapters.base import Adapter, Channel
-from reskill_ros.drivers.adapters.forward import ForwardAdapter
-from reskill_ros.drivers.adapters.servo_twist import ServoTwistAdapter
 
-ADAPTERS: dict[str, type[Adapter]] = {
-    "servo_twist": ServoTwistAdapter,
-    "forward": ForwardAdapter,
-}
+ADAPTERS = Registry(
+    "reskill.adapters",
+    "adapter",
+    {
+        "servo_twist": "reskill_ros.drivers.adapters.servo_twist:ServoTwistAdapter",
+        "forward": "reskill_ros.drivers.adapters.forward:ForwardAdapter",
+        "by_quantity": "reskill_ros.drivers.adapters.by_quantity:ByQuantityAdapter",
+    },
+)
 
 
 def adapter_options(name: str, options: dict[str, Any]) -> Any:
@@ -22,13 +25,13 @@ def adapter_options(name: str, options: dict[str, Any]) -> Any:
     Raises:
         ConfigError: there is no such adapter, or an option is invalid.
     """
-    require_choice("adapter", name, tuple(ADAPTERS))
-    return config_from_dict(ADAPTERS[name].Options, options, source=f"options of adapter {name}")
+    return config_from_dict(ADAPTERS.get(name).Options, options, source=f"options of adapter {name}")
 
 
 def make_adapter(name: str, channel: Channel, options: dict[str, Any]) -> Adapter:
     """Build an adapter by name; see :func:`adapter_options`."""
-    return ADAPTERS[name](channel, adapter_options(name, options))
+    adapter: Adapter = ADAPTERS.get(name)(channel, adapter_options(name, options))
+    return adapter
 
 
 __all__ = ["ADAPTERS", "Adapter", "Channel", "adapter_options", "make_adapter"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,8 +13,6 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
-from reskill_core.errors import SpecError
-from reskill_core.frames import Vector
 from reskill_core.sensing import SensingConfig
 from reskill_core.spec import TaskSpec
 from reskill_ros.plumbing import qos
@@ -53,10 +51,13 @@ class Channel:
 class Adapter(ABC):
     """Turns actions into the commands of one kind of driver.
 
-    A subclass has an options dataclass and is built from a channel and an instance of it.
+    A subclass has an options dataclass and is built from a channel and an instance of it. Most are put together from
+    :class:`~reskill_ros.drivers.adapters.twist.TwistCommand` and its like, each of which commands some components of
+    the action on one topic.
 
     Attributes:
         Options: the class of its options.
+        channel: where it publishes.
         publishers: the publishers of driver topics.
         needs_feedback: whether commands depend on the measured state.
     """
@@ -65,21 +66,8 @@ class Adapter(ABC):
     needs_feedback = False
 
     def __init__(self, channel: Channel, options: Any) -> None:
-        """Set up without publishers yet.
-
-        Raises:
-            SpecError: the actions move the end effector along some of the axes only.
-        """
-        if len(channel.task.action.end_effector) not in (0, 3):
-            raise SpecError(
-                f"the end effector is commanded along x, y and z or not at all, the task's actions are "
-                f"{', '.join(channel.task.action.quantities)}"
-            )
-        self._node = channel.node
-        self._topic = channel.topic
-        self._actions = channel.task.action
-        self._sensing = channel.sensing
-        self._to_base = channel.sensing.base.inverse
+        """Set up without publishers yet."""
+        self.channel = channel
         self.publishers: list[Publisher[Any]] = []
 
     @staticmethod
@@ -101,6 +89,30 @@ class Adapter(ABC):
     def hold(self, feedback: Sequence[float] | None) -> None:
         """Send the safe command of this kind of driver, and forget what was commanded: the robot stands still."""
 
+    def commands(self, action: Sequence[float]) -> list[float]:
+        """What each component of an action commands, in its own unit and in the task's world."""
+        # Python floats are float64, so the product of a float32 action and its scale is exact.
+        return [value * scale for value, scale in zip(action, self.channel.task.action.scale, strict=True)]
+
+    def advertise(self, message_type: type[Any], topic: str) -> Publisher[Any]:
+        """Create the publisher of one of the driver's topics."""
+        publisher: Publisher[Any] = self.channel.node.create_publisher(
+            message_type, self.channel.topic(topic), qos.COMMAND
+        )
+        self.publishers.append(publisher)
+        return publisher
+
+    def stamp(self, kind: str, observed: Time) -> Time:
+        """The stamp of a command, of one of the ``STAMPS``."""
+        if kind == "observation":
+            return observed
+        return self.now() if kind == "now" else _ZERO
+
+    def now(self) -> Time:
+        """The node's time."""
+        now: Time = self.channel.node.get_clock().now().to_msg()
+        return now
+
     def flush(self) -> None:
         """Wait until the driver has what was sent, or does not take it in reasonable time."""
         end_s = time.monotonic() + _ACKNOWLEDGE_TIMEOUT_S
@@ -115,32 +127,5 @@ class Adapter(ABC):
         """Destroy the publishers, once the driver has the last command."""
         self.flush()
         for publisher in self.publishers:
-            self._node.destroy_publisher(publisher)
+            self.channel.node.destroy_publisher(publisher)
         self.publishers.clear()
-
-    def _advertise(self, message_type: type[Any], topic: str) -> Publisher[Any]:
-        publisher: Publisher[Any] = self._node.create_publisher(message_type, self._topic(topic), qos.COMMAND)
-        self.publishers.append(publisher)
-        return publisher
-
-    def _velocities(self, action: Sequence[float]) -> list[float]:
-        """Velocity of what each component moves, in the driver's base frame."""
-        # Python floats are float64, so the product of a float32 action and its scale is exact.
-        scaled = [value * scale for value, scale in zip(action, self._actions.scale, strict=True)]
-        return self._in_base(scaled, self._to_base.vector)
-
-    def _positions(self, feedback: Sequence[float]) -> list[float]:
-        """Where what each component moves is, in the driver's base frame."""
-        return self._in_base(feedback, self._to_base.point)
-
-    def _in_base(self, values: Sequence[float], transformed: Callable[[Sequence[float]], Vector]) -> list[float]:
-        result, axes = list(values), self._actions.end_effector
-        if axes:
-            for axis, value in zip(axes, transformed([values[axis] for axis in axes]), strict=True):
-                result[axis] = value
-        return result
-
-    def _stamp(self, kind: str, observed: Time) -> Time:
-        if kind == "observation":
-            return observed
-        return self._node.get_clock().now().to_msg() if kind == "now" else _ZERO

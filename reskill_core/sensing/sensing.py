@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.errors import ReskillError
-from reskill_core.frames import RigidTransform, Vector, rotation_fault
+from reskill_core.frames import Vector
 from reskill_core.observation import ObservationBuilder, SensorFrame
-from reskill_core.parameters import parameter
 from reskill_core.rivals import Rivals
+from reskill_core.sensing.config import JointSource, MessageError, SensingConfig
+from reskill_core.sensing.ticks import EpisodeStep, Tick
 from reskill_core.spec import GRIPPER_FRAME, TaskSpec
 
 _NS = 1e9
@@ -27,115 +27,12 @@ _DISPLACEMENTS = ("displacement", "relative_displacement", "joint_displacement",
 _PERIOD_TOLERANCE = 1e-3
 
 
-class MessageError(ReskillError):
-    """A message must not be used.
-
-    Attributes:
-        reason: short name of the fault, the key under which it is counted.
-    """
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class JointSource:
-    """Where a joint of the observation comes from: ``sign * position + offset`` of a joint of the driver."""
-
-    name: str = parameter("", "the joint as the driver calls it; empty: as the observation does")
-    sign: float = parameter(1.0, "1, or -1 where the driver counts the other way round", low=-1.0, high=1.0)
-    offset: float = parameter(
-        0.0, "position in the observation where the driver's is zero [m or rad]", low=-1e3, high=1e3
-    )
-
-    def violations(self) -> list[str]:
-        """A sign that is none."""
-        return [] if abs(self.sign) == 1.0 else [f"sign: must be 1 or -1, got {self.sign!r}"]
-
-    def to_observation(self, position: float) -> float:
-        """A position of the driver's joint, as observed."""
-        return self.sign * position + self.offset
-
-    def to_driver(self, position: float) -> float:
-        """A position as observed, of the driver's joint; inverse of :meth:`to_observation`."""
-        return self.sign * (position - self.offset)
-
-
-@dataclass(frozen=True)
-class SensingConfig:
-    """How a driver's sensors become observations."""
-
-    trigger: str = parameter(
-        "timer",
-        "when to observe: `synchronised`, once all sensors carry the same stamp (simulator), or `timer`, at the "
-        "control rate with the newest of each (robot)",
-        choices=("synchronised", "timer"),
-    )
-    gripper: str = parameter(
-        "topic", "gripper pose from its `topic` or by `kinematics` of the joints", choices=("topic", "kinematics")
-    )
-    episodes: bool = parameter(False, "whether the driver publishes `episode`")
-    timeout_s: float = parameter(0.12, "age at which a reading is too old to observe with [s]", low=0.001, high=3600.0)
-    future_tolerance_s: float = parameter(0.1, "a stamp further in the future is refused [s]", low=0.0, high=60.0)
-    zero_stamp: str = parameter(
-        "reject", "a zero stamp is a fault, or means the time of reception", choices=("reject", "receive_time")
-    )
-    static_frames: tuple[str, ...] = parameter((), "frames that do not move, whose readings never get too old")
-    base_position_w: tuple[float, float, float] = parameter(
-        (0.0, 0.0, 0.0),
-        "where the origin of the driver's base frame is in the task's world; sensors and commands alike [m]",
-        low=-1e3,
-        high=1e3,
-    )
-    base_quat_wxyz: tuple[float, float, float, float] = parameter(
-        (1.0, 0.0, 0.0, 0.0),
-        "how the driver's base frame is turned in the task's world; a unit quaternion w, x, y, z",
-        low=-1.0,
-        high=1.0,
-    )
-    joints: dict[str, JointSource] = field(
-        default_factory=dict,
-        metadata={"description": "by joint of the observation, the driver's `name` of it, `sign` and `offset`"},
-    )
-
-    def violations(self) -> list[str]:
-        """A rotation that is none."""
-        fault = rotation_fault(self.base_quat_wxyz)
-        return [f"base_quat_wxyz: {fault}"] if fault else []
-
-    @property
-    def base(self) -> RigidTransform:
-        """From the driver's base frame to the task's world."""
-        return RigidTransform(self.base_position_w, self.base_quat_wxyz)
-
-    def joint(self, name: str) -> JointSource:
-        """Where a joint of the observation comes from."""
-        source = self.joints.get(name, JointSource())
-        return source if source.name else replace(source, name=name)
-
-
-@dataclass(frozen=True)
-class EpisodeStep:
-    """Which step of which episode a stamp belongs to; seed -1 where there is none."""
-
-    episode_id: int = 0
-    seed: int = -1
-    step: int = 0
-
-
-@dataclass(frozen=True)
-class Tick:
-    """One observation: values (1, O) float64, its stamp [ns] and place in the episode."""
-
-    stamp_ns: int
-    values: NDArray[np.float64]
-    episode: EpisodeStep
-
-
 @dataclass(frozen=True)
 class _Reading:
-    """What one message says: positions by the driver's joint names, or a pose; all its sources share it."""
+    """What one message says: positions by the driver's joint names, a pose, values or a picture.
+
+    All sources that one message speaks for share it.
+    """
 
     value: Any
     stamp_ns: int
@@ -146,15 +43,19 @@ class _Reading:
 class Sensing:
     """Collects the newest reading of each source and turns them into ticks.
 
-    Sources are the joints, each with an age of its own, whether they come in one message or in pieces, and the frames
-    of the observation. Some of them lead: the joints that decide where the gripper is, else the observed ones, else
-    the first frame. The stamp of a tick is that of the oldest leading reading, and timer ticks need a new reading of
-    each, so that a driver slower than the control rate is never observed twice at the same instant.
+    Sources are the joints, each with an age of its own, whether they come in one message or in pieces, and the frames,
+    named terms and images of the observation. Some of them lead: the joints that decide where the gripper is, else the
+    observed ones, else the first of the others. The stamp of a tick is that of the oldest leading reading, and timer
+    ticks need a new reading of each, so that a driver slower than the control rate is never observed twice at the same
+    instant.
 
     Attributes:
         joints: names of the needed joints, as the driver calls them.
         frames: the frames whose poses are needed.
-        sources: all of these, by the names that messages for people use: a joint's has the word joint before it.
+        terms: the named terms of the observation.
+        images: its images.
+        sources: all of these, by the names that messages for people use: what is no frame has a word before its name,
+            such as joint.
         leading: those of the sources that lead.
         counts: readings taken, by source.
     """
@@ -184,8 +85,11 @@ class Sensing:
         self._arm = [config.joint(name) for name in arm_joints] if self._kinematics else []
         self.joints = tuple(dict.fromkeys(item.name for item in (*self._arm, *self._observed)))
         self.frames = tuple(name for name in task.obs.frames if name != GRIPPER_FRAME or self._kinematics is None)
-        self.sources = (*map(_joint, self.joints), *self.frames)
-        self.leading = tuple(_joint(item.name) for item in self._arm or self._observed) or self.frames[:1]
+        self.terms = tuple(term.name for term in task.obs.named)
+        self.images = tuple(image.name for image in task.obs.images)
+        others = (*self.frames, *map(_term, self.terms), *map(_image, self.images))
+        self.sources = (*map(_joint, self.joints), *others)
+        self.leading = tuple(_joint(item.name) for item in self._arm or self._observed) or others[:1]
         self.counts: Counter[str] = Counter()
         displacement = [term.kind in _DISPLACEMENTS for term in task.obs.terms for _ in range(term.size)]
         self._is_displacement = np.array(displacement)
@@ -241,6 +145,31 @@ class Sensing:
             MessageError: the time is wrong.
         """
         return self._take([frame], self._base.pose(*pose), stamp_ns, steady_s, now_ns, None)
+
+    def offer_values(self, term: str, values: NDArray[np.float64], stamp_ns: int, steady_s: float, now_ns: int) -> bool:
+        """Take the values of a named term, in its unit and in the task's world.
+
+        Returns:
+            As :meth:`offer_joints`.
+
+        Raises:
+            MessageError: the time is wrong, or the number of values is.
+        """
+        part = self._spec.slice(term)
+        if values.shape != (part.stop - part.start,):
+            raise MessageError("wrong_size", f"{term}: {len(values)} values, expected {part.stop - part.start}")
+        return self._take([_term(term)], values, stamp_ns, steady_s, now_ns, None)
+
+    def offer_image(self, name: str, picture: NDArray[np.uint8], stamp_ns: int, steady_s: float, now_ns: int) -> bool:
+        """Take a frame (H, W, C) of an image of the observation.
+
+        Returns:
+            As :meth:`offer_joints`.
+
+        Raises:
+            MessageError: the time is wrong.
+        """
+        return self._take([_image(name)], picture, stamp_ns, steady_s, now_ns, None)
 
     def offer_episode(self, episode: EpisodeStep, stamp_ns: int) -> None:
         """Take note of which step of which episode a stamp belongs to."""
@@ -360,7 +289,8 @@ class Sensing:
             # What is learnt from is displacement over exactly one control period.
             values[:, self._is_displacement] *= self._period_s / elapsed_s
         self._previous = frame
-        self.last_tick = Tick(stamp_ns, values, episode)
+        images = {name: self._readings[_image(name)].value for name in self.images}
+        self.last_tick = Tick(stamp_ns, values, episode, images)
         return self.last_tick
 
     def _episode_at(self, last: Tick | None) -> EpisodeStep:
@@ -370,10 +300,12 @@ class Sensing:
 
     def _frame(self) -> SensorFrame:
         poses = [self._pose(name) for name in self._spec.frames]
+        count = len(poses)
         return SensorFrame(
             joint_pos=np.array([self._positions(self._observed)], dtype=np.float64),
-            frame_pos_w=np.array([[position for position, _ in poses]], dtype=np.float64),
-            frame_quat_wxyz=np.array([[quat for _, quat in poses]], dtype=np.float64),
+            frame_pos_w=np.array([position for position, _ in poses], dtype=np.float64).reshape(1, count, 3),
+            frame_quat_wxyz=np.array([quat for _, quat in poses], dtype=np.float64).reshape(1, count, 4),
+            named={name: self._readings[_term(name)].value[None] for name in self.terms},
         )
 
     def _positions(self, joints: Sequence[JointSource]) -> list[float]:
@@ -389,6 +321,14 @@ class Sensing:
 
 def _joint(name: str) -> str:
     return f"joint {name}"
+
+
+def _term(name: str) -> str:
+    return f"reading {name}"
+
+
+def _image(name: str) -> str:
+    return f"image {name}"
 
 
 def named(sources: Sequence[str], most: int = 3) -> str:

@@ -1,0 +1,177 @@
+"""Setpoints as one labelled Float64MultiArray, as the forward controllers of ros2_control take them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from builtin_interfaces.msg import Time
+from std_msgs.msg import Float64MultiArray
+
+from reskill_core.commanded_place import moved_joints
+from reskill_core.errors import SpecError
+from reskill_core.frames import Vector
+from reskill_core.parameters import parameter
+from reskill_core.sensing import JointSource
+from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_POSITION, VELOCITIES
+from reskill_ros.drivers.adapters.base import Adapter
+from reskill_ros.plumbing import convert
+
+# How far a direction may turn out of the plane that the actions span.
+_NO_TURN = 1e-9
+
+
+@dataclass(frozen=True)
+class ArrayOptions:
+    """What the array holds."""
+
+    topic: str = parameter("command/positions", "topic of the Float64MultiArray")
+    quantity: str = parameter(
+        "position",
+        "of a component that commands a velocity, the `velocity`, or the `position` it has after one control period",
+        choices=("position", "velocity"),
+    )
+    stamp: str = parameter(
+        "zero",
+        "`observation` names the stamp of the answered observation in the array's layout, which a simulator in "
+        "lockstep goes by and controllers ignore",
+        choices=("zero", "observation"),
+    )
+    gripper_low: float = parameter(
+        0.0, "position: smallest setpoint of the fingers, as observed [m]", low=-1.0, high=1.0
+    )
+    gripper_high: float = parameter(
+        0.05, "position: largest setpoint of the fingers, as observed [m]", low=-1.0, high=1.0
+    )
+
+    def violations(self) -> list[str]:
+        """A range that is none."""
+        if self.gripper_low < self.gripper_high:
+            return []
+        return [f"gripper_low {self.gripper_low:g} must be below gripper_high {self.gripper_high:g}"]
+
+
+class ArrayCommand:
+    """Commands some components: one number each, in the order of the action and in the driver's base frame."""
+
+    def __init__(self, adapter: Adapter, options: ArrayOptions, components: Sequence[int]) -> None:
+        """Advertise the topic.
+
+        Args:
+            adapter: whose topic it is.
+            options: what the array holds.
+            components: the components of the action that are commanded.
+
+        Raises:
+            SpecError: one number is to command fingers that the driver counts differently, or the driver's base frame
+                is turned so that the end effector would move along an axis that no component commands.
+        """
+        channel = adapter.channel
+        self._adapter, self._options, self._components = adapter, options, tuple(components)
+        self._quantities = [channel.task.action.quantities[component] for component in components]
+        self._to_base = channel.sensing.base.inverse
+        self._axes = {
+            END_EFFECTOR_VELOCITY.index(quantity): place
+            for place, quantity in enumerate(self._quantities)
+            if quantity in END_EFFECTOR_VELOCITY
+        }
+        self._require_axes()
+        by_place = options.quantity == "position"
+        self._is_relative = [by_place and quantity in VELOCITIES for quantity in self._quantities]
+        self._is_place = [
+            relative or quantity == JOINT_POSITION
+            for relative, quantity in zip(self._is_relative, self._quantities, strict=True)
+        ]
+        self._moves_from_places = any(self._is_relative)
+        joints = moved_joints(channel.task)
+        self._joints = [self._joint(joints[component]) for component in components]
+        self._period_s = channel.task.control_period_s
+        self._moving = False
+        names = [channel.task.action.names[component] for component in components]
+        self._message = convert.labelled_array(names)
+        self._publisher = adapter.advertise(Float64MultiArray, options.topic)
+
+    @property
+    def needs_feedback(self) -> bool:
+        """Whether setpoints, or standing still, are measured places."""
+        return any(self._is_place)
+
+    def send(self, commands: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
+        """Command setpoints; nothing where they start from a measured place that is not known.
+
+        Args:
+            commands: what each component of the action commands, in its own unit and in the task's world.
+            stamp: stamp of the observation that is answered.
+            feedback: measured value of what each component moves [m or rad], in the task's world, if known.
+        """
+        wanted = self._in_base([commands[component] for component in self._components], self._to_base.vector)
+        if self._moves_from_places:
+            if feedback is None:
+                return
+            places = self._places(feedback)
+            wanted = [
+                place + self._period_s * value if relative else value
+                for place, value, relative in zip(places, wanted, self._is_relative, strict=True)
+            ]
+        self._publish(wanted, stamp)
+        self._moving = True
+
+    def hold(self, feedback: Sequence[float] | None) -> None:
+        """Command standstill: no velocity and, after motion, the measured places; zero where a setpoint is raw.
+
+        A driver that has not been commanded to a place since it last came to rest keeps its own: to send it another
+        one would move it.
+        """
+        if not self.needs_feedback:
+            self._publish([0.0] * len(self._components), self._adapter.now())
+        elif feedback is not None and self._moving:
+            places = self._places(feedback)
+            still = [place if is_place else 0.0 for place, is_place in zip(places, self._is_place, strict=True)]
+            self._publish(still, self._adapter.now())
+            self._moving = False
+
+    def _publish(self, values: Sequence[float], stamp: Time) -> None:
+        low, high = self._options.gripper_low, self._options.gripper_high
+        driven = []
+        for value, joint, quantity, is_place in zip(
+            values, self._joints, self._quantities, self._is_place, strict=True
+        ):
+            place = min(max(value, low), high) if is_place and quantity == GRIPPER_VELOCITY else value
+            driven.append(place if joint is None else joint.to_driver(place) if is_place else joint.sign * place)
+        self._message.data = array("d", driven)
+        if self._options.stamp == "observation":
+            convert.set_array_stamp(self._message, stamp)
+        self._publisher.publish(self._message)
+
+    def _places(self, feedback: Sequence[float]) -> list[float]:
+        return self._in_base([feedback[component] for component in self._components], self._to_base.point)
+
+    def _in_base(self, values: Sequence[float], transformed: Callable[[Sequence[float]], Vector]) -> list[float]:
+        """The same with what is along the axes of the task's world along those of the driver's base."""
+        result = list(values)
+        if self._axes:
+            vector = [0.0, 0.0, 0.0]
+            for axis, place in self._axes.items():
+                vector[axis] = values[place]
+            turned = transformed(vector)
+            for axis, place in self._axes.items():
+                result[place] = turned[axis]
+        return result
+
+    def _require_axes(self) -> None:
+        missing = [axis for axis in range(3) if axis not in self._axes]
+        for axis in self._axes:
+            turned = self._to_base.vector([float(axis == other) for other in range(3)])
+            if any(abs(turned[other]) > _NO_TURN for other in missing):
+                raise SpecError(
+                    "the driver's base frame is turned so that the task's actions, "
+                    f"{', '.join(self._quantities)}, move it along an axis that none of them commands"
+                )
+
+    def _joint(self, joints: Sequence[str]) -> JointSource | None:
+        """How the driver counts joints that one number commands; None for those that are no joints."""
+        sources = [self._adapter.channel.sensing.joint(name) for name in joints]
+        if len({(source.sign, source.offset) for source in sources}) > 1:
+            raise SpecError(f"one number cannot command {', '.join(joints)}, whose sign or offset differ")
+        return sources[0] if sources else None

@@ -8,7 +8,6 @@ if __name__ == "__main__":  # before the imports, which take long
     start("reskill_ros.nodes.policy_node")
 
 from collections.abc import Sequence
-from typing import Any
 
 from std_srvs.srv import Trigger
 
@@ -43,7 +42,7 @@ class PolicyNode(ManagedNode):
         values = self._settings.values
         if not values.skills:
             raise CheckpointError("parameter skills is empty; give the checkpoint folder of a skill module or agent")
-        policy: Any = load_policy(values.skills, values.mode, values.latent_source)
+        policy = load_policy(values.skills, values.mode, values.latent_source)
         task = task_spec(values.task) if values.task else policy.task_spec
         # Skills serve every task of the same layout; under their own task's name, all of it has to fit.
         policy.checkpoint.require_task(task, interface_only=task.name != policy.task_spec.name)

@@ -1,16 +1,16 @@
-"""Checkpoint folders: safetensors and JSON under a SHA-256 manifest, written atomically, never unpickled.
+"""Checkpoint folders: safetensors and JSON with a SHA-256 manifest, written atomically, never unpickled.
 
 ::
 
     <folder>/
-      checkpoint.json              format version, kind and what the kind stores (config, task, normaliser, provenance)
+      checkpoint.json              format version, kind and its data (config, task, normaliser, provenance)
       weights.safetensors          tensors by name
-      episodes.safetensors         marks of the episodes that it was made from, where it was made from any
-      training_state.json          } only where training can resume from it
+      episodes.safetensors         optional: identifies the training and validation episodes
+      training_state.json          } optional: state for resuming the training
       training_state.safetensors   }
       manifest.json                size and SHA-256 of each of the above, and of itself
 
-A run keeps its checkpoints in ``checkpoints/<step>/`` with links ``last`` and ``best`` beside them.
+A run keeps its checkpoints in ``checkpoints/<step>/``, next to the links ``last`` and ``best``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _FILES = (*_REQUIRED, EPISODES, STATE_VALUES, STATE_ARRAYS)
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST_LINK = "last"
 BEST_LINK = "best"
-# Any of these makes a folder a run or a checkpoint, be it unfinished or damaged.
+# Any of these identifies a folder as a run or a checkpoint, even an unfinished or damaged one.
 _MARKS = (*_FILES, MANIFEST, CHECKPOINTS_FOLDER, "config.yaml", LAST_LINK, BEST_LINK)
 
 _MAX_MANIFEST_BYTES = 64 * 2**10
@@ -73,9 +73,9 @@ class Checkpoint:
     Attributes:
         weights: tensors by name.
         document: contents of ``checkpoint.json``.
-        folder: where it was read from.
-        sha256: what it is: ``sha256sum checkpoint.json weights.safetensors | sha256sum``, the same for a checkpoint and
-            its export; None of one that was never saved, or not as such.
+        folder: the folder it was read from.
+        sha256: its hash, ``sha256sum checkpoint.json weights.safetensors | sha256sum``, the same for a checkpoint and
+            its export; None if it was not loaded from a checkpoint folder.
     """
 
     weights: dict[str, NDArray[Any]]
@@ -85,12 +85,12 @@ class Checkpoint:
 
     @property
     def kind(self) -> str:
-        """What it is."""
+        """Kind of checkpoint, such as a skill module or an agent."""
         return str(self.document.get("kind"))
 
     @property
     def task(self) -> TaskSpec:
-        """The task it was made for.
+        """The task it was trained for.
 
         Raises:
             CheckpointError: the document holds none.
@@ -101,12 +101,12 @@ class Checkpoint:
             raise CheckpointError(f"{self.folder / DOCUMENT} holds no valid task specification: {error}") from error
 
     def require_task(self, task: TaskSpec, interface_only: bool = False) -> None:
-        """Refuse to serve another task, robot or control rate than it was made for.
+        """Refuse a task, robot or control rate that differs from the training task.
 
         Args:
-            task: what the consumer runs.
-            interface_only: compare layouts and rate alone, not the task's name and horizon: what an agent on a new
-                task shares with the skills it reuses.
+            task: the task of the consumer.
+            interface_only: compare only layouts and control rate, not the task's name and horizon, as for an agent that
+                reuses skills in a new task.
 
         Raises:
             CheckpointError: lists every difference.
@@ -128,15 +128,15 @@ def save_checkpoint(
     training_state: Mapping[str, Any] | None = None,
     episodes: Arrays | None = None,
 ) -> Path:
-    """Write a checkpoint folder that appears whole or not at all.
+    """Write a checkpoint folder atomically.
 
     Args:
-        folder: its place; must not exist.
-        kind: what it is, checked again when loading.
+        folder: the new folder; must not exist.
+        kind: kind of checkpoint, checked when loading.
         weights: tensors by name, finite.
-        document: what else a consumer needs, ready for JSON, such as ``task`` and ``config``.
+        document: further data for consumers, ready for JSON, such as ``task`` and ``config``.
         training_state: arrays and JSON values by name, for exact resume.
-        episodes: marks of the episodes that it was made from, by part of the data.
+        episodes: identifiers of the episodes, by split.
 
     Returns:
         The folder.
@@ -171,8 +171,8 @@ def load_checkpoint(folder: Path | str, *kinds: str) -> Checkpoint:
     """Read and verify a checkpoint.
 
     Args:
-        folder: the checkpoint, or a run folder, of which the best checkpoint is taken, else the last.
-        kinds: what it has to be, one of them.
+        folder: the checkpoint, or a run folder, of which the best checkpoint is used, or else the last.
+        kinds: the accepted kinds.
 
     Raises:
         CheckpointError: it is missing, incomplete, damaged (naming the file), of another kind or a newer format.
@@ -192,10 +192,10 @@ def load_checkpoint(folder: Path | str, *kinds: str) -> Checkpoint:
 
 
 def load_training_state(folder: Path | str) -> dict[str, Any]:
-    """Read and verify the arrays and values that ``save_checkpoint`` got as training state.
+    """Read and verify the training state that was given to ``save_checkpoint``.
 
     Raises:
-        CheckpointError: they are damaged, or the checkpoint was saved without.
+        CheckpointError: it is damaged, or the checkpoint was saved without one.
     """
     folder = resolve_checkpoint(Path(folder))
     entries = _read_manifest(folder)
@@ -206,7 +206,7 @@ def load_training_state(folder: Path | str) -> dict[str, Any]:
 
 
 def load_episodes(folder: Path | str) -> dict[str, NDArray[Any]]:
-    """Read and verify the marks of episodes that ``save_checkpoint`` got; none where it got none.
+    """Read and verify the episodes that were given to ``save_checkpoint``; empty if there were none.
 
     Raises:
         CheckpointError: they are damaged.
@@ -217,10 +217,10 @@ def load_episodes(folder: Path | str) -> dict[str, NDArray[Any]]:
 
 
 def resolve_checkpoint(path: Path) -> Path:
-    """The checkpoint folder meant by ``path``: itself, or the best, else the last one of a run folder.
+    """Find the checkpoint folder for a path: the path itself, or the best, or else the last one of a run folder.
 
-    A path at which there is neither a run nor a checkpoint, not even a damaged one, may name a model that ships with
-    the package, such as ``agents/clean_up``; other contents of a folder of that name do not stand in its way.
+    If the path is neither a run nor a checkpoint, not even a damaged one, it may name a shipped model such as
+    ``agents/clean_up``, even if a folder of that name with other contents exists.
 
     Raises:
         CheckpointError: there is none.
@@ -244,7 +244,7 @@ def resolve_checkpoint(path: Path) -> Path:
 
 
 def prune_checkpoints(checkpoints: Path, keep: int) -> None:
-    """Delete all but the newest ``keep`` numbered checkpoints and the linked ones, and what killed runs left."""
+    """Delete leftovers of killed runs, and all numbered checkpoints but the newest ``keep`` and the linked ones."""
     numbered = sorted((path for path in checkpoints.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
     linked = {(checkpoints / link).resolve() for link in (LAST_LINK, BEST_LINK)}
     for path in numbered[: max(len(numbered) - keep, 0)]:
@@ -256,7 +256,7 @@ def prune_checkpoints(checkpoints: Path, keep: int) -> None:
 
 
 def discard_checkpoint(folder: Path) -> None:
-    """Delete a checkpoint; killed half-way, it leaves a ``.part-`` folder and no damaged checkpoint."""
+    """Delete a checkpoint; if interrupted, it leaves a ``.part-`` folder and no damaged checkpoint."""
     part = part_path(folder)
     shutil.rmtree(part, ignore_errors=True)
     folder.rename(part)
@@ -264,7 +264,7 @@ def discard_checkpoint(folder: Path) -> None:
 
 
 def _identity(entries: dict[str, dict[str, Any]]) -> str:
-    """SHA-256 of what acts, without what only training needs."""
+    """SHA-256 of the files that inference needs, without the training state."""
     return _sha256("".join(f"{entries[name]['sha256']}  {name}\n" for name in _REQUIRED).encode())
 
 

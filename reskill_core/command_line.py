@@ -1,7 +1,7 @@
-"""The edge of every command: what it prints is fit for a terminal, and every way to fail has its exit code.
+"""Common frame of all commands: safe terminal output, and an exit code for every kind of failure.
 
-0 is success, 1 a verdict (such as an invalid data set) or, with a traceback, a fault of ours, 2 what the user can
-change, told in a message: arguments, files, space, memory.
+Exit codes: 0 is success; 1 is a negative result (such as an invalid data set) or, with a traceback, a bug of this
+package; 2 is a problem that the user can fix, with a message: arguments, files, disk space, memory.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from reskill_core.errors import ReskillError
 from reskill_core.text import printable
 
 FAULT, USER_ERROR, INTERRUPTED = 1, 2, 130
-# What goes wrong outside of this program; everything else is a fault of it.
+# Errors caused outside of this program; all others are bugs.
 USER_ERRORS = (ReskillError, OSError, MemoryError)
 
 
 class OutputError(BaseException):
-    """Standard output cannot be written to; nothing that handles errors of files shall take it for one of its own."""
+    """Standard output cannot be written to; a BaseException, so that handlers of file errors do not catch it."""
 
 
 class IntermixedParser(argparse.ArgumentParser):
-    """Takes options between positional arguments also below subcommands, where argparse itself does not."""
+    """Parser that accepts options between positional arguments also in subcommands, unlike argparse itself."""
 
     _is_intermixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As of argparse."""
+        """Parse as argparse does, with intermixed options."""
         if self._is_intermixing or any(action.nargs == argparse.PARSER for action in self._get_positional_actions()):
             return super().parse_known_args(args, namespace)
         self._is_intermixing = True
@@ -43,11 +43,11 @@ class IntermixedParser(argparse.ArgumentParser):
 
 
 def run_command(work: Callable[[], int], interrupted: str = "interrupted") -> int:
-    """Run a command and turn what it raises into an exit code and a message.
+    """Run a command and turn its exceptions into an exit code and a message.
 
     Args:
-        work: returns the exit code of a command that has not failed.
-        interrupted: what to say after Ctrl-C.
+        work: the command; returns its exit code.
+        interrupted: message after Ctrl-C.
     """
     with printable_output():
         try:
@@ -56,11 +56,11 @@ def run_command(work: Callable[[], int], interrupted: str = "interrupted") -> in
                 sys.stdout.flush()
             return code
         except OutputError as error:
-            # Nothing more can go there, also not what is still buffered when the process ends.
+            # Nothing more can be written there, including what is still buffered when the process ends.
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error.__cause__, BrokenPipeError):
-                # The reader, such as head, has seen enough.
+                # The reader, such as head, has closed the pipe.
                 return 0
             print(f"error: standard output: {message_of(error.__cause__)}", file=sys.stderr)
             return USER_ERROR
@@ -76,7 +76,7 @@ def run_command(work: Callable[[], int], interrupted: str = "interrupted") -> in
 
 
 def message_of(error: BaseException | None) -> str:
-    """What to tell people about an error, above all about one of :data:`USER_ERRORS`."""
+    """Return the message of an error for users, above all of one of :data:`USER_ERRORS`."""
     if isinstance(error, OSError) and error.strerror:
         names = " and ".join(os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None)
         return printable(f"{names}: {error.strerror}" if names else error.strerror)
@@ -87,24 +87,24 @@ def message_of(error: BaseException | None) -> str:
 
 @contextmanager
 def printable_output() -> Iterator[None]:
-    """Meanwhile, what is printed commands no terminal, whatever file it was read from."""
+    """Escape control characters in everything printed meanwhile."""
     with redirect_stdout(_Printable.of(sys.stdout)), redirect_stderr(_Printable.of(sys.stderr, is_essential=False)):
         yield
 
 
 class _Printable:
-    """A stream whose text is made printable; of progress bars the return to the start of the line is left."""
+    """Stream that escapes control characters; on standard error, the carriage returns of progress bars are kept."""
 
     def __init__(self, stream: TextIO, is_essential: bool) -> None:
         self._stream, self._is_essential = stream, is_essential
 
     @classmethod
     def of(cls, stream: TextIO | None, is_essential: bool = True) -> Any:
-        """A stream made printable; None, where the process was started without it, stays None."""
+        """Wrap a stream; None, if the process was started without it, stays None."""
         return None if stream is None else cls(stream, is_essential)
 
     def write(self, text: str) -> int:
-        """Write a text, with escapes for what the stream's encoding does not have either."""
+        """Write a text; characters that the stream's encoding lacks are escaped, too."""
         shown = printable(text, layout="\n\t" if self._is_essential else "\n\t\r")
         encoding = self._stream.encoding or "utf-8"
         with self._failing():
@@ -117,7 +117,7 @@ class _Printable:
             self.write(line)
 
     def flush(self) -> None:
-        """Hand on what is buffered."""
+        """Flush the stream."""
         with self._failing():
             self._stream.flush()
 

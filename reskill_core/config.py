@@ -1,9 +1,9 @@
-"""Configuration: a frozen dataclass is the schema, a YAML file and ``a.b=value`` overrides fill it in.
+"""Configuration: a frozen dataclass is the schema; a YAML file and ``a.b=value`` overrides give the values.
 
-Unknown keys, wrong types and values out of range are refused, all of them at once, with the full path of each and the
-closest valid key. Every field that holds numbers declares its range (:func:`reskill_core.parameters.parameter`); a
-dataclass may define ``violations(self) -> list[str]`` for rules that span fields, and, where its schema depends on what
-is configured, a class method ``schema_of(document)`` that gives the class to fill in.
+Unknown keys, wrong types and values out of range are refused in one error, with the full path of each and the
+closest valid key. Every numeric field declares its range (:func:`reskill_core.parameters.parameter`). A dataclass may
+define ``violations(self) -> list[str]`` for rules that involve several fields. If its schema depends on the values, it
+defines a class method ``schema_of(document)`` that returns the class to use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reskill_core.text import shortened
 from reskill_core.yaml_text import dump_yaml, parse_yaml
 
 T = TypeVar("T")
-# Where something stands in a document, and what is wrong with it.
+# Path of a value in a document, and a fault of that value.
 Keys = tuple[Any, ...]
 Fault = tuple[Keys, str]
 
@@ -32,7 +32,7 @@ _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 def load_config(cls: type[T], path: Path | str | None = None, overrides: Sequence[str] = ()) -> T:
-    """Build a configuration from its defaults, then a YAML file, then dotted overrides.
+    """Build a configuration from its defaults, a YAML file and dotted overrides, in this order.
 
     Args:
         cls: the configuration's dataclass.
@@ -59,8 +59,8 @@ def config_from_dict(
     Args:
         cls: the configuration's dataclass.
         document: its values.
-        source: where they are from, for people.
-        rules: what is wrong with a configuration beside what the dataclass itself knows.
+        source: origin of the values, for messages.
+        rules: further checks, which return violations.
 
     Raises:
         ConfigError: lists every unknown key, wrong type and violated rule, with the full path of each.
@@ -73,7 +73,7 @@ def config_from_dict(
     faults = _document_faults(cls, document, ())
     config, mistyped = _validated(cls, _without(document, faults))
     if config is None:
-        # What else is wrong shows without the values that have no valid type.
+        # Without the values of a wrong type the other faults can be found.
         faults += mistyped
         config, _ = _validated(cls, _without(document, faults))
     texts = [f"{'.'.join(map(str, path))}: {text}" for path, text in faults]
@@ -85,27 +85,27 @@ def config_from_dict(
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as nested dictionaries, lists and scalars, ready for YAML and JSON."""
+    """Convert a configuration to nested dictionaries, lists and scalars, ready for YAML and JSON."""
     return _adapter(type(config)).dump_python(config, mode="json", serialize_as_any=True)
 
 
 def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
-    """What knows a class; made once, for that takes far longer than what it is used for."""
+    """Adapter of a class; cached, because building one takes far longer than using it."""
     if cls not in _ADAPTERS:
         _ADAPTERS[cls] = TypeAdapter(cls)
     return _ADAPTERS[cls]
 
 
 def save_config(config: Any, path: Path) -> None:
-    """Write a configuration as YAML that :func:`load_config` reads back to an equal object."""
+    """Write a configuration as YAML; :func:`load_config` reads back an equal object."""
     atomic_write_bytes(path, dump_yaml(config_to_dict(config)).encode())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The key: value pairs of a YAML file; see :mod:`reskill_core.yaml_text`.
+    """Read the key: value pairs of a YAML file; see :mod:`reskill_core.yaml_text`.
 
     Raises:
-        ConfigError: it is missing, no text, or holds something else.
+        ConfigError: it is missing, not text, or holds something else.
     """
     document = parse_yaml(read_text(path, ConfigError, _MAX_BYTES), str(path), ConfigError)
     if document is None:
@@ -130,7 +130,7 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
 
 
 def _document_faults(cls: Any, document: Mapping[str, Any], path: Keys) -> list[Fault]:
-    """Unknown keys, and truth values where numbers belong, which would else count as 0 and 1."""
+    """Unknown keys, and booleans in numeric fields, which would otherwise count as 0 and 1."""
     hints = hints_of(cls)
     known = [field.name for field in fields(cls) if field.init]
     faults: list[Fault] = []
@@ -158,7 +158,7 @@ def _listed(value: Any) -> Sequence[Any]:
 
 
 def _validated(cls: type[T], document: Mapping[str, Any]) -> tuple[T | None, list[Fault]]:
-    """The configuration, or what has a wrong type."""
+    """The configuration, or the faults of values with a wrong type."""
     try:
         return _adapter(cls).validate_python(_filled(document, _defaults(cls))), []
     except ValidationError as error:
@@ -166,7 +166,7 @@ def _validated(cls: type[T], document: Mapping[str, Any]) -> tuple[T | None, lis
 
 
 def _without(document: Mapping[str, Any], faults: Sequence[Fault]) -> dict[str, Any]:
-    """A document without what is at fault, each cut out as far down as there are keys."""
+    """A document without its faulty values, each removed at the deepest possible key."""
     kept = {}
     for key, value in document.items():
         inner = [(path[1:], text) for path, text in faults if path[:1] == (key,)]
@@ -185,7 +185,7 @@ def _defaults(cls: Any) -> dict[str, Any]:
 
 
 def _filled(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A document whose sections are completed from their defaults, which may differ from those of their class."""
+    """A document whose sections are completed from the field's default, which may differ from the class's defaults."""
     filled = dict(document)
     for name, default in defaults.items():
         section = filled.get(name)
@@ -205,7 +205,7 @@ def _violations(config: Any, path: str) -> list[str]:
 
 
 def _sections(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The configurations that a field is or holds, by their paths."""
+    """The configurations in a field's value, with their paths."""
     if is_dataclass(value):
         yield path, value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and their fingerprints."""
+"""Atomic writes, bounded reads, write locks and hashes of files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROBE_BYTES = 64 * 2**10
 
 
 def fsync(path: Path) -> None:
-    """Make a file's contents, or the renames inside a folder, survive a power cut."""
+    """Flush a file's contents, or the renames inside a folder, to disk, so that they survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -32,7 +32,7 @@ def fsync(path: Path) -> None:
 
 
 def part_path(path: Path) -> Path:
-    """The name under which ``path`` is written before it is complete."""
+    """Temporary name of ``path`` while it is being written."""
     return path.with_name(f"{PART_PREFIX}{os.getpid()}-{path.name}")
 
 
@@ -45,14 +45,14 @@ def commit(part: Path, path: Path) -> None:
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader or a crash sees the old or the new contents, never a mixture."""
+    """Write a file so that readers, and a crash, see the old or the new contents, never a mixture."""
     with replacing(path) as part:
         part.write_bytes(content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The name to write a file under, which then takes the place of ``path``; on an error it is removed again."""
+    """Give a temporary name to write to; the file then replaces ``path``, or is removed after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_path(path)
     try:
@@ -64,10 +64,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, if it is one: a pipe could make the reader wait for ever, a device never end.
+    """Open a regular file for reading; a pipe could block the reader for ever, a device might never end.
 
     Raises:
-        OSError: it is no regular file, or cannot be opened.
+        OSError: it is not a regular file, or cannot be opened.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -75,19 +75,19 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def require_writable_folder(folder: Path, error: type[ReskillError]) -> None:
-    """Make sure, before the work whose results it shall hold, that files can be written into a folder; makes it.
+    """Check, before the work starts, that its results can be written into a folder, which is made if missing.
 
     Raises:
-        error: they cannot, and why.
+        error: they cannot; the message has the reason.
     """
     _require_writable(folder, folder / "probe", error)
 
 
 def require_writable_file(path: Path, error: type[ReskillError]) -> None:
-    """Make sure, before the work whose result it shall hold, that a file can be written; makes its folder.
+    """Check, before the work starts, that its result file can be written; makes the folder if missing.
 
     Raises:
-        error: it cannot, and why.
+        error: it cannot; the message has the reason.
     """
     _require_writable(path, path, error)
     if path.is_dir():
@@ -99,7 +99,7 @@ def _require_writable(target: Path, file: Path, error: type[ReskillError]) -> No
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # As much as a small result; an empty file can be made on a full disk, too.
+            # The size of a small result: an empty file can be made even on a full disk.
             part.write_bytes(bytes(_PROBE_BYTES))
         finally:
             part.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ def atomic_write_json(path: Path, document: Any) -> None:
 
 
 def atomic_write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """:func:`atomic_write_bytes` of a JSON-lines file, a line for each row."""
+    """:func:`atomic_write_bytes` of a JSON-lines file, one line per row."""
     atomic_write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
@@ -128,7 +128,7 @@ def read_text(path: Path, error: type[ReskillError], max_bytes: int = 16 * 2**20
     """Read a text file of bounded size.
 
     Raises:
-        error: it is missing, too large, no regular file or not UTF-8; the message names it.
+        error: it is missing, too large, not a regular file or not UTF-8; the message names it.
     """
     try:
         status = path.stat()
@@ -153,15 +153,15 @@ def read_json(path: Path, error: type[ReskillError], max_bytes: int = 16 * 2**20
 
 
 def parse_json(text: str, source: str, error: type[ReskillError]) -> Any:
-    """The value that a JSON text holds.
+    """Parse a JSON text.
 
     Args:
         text: one document.
-        source: what it is called in messages.
-        error: what to raise.
+        source: its name in messages.
+        error: type of the exception to raise.
 
     Raises:
-        error: it is not JSON, nested too deeply, or has a number that is none or too large for one.
+        error: it is not JSON, nested too deeply, or has a number that is NaN, infinite or too large for a float.
     """
     try:
         return json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
@@ -180,23 +180,23 @@ def _refuse_number(text: str) -> float:
 
 
 class WriteLock:
-    """Makes its owner the only one, in this process and all others, that writes to a place, until it is closed.
+    """Exclusive lock for writing to a file or folder, within this process and across processes, until it is closed.
 
-    The operating system takes it back when the process ends, however it ends. Children that the process forks do not
-    share it: one that outlives its parent keeps nobody out.
+    The operating system releases it when the process ends, however it ends. Forked children do not share it: a child
+    that outlives its parent does not hold the lock.
     """
 
     def __init__(self, file: Path, place: Path, error: type[ReskillError], keep: bool = True) -> None:
-        """Take it.
+        """Acquire the lock.
 
         Args:
-            file: the lock file; made if it is not there.
-            place: what is written to, for the message.
-            error: what to raise.
-            keep: leave the file there when the lock is closed.
+            file: the lock file; made if missing.
+            place: target of the writing, for the message.
+            error: type of the exception to raise.
+            keep: keep the lock file when the lock is closed.
 
         Raises:
-            error: somebody has the lock, or the file cannot be made.
+            error: the lock is held by another owner, or the file cannot be made.
         """
         self._file, self._keep = file, keep
         try:
@@ -204,11 +204,11 @@ class WriteLock:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
         except OSError as cause:
             raise error(f"{place} cannot be written to: {cause.strerror}") from cause
-        # Closed, and the lock with it, at the latest when nobody knows this object any more.
+        # Closed, which releases the lock, at the latest when this object is garbage-collected.
         self._stream = os.fdopen(descriptor, "rb+", buffering=0)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had it before may have removed the file: then this one locks nobody out.
+            # The previous owner may have removed the file: a lock on the removed file excludes nobody.
             is_current = os.path.samestat(os.fstat(descriptor), file.stat())
         except OSError:
             is_current = False
@@ -218,12 +218,12 @@ class WriteLock:
         _LOCKS.add(self)
 
     def close(self) -> None:
-        """Let others write; a second call changes nothing."""
+        """Release the lock; a second call has no effect."""
         if self._stream.closed:
             return
         if not self._keep:
             self._file.unlink(missing_ok=True)
-        # Also for a child that has only just been forked and still has the lock.
+        # Explicitly, because a child that was forked just now may still hold the descriptor.
         fcntl.flock(self._stream, fcntl.LOCK_UN)
         self._stream.close()
 
@@ -238,7 +238,7 @@ _LOCKS: WeakSet[WriteLock] = WeakSet()
 
 
 def _leave_to_parent() -> None:
-    """In a child: let go of the parent's locks, which stay with it."""
+    """Close inherited descriptors of the parent's locks in a forked child; the parent keeps the locks."""
     for lock in _LOCKS:
         lock._stream.close()
 
@@ -247,19 +247,19 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def lock_folder(folder: Path, error: type[ReskillError]) -> WriteLock:
-    """Become the only one that writes into a folder, which is made if it is not there.
+    """Lock a folder for writing; it is made if missing.
 
     Raises:
-        error: somebody else writes to it, or it cannot be written to.
+        error: another writer holds the lock, or the folder cannot be written to.
     """
     return WriteLock(folder / LOCK, folder, error)
 
 
 def lock_new(path: Path, error: type[ReskillError]) -> WriteLock:
-    """Become the only one that makes a file or folder which is not there yet; the lock is beside it meanwhile.
+    """Lock the creation of a new file or folder; the lock file is next to it meanwhile.
 
     Raises:
-        error: it is there, somebody else makes it, or it cannot be made there.
+        error: it exists, another process is creating it, or it cannot be created there.
     """
     lock = WriteLock(path.with_name(f"{LOCK}-{path.name}"), path, error, keep=False)
     if os.path.lexists(path):
@@ -269,7 +269,7 @@ def lock_new(path: Path, error: type[ReskillError]) -> WriteLock:
 
 
 def plain_name_fault(name: str) -> str:
-    """Why a name must not become that of a file or folder, for a message; empty if it may."""
+    """Return why a name must not be used for a file or folder, for a message; empty if it may."""
     if name in ("", ".", ".."):
         return f"{name!r} is not a name"
     if "/" in name or "\\" in name or "\0" in name:

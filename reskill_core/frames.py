@@ -1,4 +1,4 @@
-"""Coordinate frames: a rigid transform takes what is expressed in one frame to another, and its inverse back."""
+"""Rigid transforms between coordinate frames."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from reskill_core.rotations import matrix_from_quat, multiply_quat
 Vector = tuple[float, ...]
 
 _NO_TURN = (1.0, 0.0, 0.0, 0.0)
-# How far the norm of a written quaternion may be from 1: people round.
+# Tolerance of the norm of a quaternion, which may be rounded in a file.
 _NORM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class RigidTransform:
-    """Pose of a frame B in a frame A, which takes what is expressed in B to A: ``x_a = R x_b + position``.
+    """Pose of a frame B in a frame A, which transforms coordinates from B to A: ``x_a = R x_b + position``.
 
-    Without a turn coordinates are not touched but for the offset, and without an offset they stay as they are, bit
-    for bit.
+    With an identity rotation only the offset is added; with an identity transform coordinates are bit-equal.
 
     Attributes:
         position: origin of B in A (3,) [m].
-        quat_wxyz: orientation of B in A, a unit quaternion, scalar first; normalised if it is nearly one.
+        quat_wxyz: orientation of B in A, a unit quaternion, scalar first; nearly unit ones are normalised.
 
     Raises:
-        SpecError: a number is not finite, or the quaternion is no rotation.
+        SpecError: a number is not finite, or the quaternion is not a rotation.
     """
 
     position: Vector = (0.0, 0.0, 0.0)
@@ -55,18 +54,18 @@ class RigidTransform:
         return RigidTransform(tuple(-value for value in turned_back.vector(self.position)), turned_back.quat_wxyz)
 
     def point(self, point_b: Sequence[float]) -> Vector:
-        """A point (3,) [m] of B in A."""
+        """Transform a point (3,) [m] from B to A."""
         return tuple(turned + offset for turned, offset in zip(self.vector(point_b), self.position, strict=True))
 
     def vector(self, vector_b: Sequence[float]) -> Vector:
-        """A direction, velocity or displacement (3,) of B in A: turned, never shifted."""
+        """Rotate a direction, velocity or displacement (3,) from B to A."""
         if self._rows is None:
             return tuple(vector_b)
         x, y, z = vector_b
         return tuple(row[0] * x + row[1] * y + row[2] * z for row in self._rows)
 
     def pose(self, position_b: Sequence[float], quat_b_wxyz: Sequence[float]) -> tuple[Vector, Vector]:
-        """A pose in B, as position (3,) [m] and unit quaternion (4,), in A."""
+        """Transform a pose, position (3,) [m] and unit quaternion (4,), from B to A."""
         quat = tuple(quat_b_wxyz)
         if self._rows is not None:
             quat = tuple(multiply_quat(np.array(self.quat_wxyz), np.array(quat)).tolist())
@@ -74,7 +73,7 @@ class RigidTransform:
 
     @cached_property
     def _rows(self) -> list[list[float]] | None:
-        """The rotation matrix; None without a turn."""
+        """The rotation matrix; None for the identity."""
         if not any(self.quat_wxyz[1:]):
             return None
         rows: list[list[float]] = matrix_from_quat(np.array(self.quat_wxyz)).tolist()
@@ -82,9 +81,9 @@ class RigidTransform:
 
 
 def rotation_fault(quat_wxyz: Sequence[float]) -> str:
-    """What is wrong with a quaternion that is to be a rotation; empty if nothing is."""
+    """Return why a quaternion is not a rotation, for a message; empty if it is one."""
     norm = math.hypot(*quat_wxyz)
-    # Not the other way round: a comparison with NaN is false.
+    # In this order, because comparisons with NaN are false.
     if len(quat_wxyz) == 4 and abs(norm - 1.0) <= _NORM_TOLERANCE:
         return ""
     return f"must be a unit quaternion w, x, y, z, got {tuple(quat_wxyz)} of length {norm:g}"

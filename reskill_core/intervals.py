@@ -1,7 +1,7 @@
-"""Confidence intervals for what a number of episodes, or of training runs, showed.
+"""Confidence intervals of success rates and returns, over episodes or over training seeds.
 
-How other episodes would turn out, the episodes of one agent say (:func:`rate`, :func:`mean`). How training again with
-another seed would turn out, only several seeds say (:func:`rate_over_seeds`, :func:`mean_over_seeds`).
+Intervals over the episodes of one agent (:func:`rate`, :func:`mean`) say how it would do in other episodes. Only
+intervals over seeds (:func:`rate_over_seeds`, :func:`mean_over_seeds`) say how another training run would do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reskill_core.errors import ReskillError
 from reskill_core.seeding import run_rng
 
 _Z95 = 1.959963984540054
-# Of the bootstrap, and how many of them in memory.
+# Bootstrap samples, in total and in memory at once.
 _DRAWS, _DRAWS_AT_ONCE = 2000, 100
 
 
@@ -27,8 +27,8 @@ class Estimate:
 
     Attributes:
         mean: the estimate.
-        low: lower end of the interval; None where one value says nothing of how others would be.
-        high: upper end of the interval; None where ``low`` is.
+        low: lower end of the interval; None for a single value, which has no interval.
+        high: upper end of the interval; None if ``low`` is.
         count: number of values, episodes or seeds.
     """
 
@@ -38,13 +38,13 @@ class Estimate:
     count: int
 
     def interval(self, form: str = ".3f") -> str:
-        """The interval alone; ``n = 1`` where there is none."""
+        """Format the interval; ``n = 1`` if there is none."""
         if self.low is None or self.high is None:
             return f"n = {self.count}"
         return f"[{self.low:{form}}, {self.high:{form}}]"
 
     def text(self, form: str = ".3f") -> str:
-        """Mean and interval."""
+        """Format mean and interval."""
         interval = self.interval(form)
         return f"{self.mean:{form}} {interval if interval.startswith('[') else f'({interval})'}"
 
@@ -53,7 +53,7 @@ class Estimate:
 
 
 def rate(outcomes: Sequence[bool] | np.ndarray) -> Estimate:
-    """Share of successes with the Wilson score interval (Wilson 1927), sound for rates near 0 and 1 too.
+    """Share of successes with the Wilson score interval (Wilson 1927), valid for rates near 0 and 1 too.
 
     Raises:
         ReskillError: there are no outcomes.
@@ -69,7 +69,7 @@ def rate(outcomes: Sequence[bool] | np.ndarray) -> Estimate:
 
 
 def mean(values: Sequence[float] | np.ndarray) -> Estimate:
-    """Mean with the normal interval of its standard error; a single value has none.
+    """Mean with the normal interval of its standard error; a single value has no interval.
 
     Raises:
         ReskillError: there are no values.
@@ -85,12 +85,12 @@ def mean(values: Sequence[float] | np.ndarray) -> Estimate:
 
 
 def rate_over_seeds(runs: Sequence[Sequence[bool] | np.ndarray]) -> Estimate:
-    """Share of successes of agents that differ in their seed, with the interval of training again.
+    """Share of successes of agents trained with different seeds, with its interval over seeds.
 
-    It is never narrower than that of all episodes together, so that nothing but successes does not claim certainty.
+    The interval is never narrower than that over all episodes, so that 100 % success does not claim certainty.
 
     Args:
-        runs: outcomes of each seed's episodes, in the same order of starts.
+        runs: outcomes of each seed's episodes, with start states in the same order.
 
     Raises:
         ReskillError: there are no seeds, or one has no episodes.
@@ -99,17 +99,17 @@ def rate_over_seeds(runs: Sequence[Sequence[bool] | np.ndarray]) -> Estimate:
 
 
 def mean_over_seeds(runs: Sequence[Sequence[float] | np.ndarray]) -> Estimate:
-    """Mean over agents that differ in their seed, with the interval of training again; as :func:`rate_over_seeds`."""
+    """Mean over agents trained with different seeds, with its interval over seeds; see :func:`rate_over_seeds`."""
     return _over_seeds(runs, mean)
 
 
 def _over_seeds(runs: Sequence[Any], of_episodes: Callable[[np.ndarray], Estimate]) -> Estimate:
-    """The mean of the seeds' means, with its percentile interval under a stratified bootstrap (Agarwal et al. 2021).
+    """Mean of the seeds' means, with the percentile interval of a stratified bootstrap (Agarwal et al. 2021).
 
-    Seeds are drawn anew with replacement, and starts of episodes within them. All agents were evaluated from the same
-    starts, so the same ones are drawn for all: what a start does to every agent does not average out over seeds.
-    Few seeds make such intervals too narrow rather than too wide: where seeds differ as much as episodes do, those of
-    two hold the truth in about 60 % of cases, of three in 80 %, of five in 85 %, of ten in 93 %.
+    Seeds are resampled with replacement, and so are the start states of their episodes. All agents were evaluated from
+    the same start states, so the same ones are drawn for all seeds: the effect of a start state on every agent does not
+    average out over seeds. With few seeds such intervals are too narrow: if seeds vary as much as episodes, the
+    coverage is about 60 % with two seeds, 80 % with three, 85 % with five, 93 % with ten.
     """
     values = [np.asarray(run, dtype=float) for run in runs]
     if not values or not all(run.size for run in values):
@@ -127,7 +127,7 @@ def _over_seeds(runs: Sequence[Any], of_episodes: Callable[[np.ndarray], Estimat
 
 
 def _drawn_means(values: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """(D,) means of seeds and episodes drawn anew."""
+    """(D,) means of resampled seeds and episodes."""
     starts = rng.random((_DRAWS_AT_ONCE, max(run.size for run in values)))
     means = np.stack([run[(starts[:, : run.size] * run.size).astype(np.int64)].mean(axis=1) for run in values], axis=1)
     seeds = rng.integers(len(values), size=means.shape)

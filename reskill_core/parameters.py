@@ -1,6 +1,6 @@
-"""Documented fields of a configuration: a description, a range or choices, and whether it may change while running.
+"""Documented fields of a configuration: description, range or choices, and whether they may change at run time.
 
-One declaration serves the configuration file, the ROS parameters with their descriptions, and the documentation.
+One declaration is used for configuration files, ROS parameters with their descriptions, and the documentation.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from reskill_core.text import shortened
 
-# Simulators keep seeds in an array of float64, which holds integers up to this one exactly.
+# Simulators store seeds in float64 arrays, which hold integers up to this one exactly.
 MAX_SEED = 2**53
 _HINTS: dict[type[Any], dict[str, Any]] = {}
 
@@ -27,15 +27,15 @@ def parameter(
     entries: int = 1000,
     read_only: bool = False,
 ) -> Any:
-    """A dataclass field with its documentation and limits; every field that holds numbers has both, low and high.
+    """Declare a dataclass field with documentation and limits; every numeric field needs ``low`` and ``high``.
 
     Args:
-        default: value without configuration; none means that it must be given.
-        description: one sentence for people, with the unit, where the docstring of the class has none.
-        low: smallest valid number; of a tuple, of each entry.
-        high: largest valid number; of a tuple, of each entry.
-        choices: the valid strings; of a tuple, of each entry.
-        entries: how many a tuple may have.
+        default: default value; without one the field is required.
+        description: one sentence with the unit, if the docstring of the class does not describe the field.
+        low: smallest valid number; for a tuple, of each entry.
+        high: largest valid number; for a tuple, of each entry.
+        choices: the valid strings; for a tuple, of each entry.
+        entries: maximum length of a tuple.
         read_only: the value is fixed once a node has started.
     """
     return field(
@@ -52,7 +52,7 @@ def parameter(
 
 
 def range_violations(config: Any) -> list[str]:
-    """Every field of a dataclass instance that is outside its range or choices, or not a finite number."""
+    """List the fields of a dataclass instance that are outside their range or choices, or not finite."""
     return [
         f"{item.name}: {fault}, got {shortened(value)}"
         for item in fields(config)
@@ -62,21 +62,21 @@ def range_violations(config: Any) -> list[str]:
 
 
 def hints_of(schema: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass's fields; looked up once, for that takes its time."""
+    """Return the types of a dataclass's fields; cached, because resolving them is slow."""
     if schema not in _HINTS:
         _HINTS[schema] = get_type_hints(schema)
     return _HINTS[schema]
 
 
 def holds_numbers(hint: Any) -> bool:
-    """Whether a field of that type holds numbers: an integer or float, or tuples, mappings or alternatives of some."""
+    """Whether a field of that type holds numbers: integers or floats, or tuples, mappings or unions of them."""
     if get_origin(hint) is Literal:
         return False
     return hint in (int, float) or any(map(holds_numbers, get_args(hint)))
 
 
 def sections_of(hint: Any) -> Iterator[type]:
-    """The dataclasses that a field of that type is, or holds in tuples and mappings."""
+    """Find the dataclasses in a field's type: the type itself, or those in its tuples and mappings."""
     if isinstance(hint, type) and is_dataclass(hint):
         yield hint
     for argument in get_args(hint):
@@ -84,10 +84,10 @@ def sections_of(hint: Any) -> Iterator[type]:
 
 
 def require_ranges(schema: type) -> None:
-    """Make sure that the class of a configuration says within which bounds its numbers are.
+    """Check that all numeric fields of a configuration class have bounds.
 
     Raises:
-        TypeError: a field that holds numbers, of this class or of one of its sections, has no bounds.
+        TypeError: a numeric field of this class or of one of its sections has no bounds.
     """
     hints = hints_of(schema)
     for item in fields(schema):
@@ -98,12 +98,12 @@ def require_ranges(schema: type) -> None:
 
 
 def written(bound: float) -> str:
-    """A bound as text: integers in full."""
+    """Format a bound; integers in full."""
     return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _entries(item: Field[Any], value: Any) -> tuple[Any, ...]:
-    """What to look at one by one; a tuple that is too long is looked at as a whole."""
+    """Values to check one by one; a tuple that is too long is checked as a whole."""
     return value if isinstance(value, tuple) and len(value) <= _most(item) else (value,)
 
 

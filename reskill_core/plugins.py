@@ -1,11 +1,11 @@
-"""Registries that other packages can add to: built-in names, and entry points of installed distributions.
+"""Registries of implementations: built-in names, and entry points of other installed distributions.
 
-A distribution adds to a registry in its own metadata::
+A distribution adds an entry in its own metadata::
 
     [project.entry-points."reskill.families"]
     toy = "toy_robot.family:ToyFamily"
 
-What a name stands for is imported when it is asked for, so that the names alone cost nothing.
+An implementation is imported when it is requested, so listing the names is cheap.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from reskill_core.errors import ReskillError, require_choice
 
 
 class PluginError(ReskillError):
-    """A plug-in cannot be imported, or takes a name that is taken."""
+    """A plug-in cannot be imported, or its name is already in use."""
 
 
 class Registry:
     """Implementations of one kind by name.
 
     Args:
-        group: entry-point group that other distributions add to.
-        kind: what the names stand for, for messages.
-        builtin: ``module:attribute`` of what comes with this package, by name.
+        group: entry-point group for other distributions.
+        kind: the kind of implementation, for messages.
+        builtin: ``module:attribute`` of this package's own implementations, by name.
     """
 
     def __init__(self, group: str, kind: str, builtin: Mapping[str, str]) -> None:
@@ -38,7 +38,7 @@ class Registry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names: the built-in ones first, in the order they were given in, then those of plug-ins.
+        """All names: the built-in ones in their order, then those of plug-ins.
 
         Raises:
             PluginError: two distributions, or one and this package, use the same name.
@@ -52,11 +52,11 @@ class Registry:
         return name in self._places
 
     def get(self, name: str) -> Any:
-        """What a name stands for, imported.
+        """Import the implementation with this name.
 
         Raises:
-            ConfigError: there is no such name; the message lists those there are.
-            PluginError: what it names cannot be imported.
+            ConfigError: there is no such name; the message lists the valid ones.
+            PluginError: it cannot be imported.
         """
         require_choice(self.kind, name, self.names)
         module, _, attribute = self._places[name].partition(":")
@@ -74,7 +74,7 @@ class Registry:
     def _places(self) -> dict[str, str]:
         places = dict(self._builtin)
         for point in _installed(self.group):
-            # One distribution may stand in the search path twice, as one that is being developed does.
+            # A distribution under development may be in the search path twice.
             if places.setdefault(point.name, point.value) != point.value:
                 raise PluginError(
                     f"{self.kind} {point.name!r} is both {places[point.name]} and, by an entry point of {self.group}, "

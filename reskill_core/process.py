@@ -1,6 +1,6 @@
-"""How a process of this package begins and ends: Ctrl-C ends it at any time, without a traceback.
+"""Start and end of a process of this package: Ctrl-C ends it at any time, without a traceback.
 
-Nothing here takes long to import: whoever starts a process imports this first, and the rest through :func:`start`.
+This module is quick to import: entry points import it first, and everything else through :func:`start`.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
-# Environment variable with the process id of the launcher whose end is a node's end, too.
+# Environment variable with the process id of the launcher; a node ends when that process does.
 LAUNCHER = "RESKILL_LAUNCHER"
 
-# What asyncio says of a process that it signals at the very moment at which the process ends: signalling asks whether
-# it still runs, and so takes the exit code away from what waits for it. No process of this package ends with it.
+# Exit code that asyncio reports if it signals a process at the moment the process ends: signalling polls the process,
+# which takes the exit code away from the waiter. No process of this package exits with it.
 UNKNOWN_EXIT_CODE = 255
 
-# They end no process, or cannot be caught.
+# Signals that end no process, or cannot be caught.
 _HARMLESS = {"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH", "SIGKILL"}
-# The process itself has failed: no code of it can be relied on any more.
+# Signals of a crash, after which no code of the process can be relied on.
 _CRASHES = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"}
-# Asked for by people and by launchers; shells start background jobs with SIGINT and SIGQUIT ignored.
+# Requests to end, by users and launchers; shells start background jobs with SIGINT and SIGQUIT ignored.
 _REQUESTS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 
 
 def start(module: str) -> NoReturn:
     """Import a module and run its ``main`` as this process.
 
-    The first Ctrl-C raises a KeyboardInterrupt in ``main``, the second ends the process at once. In the middle of an
-    import there is nothing to tidy up, and the first one ends it; so it is when ``main`` has returned.
+    The first Ctrl-C raises a KeyboardInterrupt in ``main``, the second ends the process immediately. During an import
+    and after ``main`` has returned nothing needs cleaning up, so that the first one ends the process immediately.
     """
     try:
-        # A shell's background job may have it ignored.
+        # In a background job of a shell it may be ignored.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _interrupt)
             sys.unraisablehook = _unraisable
@@ -47,9 +47,9 @@ def start(module: str) -> NoReturn:
 
 
 def ending_signals() -> set[int]:
-    """Signals that end this process as things are, but for those of a crash and the one nobody can catch.
+    """Return the signals that would currently end this process, except for crashes and SIGKILL.
 
-    What is ignored is left out, such as SIGHUP under ``nohup``; but nothing that is a request to end.
+    Ignored signals are left out, such as SIGHUP under ``nohup``, except for requests to end.
     """
     named = {item.value for item in signal.Signals if item.name in _HARMLESS | _CRASHES}
     ending = (signal.SIG_DFL, signal.default_int_handler, _interrupt)
@@ -61,14 +61,14 @@ def ending_signals() -> set[int]:
 
 
 def reskill() -> NoReturn:
-    """The ``reskill`` command."""
+    """Run the ``reskill`` command."""
     start("reskill_sim.cli.main")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     if _is_importing(frame):
-        # An exception would come out of there as whatever the module makes of it.
+        # The module being imported might catch an exception or turn it into another one.
         os.kill(os.getpid(), number)
     raise KeyboardInterrupt
 
@@ -82,13 +82,13 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _unraisable(event: Any) -> None:
-    """An interrupt that hit a place from which no exception can come, a destructor for example."""
+    """Handle an interrupt raised where exceptions cannot propagate, for example in a destructor."""
     if isinstance(event.exc_value, KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
     sys.__unraisablehook__(event)
 
 
 def _end_at_once() -> None:
-    """Let SIGINT end the process while the interpreter tidies up."""
+    """Let SIGINT end the process immediately during interpreter shutdown."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,12 +13,12 @@ _LOG_INTERVAL_S = 15.0
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, *, shown: bool = True, **options: Any) -> tqdm:
-    """A ``tqdm`` bar that is live in a terminal; a log file gets a line now and then.
+    """Create a ``tqdm`` bar that is live in a terminal and rarely updated in a log file.
 
     Args:
-        iterable: what to go through, as of ``tqdm``.
-        shown: draw it at all.
-        options: further ones of ``tqdm``.
+        iterable: the iterable, as for ``tqdm``.
+        shown: whether to draw it.
+        options: further options of ``tqdm``.
     """
     interval_s = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
     return tqdm(iterable, disable=not shown, mininterval=interval_s, **options)

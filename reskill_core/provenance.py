@@ -1,4 +1,4 @@
-"""Where a data set or checkpoint came from: code version and library versions, nothing about the machine's paths."""
+"""Provenance of data sets and checkpoints: code and library versions, but no paths of the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES = ("reskill-ros", "numpy", "torch", SIMULATOR, "gymnasium-robotics", "
 
 @cache
 def provenance() -> dict[str, Any]:
-    """Git commit (with ``-dirty`` when files differ from it; None outside a checkout), versions and platform."""
+    """Return git commit (with ``-dirty`` for modified files; None outside a checkout), versions and platform."""
     return {
         "git_commit": _git_commit(),
         "python": platform.python_version(),
@@ -26,12 +26,12 @@ def provenance() -> dict[str, Any]:
 
 
 def simulator_version() -> str | None:
-    """The simulator installed here, such as ``mujoco 3.11.0``; None where there is none."""
+    """Return the installed simulator, such as ``mujoco 3.11.0``; None if there is none."""
     return simulator_of(provenance())
 
 
 def simulator_of(document: Any) -> str | None:
-    """The simulator that was installed where something was made, from its provenance; None where that does not say."""
+    """Read the simulator from a provenance document; None if it is not recorded."""
     packages = document.get("packages") if isinstance(document, Mapping) else None
     version = packages.get(SIMULATOR) if isinstance(packages, Mapping) else None
     return f"{SIMULATOR} {version}" if version else None

@@ -1,4 +1,4 @@
-"""Where the configuration files and trained models that ship with the package are, however it was installed."""
+"""Locations of the shipped configuration files and trained models, for every kind of installation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SHARE = Path("share/reskill_ros")
 def shipped_folder(name: str) -> Path:
     """Find one of the shipped folders, ``config`` or ``models``.
 
-    In a checkout (also through an editable or a symlinked colcon install) it is the one beside this package; pip and
-    colcon both install it as ``share/reskill_ros/<name>`` below their installation prefix, which is above this file.
+    In a checkout (also through an editable or a symlinked colcon install) it is the one next to this package. pip and
+    colcon both install it as ``share/reskill_ros/<name>`` in their installation prefix, a parent of this file.
 
     Raises:
         ConfigError: the installation is incomplete.
@@ -35,13 +35,13 @@ def config_folder() -> Path:
 
 
 def shipped_models() -> list[str]:
-    """Names of the skill modules and agents that ship with the package, such as ``agents/clean_up``."""
+    """List the names of the shipped skill modules and agents, such as ``agents/clean_up``."""
     folder = shipped_folder("models")
     return sorted(str(path.parent.relative_to(folder)) for path in folder.glob("*/*/manifest.json"))
 
 
 def shipped_model(task: str) -> str:
-    """Name of what ships for a task: its agent, or else its skill module; empty if there is neither."""
+    """Return the name of the shipped agent of a task, or else of its skill module; empty if there is neither."""
     return next((name for name in shipped_models() if name.split("/")[-1] == task), "")
 
 
@@ -49,7 +49,7 @@ def find_config(path: Path | str) -> Path:
     """Resolve a configuration file named by a user: a path, or one of the shipped files.
 
     Args:
-        path: a file relative to the current folder or absolute; else one below the shipped ``config/``, with or
+        path: an absolute path, one relative to the current folder, or one relative to the shipped ``config/``, with or
             without that folder's name (``config/skills/block.yaml`` or ``skills/block.yaml``).
 
     Raises:

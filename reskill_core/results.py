@@ -1,12 +1,12 @@
-"""Results of evaluations as files: one schema, for what writes them and for what reads them.
+"""Evaluation results as files, with one schema for writers and readers.
 
 ::
 
-    policies.json    how policies did on tasks; beside it one line for each episode in episodes.jsonl
-    robustness.json  how one policy did in worlds that differ
-    evaluation.json  how good a skill module is
+    policies.json    policies on tasks; with one line per episode in episodes.jsonl next to it
+    robustness.json  one policy under varied physics, perception and latency
+    evaluation.json  a skill module
 
-What a file has beyond the schema is left alone; what an older file lacks has the default given here.
+Unknown entries of a file are ignored; entries missing from an older file have the defaults given here.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from reskill_core.intervals import Estimate
 from reskill_core.lineage import Lineage
 from reskill_core.runtime.agent import AGENT_KIND
 
-# Of skills, of policies with every episode, of a policy in worlds that differ.
 SKILLS_FILE, POLICIES_FILE, EPISODES_FILE = "evaluation.json", "policies.json", "episodes.jsonl"
 ROBUSTNESS_FILE = "robustness.json"
 PATHS_PLOT, ROBUSTNESS_PLOT = "paths.png", "robustness.png"
-# Key of results under which the SHA-256 of their episodes' file stands.
+# Key of the SHA-256 of the episodes' file in the results.
 EPISODES_KEY = "episodes_sha256"
 
 T = TypeVar("T")
@@ -37,18 +36,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EpisodeOutcome:
-    """How one evaluation episode went: a line of ``episodes.jsonl``.
+    """Outcome of one evaluation episode: a line of ``episodes.jsonl``.
 
     Attributes:
         task: name of the task.
         policy: name of the policy.
-        seed: of the episode.
+        seed: seed of the episode.
         success: whether it ended in success.
         episode_return: sum of its rewards.
-        checkpoint: SHA-256 of the checkpoint that acted, if one did.
-        steps: its length in control steps.
-        scene: number of the scene it took place in.
-        metrics: what the environment's family measures beside success and return.
+        checkpoint: SHA-256 of the policy's checkpoint, if it has one.
+        steps: length in control steps.
+        scene: number of the scene.
+        metrics: further metrics of the environment's family.
     """
 
     task: str
@@ -64,18 +63,18 @@ class EpisodeOutcome:
 
 @dataclass(frozen=True)
 class PolicyFigures:
-    """How one policy did on one task.
+    """Figures of one policy on one task.
 
     Attributes:
         task: name of the task.
         policy: name of the policy.
-        checkpoint: by what it acted, as it was given; empty if by none.
-        lineage: who acted, and where, as :meth:`~reskill_core.lineage.Lineage.to_document` has it.
+        checkpoint: the policy's checkpoint, as given by the user; empty if it has none.
+        lineage: lineage of the result (:meth:`~reskill_core.lineage.Lineage.to_document`).
         episodes: number of episodes.
-        diverged: episodes in which the simulation broke down, which are not among them.
+        diverged: number of episodes in which the simulation diverged, which are not counted in ``episodes``.
         success: share of episodes that end in success.
         episode_return: mean return.
-        metrics: means of what the environment's family measures.
+        metrics: means of the family's further metrics.
     """
 
     task: str
@@ -94,11 +93,11 @@ class PolicyResults:
     """Contents of ``policies.json``.
 
     Attributes:
-        config: configuration of the evaluation; has the ``profile`` and the ``variation`` of the world.
-        checkpoints: which checkpoint each folder of the configuration stood for.
-        results: one entry for each task, policy and checkpoint.
-        episodes_sha256: of ``episodes.jsonl`` beside it; None in older files.
-        provenance: versions by which it was measured.
+        config: configuration of the evaluation, including ``profile`` and ``variation``.
+        checkpoints: the checkpoint used for each folder of the configuration.
+        results: one entry per task, policy and checkpoint.
+        episodes_sha256: SHA-256 of ``episodes.jsonl``; None in older files.
+        provenance: software versions of the evaluation.
     """
 
     config: Mapping[str, Any]
@@ -110,7 +109,7 @@ class PolicyResults:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """How a policy does where one thing in the world has this value."""
+    """Figures of a policy for one value of the varied parameter."""
 
     value: float
     success: Estimate
@@ -120,7 +119,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class SweepFigures:
-    """How a policy does while one thing in the world varies; the unit is that of the points' values."""
+    """Figures of a policy over the values of one varied parameter; ``unit`` is that of the points' values."""
 
     name: str
     unit: str
@@ -132,14 +131,14 @@ class RobustnessResults:
     """Contents of ``robustness.json``.
 
     Attributes:
-        sweeps: one for each thing that was varied.
+        sweeps: one per varied parameter.
         task: name of the task.
         policy: name of the policy.
-        episodes: of each point.
+        episodes: number of episodes per point.
         profile: fidelity profile of the simulator.
-        checkpoints: as of :class:`PolicyResults`.
-        lineage: who acted, and where; without the variation, which is what is swept.
-        provenance: versions by which it was measured.
+        checkpoints: as in :class:`PolicyResults`.
+        lineage: lineage of the result, without the variation, which is swept.
+        provenance: software versions of the evaluation.
     """
 
     sweeps: tuple[SweepFigures, ...]
@@ -153,17 +152,17 @@ class RobustnessResults:
 
 
 def write_policies(folder: Path, results: PolicyResults, episodes: Sequence[EpisodeOutcome]) -> None:
-    """Write ``policies.json`` and ``episodes.jsonl``; the former gets the hash of the latter."""
+    """Write ``policies.json`` and ``episodes.jsonl``; the former contains the hash of the latter."""
     path = folder / EPISODES_FILE
     atomic_write_jsonl(path, map(asdict, episodes))
     atomic_write_json(folder / POLICIES_FILE, asdict(results) | {EPISODES_KEY: sha256_of(path)})
 
 
 def read_policies(folder: Path) -> tuple[PolicyResults, tuple[EpisodeOutcome, ...]]:
-    """Inverse of :func:`write_policies`.
+    """Read back the files of :func:`write_policies`.
 
     Raises:
-        DataError: a file is missing or damaged, or the episodes are others than those of the results.
+        DataError: a file is missing or damaged, or the episodes do not belong to the results.
     """
     path = folder / EPISODES_FILE
     results = parsed(PolicyResults, read_result(folder / POLICIES_FILE), folder / POLICIES_FILE)
@@ -183,7 +182,7 @@ def write_robustness(folder: Path, results: RobustnessResults) -> None:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Contents of one of the files, as they are.
+    """Read one of the files without checking its schema.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -195,10 +194,10 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def parsed(cls: type[T], document: Any, path: Path) -> T:
-    """A document, parsed or as JSON text, as the dataclasses that describe it; what they do not name is left out.
+    """Convert a document, parsed or as JSON text, to the dataclasses of its schema; unknown entries are ignored.
 
     Raises:
-        DataError: it does not fit them.
+        DataError: it does not fit the schema.
     """
     adapter: TypeAdapter[T] = TypeAdapter(cls)
     try:
@@ -210,9 +209,9 @@ def parsed(cls: type[T], document: Any, path: Path) -> T:
 
 
 def is_result_of(document: Mapping[str, Any], checkpoint: Checkpoint) -> bool | None:
-    """Whether a result (contents of ``policies.json`` and the like) was measured with a checkpoint.
+    """Whether a result (contents of ``policies.json`` or another result file) was measured with a checkpoint.
 
-    None where it does not say: older ones name the step of the checkpoint alone, which can only show that it is not.
+    None if unknown: older results name only the step of the checkpoint, which can only prove that it is another one.
     """
     results = document.get("results")
     parts = [part for part in results if isinstance(part, Mapping)] if isinstance(results, list) else []

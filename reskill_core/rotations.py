@@ -1,4 +1,4 @@
-"""Quaternion arithmetic on batches; quaternions are unit, scalar first (w, x, y, z), body to world."""
+"""Batched quaternion arithmetic; quaternions are unit, scalar first (w, x, y, z), body to world."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def matrix_from_quat(quat_wxyz: FloatArray) -> FloatArray:
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
-    # Filling an array takes a third of the time that stacking does.
+    # Filling an array takes a third of the time of stacking.
     matrices = np.empty((*np.shape(quat_wxyz)[:-1], 3, 3))
     for number, row in enumerate(rows):
         for column, entry in enumerate(row):
@@ -62,10 +62,10 @@ def multiply_quat(left_wxyz: FloatArray, right_wxyz: FloatArray) -> FloatArray:
 
 
 def rotation_vector_between(from_wxyz: FloatArray, to_wxyz: FloatArray) -> FloatArray:
-    """World-frame rotation vector (..., 3) [rad] that turns one orientation into the other, by the shorter way."""
+    """World-frame rotation vector (..., 3) [rad] from one orientation to the other, the shorter way."""
     relative = multiply_quat(to_wxyz, from_wxyz * np.array([1.0, -1.0, -1.0, -1.0]))
     relative = np.where(relative[..., :1] < 0, -relative, relative)
     sine = np.linalg.norm(relative[..., 1:], axis=-1, keepdims=True)
     angle = 2 * np.arctan2(sine, relative[..., :1])
-    # For tiny angles angle/sine tends to 2.
+    # For small angles, angle / sine tends to 2.
     return relative[..., 1:] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0)

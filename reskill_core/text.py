@@ -1,4 +1,4 @@
-"""Text that may be shown: what files, messages and people wrote must not command the terminal that it is printed on."""
+"""Text that is safe to print: no control characters from files, messages or users reach the terminal."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ _LAYOUT = "\n\t"
 
 
 def printable(text: str, layout: str = _LAYOUT) -> str:
-    r"""Text with everything that is no visible character written as its escape, such as ``\x1b``.
+    r"""Replace non-printable characters by their escapes, such as ``\x1b``.
 
-    That holds for control characters, which a terminal obeys, for those that turn the direction of writing, and for
-    the stand-ins of bytes that are no text in the name of a file.
+    This includes control characters, characters that change the direction of writing, and the surrogates that stand for
+    undecodable bytes in file names.
 
     Args:
         text: any text.
-        layout: control characters that stay as they are.
+        layout: control characters to keep.
     """
     if text.isprintable():
         return text
@@ -23,6 +23,6 @@ def printable(text: str, layout: str = _LAYOUT) -> str:
 
 
 def shortened(value: object, length: int = 80) -> str:
-    """A value as Python writes it, cut off where it gets too long for a message."""
+    """Return the ``repr`` of a value, cut off if it is too long for a message."""
     text = repr(value)
     return text if len(text) <= length else f"{text[: length - 1]}…"

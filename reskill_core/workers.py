@@ -1,4 +1,4 @@
-"""Worker processes that end with their parent: in order when the work is done, at once when it is given up."""
+"""Worker processes that end with their parent: in order when the work is done, immediately when it is aborted."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """A pool of processes; left with an exception, such as a Ctrl-C, it ends them amid what they do.
+    """Process pool that ends its workers immediately if it is left with an exception, such as a Ctrl-C.
 
-    Ctrl-C is for this process alone: a worker that dies of it, or goes on with its next job, leaves the others
+    Only this process handles Ctrl-C: a worker that died of it, or went on with its next job, would leave the others
     waiting.
 
     Args:
@@ -28,13 +28,13 @@ class WorkerPool(ProcessPoolExecutor):
 
     def __init__(self, workers: int) -> None:
         context = get_context("spawn")
-        # Whatever becomes of this process, the kernel closes its end, and every worker hears of it.
+        # However this process ends, the kernel closes its end of the pipe, which every worker notices.
         readable, self._held = context.Pipe(duplex=False)
         super().__init__(workers, mp_context=context, initializer=_live_while, initargs=(readable,))
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have a worker call a function; starts a worker if all are busy and there may be more."""
-        # A process inherits the mask of the thread that starts it. A Ctrl-C meanwhile is only late.
+        """Schedule a call in a worker; starts a worker if all are busy and more are allowed."""
+        # A process inherits the signal mask of the thread that starts it. A Ctrl-C meanwhile is only delayed.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return super().submit(work, *args, **kwargs)
@@ -44,14 +44,14 @@ class WorkerPool(ProcessPoolExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait until all is done, but for an exception."""
+        """Wait for the workers, unless an exception was raised."""
         if kind is not None:
             self._held.close()
         super().__exit__(kind, error, traceback)
 
 
 def _live_while(held: Connection) -> None:
-    """In a worker: end when the other end of a pipe is closed."""
+    """End this worker when the other end of the pipe is closed."""
 
     def watch() -> None:
         held.poll(None)

@@ -1,7 +1,7 @@
-"""YAML as people expect it, for every YAML text that is read: plain values mean what those of YAML 1.2 do.
+"""YAML parsing with the scalar rules of YAML 1.2, used for every YAML text.
 
 PyYAML follows YAML 1.1, in which ``010`` is 8, ``1:30`` is 90, ``no`` is false, ``2026-01-31`` is a date and ``1e-3``
-is text. Here ``010`` is 10, ``1e-3`` is a number, and the others are text, which a field that wants a number refuses.
+is text. Here ``010`` is 10, ``1e-3`` is a number, and the others are text, which numeric fields refuse.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 
 from reskill_core.errors import ReskillError
 
-# Tags, the plain values that have them, and the characters that these begin with.
+# Tags, the patterns of their plain scalars, and the characters that these begin with.
 _PLAIN: tuple[tuple[str, str, list[str]], ...] = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -28,14 +28,14 @@ _PLAIN: tuple[tuple[str, str, list[str]], ...] = (
     ("merge", r"<<", ["<"]),
 )
 _TAG = "tag:yaml.org,2002:"
-# A number with more characters than any that a float can hold.
+# More characters than any float needs.
 _MAX_NUMBER_LENGTH = 400
-# Values of a document with its aliases written out. A few lines can stand for billions.
+# Values of a document with its aliases expanded; a few lines can expand to billions.
 _MAX_NODES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads a document; all its faults are of :class:`yaml.MarkedYAMLError`."""
+    """Loader of a document; all its errors are of :class:`yaml.MarkedYAMLError`."""
 
     def get_single_node(self) -> Any:
         node = super().get_single_node()
@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_plain(self, node: Any) -> Any:
-        """A null, a truth value or a number."""
+        """Construct a null, a boolean or a number."""
         kind, text = node.tag.removeprefix(_TAG), str(self.construct_scalar(node))
         if not re.fullmatch(_PATTERNS[kind], text) or len(text) > _MAX_NUMBER_LENGTH:
             raise _fault(node, f"{text[:40]!r} is no {kind}")
@@ -73,7 +73,7 @@ _PATTERNS = {name: pattern for name, pattern, _ in _PLAIN}
 _Loader.yaml_implicit_resolvers = {}
 _Loader.yaml_constructors = {
     **dict.fromkeys((f"{_TAG}{name}" for name in ("null", "bool", "int", "float")), _Loader.construct_plain),
-    # Where it is no key, << is just text.
+    # Unless it is a key, << is plain text.
     **dict.fromkeys((f"{_TAG}{name}" for name in ("str", "merge")), _Loader.construct_yaml_str),
     f"{_TAG}seq": _Loader.construct_yaml_seq,
     f"{_TAG}map": _Loader.construct_yaml_map,
@@ -82,7 +82,7 @@ _Loader.yaml_constructors = {
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what our loader and those for YAML 1.1 read alike: text that either takes for something else is quoted."""
+    """Dumper whose output our loader and YAML 1.1 loaders read alike; text is quoted where either would misread it."""
 
 
 for _name, _pattern, _first in _PLAIN:
@@ -91,15 +91,15 @@ for _name, _pattern, _first in _PLAIN:
 
 
 def parse_yaml(text: str, source: str, error: type[ReskillError]) -> Any:
-    """The value that a YAML text holds; None where it is empty.
+    """Parse a YAML text; None if it is empty.
 
     Args:
         text: one document.
-        source: what it is called in messages.
-        error: what to raise.
+        source: its name in messages.
+        error: type of the exception to raise.
 
     Raises:
-        error: it is not YAML, has a key twice, a number that is too large, an unknown tag, or is nested too deeply;
+        error: it is not YAML, has a duplicate key, a number that is too large, an unknown tag, or is nested too deeply;
             the message names the line.
     """
     try:
@@ -116,12 +116,12 @@ def parse_yaml(text: str, source: str, error: type[ReskillError]) -> Any:
 
 
 def dump_yaml(document: Any) -> str:
-    """A document of plain values as YAML that :func:`parse_yaml` reads back the same."""
+    """Write a document of plain values as YAML; :func:`parse_yaml` reads back the same."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
 
 
 def _written_out(node: Any, sizes: dict[int, int]) -> int:
-    """Number of nodes below and with this one, each alias counted as what it stands for."""
+    """Number of nodes in this subtree, with aliases expanded."""
     known = sizes.get(id(node))
     if known == 0:
         raise _fault(node, "it contains itself")

@@ -1,4 +1,4 @@
-"""The Fetch robot in MuJoCo: scenes, tasks, demonstrators, a batched simulator and rendering. No ROS.
+"""Simulated robots: environment families, a batched simulator, evaluation and the ``reskill`` command. No ROS.
 
 Importing it registers the tasks with Gymnasium.
 """

@@ -24,14 +24,14 @@ class SimulatedNames:
 def simulated_names() -> SimulatedNames:
     """What there is to simulate; nothing where there is no simulator."""
     try:
-        from reskill_sim.fetch.demonstrators import CONTROLLERS
-        from reskill_sim.fetch.profiles import PROFILES
-        from reskill_sim.fetch.tasks import TASKS
+        from reskill_sim.families import families, task_names
     except ModuleNotFoundError:
         # A robot's computer does without; what needs a simulator there says so itself.
         return SimulatedNames()
-    demonstrators = {task: tuple(controllers) for task, controllers in CONTROLLERS.items()}
-    return SimulatedNames(tuple(TASKS), demonstrators, tuple(PROFILES))
+    every = {task: family.demonstrators(task) for family in families() for task in family.tasks}
+    demonstrators = {task: names for task, names in every.items() if names}
+    profiles = dict.fromkeys(profile for family in families() for profile in family.profiles)
+    return SimulatedNames(task_names(), demonstrators, tuple(profiles))
 
 
 SIMULATED = simulated_names()

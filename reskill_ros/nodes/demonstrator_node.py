@@ -10,7 +10,6 @@ if __name__ == "__main__":  # before the imports, which take long
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 from rclpy.node import Node
 
@@ -19,7 +18,8 @@ from reskill_ros.nodes.policy_server import PolicyServer
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
-from reskill_sim.fetch.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstrator
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED
+from reskill_sim.families import family_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class DemonstratorNode(Node):
         self._resources = ExitStack()
         values = Parameters(self, DemonstratorParameters()).values
         noise_range = DEFAULT_NOISE_RANGE if values.noise_scale < 0 else (values.noise_scale, values.noise_scale)
-        demonstrator: Any = make_demonstrator(values.task, kind=values.kind, noise_range=noise_range)
+        demonstrator = family_of(values.task).make_demonstrator(values.task, values.kind, noise_range)
         self.diagnostics = Diagnostics(self, self._report)
         self._resources.callback(self.diagnostics.close)
         self._server = PolicyServer(

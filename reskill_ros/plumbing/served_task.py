@@ -21,7 +21,7 @@ def task_spec(name: str, skills: str = "") -> TaskSpec:
     if skills:
         return load_checkpoint(skills, *POLICY_KINDS).task
     # Only here, so that a robot driven from a checkpoint needs no simulator installed.
-    from reskill_sim.fetch.tasks import get_task
+    from reskill_sim.families import get_task
 
     return get_task(name).spec
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError
 from reskill_core.spec import GRIPPER_FRAME
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.interfaces import RobotEnv
 from reskill_sim.engine.variation import NOMINAL, Variation
-from reskill_sim.fetch.tasks import get_task
+from reskill_sim.families import get_task
 
 _NS = 1_000_000_000
 Pose = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -146,7 +146,7 @@ class SimSession:
     @property
     def period_ns(self) -> int:
         """Duration of one control step [ns]."""
-        return round(self.simulator.task.spec.control_period_s * _NS)
+        return round(self.simulator.spec.control_period_s * _NS)
 
     @property
     def over(self) -> bool:
@@ -171,7 +171,7 @@ class SimSession:
     @property
     def poses(self) -> Mapping[str, Pose]:
         """Perceived position [m] and quaternion (scalar first) of each frame of the task, the goal among them."""
-        frame, names = self.simulator.perceived_frame, self.simulator.task.spec.obs.frames
+        frame, names = self.simulator.perceived_frame, self.simulator.spec.obs.frames
         return {name: (frame.frame_pos_w[0, i], frame.frame_quat_wxyz[0, i]) for i, name in enumerate(names)}
 
     @property
@@ -202,12 +202,13 @@ class SimSession:
 
     # ------------------------------------------------------------------ internals
 
-    def _simulate(self, task: str) -> Simulator:
-        return Simulator(get_task(task, self.variation), profile=self.profile)
+    def _simulate(self, name: str) -> RobotEnv:
+        task = get_task(name, self.variation)
+        return task.family.make_robot(task, self.profile)
 
     def _action(self, command: Command) -> NDArray[np.float32]:
         """(1, A) the action that a command is."""
-        frame, spec = self.simulator.frame, self.simulator.task.spec
+        frame, spec = self.simulator.frame, self.simulator.spec
         gripper = frame.frame_pos_w[0, spec.obs.frames.index(GRIPPER_FRAME)]
         velocities = []
         for setpoint, measured in ((command.arm, gripper), (command.fingers, frame.joint_pos[0].mean(keepdims=True))):

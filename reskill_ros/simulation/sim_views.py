@@ -12,11 +12,10 @@ from sensor_msgs.msg import CompressedImage
 from reskill_ros.nodes.sim_parameters import SimParameters
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.simulation.sim_session import SimSession
-from reskill_sim.fetch.tasks import get_task
+from reskill_sim.families import get_task
 
 if TYPE_CHECKING:
-    from reskill_sim.engine.rendering import Renderer
-    from reskill_sim.engine.viewer import Viewer
+    from reskill_sim.engine.interfaces import Renderer, Viewer
 
 _JPEG_QUALITY = 85
 
@@ -63,12 +62,10 @@ class SimViews:
         self._task = session.task
         task, parameters = get_task(session.task, session.variation), self._parameters
         if parameters.camera:
-            from reskill_sim.engine.rendering import Renderer
-
-            self._renderer = Renderer(task, parameters.camera_width, parameters.camera_height, session.profile)
+            self._renderer = task.family.make_renderer(
+                task, parameters.camera_width, parameters.camera_height, session.profile
+            )
             self._resources.callback(self._renderer.close)
         if not parameters.headless:
-            from reskill_sim.engine.viewer import Viewer
-
-            self._viewer = Viewer(task, session.profile)
+            self._viewer = task.family.make_viewer(task, session.profile)
             self._resources.callback(self._viewer.close)

@@ -92,9 +92,10 @@ def _sim(options: argparse.Namespace) -> dict[str, Rows]:
 
 
 def _fidelity(options: argparse.Namespace) -> dict[str, Rows]:
-    from reskill_sim.experiments.bench import measure_fidelity
+    from reskill_sim.families import families
 
-    return {"profiles beside the exact one, by what demonstrators do": measure_fidelity(episodes=options.episodes)}
+    title = "profiles beside the exact one, by what demonstrators do"
+    return {title: [dict(row) for family in families() for row in family.measure_fidelity(options.episodes)]}
 
 
 def _endurance(options: argparse.Namespace) -> dict[str, Rows]:

@@ -21,16 +21,16 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the names."""
-    from reskill_sim.fetch.demonstrators import CONTROLLERS
-    from reskill_sim.fetch.profiles import PROFILES
-    from reskill_sim.fetch.tasks import TASKS, get_task
+    from reskill_sim.families import families, get_task
 
     print("tasks:")
-    for name in TASKS:
-        spec = get_task(name).spec
-        demonstrators = ", ".join(CONTROLLERS.get(name, {})) or "none"
-        print(f"  {name:15} {spec.description}; horizon {spec.horizon}; demonstrators: {demonstrators}")
-    print(f"simulator profiles: {', '.join(PROFILES)}")
+    for family in families():
+        for name in family.tasks:
+            spec = get_task(name).spec
+            demonstrators = ", ".join(family.demonstrators(name)) or "none"
+            print(f"  {name:15} {spec.description}; horizon {spec.horizon}; demonstrators: {demonstrators}")
+    for family in families():
+        print(f"simulator profiles of the {family.name} tasks: {', '.join(family.profiles)}")
     folder = config_folder()
     print("configurations:")
     for path in sorted(folder.rglob("*.yaml")):

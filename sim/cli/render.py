@@ -17,7 +17,7 @@ from reskill_sim.cli.arguments import Subparsers, add_variation_argument, add_ve
 
 if TYPE_CHECKING:
     from reskill_core.data import DataWorld, DemoDataset, Episode
-    from reskill_sim.fetch.tasks.base import Task
+    from reskill_sim.engine.task import Task
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -58,15 +58,15 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     """Draw and say where the file is."""
     from reskill_core.data.manifest import find_shards
-    from reskill_sim.fetch.tasks import TASKS, get_task
+    from reskill_sim.families import get_task, task_names
 
     folder = Path(options.source)
     recorded = folder.is_dir() and bool(find_shards(folder))
-    is_task = options.source in TASKS and not recorded
+    is_task = options.source in task_names() and not recorded
     if not is_task and (options.policy or options.checkpoints or options.starts):
         raise ConfigError(
             f"--policy, --checkpoints and --starts go with a task, {options.source!r} is none; "
-            f"tasks: {', '.join(TASKS)}"
+            f"tasks: {', '.join(task_names())}"
         )
     if recorded and (options.vary or options.profile):
         raise ConfigError("--vary and --profile go with new episodes; recorded ones are drawn in the world they have")
@@ -98,13 +98,13 @@ class Scenes:
 def draw(scenes: Sequence[Scenes], out: Path, width: int, height: int) -> None:
     """Write a video of episodes one after the other, at the speed at which they happened, with their lineage in it."""
     from reskill_core.progress import progress_bar
-    from reskill_sim.engine.rendering import Renderer, write_video
+    from reskill_sim.engine.rendering import write_video
 
     frames = []
     total = sum(episode.num_steps for scene in scenes for episode in scene.episodes)
     with progress_bar(total=total, unit="frames") as progress:
         for scene in scenes:
-            with Renderer(scene.task, width, height, scene.world.profile) as renderer:
+            with scene.task.family.make_renderer(scene.task, width, height, scene.world.profile) as renderer:
                 for state in (state for episode in scene.episodes for state in episode.sim_state):
                     frames.append(renderer.render(state))
                     progress.update()
@@ -148,7 +148,6 @@ def _new(options: argparse.Namespace, is_task: bool) -> list[Scenes]:
     from reskill_core.runtime.loading import POLICY_KINDS
     from reskill_core.seeding import EVALUATION_SEED
     from reskill_sim.engine.episodes import run_episodes
-    from reskill_sim.engine.simulator import Simulator
     from reskill_sim.evaluation import acting_checkpoints, make_policy
     from reskill_sim.evaluation.acting_lineage import acting_lineage
     from reskill_sim.evaluation.worlds import learnt_world, task_in, world_of
@@ -164,21 +163,20 @@ def _new(options: argparse.Namespace, is_task: bool) -> list[Scenes]:
     else:
         world = learnt_world(checkpoints[0], options.profile, read_variation(options) if options.vary else None)
     task = task_in(world, name, f"what {options.source} learnt from")
-    simulator = Simulator(task, options.episodes, world.profile)
-    actor = make_policy(policy, task.spec, options.episodes, checkpoints)
-    episodes = run_episodes(simulator, actor, range(EVALUATION_SEED, EVALUATION_SEED + options.episodes))
+    environments = task.make_env(options.episodes, world.profile)
+    acting = make_policy(policy, task.spec, options.episodes, checkpoints)
+    episodes = run_episodes(environments, acting, range(EVALUATION_SEED, EVALUATION_SEED + options.episodes))
     lineage = acting_lineage(task, world.profile, acting_checkpoints(policy, task.spec, checkpoints)[0])
     return [Scenes(task, world, sorted(episodes, key=lambda episode: episode.seed), lineage)]
 
 
 def _starts(options: argparse.Namespace, task: Task, out: Path) -> int:
-    from reskill_sim.engine.rendering import Renderer, write_sheet
-    from reskill_sim.engine.simulator import Simulator
+    from reskill_sim.engine.rendering import write_sheet
 
     profile = options.profile or "exact"
-    simulator = Simulator(task, options.starts, profile)
-    simulator.reset(range(options.starts))
-    with Renderer(task, options.width, options.height, profile) as renderer:
-        write_sheet(out, [renderer.render(state) for state in simulator.state()])
+    environments = task.make_env(options.starts, profile)
+    environments.reset(range(options.starts))
+    with task.family.make_renderer(task, options.width, options.height, profile) as renderer:
+        write_sheet(out, [renderer.render(state) for state in environments.state()])
     print(f"{out}: how the episodes of {options.source} with the seeds 0 to {options.starts - 1} start")
     return 0

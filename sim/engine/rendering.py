@@ -1,4 +1,4 @@
-"""Off-screen pictures and videos of simulator states."""
+"""Off-screen pictures of simulator states, and files of pictures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError
 from reskill_core.files import replacing
+from reskill_sim.engine.interfaces import Image
 from reskill_sim.engine.simulator import Simulator
-from reskill_sim.fetch.profiles import get_profile
-from reskill_sim.fetch.scene import build_model
-from reskill_sim.fetch.tasks.base import Task
-
-Image = NDArray[np.uint8]
+from reskill_sim.engine.task import SimulatedTask
 
 
 class PosedScene:
@@ -32,10 +29,12 @@ class PosedScene:
     Attributes:
         model: the scene of the last state.
         data: everything at its place there.
+        camera: from where pictures are taken.
     """
 
-    def __init__(self, task: Task, profile: str) -> None:
+    def __init__(self, task: SimulatedTask, profile: str) -> None:
         self._simulator = Simulator(task, profile=profile)
+        self.camera = self._simulator.mechanism.camera
         self._load(0)
 
     def pose(self, state_row: NDArray[np.float64]) -> bool:
@@ -45,21 +44,17 @@ class PosedScene:
         if other:
             self._load(scene)
         self.data.qpos[:] = self._simulator.qpos_of(state_row)
-        site = self.model.site("target0").id
-        body = self.model.site_bodyid[site]
-        self.model.site_pos[site] = self._simulator.goal_of(state_row) - self.model.body_pos[body]
+        self._simulator.mechanism.show_goal(self.model, self._simulator.goal_of(state_row))
         mujoco.mj_forward(self.model, self.data)
         return other
 
     def _load(self, scene: int) -> None:
         self._scene = scene
-        self.model = build_model(self._simulator.task.scene(scene), get_profile(self._simulator.profile))
-        # The mocap body's coloured cross is an aid for debugging the arm.
-        self.model.geom_rgba[self.model.geom_bodyid == self.model.body("robot0:mocap").id, 3] = 0
+        self.model = self._simulator.mechanism.compiled(scene, looks=True)
         self.data = mujoco.MjData(self.model)
 
 
-class Renderer:
+class MujocoRenderer:
     """Draws states of a task's simulator.
 
     Args:
@@ -72,12 +67,9 @@ class Renderer:
         SimulationError: there is no way to draw off-screen here.
     """
 
-    def __init__(self, task: Task, width: int = 480, height: int = 360, profile: str = "exact") -> None:
+    def __init__(self, task: SimulatedTask, width: int = 480, height: int = 360, profile: str = "exact") -> None:
         self._posed = PosedScene(task, profile)
         self._size = height, width
-        self._camera = mujoco.MjvCamera()
-        self._camera.lookat[:] = [*task.scene().table.centre, 0.45]
-        self._camera.distance, self._camera.azimuth, self._camera.elevation = 1.6, 132.0, -24.0
         self._renderer = self._open()
 
     def render(self, state_row: NDArray[np.float64]) -> Image:
@@ -85,7 +77,7 @@ class Renderer:
         if self._posed.pose(state_row):
             self._renderer.close()
             self._renderer = self._open()
-        self._renderer.update_scene(self._posed.data, self._camera)
+        self._renderer.update_scene(self._posed.data, self._posed.camera)
         return self._renderer.render()
 
     def _open(self) -> mujoco.Renderer:
@@ -100,7 +92,7 @@ class Renderer:
         """Give the graphics memory back."""
         self._renderer.close()
 
-    def __enter__(self) -> Renderer:
+    def __enter__(self) -> MujocoRenderer:
         return self
 
     def __exit__(

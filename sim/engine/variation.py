@@ -7,14 +7,13 @@ seed, and stands in the simulator's state.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError
 from reskill_core.parameters import parameter
-from reskill_sim.fetch.scene import Scene
 
 Range = tuple[float, float]
 
@@ -74,17 +73,6 @@ class World:
     friction: float = 1.0
     mass: float = 1.0
     size: float = 1.0
-
-    def applied_to(self, scene: Scene) -> Scene:
-        """The scene as it is in this world; its first object is the manipulated one."""
-        if self == World():
-            return scene
-        first, *others = scene.objects
-        return replace(
-            scene,
-            objects=(first.scaled(self.size, self.mass), *others),
-            friction_factor=scene.friction_factor * self.friction,
-        )
 
 
 NOMINAL = Variation()

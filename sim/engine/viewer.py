@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError
 from reskill_sim.engine.rendering import PosedScene
-from reskill_sim.fetch.tasks.base import Task
+from reskill_sim.engine.task import SimulatedTask
 
 
-class Viewer:
+class MujocoViewer:
     """Shows states of a task's simulator in a window, which can be looked around in but not interfered with.
 
     Args:
@@ -26,7 +26,7 @@ class Viewer:
         SimulationError: there is no display.
     """
 
-    def __init__(self, task: Task, profile: str = "exact") -> None:
+    def __init__(self, task: SimulatedTask, profile: str = "exact") -> None:
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SimulationError("cannot open a window: there is no display; run headless, or set DISPLAY")
         self._posed = PosedScene(task, profile)

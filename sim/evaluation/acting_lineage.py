@@ -7,7 +7,7 @@ from reskill_core.config import config_to_dict
 from reskill_core.lineage import Lineage
 from reskill_core.provenance import simulator_version
 from reskill_core.runtime.agent import AGENT_KIND
-from reskill_sim.fetch.tasks.base import Task
+from reskill_sim.engine.task import Task
 
 
 def acting_lineage(task: Task, profile: str, checkpoint: Checkpoint | None = None) -> Lineage:

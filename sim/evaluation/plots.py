@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from reskill_core.files import replacing
 from reskill_core.seeding import EVALUATION_SEED
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL
-from reskill_sim.fetch.tasks.base import Task
 
 if TYPE_CHECKING:
     from reskill_sim.evaluation.robustness import Robustness
@@ -35,9 +34,8 @@ def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]])
         task: the task they were sampled in.
         paths: (samples, T + 1, 3) gripper positions [m] by source.
     """
-    simulator = Simulator(task)
-    simulator.reset([EVALUATION_SEED])
-    marks = dict(zip(task.spec.obs.frames, simulator.frame.frame_pos_w[0], strict=True))
+    start = task.make_env().reset([EVALUATION_SEED])[0]
+    marks = {name: start[column] for name, column in task.positions.items()}
     figure = Figure(figsize=(5 * len(paths), 8), layout="constrained")
     grid = figure.subplots(2, len(paths), sharex="row", sharey="row", squeeze=False)
     for column, (source, samples) in enumerate(paths.items()):

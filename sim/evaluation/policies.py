@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import Episode
+from reskill_core.environment import Places
 from reskill_core.errors import ConfigError, require_choice
 from reskill_core.intervals import Estimate, mean, rate
 from reskill_core.lineage import Lineage, short_hash
 from reskill_core.parameters import parameter
+from reskill_core.policy import Policy
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.results import EpisodeOutcome, PolicyFigures, PolicyResults, write_policies
@@ -26,50 +28,56 @@ from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.spec import TaskSpec
-from reskill_sim.engine.episodes import Actor, IntArray, run_episodes
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.acting_lineage import acting_lineage
-from reskill_sim.evaluation.rollouts import UniformActor, plain_action, with_places
-from reskill_sim.fetch.demonstrators import make_demonstrator, make_fast_script
-from reskill_sim.fetch.tasks import get_task
-from reskill_sim.fetch.tasks.base import Task
+from reskill_sim.evaluation.rollouts import UniformPolicy, plain_action, with_places
+from reskill_sim.families import family_of, get_task
 
 BATCH = 64
 
 
-class ZeroActor:
+class ZeroPolicy:
     """Stands still."""
 
     def __init__(self, task: TaskSpec) -> None:
         self._dim = task.action.dim
 
-    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> None:
+    def reset(self, seeds: Sequence[int], places: Places | None = None) -> None:
         """Nothing to start."""
 
-    def act(self, observation: NDArray[np.float64], indices: Sequence[int] | IntArray | None = None) -> SkillAction:
+    def act(self, observations: Any, places: Places | None = None) -> SkillAction:
         """Zero actions (n, A)."""
-        return plain_action(np.zeros((len(observation), self._dim), np.float32))
+        return plain_action(np.zeros((len(observations), self._dim), np.float32))
 
 
-def _prior(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Actor:
+def _prior(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Policy:
     assert checkpoint is not None
     return with_places(SkillPolicy(SkillModule(checkpoint)), num_envs)
 
 
-def _agent(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Actor:
+def _agent(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Policy:
     assert checkpoint is not None
     return with_places(agent_policy(checkpoint), num_envs)
 
 
-ActorFactory = Callable[[TaskSpec, int, Checkpoint | None], Actor]
+def _demonstrator(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Policy:
+    return family_of(task.name).make_demonstrator(task.name, num_envs=num_envs)
+
+
+def _fast_script(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Policy:
+    return family_of(task.name).make_fast_script(task.name, num_envs)
+
+
+PolicyFactory = Callable[[TaskSpec, int, Checkpoint | None], Policy]
 
 # What a learner has to beat, and about what it can reach, without learning; and what has been learnt.
-POLICIES: dict[str, ActorFactory] = {
-    "zero": lambda task, num_envs, checkpoint: ZeroActor(task),
-    "random": lambda task, num_envs, checkpoint: UniformActor(task, num_envs),
-    "demonstrator": lambda task, num_envs, checkpoint: make_demonstrator(task.name, num_envs=num_envs),
-    "fast-script": lambda task, num_envs, checkpoint: make_fast_script(task.name, num_envs),
+POLICIES: dict[str, PolicyFactory] = {
+    "zero": lambda task, num_envs, checkpoint: ZeroPolicy(task),
+    "random": lambda task, num_envs, checkpoint: UniformPolicy(task, num_envs),
+    "demonstrator": _demonstrator,
+    "fast-script": _fast_script,
     "prior": _prior,
     "agent": _agent,
 }
@@ -105,7 +113,7 @@ def acting_checkpoints(
     return list(by_hash.values())
 
 
-def make_policy(name: str, task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint] = ()) -> Actor:
+def make_policy(name: str, task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint] = ()) -> Policy:
     """The policy of that name for N environments of a task, by the first of the checkpoints that fits.
 
     Raises:
@@ -200,7 +208,7 @@ class PolicyEvaluation:
 
 def evaluate_policy(
     task: Task,
-    make_actor: Callable[[int], Actor],
+    make_acting: Callable[[int], Policy],
     policy: str,
     episodes: int,
     profile: str = "exact",
@@ -213,7 +221,7 @@ def evaluate_policy(
 
     Args:
         task: the task, with its variation.
-        make_actor: makes the policy for a number of environments.
+        make_acting: makes the policy for a number of environments.
         policy: its name.
         episodes: number of episodes.
         profile: fidelity profile of the simulator.
@@ -223,11 +231,11 @@ def evaluate_policy(
         first_seed: of the episodes, which count up from it: those of reported evaluations unless told otherwise.
     """
     num_envs = min(BATCH, episodes)
-    simulator = Simulator(task, num_envs, profile, threads)
+    environments = task.make_env(num_envs, profile, threads)
     seeds = range(first_seed, first_seed + episodes)
     lineage = acting_lineage(task, profile, checkpoint)
     outcomes = []
-    for episode in run_episodes(simulator, make_actor(num_envs), seeds):
+    for episode in run_episodes(environments, make_acting(num_envs), seeds):
         on_episode(episode)
         outcomes.append(
             EpisodeOutcome(
@@ -238,11 +246,11 @@ def evaluate_policy(
                 float(episode.reward.sum(dtype=np.float64)),
                 lineage.agent or lineage.skills,
                 episode.num_steps,
-                simulator.scene_of(episode.sim_state[0]),
+                task.draw_scene(episode.seed),
             )
         )
     in_order = tuple(sorted(outcomes, key=lambda outcome: outcome.seed))
-    return PolicyEvaluation(task.spec.name, policy, in_order, simulator.num_diverged, lineage)
+    return PolicyEvaluation(task.spec.name, policy, in_order, episodes - len(outcomes), lineage)
 
 
 def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True) -> list[PolicyEvaluation]:
@@ -300,8 +308,8 @@ def evaluate_runs(
 
         for task, name, by in acting:
             progress.set_description(f"{task.spec.name}, {name}")
-            make_actor = partial(make_policy, name, task.spec, checkpoints=[by] if by else ())
-            found = evaluate_policy(task, make_actor, name, config.episodes, config.profile, config.threads, count, by)
+            make_acting = partial(make_policy, name, task.spec, checkpoints=[by] if by else ())
+            found = evaluate_policy(task, make_acting, name, config.episodes, config.profile, config.threads, count, by)
             results.append(replace(found, checkpoint=given.get(id(by), "")))
     return results
 

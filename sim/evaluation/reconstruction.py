@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from reskill_core.data import Episode
 from reskill_core.runtime import SkillModule
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.task import Task
 from reskill_sim.evaluation.rollouts import object_positions
-from reskill_sim.fetch.tasks.base import Task
 
 RECONSTRUCTED_M = 0.03
 
@@ -46,12 +45,12 @@ def reconstruct(
     shows, not at what the demonstration saw. What is left over at the end belongs to the window that ends there.
     """
     count, horizon = len(demonstrations), module.horizon
-    simulator = Simulator(task, count, profile, threads)
-    simulator.set_state(np.stack([episode.sim_state[0] for episode in demonstrations]))
+    environments = task.make_env(count, profile, threads)
+    environments.set_state(np.stack([episode.sim_state[0] for episode in demonstrations]))
     latents = [window_latents(module, episode) for episode in demonstrations]
     states = np.zeros((count, module.state_dim), np.float32)
     lengths = np.array([episode.num_steps for episode in demonstrations])
-    observation = simulator.observation()
+    observation = environments.observation()
     for step in range(lengths.max()):
         active = np.flatnonzero(lengths > step)
         features = module.features(observation[active])
@@ -59,7 +58,7 @@ def reconstruct(
             chosen = np.stack([latents[index][step // horizon] for index in active])
             states[active] = module.begin(features, chosen)
         action, states[active] = module.act(features, states[active])
-        observation[active] = simulator.step(action, active).observation
+        observation[active] = environments.step(action, active).observation
     column = task.spec.obs.slice(f"{task.spec.obs.objects[0]}_position")
     ends = np.stack([object_positions(task.spec, episode)[-1] for episode in demonstrations])
     errors = np.linalg.norm(observation[:, column] - ends, axis=1)

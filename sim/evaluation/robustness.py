@@ -19,7 +19,7 @@ from reskill_sim.evaluation.policies import (
     evaluate_runs,
     with_checkpoints,
 )
-from reskill_sim.fetch.tasks import get_task
+from reskill_sim.families import get_task
 
 
 @dataclass(frozen=True)

@@ -4,40 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.data import Episode
+from reskill_core.environment import Places
+from reskill_core.policy import Policy
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
 from reskill_core.seeding import EVALUATION_SEED, episode_rng
 from reskill_core.spec import TaskSpec
-from reskill_sim.engine.episodes import Actor, IntArray, run_episodes
-from reskill_sim.engine.simulator import Simulator
-from reskill_sim.fetch.tasks.base import Task
+from reskill_sim.engine.episodes import run_episodes
+from reskill_sim.engine.task import Task
 
 MOVED_M = 0.02
 LIFTED_M = 0.02
 NEAR_GOAL_M = 0.05
 
 
-class UniformActor:
+class UniformPolicy:
     """Every action component uniform in [-1, 1], drawn anew in every step."""
 
     def __init__(self, task: TaskSpec, num_envs: int) -> None:
         self._task = task
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
 
-    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> None:
-        """Start new episodes in the places ``indices``."""
-        for index, seed in zip(range(len(self._rngs)) if indices is None else indices, seeds, strict=True):
-            self._rngs[index] = episode_rng(seed, "policy")
+    def reset(self, seeds: Sequence[int], places: Places | None = None) -> None:
+        """Start episodes."""
+        for place, seed in zip(range(len(self._rngs)) if places is None else places, seeds, strict=True):
+            self._rngs[place] = episode_rng(seed, "policy")
 
-    def act(self, observation: NDArray[np.float64], indices: Sequence[int] | IntArray | None = None) -> SkillAction:
+    def act(self, observations: Any, places: Places | None = None) -> SkillAction:
         """Random actions (n, A)."""
-        chosen = range(len(self._rngs)) if indices is None else indices
+        chosen = range(len(self._rngs)) if places is None else places
         size = self._task.action.dim
-        action = np.stack([self._rngs[index].uniform(-1, 1, size) for index in chosen]).astype(np.float32)
+        action = np.stack([self._rngs[place].uniform(-1, 1, size) for place in chosen]).astype(np.float32)
         return plain_action(action)
 
 
@@ -76,10 +78,10 @@ class RolloutOutcome:
     travel_m: float
 
 
-def actor_of(source: str, module: SkillModule, num_envs: int) -> Actor:
+def policy_of(source: str, module: SkillModule, num_envs: int) -> Policy:
     """Who rolls out: the skills sampled from the ``prior`` or from N(0, I), or ``uniform`` random actions."""
     if source == "uniform":
-        return UniformActor(module.task_spec, num_envs)
+        return UniformPolicy(module.task_spec, num_envs)
     return with_places(SkillPolicy(module, latent_source="prior" if source == "prior" else "standard_normal"), num_envs)
 
 
@@ -91,7 +93,7 @@ def with_places(policy: SkillPolicy, num_envs: int) -> SkillPolicy:
 
 def rollout_outcomes(
     task: Task,
-    actor_for: Callable[[int], Actor],
+    policy_for: Callable[[int], Policy],
     episodes: int,
     threads: int,
     profile: str,
@@ -99,10 +101,10 @@ def rollout_outcomes(
 ) -> list[RolloutOutcome]:
     """Run evaluation episodes; their seeds are the same whoever acts."""
     num_envs = min(64, episodes)
-    simulator = Simulator(task, num_envs, profile, threads)
+    environments = task.make_env(num_envs, profile, threads)
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + episodes)
     outcomes = []
-    for episode in run_episodes(simulator, actor_for(num_envs), seeds):
+    for episode in run_episodes(environments, policy_for(num_envs), seeds):
         on_episode(episode)
         outcomes.append(outcome_of(task.spec, episode))
     return sorted(outcomes, key=lambda outcome: outcome.seed)
@@ -129,15 +131,14 @@ def outcome_of(spec: TaskSpec, episode: Episode) -> RolloutOutcome:
     )
 
 
-def paths_from_one_state(task: Task, actor: Actor, num_paths: int, profile: str) -> NDArray[np.float64]:
+def paths_from_one_state(task: Task, policy: Policy, num_paths: int, profile: str) -> NDArray[np.float64]:
     """(num_paths, T + 1, 3) gripper paths [m] of different samples from one and the same start."""
-    simulator = Simulator(task, num_paths, profile)
-    simulator.reset([EVALUATION_SEED] * num_paths)
-    actor.reset(range(num_paths))
+    environments = task.make_env(num_paths, profile)
+    observation = environments.reset([EVALUATION_SEED] * num_paths)
+    policy.reset(range(num_paths))
     gripper = task.spec.obs.slice("gripper_position")
-    observation = simulator.observation()
     path = [observation[:, gripper]]
     for _ in range(task.spec.horizon):
-        observation = simulator.step(actor.act(observation).action).observation
+        observation = environments.step(policy.act(observation).action).observation
         path.append(observation[:, gripper])
     return np.stack(path, axis=1)

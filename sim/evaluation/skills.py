@@ -25,7 +25,7 @@ from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation.acting_lineage import acting_lineage
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
-from reskill_sim.evaluation.rollouts import RolloutOutcome, actor_of, paths_from_one_state, rollout_outcomes
+from reskill_sim.evaluation.rollouts import RolloutOutcome, paths_from_one_state, policy_of, rollout_outcomes
 from reskill_sim.evaluation.worlds import learnt_world, task_in, task_of
 
 SOURCES = ("prior", "standard_normal", "uniform")
@@ -141,14 +141,14 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
 
         for source in SOURCES:
             rollouts[source] = rollout_outcomes(
-                task, _actor_factory(source, module), config.episodes, config.threads, config.profile, count
+                task, _policy_factory(source, module), config.episodes, config.threads, config.profile, count
             )
     found = _with_data(config, module, *held_out) if held_out else {}
     data = held_out[0].content_hash() if held_out else None
     worlds = {"rollouts": world.describe(), **found.pop("worlds", {})}
     evaluation = SkillEvaluation(task.spec.name, rollouts, worlds=worlds, **found)
     paths = {
-        source: paths_from_one_state(task, actor_of(source, module, _PATHS), _PATHS, config.profile)
+        source: paths_from_one_state(task, policy_of(source, module, _PATHS), _PATHS, config.profile)
         for source in SOURCES
     }
     plot_paths(out / PATHS_PLOT, task, paths)
@@ -158,8 +158,8 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
     return evaluation
 
 
-def _actor_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
-    return lambda num_envs: actor_of(source, module, num_envs)
+def _policy_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
+    return lambda num_envs: policy_of(source, module, num_envs)
 
 
 def _held_out(data: str, module: SkillModule) -> tuple[DemoDataset, HeldOut]:

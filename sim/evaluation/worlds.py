@@ -11,11 +11,9 @@ from reskill_core.data.world import REAL, deviations
 from reskill_core.errors import ConfigError, DataError
 from reskill_core.provenance import simulator_version
 from reskill_core.training.split import learnt_worlds
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
-from reskill_sim.fetch.profiles import PROFILES
-from reskill_sim.fetch.tasks import get_task
-from reskill_sim.fetch.tasks.base import Task
+from reskill_sim.families import family_of, get_task
 
 
 def world_of(profile: str, variation: Variation) -> DataWorld:
@@ -34,8 +32,9 @@ def task_in(world: DataWorld, name: str, what: str) -> Task:
     Raises:
         DataError: it is no world of this simulator, or which of several it is is not known.
     """
-    known = ", ".join(PROFILES)
-    if world.profile == REAL or world.profile not in PROFILES:
+    profiles = family_of(name).profiles
+    if world.profile == REAL or world.profile not in profiles:
+        known = ", ".join(profiles)
         raise DataError(f"{what} happened in no world of this simulator ({world.describe()}); profiles: {known}")
     if world.mixed:
         raise DataError(
@@ -57,7 +56,7 @@ def task_of(dataset: DemoDataset, world: DataWorld) -> Task:
     """
     what = f"episodes of {dataset.folder}"
     task, found = task_in(world, dataset.spec.task.name, what), dataset.spec.sim_state_dim
-    if (expected := Simulator(task, profile=world.profile).state_dim) != found:
+    if (expected := task.make_env(profile=world.profile).state_dim) != found:
         raise DataError(
             f"states of {what} have {found} entries, those of {world.describe()} have {expected}: they happened in "
             "another world"

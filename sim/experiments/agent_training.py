@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from reskill_core.config import config_from_dict, config_to_dict, load_config
-from reskill_core.environment import RestorableVectorEnv
 from reskill_core.resources import config_folder
 from reskill_core.rl.config import AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
@@ -21,12 +19,11 @@ from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode
 from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
 from reskill_core.training.metrics import read_metrics
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation import evaluate_policy
 from reskill_sim.evaluation.rollouts import with_places
-from reskill_sim.fetch.tasks import get_task
-from reskill_sim.fetch.tasks.base import Task
+from reskill_sim.families import get_task
 
 
 def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> AgentTrainingResult:
@@ -41,7 +38,7 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     variation = config_from_dict(Variation, config.variation or {}, source="the variation")
     task = get_task(config.task, variation)
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
-    groups = [cast(RestorableVectorEnv, Simulator(task, size, config.profile)) for size in sizes.tolist()]
+    groups = [task.make_env(size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False)
     evaluate = partial(_evaluate, task, config)
     trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation))
@@ -92,10 +89,10 @@ def _measure(shipped: AgentTrainingConfig, profile: str, folder: str, iterations
 
 def _evaluate(task: Task, config: AgentTrainingConfig, policy: SkillPolicy) -> dict[str, float]:
     """How well it does in the episodes that choose the run's best checkpoint, the same at every evaluation."""
-    make_actor = partial(with_places, policy)
+    make_acting = partial(with_places, policy)
     found = evaluate_policy(
         task,
-        make_actor,
+        make_acting,
         "agent",
         config.evaluation_episodes,
         config.profile,

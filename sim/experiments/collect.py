@@ -24,11 +24,10 @@ from reskill_core.progress import progress_bar
 from reskill_core.seeding import foreign_demonstrations
 from reskill_core.workers import WorkerPool
 from reskill_sim.engine.episodes import run_episodes
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.worlds import world_of
-from reskill_sim.fetch.demonstrators import DEFAULT_NOISE_RANGE, MIXED, make_demonstrator
-from reskill_sim.fetch.tasks import get_task
+from reskill_sim.families import family_of, get_task
 
 # Environments stepped together in a worker: whole shards of the usual size at once, so that few steps are for few.
 BATCH = 128
@@ -123,7 +122,7 @@ class _Job:
 def dataset_spec(config: CollectConfig) -> DatasetSpec:
     """Kind of the data set that a configuration collects."""
     task = get_task(config.task, config.variation)
-    return DatasetSpec(task.spec, config.profile, Simulator(task, profile=config.profile).state_dim)
+    return DatasetSpec(task.spec, config.profile, task.make_env(profile=config.profile).state_dim)
 
 
 def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
@@ -134,7 +133,7 @@ def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
         DataError: the folder holds something else, or cannot be written.
         SimulationError: a worker died.
     """
-    make_demonstrator(config.task, config.kind, config.noise_range)
+    family_of(config.task).make_demonstrator(config.task, config.kind, config.noise_range)
     provenance = {_PROVENANCE: _identity(config)}
     report = CollectReport()
     started = time.monotonic()
@@ -213,10 +212,10 @@ def _run_job(job: _Job) -> list[Episode]:
     config = job.config
     batch = min(BATCH, job.num_episodes)
     task = get_task(config.task, config.variation)
-    simulator = Simulator(task, batch, config.profile, divergence_folder=Path(config.out) / "diverged")
-    demonstrator = make_demonstrator(config.task, config.kind, config.noise_range, batch)
+    environments = task.make_env(batch, config.profile, divergence_folder=Path(config.out) / "diverged")
+    demonstrator = task.family.make_demonstrator(config.task, config.kind, config.noise_range, batch)
     episodes = run_episodes(
-        simulator,
+        environments,
         demonstrator,
         job.seeds,
         describe=lambda place: (demonstrator.source(place), float(demonstrator.noise_scale[place])),

@@ -18,11 +18,11 @@ from reskill_core.runtime import SkillPolicy
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.engine.episodes import run_episodes
-from reskill_sim.engine.rendering import Image, Renderer, write_video
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.interfaces import Image
+from reskill_sim.engine.rendering import write_video
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.rollouts import with_places
-from reskill_sim.fetch.tasks import get_task
+from reskill_sim.families import get_task
 
 EPISODES = 48
 VIDEO_WIDTH, VIDEO_HEIGHT = 320, 240
@@ -46,14 +46,14 @@ def showcase(run: AgentRun, with_videos: bool = True) -> Showcase:
     policy = agent_policy(checkpoint)
 
     def play(seeds: Sequence[int]) -> list[Episode]:
-        simulator = Simulator(task, len(seeds), profile)
-        return list(run_episodes(simulator, with_places(policy, len(seeds)), seeds))
+        environments = task.make_env(len(seeds), profile)
+        return list(run_episodes(environments, with_places(policy, len(seeds)), seeds))
 
     played = play(range(EVALUATION_SEED, EVALUATION_SEED + EPISODES))
     videos = []
     if with_videos:
         picked = pick_episodes(outcomes.episodes if outcomes else [_outcome(run, episode) for episode in played])
-        with Renderer(task, VIDEO_WIDTH, VIDEO_HEIGHT, profile) as renderer:
+        with task.family.make_renderer(task, VIDEO_WIDTH, VIDEO_HEIGHT, profile) as renderer:
             for title, pick in picked.items():
                 [episode] = play([pick.seed])
                 mp4 = _mp4([renderer.render(state) for state in episode.sim_state], task.spec.control_rate_hz)

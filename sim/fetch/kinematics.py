@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError
 from reskill_sim.fetch import constants
-from reskill_sim.fetch.scene import EMPTY, build_model
+from reskill_sim.fetch.model import build_model
+from reskill_sim.fetch.scene import EMPTY
 
 FloatArray = NDArray[np.float64]
 

@@ -8,7 +8,7 @@
     As ``fast`` with 8 ms steps. Pushed blocks are lifted twice as often: not for studying pushing.
 
 Coarser steps change how constraints act: the one that pulls the gripper and those of contacts. They are set so that
-they act as in the stock model (``reskill_sim.fetch.scene``); nothing is fitted.
+they act as in the stock model (``reskill_sim.fetch.model``); nothing is fitted.
 
 What the two cost in fidelity stands, measured, in ``docs/simulation.md``.
 """

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import gymnasium
 
-from reskill_sim.fetch.tasks import TASKS
+from reskill_sim.families import family_of, task_names
 
 
 def env_id(task: str) -> str:
     """Gymnasium's id of a task."""
-    return f"reskill/Fetch{task.title().replace('_', '')}-v0"
+    return f"reskill/{family_of(task).gym_prefix}{task.title().replace('_', '')}-v0"
 
 
 def register_envs() -> None:
@@ -22,11 +22,11 @@ def register_envs() -> None:
     No ``max_episode_steps``: the horizon is the task's, and the environment itself truncates there. Gymnasium would
     put a second clock around it.
     """
-    for task in TASKS:
+    for task in task_names():
         if env_id(task) not in gymnasium.registry:
             gymnasium.register(
                 env_id(task),
-                entry_point="reskill_sim.gym.gym_envs:FetchEnv",
-                vector_entry_point="reskill_sim.gym.gym_envs:FetchVectorEnv",
+                entry_point="reskill_sim.gym.task_env:TaskEnv",
+                vector_entry_point="reskill_sim.gym.task_vector_env:TaskVectorEnv",
                 kwargs={"task": task},
             )

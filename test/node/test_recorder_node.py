@@ -27,7 +27,7 @@ from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.nodes.recorder_node import RecorderNode
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.clock import now_ns
-from reskill_sim.fetch.tasks import get_task
+from reskill_sim.families import get_task
 
 TASK = get_task("block").spec
 PERIOD_NS = 40_000_000

@@ -28,9 +28,9 @@ from reskill_ros.msg import EpisodeState
 from reskill_ros.nodes.sim_node import SimNode
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.srv import ResetEpisode, StepSimulation
-from reskill_sim.engine.rendering import Renderer
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.fetch.constants import FINGER_JOINTS, JOINT_NAMES
+from reskill_sim.fetch.family import FETCH
 from reskill_sim.fetch.tasks import get_task
 
 PERIOD_NS = 40_000_000
@@ -428,7 +428,7 @@ def test_refuses_to_live_by_the_clock_it_publishes(make_graph: MakeGraph) -> Non
 
 def test_publishes_pictures_if_asked_to(make_graph: MakeGraph) -> None:
     try:
-        Renderer(get_task("block"), 64, 48).close()
+        FETCH.make_renderer(get_task("block"), 64, 48).close()
     except SimulationError as error:
         pytest.skip(str(error))
     graph = make_graph(sim_node={**LOCKSTEP, "camera": True, "camera_width": 64, "camera_height": 48})

@@ -23,7 +23,7 @@ from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.nodes.command_node import CommandNode
 from reskill_ros.nodes.policy_node import PolicyNode
 from reskill_ros.plumbing import convert, qos
-from reskill_sim.fetch.tasks import get_task
+from reskill_sim.families import get_task
 
 TASK = get_task("block").spec
 

@@ -22,11 +22,11 @@ from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.training.split import TRAIN, VALIDATION
 from reskill_sim.engine.episodes import run_episodes
-from reskill_sim.engine.rendering import Renderer, write_video
+from reskill_sim.engine.rendering import MujocoRenderer, write_video
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 from reskill_sim.evaluation.reconstruction import window_latents
-from reskill_sim.evaluation.rollouts import actor_of, outcome_of, rollout_outcomes
+from reskill_sim.evaluation.rollouts import outcome_of, policy_of, rollout_outcomes
 from reskill_sim.evaluation.skills import window_likelihood
 from reskill_sim.experiments.collect import CollectConfig, collect
 from reskill_sim.fetch.demonstrators import make_demonstrator
@@ -84,8 +84,8 @@ def test_windows_follow_each_other_and_the_last_ends_with_the_episode(
 def test_rollouts_are_the_same_whatever_the_batch(module_folder: Path) -> None:
     module = SkillModule.load(module_folder)
     seeds = [EVALUATION_SEED + 1, EVALUATION_SEED]
-    together = list(run_episodes(Simulator(TASK, 2), actor_of("prior", module, 2), seeds))
-    alone = [next(run_episodes(Simulator(TASK), actor_of("prior", module, 1), [seed])) for seed in seeds]
+    together = list(run_episodes(Simulator(TASK, 2), policy_of("prior", module, 2), seeds))
+    alone = [next(run_episodes(Simulator(TASK), policy_of("prior", module, 1), [seed])) for seed in seeds]
     for episode in together:
         twin = alone[seeds.index(episode.seed)]
         assert np.array_equal(episode.observation, twin.observation)
@@ -147,7 +147,7 @@ def test_pictures_show_the_scene_and_videos_play(tmp_path: Path) -> None:
 
     simulator = Simulator(TASK)
     simulator.reset([0])
-    with Renderer(TASK, 160, 120) as renderer:
+    with MujocoRenderer(TASK, 160, 120) as renderer:
         before = renderer.render(simulator.state()[0]).copy()
         for _ in range(5):
             simulator.step(np.array([[1.0, 1.0, 0.0, 0.0]]))

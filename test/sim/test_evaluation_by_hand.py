@@ -17,16 +17,16 @@ from reskill_core.runtime import SkillModule
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import SkillEvaluation, evaluate_policy
-from reskill_sim.evaluation.policies import PolicyEvaluation, ZeroActor
+from reskill_sim.evaluation.policies import PolicyEvaluation, ZeroPolicy
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import (
     RolloutOutcome,
-    UniformActor,
-    actor_of,
+    UniformPolicy,
     object_positions,
     outcome_of,
     paths_from_one_state,
     plain_action,
+    policy_of,
     rollout_outcomes,
 )
 from reskill_sim.fetch.demonstrators import make_demonstrator
@@ -67,7 +67,7 @@ def test_outcomes_by_hand() -> None:
 
 
 def test_uniform_actions_are_uniform_and_depend_on_the_seed_alone() -> None:
-    actor = UniformActor(SPEC, 3)
+    actor = UniformPolicy(SPEC, 3)
     actor.reset([5, 6, 7])
     nothing = np.zeros((3, SPEC.obs.dim))
     first = [actor.act(nothing).action for _ in range(200)]
@@ -79,7 +79,7 @@ def test_uniform_actions_are_uniform_and_depend_on_the_seed_alone() -> None:
     assert np.abs(drawn).max() <= 1
     assert abs(drawn.mean()) < 0.05
     assert np.abs(drawn[:, 0] - drawn[:, 1]).max() > 0.5
-    other = UniformActor(SPEC, 3)
+    other = UniformPolicy(SPEC, 3)
     other.reset([0, 0, 0])
     other.reset([7, 5], [0, 2])
     np.testing.assert_array_equal(other.act(nothing[:2], [2, 0]).action, first[0][[0, 2]])
@@ -90,14 +90,14 @@ def test_uniform_actions_are_uniform_and_depend_on_the_seed_alone() -> None:
 
 def test_sources_of_rollouts() -> None:
     module = SkillModule.load("skills/block")
-    uniform = actor_of("uniform", module, 2)
-    assert isinstance(uniform, UniformActor)
+    uniform = policy_of("uniform", module, 2)
+    assert isinstance(uniform, UniformPolicy)
     with pytest.raises(ValueError, match="argument 2 is longer"):
         uniform.reset([1, 2], [0])
     observation = Simulator(TASK, 2).reset([1, 2])
     latents = {}
     for source in ("prior", "standard_normal"):
-        actor = actor_of(source, module, 2)
+        actor = policy_of(source, module, 2)
         actor.reset([1, 2])
         latents[source] = actor.act(observation).latent
     expected = module.noise_to_latent(latents["standard_normal"], observation)
@@ -120,7 +120,7 @@ def test_plain_actions_know_neither_skills_nor_residuals() -> None:
 
 
 def test_paths_start_at_one_place_and_spread() -> None:
-    paths = paths_from_one_state(TASK, UniformActor(SPEC, 3), 3, "turbo")
+    paths = paths_from_one_state(TASK, UniformPolicy(SPEC, 3), 3, "turbo")
     assert paths.shape == (3, SPEC.horizon + 1, 3)
     np.testing.assert_array_equal(paths[0, 0], paths[1, 0])
     assert np.abs(paths[0] - paths[1]).max() > 0.01
@@ -272,22 +272,22 @@ def test_a_policy_evaluation_is_summed_up_by_hand() -> None:
 
 def test_a_plain_evaluation_is_exact_and_of_the_reported_seeds() -> None:
     task = get_task("complex_hook")
-    plain = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2)
-    assert plain == evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "exact", 1)
+    plain = evaluate_policy(task, lambda n: ZeroPolicy(task.spec), "zero", 2)
+    assert plain == evaluate_policy(task, lambda n: ZeroPolicy(task.spec), "zero", 2, "exact", 1)
     assert (plain.task, plain.policy, plain.num_diverged) == ("complex_hook", "zero", 0)
     assert [row.seed for row in plain.outcomes] == [10**9, 10**9 + 1]
     assert [row.steps for row in plain.outcomes] == [task.spec.horizon] * 2
     assert plain.lineage.profile == "exact"
-    others = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "turbo", first_seed=7)
+    others = evaluate_policy(task, lambda n: ZeroPolicy(task.spec), "zero", 2, "turbo", first_seed=7)
     assert [row.seed for row in others.outcomes] == [7, 8]
 
 
 def test_a_batch_is_as_large_as_it_may_be_and_no_larger_than_needed() -> None:
     task, sizes = get_task("block"), []
 
-    def make(num_envs: int) -> ZeroActor:
+    def make(num_envs: int) -> ZeroPolicy:
         sizes.append(num_envs)
-        return ZeroActor(task.spec)
+        return ZeroPolicy(task.spec)
 
     for episodes in (1, 64, 65):
         assert len(evaluate_policy(task, make, "zero", episodes, "turbo").outcomes) == episodes

@@ -14,7 +14,8 @@ import pytest
 
 import reskill_sim  # noqa: F401 - registers the environments
 from reskill_core.errors import SimulationError
-from reskill_sim.gym.gym_envs import FetchEnv, FetchVectorEnv
+from reskill_sim.gym.task_env import TaskEnv
+from reskill_sim.gym.task_vector_env import TaskVectorEnv
 
 # Every kind of state: many worlds, noise and delay of perception, delayed actions.
 VARIED = {"friction": (0.5, 1.5), "perception_noise": (0.001, 0.01), "perception_delay": (0, 2), "action_delay": (1, 2)}
@@ -22,11 +23,11 @@ STEPS = 12
 
 
 def single(**options: Any) -> Any:
-    return FetchEnv("block", **options)
+    return TaskEnv("block", **options)
 
 
 def vector(**options: Any) -> Any:
-    return FetchVectorEnv("block", 3, max_episode_steps=9, **options)
+    return TaskVectorEnv("block", 3, max_episode_steps=9, **options)
 
 
 def made(**options: Any) -> Any:
@@ -39,11 +40,11 @@ def vector_made(**options: Any) -> Any:
 
 def goals(**options: Any) -> Any:
     options.pop("variation", None)
-    return FetchEnv("block", goal_dict=True, **options)
+    return TaskEnv("block", goal_dict=True, **options)
 
 
 def threaded(**options: Any) -> Any:
-    return FetchVectorEnv("clean_up", 4, threads=2, autoreset_mode="SameStep", max_episode_steps=7, **options)
+    return TaskVectorEnv("clean_up", 4, threads=2, autoreset_mode="SameStep", max_episode_steps=7, **options)
 
 
 KINDS = [single, vector, made, vector_made, goals, threaded]
@@ -95,7 +96,7 @@ def test_a_copy_goes_on_as_the_original_and_by_itself(make: Any, how: Any) -> No
 
 
 def test_a_copy_of_one_that_has_drawn_pictures_draws_its_own() -> None:
-    env = FetchEnv("block", render_mode="rgb_array")
+    env = TaskEnv("block", render_mode="rgb_array")
     env.reset(seed=1)
     before = env.render()
     twin = copy.deepcopy(env)
@@ -130,4 +131,4 @@ def test_another_process_goes_on_with_a_pickled_one(make: Any) -> None:
 def test_sizes_that_cannot_be_are_refused_at_once(options: dict[str, Any]) -> None:
     (name,) = options
     with pytest.raises(SimulationError, match=name):
-        FetchVectorEnv("block", **options)
+        TaskVectorEnv("block", **options)

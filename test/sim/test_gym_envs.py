@@ -18,22 +18,23 @@ from reskill_core.errors import ConfigError, SimulationError, SpecError
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.fetch.demonstrators import CONTROLLERS, make_demonstrator
 from reskill_sim.fetch.tasks import TASKS, get_task
-from reskill_sim.gym.gym_envs import FetchEnv, FetchVectorEnv
 from reskill_sim.gym.registration import env_id, register_envs
+from reskill_sim.gym.task_env import TaskEnv
+from reskill_sim.gym.task_vector_env import TaskVectorEnv
 
 GOAL_OBJECTS = {name: get_task(name).goal_object for name in TASKS if get_task(name).goal_object is not None}
 DEMONSTRATED_GOALS = sorted(GOAL_OBJECTS.keys() & CONTROLLERS.keys())
 
 
-def make(task: str, **options: Any) -> FetchEnv:
+def make(task: str, **options: Any) -> TaskEnv:
     env = gymnasium.make(env_id(task), **options).unwrapped
-    assert isinstance(env, FetchEnv)
+    assert isinstance(env, TaskEnv)
     return env
 
 
-def make_vec(task: str, num_envs: int, **options: Any) -> FetchVectorEnv:
+def make_vec(task: str, num_envs: int, **options: Any) -> TaskVectorEnv:
     envs = gymnasium.make_vec(env_id(task), num_envs, "vector_entry_point", **options)
-    assert isinstance(envs, FetchVectorEnv)
+    assert isinstance(envs, TaskVectorEnv)
     return envs
 
 
@@ -211,7 +212,7 @@ def test_wrong_use_says_what_is_wrong() -> None:
     with pytest.raises(ConfigError, match="unknown simulator profile 'slow'"):
         make("block", profile="slow")
     with pytest.raises(SimulationError, match="unknown render mode 'depth'"):
-        FetchEnv("block", render_mode="depth")
+        TaskEnv("block", render_mode="depth")
     env, envs = make("block"), make_vec("block", 2)
     env.reset()
     with pytest.raises(SpecError, match=r"shape \(1, 3\), expected \(1, 4\)"):

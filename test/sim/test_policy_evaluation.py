@@ -19,10 +19,10 @@ from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.cli.main import main
 from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy, policy_table
-from reskill_sim.evaluation.policies import ZeroActor
+from reskill_sim.evaluation.policies import ZeroPolicy
 from reskill_sim.evaluation.rollouts import with_places
+from reskill_sim.families import get_task
 from reskill_sim.fetch.demonstrators import make_demonstrator
-from reskill_sim.fetch.tasks import get_task
 
 
 def test_return_success_and_seeds_are_those_of_the_episodes() -> None:
@@ -44,8 +44,8 @@ def test_return_success_and_seeds_are_those_of_the_episodes() -> None:
 
 def test_standing_still_earns_nothing_and_is_the_same_however_many_run_at_once() -> None:
     task = get_task("complex_hook")
-    few = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 2, "fast")
-    more = evaluate_policy(task, lambda n: ZeroActor(task.spec), "zero", 4, "fast")
+    few = evaluate_policy(task, lambda n: ZeroPolicy(task.spec), "zero", 2, "fast")
+    more = evaluate_policy(task, lambda n: ZeroPolicy(task.spec), "zero", 4, "fast")
     assert few.outcomes == more.outcomes[:2]
     assert {row.episode_return for row in more.outcomes} == {0.0}
     assert len({row.scene for row in more.outcomes}) > 1

@@ -17,8 +17,8 @@ from reskill_sim.evaluation import (
     evaluate_robustness,
     parse_sweeps,
 )
+from reskill_sim.families import get_task
 from reskill_sim.fetch.demonstrators import make_demonstrator
-from reskill_sim.fetch.tasks import get_task
 
 EPISODES = 3
 

@@ -7,22 +7,23 @@ import pytest
 
 from reskill_core.observation import SensorFrame
 from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.task import EpisodeStart, SimulatedTask, Situation
 from reskill_sim.fetch.tasks import TASKS, get_task
-from reskill_sim.fetch.tasks.base import EpisodeStart, Situation, Task, upright_pose
+from reskill_sim.fetch.tasks.base import upright_pose
 from reskill_sim.fetch.tasks.clean_up import TRAY_CENTRE_W, TRAY_FLOOR_M
 
 OPEN, CLOSED = 0.05, 0.025
 BLOCK_HALF = 0.025
 
 
-def frame(task: Task, finger: float = OPEN, **positions: list[float]) -> SensorFrame:
+def frame(task: SimulatedTask, finger: float = OPEN, **positions: list[float]) -> SensorFrame:
     names = task.spec.obs.frames
     pos = np.array([[positions[name] for name in names]])
     quat = np.tile([1.0, 0.0, 0.0, 0.0], (1, len(names), 1))
     return SensorFrame(np.full((1, 2), finger), pos, quat)
 
 
-def judge(task: Task, now: SensorFrame, before: SensorFrame | None = None) -> tuple[bool, float]:
+def judge(task: SimulatedTask, now: SensorFrame, before: SensorFrame | None = None) -> tuple[bool, float]:
     situation = Situation(task.spec.obs.frames, now, now if before is None else before, np.ones(1))
     success = task.success(situation)
     return bool(success[0]), float(task.reward(situation, success)[0])

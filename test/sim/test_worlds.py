@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +16,18 @@ from reskill_core.config import config_to_dict
 from reskill_core.data import DatasetWriter, DataWorld, DemoDataset, Episode, merge, validate
 from reskill_core.data.world import NOMINAL as CORE_NOMINAL
 from reskill_core.data.world import WORLD
+from reskill_core.environment import RestorableVectorEnv
 from reskill_core.errors import ConfigError, DataError
 from reskill_core.provenance import simulator_version
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.training.split import DATA_KEY
 from reskill_sim.cli.main import main
 from reskill_sim.cli.render import recorded_scenes
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
-from reskill_sim.evaluation import reconstruction as reconstruction_module
-from reskill_sim.evaluation import rollouts as rollouts_module
 from reskill_sim.evaluation.worlds import learnt_world, task_in, task_of
 from reskill_sim.experiments.collect import CollectConfig, collect, dataset_spec
-from reskill_sim.fetch.tasks.base import Task
 
 HEAVY = Variation(friction=(0.4, 0.4), mass=(2.0, 2.0))
 DELAYED = Variation(action_delay=(3, 3))
@@ -53,10 +53,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def replayed(task: Task, profile: str, episode: Episode) -> bool:
     """Whether an episode happens again, bit for bit, in a world."""
-    simulator = Simulator(task, profile=profile)
-    simulator.set_state(episode.sim_state[:1])
+    environments = task.make_env(profile=profile)
+    environments.set_state(episode.sim_state[:1])
     for action in episode.executed_action:
-        result = simulator.step(action[None])
+        result = environments.step(action[None])
     return np.array_equal(result.observation[0].astype(np.float32), episode.final_observation)
 
 
@@ -157,16 +157,15 @@ def test_skills_are_evaluated_in_the_world_they_learnt_from(
     data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[tuple[str, str, Variation]] = []
+    make_env = Task.make_env
 
-    class Noted(Simulator):
-        where = ""
+    def noted(task: Task, num_envs: int = 1, profile: str = "exact", *rest: Any) -> RestorableVectorEnv:
+        where = sys._getframe(1).f_globals["__name__"].rpartition(".")[2]
+        if where in ("reconstruction", "rollouts"):
+            used.append((where, profile, task.variation))
+        return make_env(task, num_envs, profile, *rest)
 
-        def __init__(self, task: Task, num_envs: int = 1, profile: str = "exact", *rest: object) -> None:
-            used.append((self.where, profile, task.variation))
-            super().__init__(task, num_envs, profile, *rest)  # type: ignore[arg-type]
-
-    for where, module in (("reconstruction", reconstruction_module), ("rollouts", rollouts_module)):
-        monkeypatch.setattr(module, "Simulator", type("Noted", (Noted,), {"where": where}))
+    monkeypatch.setattr(Task, "make_env", noted)
     dataset = DemoDataset.open(data["heavy"])
     skills = skills_of(tmp_path / "skills", dataset)
     config = SkillEvaluationConfig(str(skills), str(data["heavy"]), str(tmp_path / "out"), episodes=2, threads=0)

@@ -19,7 +19,7 @@ from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import Observation
 from reskill_ros.nodes.observation_node import ObservationNode
 from reskill_ros.plumbing import convert
-from reskill_sim.fetch.tasks import get_task
+from reskill_sim.families import get_task
 
 TASK = get_task("block").spec
 FINGERS = TASK.obs.joints

@@ -17,10 +17,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.environment import Places
 from reskill_core.errors import SimulationError, require_choice
 from reskill_core.runtime import SkillAction
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import TaskSpec
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED
 from reskill_sim.fetch.demonstrators.fast import FAST_SCRIPTS
 from reskill_sim.fetch.demonstrators.hook import hook
 from reskill_sim.fetch.demonstrators.motions import MANNER_DIM, Controller, Reading
@@ -28,8 +30,6 @@ from reskill_sim.fetch.demonstrators.noise import smooth_noise
 from reskill_sim.fetch.demonstrators.pick_and_place import pick_and_place, pick_and_put_away, pick_and_stack
 from reskill_sim.fetch.demonstrators.push import push
 from reskill_sim.fetch.tasks import get_task
-
-IntArray = NDArray[np.int64]
 
 # The controllers that solve each task; "mixed" draws one of them for each episode.
 CONTROLLERS: dict[str, dict[str, Controller]] = {
@@ -41,8 +41,6 @@ CONTROLLERS: dict[str, dict[str, Controller]] = {
     "complex_hook": {"hook": hook},
     "complex_hook_held_out": {"hook": hook},
 }
-MIXED = "mixed"
-DEFAULT_NOISE_RANGE = (0.0, 0.15)
 
 
 class Demonstrator:
@@ -81,27 +79,27 @@ class Demonstrator:
         self._step = np.zeros(num_envs, dtype=np.int64)
         self._noise = np.zeros((num_envs, task.horizon, 3))
         self._manner = np.zeros((num_envs, MANNER_DIM))
-        self.noise_scale = np.zeros(num_envs)
+        self.noise_scale: NDArray[np.float64] = np.zeros(num_envs)
 
-    def reset(self, seeds: Sequence[int], indices: Sequence[int] | None = None) -> None:
+    def reset(self, seeds: Sequence[int], places: Places | None = None) -> None:
         """Start demonstrating new episodes; everything random follows from their seeds."""
-        chosen = range(len(self._choice)) if indices is None else indices
-        for index, seed in zip(chosen, seeds, strict=True):
+        chosen = range(len(self._choice)) if places is None else places
+        for place, seed in zip(chosen, seeds, strict=True):
             rng = episode_rng(int(seed), "demonstrator")
-            self._choice[index] = rng.integers(len(self._names))
-            self.noise_scale[index] = rng.uniform(*self._noise_range)
-            self._noise[index] = self.noise_scale[index] * smooth_noise(rng, self.task.horizon, 3)
-            self._manner[index] = rng.uniform(size=MANNER_DIM)
-            self._step[index] = 0
+            self._choice[place] = rng.integers(len(self._names))
+            self.noise_scale[place] = rng.uniform(*self._noise_range)
+            self._noise[place] = self.noise_scale[place] * smooth_noise(rng, self.task.horizon, 3)
+            self._manner[place] = rng.uniform(size=MANNER_DIM)
+            self._step[place] = 0
 
-    def act(self, observation: NDArray[np.float64], indices: Sequence[int] | IntArray | None = None) -> SkillAction:
-        """Answer observations (n, O) of the episodes ``indices`` (all by default)."""
-        chosen = np.arange(len(self._choice)) if indices is None else np.asarray(indices)
+    def act(self, observations: NDArray[np.float64], places: Places | None = None) -> SkillAction:
+        """Answer observations (n, O) of the episodes in ``places`` (all by default)."""
+        chosen = np.arange(len(self._choice)) if places is None else np.asarray(places)
         clean = np.zeros((len(chosen), self.task.action.dim))
         for number, controller in enumerate(self._controllers):
             mine = self._choice[chosen] == number
             if mine.any():
-                clean[mine] = controller(Reading(self.task.obs, observation[mine], self._manner[chosen[mine]]))
+                clean[mine] = controller(Reading(self.task.obs, observations[mine], self._manner[chosen[mine]]))
         residual = np.zeros_like(clean, dtype=np.float32)
         # An episode that is let run beyond its horizon meets the same noise again.
         residual[:, :3] = self._noise[chosen, self._step[chosen] % self.task.horizon]
@@ -117,9 +115,9 @@ class Demonstrator:
             skill_step=np.zeros(batch, dtype=np.int64),
         )
 
-    def source(self, index: int = 0) -> str:
+    def source(self, place: int = 0) -> str:
         """Name of the controller that demonstrates an episode."""
-        return self._names[self._choice[index]]
+        return self._names[self._choice[place]]
 
 
 def make_demonstrator(

@@ -15,16 +15,15 @@ from reskill_core.data import Episode
 from reskill_core.intervals import Estimate, rate
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.engine.episodes import run_episodes
-from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE
+from reskill_sim.families import get_task
 from reskill_sim.fetch.demonstrators import (
     CONTROLLERS,
-    DEFAULT_NOISE_RANGE,
     FAST_SCRIPTS,
     Demonstrator,
     make_demonstrator,
     make_fast_script,
 )
-from reskill_sim.fetch.tasks import get_task
 
 NOISE_RANGES = ((0.0, 0.0), (0.0, 0.05), (0.0, 0.1), DEFAULT_NOISE_RANGE, (0.2, 0.2))
 _BATCH = 64
@@ -45,7 +44,7 @@ def success_and_return(task: str, script: Demonstrator, episodes: int) -> str:
 
 
 def _run(task: str, script: Demonstrator, seeds: range) -> list[Episode]:
-    return list(run_episodes(Simulator(get_task(task), min(_BATCH, len(seeds)), threads=2), script, seeds))
+    return list(run_episodes(get_task(task).make_env(min(_BATCH, len(seeds)), threads=2), script, seeds))
 
 
 def main() -> int:

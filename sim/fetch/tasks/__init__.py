@@ -1,4 +1,4 @@
-"""Tasks by name. A new task is one file in this folder and one line here."""
+"""Tasks of the Fetch by name. A new one is one file in this folder and one line here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from reskill_core.errors import require_choice
 
 if TYPE_CHECKING:
     from reskill_sim.engine.variation import Variation
-    from reskill_sim.fetch.tasks.base import Task
+    from reskill_sim.fetch.tasks.base import FetchTask
 
-# Module and class of each; imported when they are asked for, so that the names alone do not cost MuJoCo.
+# Module and class of each; imported when they are asked for.
 TASKS = {
     "block": ("block", "BlockTask"),
     "hook": ("hook", "HookTask"),
@@ -25,15 +25,15 @@ TASKS = {
 
 
 @cache
-def get_task(name: str, variation: Variation | None = None) -> Task:
-    """The task of that name, in a world that varies if a variation is given.
+def get_task(name: str, variation: Variation | None = None) -> FetchTask:
+    """The task of that name, in a world that varies.
 
     Raises:
         ConfigError: there is none; the message lists those there are.
     """
     require_choice("task", name, tuple(TASKS))
     module, cls = TASKS[name]
-    task: type[Task] = getattr(import_module(f"{__name__}.{module}"), cls)
+    task: type[FetchTask] = getattr(import_module(f"{__name__}.{module}"), cls)
     return task() if variation is None else task(variation)
 
 

@@ -1,138 +1,80 @@
-"""What a task is: a scene, how episodes start, what counts as success. All of it works on batches."""
+"""What the Fetch's tasks share: scenes in front of the robot, places on the table, simple rewards."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reskill_core.errors import SimulationError
-from reskill_core.observation import SensorFrame
-from reskill_core.spec import GRIPPER_FRAME, TaskSpec
-from reskill_sim.engine.variation import NOMINAL, POOL, Variation
+from reskill_core.spec import GRIPPER_FRAME
+from reskill_sim.engine.task import BoolArray, EpisodeStart, FloatArray, SimulatedTask, Situation
+from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.scene import Scene, SceneObject
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from reskill_sim.fetch.family import FetchFamily
+    from reskill_sim.fetch.robot import FetchMechanism
 
 
-@dataclass(frozen=True)
-class EpisodeStart:
-    """How one episode begins.
-
-    Attributes:
-        object_poses: (number of objects, 7) body position [m] and quaternion (scalar first), in the scene's order.
-        goal_pos_w: (3,) goal position [m].
-        scene: number of the scene it takes place in.
-    """
-
-    object_poses: FloatArray
-    goal_pos_w: FloatArray
-    scene: int = 0
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What success and reward are judged by, for a batch of N environments.
-
-    Attributes:
-        frames: names of the frames, in the order of the sensor frames.
-        now: the sensors now.
-        before: the sensors one control step ago.
-        size: (N,) factor on the size of the manipulated object.
-    """
-
-    frames: tuple[str, ...]
-    now: SensorFrame
-    before: SensorFrame
-    size: FloatArray
-
-    def position(self, name: str) -> FloatArray:
-        """(N, 3) position of a frame [m]."""
-        return self.now.frame_pos_w[:, self.frames.index(name)]
-
-    def at_rest(self, name: str) -> BoolArray:
-        """(N,) whether a frame moved by less than 2 mm in the last control step."""
-        moved = self.position(name) - self.before.frame_pos_w[:, self.frames.index(name)]
-        return np.linalg.norm(moved, axis=1) < 0.002
-
-    def released(self, name: str, half_width_m: FloatArray) -> BoolArray:
-        """(N,) whether the gripper does not hold an object: away, or its fingers further apart than that is wide."""
-        away = np.linalg.norm(self.position(GRIPPER_FRAME) - self.position(name), axis=1) > 0.05
-        return away | (self.now.joint_pos.mean(axis=1) > half_width_m + 0.004)
-
-
-class Task(ABC):
-    """One MDP. Subclasses give the class attributes and three methods.
+class FetchTask(SimulatedTask):
+    """One task of the Fetch. Subclasses give ``spec``, ``scenes`` and three methods.
 
     Args:
         variation: how its world varies from episode to episode.
 
     Attributes:
-        spec: layouts, horizon, control period.
         scenes: what may stand in front of the robot; one of them in each episode.
-        hold_steps: an episode ends when success has held for this many control steps in a row, so that what
-            follows success (letting go, moving away) is part of it; None goes on until the horizon, so that every
-            step of success pays.
-        goal_object: the object whose distance to the goal alone decides about success and reward; None if they depend
-            on more than that.
     """
 
-    spec: TaskSpec
     scenes: tuple[Scene, ...]
-    hold_steps: int | None = None
-    goal_object: str | None = None
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
-        self.variation = variation
+        super().__init__(variation)
         self._made: dict[int, Scene] = {}
 
     @abstractmethod
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
         """Draw where the objects of a scene and the goal are: poses (objects, 7) and position (3,)."""
 
-    @abstractmethod
-    def success(self, situation: Situation) -> BoolArray:
-        """(N,) whether the task is solved right now."""
+    @property
+    def family(self) -> FetchFamily:
+        """The Fetch family."""
+        from reskill_sim.fetch.family import FETCH
 
-    @abstractmethod
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
-        """(N,) reward of arriving here, where the task is solved or not."""
+        return FETCH
+
+    def make_mechanism(self, profile: str) -> FetchMechanism:
+        """The Fetch in front of this task's scenes."""
+        # Only here: layouts, starts and demonstrators need no MuJoCo.
+        from reskill_sim.fetch.robot import FetchMechanism
+
+        return FetchMechanism(self, profile)
 
     @property
-    def num_scenes(self) -> int:
-        """How many scenes episodes draw from; where physics varies, each is in a world of its own."""
-        repeats = math.ceil(POOL / len(self.scenes)) if self.variation.has_many_worlds else 1
-        return len(self.scenes) * repeats
+    def num_base_scenes(self) -> int:  # type: ignore[override]
+        """Number of scenes that the task describes."""
+        return len(self.scenes)
 
     def scene(self, number: int = 0) -> Scene:
         """Scene by number, as the variation has it: ``scenes[number]``, counted round and round."""
         if number not in self._made:
-            self._made[number] = self.variation.draw_world(number).applied_to(self.scenes[number % len(self.scenes)])
+            world = self.variation.draw_world(number)
+            self._made[number] = self.scenes[number % len(self.scenes)].in_world(world)
         return self._made[number]
 
-    def size_factor(self, number: int) -> float:
-        """Factor on the size of the manipulated object in a scene."""
-        return self.variation.draw_world(number).size
-
-    def sample_start(self, rng: np.random.Generator, scene: int = 0) -> EpisodeStart:
-        """Draw how an episode in a scene begins.
-
-        Raises:
-            SimulationError: there is no scene of that number.
-        """
-        if not 0 <= scene < self.num_scenes:
-            raise SimulationError(f"task {self.spec.name} has the scenes 0 to {self.num_scenes - 1}, got {scene}")
+    def start_in(self, rng: np.random.Generator, scene: int) -> EpisodeStart:
+        """Draw how an episode in the scene of that number begins."""
         return EpisodeStart(*self.place(rng, self.scene(scene)), scene)
 
-    def frame_index(self, name: str) -> int:
-        """Index of a frame in :class:`SensorFrame` arrays."""
-        return self.spec.obs.frames.index(name)
+
+def released(situation: Situation, name: str, half_width_m: FloatArray) -> BoolArray:
+    """(N,) whether the gripper does not hold an object: away, or its fingers further apart than that is wide."""
+    away = np.linalg.norm(situation.position(GRIPPER_FRAME) - situation.position(name), axis=1) > 0.05
+    return away | (situation.now.joint_pos.mean(axis=1) > half_width_m + 0.004)
 
 
 def sparse_reward(success: BoolArray) -> FloatArray:

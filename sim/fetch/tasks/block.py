@@ -5,18 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term, zeros_term
+from reskill_sim.engine.task import BoolArray, FloatArray, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.scene import BoxGeom, Scene, SceneObject, Table
-from reskill_sim.fetch.tasks.base import (
-    BoolArray,
-    FloatArray,
-    Situation,
-    Task,
-    on_the_table,
-    sparse_reward,
-    spawn_around_gripper,
-)
+from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, sparse_reward, spawn_around_gripper
 
 HALF_SIZE_M = 0.025
 
@@ -42,7 +35,7 @@ BLOCK = SceneObject("block", (BoxGeom((HALF_SIZE_M,) * 3, mass=2.0),))
 BLOCK_TABLE = Table((1.35, 0.75), (0.35, 0.55))
 
 
-class BlockTask(Task):
+class BlockTask(FetchTask):
     """One cube, a goal anywhere within reach on the table; success is the block within 3 cm of the goal."""
 
     success_distance_m = 0.03

@@ -7,17 +7,11 @@ import math
 import numpy as np
 
 from reskill_core.spec import TaskSpec
+from reskill_sim.engine.task import BoolArray, FloatArray, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.scene import BoxGeom, Scene
-from reskill_sim.fetch.tasks.base import (
-    BoolArray,
-    FloatArray,
-    Situation,
-    Task,
-    on_the_table,
-    spawn_around_gripper,
-)
+from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, released, spawn_around_gripper
 from reskill_sim.fetch.tasks.block import BLOCK, BLOCK_OBS, BLOCK_TABLE, HALF_SIZE_M
 
 GOAL_POS_W = np.array([1.4162, 1.0749, 0.4245])
@@ -53,7 +47,7 @@ TRAY = _tray()
 TRAY_FLOOR_M = TRAY[0].pos[2] + TRAY_HALF_THICKNESS_M
 
 
-class CleanUpTask(Task):
+class CleanUpTask(FetchTask):
     """Every step in which the block rests in the tray, let go, pays; fully once the gripper is half a metre up.
 
     The reward is clip(exp(10 z - 5), 0, 1) of the gripper's height z [m], up to 50. Corrected against the published
@@ -77,7 +71,7 @@ class CleanUpTask(Task):
         block, half_size_m = situation.position("block"), HALF_SIZE_M * situation.size
         inside = (np.abs(block[:, :2] - TRAY_CENTRE_W) < INSIDE_M).all(axis=1)
         resting = np.abs(block[:, 2] - TRAY_FLOOR_M - half_size_m) < RESTING_TOLERANCE_M
-        loose = situation.released("block", half_size_m)
+        loose = released(situation, "block", half_size_m)
         return inside & resting & loose & situation.at_rest("block")
 
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:

@@ -7,14 +7,15 @@ import math
 import numpy as np
 
 from reskill_core.spec import TaskSpec
+from reskill_sim.engine.task import BoolArray, FloatArray, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.scene import Scene
-from reskill_sim.fetch.tasks.base import BoolArray, FloatArray, Situation, Task, on_the_table, resample
+from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, resample
 from reskill_sim.fetch.tasks.hook import GOAL_POS_W, HOOK_OBS, HOOK_START_XY
 from reskill_sim.fetch.tasks.hook_objects import HELD_OUT_IDS, SPAWN_CENTRE_W, TRAINING_IDS, hook_scene
 
 
-class ComplexHookTask(Task):
+class ComplexHookTask(FetchTask):
     """As the hook task, with an object of unknown shape and mass, and low bumps on the table.
 
     Every step with the object within 5 cm of the goal pays 1, up to 100. Each episode draws one of the objects of

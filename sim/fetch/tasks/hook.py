@@ -5,18 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term
+from reskill_sim.engine.task import BoolArray, FloatArray, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.scene import BoxGeom, Scene, SceneObject, Table
-from reskill_sim.fetch.tasks.base import (
-    BoolArray,
-    FloatArray,
-    Situation,
-    Task,
-    on_the_table,
-    resample,
-    sparse_reward,
-)
+from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, resample, sparse_reward
 
 OBJECT_HALF_SIZE_M = 0.025
 HOOK_HALF_THICKNESS_M = 0.015
@@ -60,7 +53,7 @@ HOOK = SceneObject(
 HOOK_TABLE = Table((1.65, 0.75), (0.5, 0.45))
 
 
-class HookTask(Task):
+class HookTask(FetchTask):
     """A cube beyond the arm's reach and a hook beside the robot; success is the cube within 5 cm of the goal."""
 
     success_distance_m = 0.05

@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from reskill_core.spec import TaskSpec
+from reskill_sim.engine.task import BoolArray, FloatArray, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.scene import BoxGeom, Scene, SceneObject
-from reskill_sim.fetch.tasks.base import (
-    BoolArray,
-    FloatArray,
-    Situation,
-    Task,
-    on_the_table,
-    spawn_around_gripper,
-)
+from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, released, spawn_around_gripper
 from reskill_sim.fetch.tasks.block import BLOCK, BLOCK_OBS, BLOCK_TABLE, HALF_SIZE_M
 
 LARGE_HALF_SIZE_M = 0.035
@@ -22,7 +16,7 @@ CENTRED_M = 0.04
 RESTING_TOLERANCE_M = 0.005
 
 
-class PyramidStackTask(Task):
+class PyramidStackTask(FetchTask):
     """Every step in which the block rests on the large one, centred within 4 cm and let go, pays 1, up to 50.
 
     The large block's position stands where the block task has the goal, so that skills learnt there apply. Corrected
@@ -52,7 +46,7 @@ class PyramidStackTask(Task):
         half_size_m = HALF_SIZE_M * situation.size
         centred = np.linalg.norm(gap[:, :2], axis=1) < CENTRED_M
         resting = np.abs(gap[:, 2] - half_size_m - LARGE_HALF_SIZE_M) < RESTING_TOLERANCE_M
-        loose = situation.released("block", half_size_m)
+        loose = released(situation, "block", half_size_m)
         return centred & resting & loose & situation.at_rest("block")
 
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from reskill_core.spec import TaskSpec
+from reskill_sim.engine.task import BoolArray, FloatArray, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.scene import Scene
-from reskill_sim.fetch.tasks.base import (
-    BoolArray,
-    FloatArray,
-    Situation,
-    Task,
-    on_the_table,
-    spawn_around_gripper,
-)
+from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, spawn_around_gripper
 from reskill_sim.fetch.tasks.block import BLOCK, BLOCK_OBS, BLOCK_TABLE
 
 GOAL_POS_W = np.array([1.3162, 0.7075, 0.4245])
 
 
-class SlipperyPushTask(Task):
+class SlipperyPushTask(FetchTask):
     """As the block task with a quarter of the friction, closed fingers and a fixed goal.
 
     Every step with the block within 3 cm of the goal in the plane pays 1, up to 100. Corrected against the published

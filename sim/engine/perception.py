@@ -1,0 +1,104 @@
+"""Perception: what observations are computed from, the sensors as they are or late and noisy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_core.observation import SensorFrame
+from reskill_core.seeding import episode_rng
+from reskill_core.spec import GOAL_FRAME
+from reskill_sim.engine.mechanism import Mechanism
+from reskill_sim.engine.rows import RowLayout
+from reskill_sim.engine.task import SimulatedTask
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_UPRIGHT = (1.0, 0.0, 0.0, 0.0)
+
+
+class Perception:
+    """Sensor frames of environments' rows.
+
+    Args:
+        task: what is simulated, with how perception varies.
+        mechanism: whose sensors they are.
+        layout: of the rows.
+        num_envs: number N of environments.
+    """
+
+    def __init__(self, task: SimulatedTask, mechanism: Mechanism, layout: RowLayout, num_envs: int) -> None:
+        self._layout, self._variation = layout, task.variation
+        self._num_joints = len(task.spec.obs.joints)
+        self._joint_columns = mechanism.joint_columns(task.spec.obs.joints)
+        self._frame_columns = self._columns_of_frames(task, mechanism)
+        self._noisy = task.variation.perception_noise[1] > 0.0
+        # Noise over each environment's episode, drawn when it starts.
+        self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
+        self._perceived = np.array([name in mechanism.perceived for name in task.spec.obs.frames], dtype=np.bool_)
+
+    def begin(self, place: int, row: FloatArray) -> None:
+        """Draw the noise of the episode in a place, from the seed in its row."""
+        if self._noisy:
+            rng = episode_rng(int(row[self._layout.seed][0]), "perception")
+            scale = rng.uniform(*self._variation.perception_noise)
+            self._noise[place] = scale * rng.standard_normal(self._noise.shape[1:]) * self._perceived[:, None]
+
+    def readings(self, rows: FloatArray) -> FloatArray:
+        """(n, R) positions of the joints that observations refer to, and sensor values."""
+        return np.concatenate([rows[:, self._joint_columns], rows[:, self._layout.sensors]], axis=1)
+
+    def actual(self, rows: FloatArray) -> tuple[SensorFrame, SensorFrame]:
+        """Sensors now and one control step ago, as they are."""
+        layout, goal = self._layout, rows[:, self._layout.goal]
+        previous = rows[:, layout.history][:, : layout.reading_size]
+        return self.frame(self.readings(rows), goal), self.frame(previous, goal)
+
+    def perceived(
+        self, rows: FloatArray, actual: tuple[SensorFrame, SensorFrame], places: IntArray | None
+    ) -> tuple[SensorFrame, SensorFrame]:
+        """Sensors now and one control step ago, as they are perceived: the robot as it is, objects as varied.
+
+        Args:
+            rows: (n, S) of the environments.
+            actual: what :meth:`actual` says of them.
+            places: (n,) which environments they are; all by default.
+        """
+        if not self._variation.perceives_otherwise:
+            return actual
+        layout, count, goal = self._layout, len(rows), rows[:, self._layout.goal]
+        now = self.readings(rows)
+        known = np.concatenate([now[:, None], rows[:, layout.history].reshape(count, -1, now.shape[1])], axis=1)
+        frames = [self.frame(known[:, age], goal) for age in (0, 1)]
+        delay = rows[:, layout.delays][:, 0].astype(int)
+        step = rows[:, layout.step][:, 0].astype(int)
+        noise = self._noise if places is None else self._noise[places]
+        for age, frame in enumerate(frames):
+            late = self.frame(known[np.arange(count), delay + age], goal)
+            frame.frame_pos_w[:, self._perceived] = late.frame_pos_w[:, self._perceived]
+            frame.frame_quat_wxyz[:, self._perceived] = late.frame_quat_wxyz[:, self._perceived]
+            if self._noisy:
+                # Before anything has arrived, the same first impression; past the horizon, the same noise again.
+                seen = np.maximum(step - delay - age, 0) % noise.shape[1]
+                frame.frame_pos_w[:] += noise[np.arange(count), seen]
+        return frames[0], frames[1]
+
+    def frame(self, readings: FloatArray, goal: FloatArray) -> SensorFrame:
+        """Sensor frame of readings (n, R) and goals (n, 3)."""
+        values = np.concatenate([readings, goal, np.broadcast_to(_UPRIGHT, (len(readings), 4))], axis=1)
+        pos, quat = self._frame_columns
+        return SensorFrame(readings[:, : self._num_joints], values.take(pos, axis=1), values.take(quat, axis=1))
+
+    def _columns_of_frames(self, task: SimulatedTask, mechanism: Mechanism) -> tuple[IntArray, IntArray]:
+        """Where among readings, goal and no rotation the position (F, 3) and the quaternion (F, 4) of each frame stand.
+
+        The goal is read where a frame of the mechanism stands for it; otherwise it is a constant of the episode.
+        """
+        goal = self._layout.reading_size
+        columns = {GOAL_FRAME: (goal, goal + 3)}
+        for name, (position, quaternion) in mechanism.frames.items():
+            first = (mechanism.sensors[position].start, mechanism.sensors[quaternion].start)
+            columns[name] = (self._num_joints + first[0], self._num_joints + first[1])
+        starts = np.array([columns[name] for name in task.spec.obs.frames]).reshape(-1, 2)
+        return starts[:, :1] + np.arange(3), starts[:, 1:] + np.arange(4)

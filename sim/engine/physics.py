@@ -1,0 +1,75 @@
+"""Physics of a batch of environments: MuJoCo's threaded rollout over control periods."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from mujoco.rollout import Rollout
+from numpy.typing import NDArray
+
+from reskill_sim.engine.mechanism import Mechanism
+
+FloatArray = NDArray[np.float64]
+
+# Portions of the batch for each thread: few enough to be handed out at little cost, enough to share the work evenly.
+_CHUNKS = 4
+
+# A simulator says which environments diverged. MuJoCo's own way is to write to the terminal and to a file in the
+# current folder each time; whoever wants to see that listens to this logger.
+if mujoco.get_mju_user_warning() is None:
+    mujoco.set_mju_user_warning(logging.getLogger("mujoco").info)
+
+
+class BatchedPhysics:
+    """Steps the physics of environments that share a mechanism but may have different scenes.
+
+    Args:
+        mechanism: what is simulated.
+        control_period_s: duration of a control period [s].
+        threads: threads that share the environments; 0 steps them in the calling thread.
+    """
+
+    def __init__(self, mechanism: Mechanism, control_period_s: float, threads: int) -> None:
+        self._mechanism = mechanism
+        self._substeps = round(control_period_s / mechanism.model.opt.timestep)
+        self._rollout = Rollout(nthread=threads)
+        self._datas = [mujoco.MjData(mechanism.model) for _ in range(max(1, threads))]
+
+    def advance(
+        self, models: Sequence[mujoco.MjModel], physics: FloatArray, sensors: FloatArray, actions: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Physics (n, P) and sensors (n, S) after one control period.
+
+        Args:
+            models: n models, those of the environments' scenes.
+            physics: (n, P).
+            sensors: (n, S) values of the sensors after the control period before.
+            actions: (n, A) in [-1, 1].
+        """
+
+        def integrate(physics: FloatArray, control: FloatArray, substeps: int) -> tuple[FloatArray, FloatArray]:
+            return self._integrate(models, physics, control, substeps)
+
+        return self._mechanism.advance(integrate, physics, sensors, actions, self._substeps)
+
+    def _integrate(
+        self, models: Sequence[mujoco.MjModel], physics: FloatArray, control: FloatArray, substeps: int
+    ) -> tuple[FloatArray, FloatArray]:
+        states = np.empty((len(physics), substeps, physics.shape[1]))
+        readings = np.empty((len(physics), substeps, self._mechanism.model.nsensordata))
+        self._rollout.rollout(
+            models,
+            self._datas,
+            np.ascontiguousarray(physics),
+            np.repeat(control[:, None], substeps, axis=1),
+            control_spec=self._mechanism.control_spec,
+            skip_checks=True,
+            nstep=substeps,
+            state=states,
+            sensordata=readings,
+            chunk_size=max(1, len(physics) // (_CHUNKS * len(self._datas))),
+        )
+        return states[:, -1], readings

@@ -1,0 +1,69 @@
+"""Rows: all there is to know about an environment, as one row of float64 numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskill_sim.engine.mechanism import Mechanism
+from reskill_sim.engine.task import SimulatedTask
+
+FloatArray = NDArray[np.float64]
+
+
+class RowLayout:
+    """Where what stands in a row.
+
+    Attributes:
+        physics: MuJoCo's state.
+        sensors: values of all sensors.
+        history: readings of earlier control steps, newest first; one is needed for displacements. A reading is the
+            positions of the joints that observations refer to, and the sensors.
+        pending: actions that are still to take effect, newest first.
+        goal: position of the goal [m].
+        step: control steps since the start of the episode.
+        held: for how many of them in a row the task has been solved.
+        scene: number of the scene.
+        seed: of the episode.
+        delays: of perception and of actions [control steps].
+    """
+
+    physics: slice
+    sensors: slice
+    history: slice
+    pending: slice
+    goal: slice
+    step: slice
+    held: slice
+    scene: slice
+    seed: slice
+    delays: slice
+
+    def __init__(self, mechanism: Mechanism, task: SimulatedTask) -> None:
+        perception_delay, action_delay = task.variation.perception_delay[1], task.variation.action_delay[1]
+        self.reading_size = len(task.spec.obs.joints) + mechanism.model.nsensordata
+        sizes = {
+            "physics": mechanism.layout.width,
+            "sensors": mechanism.model.nsensordata,
+            "history": (1 + perception_delay) * self.reading_size,
+            "pending": action_delay * task.spec.action.dim,
+            "goal": 3,
+            "step": 1,
+            "held": 1,
+            "scene": 1,
+            "seed": 1,
+            "delays": 2,
+        }
+        self.width = 0
+        for name, size in sizes.items():
+            setattr(self, name, slice(self.width, self.width + size))
+            self.width += size
+        # The physical state stands first.
+        self.time, self.qpos, self.qvel = mechanism.layout.time, mechanism.layout.qpos, mechanism.layout.qvel
+
+
+def pushed(queue: FloatArray, newest: FloatArray) -> FloatArray:
+    """(n, K) a queue with a new entry in front and its oldest one gone; an empty queue stays empty."""
+    if queue.shape[1] <= newest.shape[1]:
+        return newest[:, : queue.shape[1]]
+    return np.concatenate([newest, queue], axis=1)[:, : queue.shape[1]]

@@ -1,0 +1,72 @@
+"""Environment families by name, and tasks by name whatever their family.
+
+A family is added by one line here, or by another distribution through an entry point::
+
+    [project.entry-points."reskill.families"]
+    toy = "toy_robot.family:TOY"
+
+Names are known without importing a simulator.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from reskill_core.errors import require_choice
+from reskill_core.plugins import PluginError, Registry
+
+if TYPE_CHECKING:
+    from reskill_sim.engine.family import Family
+    from reskill_sim.engine.task import Task
+    from reskill_sim.engine.variation import Variation
+
+# Each names an instance of :class:`~reskill_sim.engine.family.Family`.
+FAMILIES = Registry("reskill.families", "environment family", {"fetch": "reskill_sim.fetch.family:FETCH"})
+
+
+def families() -> tuple[Family, ...]:
+    """All families, those of this package first."""
+    return tuple(dict.fromkeys(_families_by_task().values()))
+
+
+def task_names() -> tuple[str, ...]:
+    """Names of the tasks of all families.
+
+    Raises:
+        PluginError: two families use one name.
+    """
+    return tuple(_families_by_task())
+
+
+def family_of(task: str) -> Family:
+    """The family of a task.
+
+    Raises:
+        ConfigError: there is no such task; the message lists those there are.
+    """
+    require_choice("task", task, task_names())
+    return _families_by_task()[task]
+
+
+@cache
+def get_task(name: str, variation: Variation | None = None) -> Task:
+    """The task of that name, in a world that varies if a variation is given.
+
+    Raises:
+        ConfigError: there is none, the message lists those there are; or it cannot vary in that way.
+    """
+    from reskill_sim.engine.variation import NOMINAL
+
+    return family_of(name).make_task(name, NOMINAL if variation is None else variation)
+
+
+@cache
+def _families_by_task() -> dict[str, Family]:
+    families: dict[str, Family] = {}
+    for name in FAMILIES:
+        family: Family = FAMILIES.get(name)
+        for task in family.tasks:
+            if (other := families.setdefault(task, family)) is not family:
+                raise PluginError(f"task {task!r} is one of family {other.name!r} and of {name!r}; rename one of them")
+    return families

@@ -1,0 +1,130 @@
+"""The Fetch family: the Fetch robot at a table with objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from reskill_sim.engine.family import (
+    DEFAULT_NOISE_RANGE,
+    MIXED,
+    REFERENCE_PROFILE,
+    BenchLoad,
+    Family,
+    Kinematics,
+)
+from reskill_sim.fetch.constants import ARM_JOINTS, FINGER_JOINTS, JOINT_NAMES
+from reskill_sim.fetch.profiles import PROFILES
+from reskill_sim.fetch.tasks import TASKS, get_task
+
+if TYPE_CHECKING:
+    from reskill_sim.engine.interfaces import Renderer, Viewer
+    from reskill_sim.engine.simulator import Simulator
+    from reskill_sim.engine.task import Task
+    from reskill_sim.engine.variation import Variation
+    from reskill_sim.fetch.demonstrators import Demonstrator
+    from reskill_sim.fetch.tasks.base import FetchTask
+
+
+class FetchFamily(Family):
+    """Tasks of the Fetch robot, simulated by MuJoCo."""
+
+    name = "fetch"
+    gym_prefix = "Fetch"
+    tasks = tuple(TASKS)
+    profiles = tuple(PROFILES)
+    learning_profile = "fast"
+    joint_names = JOINT_NAMES
+    gripper_joints = FINGER_JOINTS
+
+    # MuJoCo and what needs it are imported when they are asked for: names alone are quick to have.
+
+    def make_task(self, name: str, variation: Variation) -> FetchTask:
+        """One of the tasks."""
+        return get_task(name, variation)
+
+    def make_env(
+        self,
+        task: Task,
+        num_envs: int = 1,
+        profile: str = REFERENCE_PROFILE,
+        threads: int = 0,
+        divergence_folder: Path | None = None,
+    ) -> Simulator:
+        """A batched simulator of a task."""
+        from reskill_sim.engine.simulator import Simulator
+
+        return Simulator(_own(task), num_envs, profile, threads, divergence_folder)
+
+    def make_kinematics(self) -> Kinematics:
+        """Forward kinematics of torso and arm."""
+        from reskill_sim.fetch.kinematics import GripperKinematics
+
+        return Kinematics(ARM_JOINTS, GripperKinematics(ARM_JOINTS).pose)
+
+    def demonstrators(self, task: str) -> tuple[str, ...]:
+        """Names of the scripted controllers that solve a task."""
+        from reskill_sim.fetch.demonstrators import CONTROLLERS
+
+        return tuple(CONTROLLERS.get(task, ()))
+
+    def make_demonstrator(
+        self,
+        task: str,
+        kind: str = MIXED,
+        noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
+        num_envs: int = 1,
+    ) -> Demonstrator:
+        """The demonstrator of a task."""
+        from reskill_sim.fetch.demonstrators import make_demonstrator
+
+        return make_demonstrator(task, kind, noise_range, num_envs)
+
+    def make_fast_script(self, task: str, num_envs: int = 1) -> Demonstrator:
+        """The fastest script for a task."""
+        from reskill_sim.fetch.demonstrators import make_fast_script
+
+        return make_fast_script(task, num_envs)
+
+    def make_renderer(
+        self, task: Task, width: int = 480, height: int = 360, profile: str = REFERENCE_PROFILE
+    ) -> Renderer:
+        """An off-screen renderer."""
+        from reskill_sim.engine.rendering import MujocoRenderer
+
+        return MujocoRenderer(_own(task), width, height, profile)
+
+    def make_viewer(self, task: Task, profile: str = REFERENCE_PROFILE) -> Viewer:
+        """MuJoCo's viewer."""
+        from reskill_sim.engine.viewer import MujocoViewer
+
+        return MujocoViewer(_own(task), profile)
+
+    def bench_load(self) -> BenchLoad:
+        """Picking and placing a block, beside the stock environment."""
+
+        def reference(actions: NDArray[Any]) -> Callable[[], None] | None:
+            from reskill_sim.fetch.stock import stock_stepper
+
+            return stock_stepper(actions)
+
+        return BenchLoad("block", "pick_and_place", "stock env.step", reference)
+
+    def measure_fidelity(self, episodes: int) -> Sequence[Mapping[str, Any]]:
+        """Rows of a table: every demonstrator in every profile."""
+        from reskill_sim.fetch.fidelity import measure_fidelity
+
+        return measure_fidelity(episodes=episodes)
+
+
+def _own(task: Task) -> FetchTask:
+    from reskill_sim.fetch.tasks.base import FetchTask
+
+    assert isinstance(task, FetchTask), f"{task.spec.name} is no task of the Fetch"
+    return task
+
+
+FETCH = FetchFamily()

@@ -1,0 +1,167 @@
+"""The simulated Fetch: how actions move it, where its sensors are read, where its objects start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import mujoco
+import numpy as np
+
+from reskill_core.rotations import matrix_from_quat
+from reskill_core.spec import GRIPPER_FRAME
+from reskill_sim.engine.mechanism import IntArray, Integrate, Mechanism
+from reskill_sim.engine.task import EpisodeStart, FloatArray
+from reskill_sim.fetch import constants
+from reskill_sim.fetch.model import (
+    GRIP_POSITION,
+    GRIPPER_POSITION,
+    GRIPPER_QUATERNION,
+    STOCK_TIMESTEP_S,
+    build_model,
+    object_sensors,
+    start_state,
+)
+from reskill_sim.fetch.profiles import get_profile
+
+if TYPE_CHECKING:
+    from reskill_sim.fetch.tasks.base import FetchTask
+
+_STATE = mujoco.mjtState
+
+
+class FetchMechanism(Mechanism):
+    """The Fetch, its table and the objects of a task.
+
+    Args:
+        task: the task.
+        profile: name of the fidelity profile.
+    """
+
+    control_spec = int(_STATE.mjSTATE_CTRL | _STATE.mjSTATE_MOCAP_POS | _STATE.mjSTATE_MOCAP_QUAT)
+
+    def __init__(self, task: FetchTask, profile: str) -> None:
+        self._task, self._profile = task, get_profile(profile)
+        super().__init__()
+        scene = task.scene()
+        self.frames = {
+            GRIPPER_FRAME: (GRIP_POSITION, GRIPPER_QUATERNION),
+            **{item.observed_as: object_sensors(item) for item in scene.objects},
+        }
+        self.perceived = tuple(item.observed_as for item in scene.objects)
+        self.joint_names = constants.JOINT_NAMES
+        self._gripper_position, self._gripper_quaternion = (
+            self.sensors[name] for name in (GRIPPER_POSITION, GRIPPER_QUATERNION)
+        )
+        self._object_columns = [tuple(self.sensors[name] for name in object_sensors(item)) for item in scene.objects]
+        first = self.layout.qpos.start
+        starts = [self.model.jnt_qposadr[self.model.joint(f"{item.name}:joint").id] for item in scene.objects]
+        self._object_qpos = first + np.array(starts)[:, None] + np.arange(7)
+        self._finger_qpos = self.joint_columns(constants.FINGER_JOINTS)
+        self._actuated_qpos = self.joint_columns(constants.FINGER_ACTUATORS)
+        self._displacement = np.array(task.spec.action.scale) * task.spec.control_period_s
+        self._blocked = scene.gripper_blocked
+        self._shift = self._reading_shift()
+        self._choose_joints()
+
+    def compiled(self, scene: int, looks: bool = False) -> mujoco.MjModel:
+        """Compile the model of a scene."""
+        model = build_model(self._task.scene(scene), self._profile, looks=looks)
+        if looks:
+            # The mocap body's coloured cross is an aid for debugging the arm.
+            model.geom_rgba[model.geom_bodyid == model.body(constants.MOCAP_BODY).id, 3] = 0
+        return model
+
+    def start_state(self) -> mujoco.MjData:
+        """The arm above the table, the objects far away."""
+        return start_state(self.model)
+
+    def place(self, physics: FloatArray, sensors: FloatArray, starts: Sequence[EpisodeStart]) -> None:
+        """Put the objects where episodes start."""
+        poses = np.stack([start.object_poses for start in starts])
+        offsets = np.array([[item.frame_offset for item in self._task.scene(start.scene).objects] for start in starts])
+        positions = poses[..., :3] + (matrix_from_quat(poses[..., 3:]) @ offsets[..., None])[..., 0]
+        physics[:, self._object_qpos] = poses
+        for number, (position, quaternion) in enumerate(self._object_columns):
+            sensors[:, position], sensors[:, quaternion] = positions[:, number], poses[:, number, 3:]
+
+    def control(self, physics: FloatArray, sensors: FloatArray, actions: FloatArray) -> FloatArray:
+        """The control signal as the Fetch environments command it.
+
+        The mocap target is the gripper link's pose as of the last substep's start, plus the commanded displacement;
+        fingers are sent to their position plus the commanded displacement.
+        """
+        command = actions * self._displacement
+        target = sensors[:, self._gripper_position] + command[:, :3]
+        orientation = sensors[:, self._gripper_quaternion] + constants.GRIPPER_DOWN_WXYZ
+        fingers = physics[:, self._actuated_qpos] + command[:, 3:4]
+        return np.concatenate([*([] if self._blocked else [fingers]), target, orientation], axis=1)
+
+    def advance(
+        self, integrate: Integrate, physics: FloatArray, sensors: FloatArray, actions: FloatArray, substeps: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Physics and sensors after one control period, sensors as the stock environments read them."""
+        control = self.control(physics, sensors, actions)
+        physics, readings = integrate(physics, control, substeps)
+        before, now = readings[:, -2], readings[:, -1]
+        if self._blocked:
+            # Shut the fingers and read the sensors again, as the stock environment does then: those of one more
+            # substep, which is not taken.
+            physics[:, self._finger_qpos] = 0.0
+            _, readings = integrate(physics, control, 1)
+            before, now = now, readings[:, -1]
+        return physics, now + self._shift * (now - before)
+
+    def _reading_shift(self) -> FloatArray:
+        """(S,) how much later than they are read sensors count, in substeps, so that coarse steps read as stock ones.
+
+        Stepped semi-implicitly, bodies run ahead by half a step: those of a coarse model, seen from the stock one, by
+        half the difference of the two. And the stock environments read at the start of the last substep, which is later
+        the shorter it is; but with the fingers blocked they read at its end.
+        """
+        ahead = (1.0 - STOCK_TIMESTEP_S / self.model.opt.timestep) / 2.0
+        is_position = np.repeat(self.model.sensor_type == mujoco.mjtSensor.mjSENS_FRAMEPOS, self.model.sensor_dim)
+        return np.where(is_position, -ahead if self._blocked else ahead, 0.0)
+
+    # ------------------------------------------------------------------ joints
+
+    def joint_columns(self, names: Sequence[str]) -> IntArray:
+        """Where in the physical state the positions of joints stand."""
+        return self.layout.qpos.start + np.array([self.model.jnt_qposadr[self._joint(name)] for name in names], int)
+
+    def joint_positions(self, qpos: FloatArray) -> FloatArray:
+        """(J,) positions of the joints; of those that the profile's model fixes, as the driver reads them."""
+        readings = np.array([constants.FIXED_JOINT_READINGS.get(name, 0.0) for name in constants.JOINT_NAMES])
+        readings[self._moving] = qpos[self._joint_qpos]
+        return readings
+
+    def joint_velocities(self, qvel: FloatArray) -> FloatArray:
+        """(J,) velocities of the joints."""
+        readings = np.zeros(len(constants.JOINT_NAMES))
+        readings[self._moving] = qvel[self._joint_qvel]
+        return readings
+
+    def _choose_joints(self) -> None:
+        """Tell joints of the real robot that the profile's model has from those that it fixes."""
+        present = {self.model.joint(index).name for index in range(self.model.njnt)}
+        self._moving = np.array([constants.MODEL_PREFIX + name in present for name in constants.JOINT_NAMES])
+        moving = [self._joint(name) for name, moves in zip(constants.JOINT_NAMES, self._moving, strict=True) if moves]
+        self._joint_qpos, self._joint_qvel = self.model.jnt_qposadr[moving], self.model.jnt_dofadr[moving]
+
+    def _joint(self, name: str) -> int:
+        return int(self.model.joint(constants.MODEL_PREFIX + name).id)
+
+    # ------------------------------------------------------------------ pictures
+
+    def show_goal(self, model: mujoco.MjModel, goal_pos_w: FloatArray) -> None:
+        """Move the goal's mark there."""
+        site = model.site("target0").id
+        model.site_pos[site] = goal_pos_w - model.body_pos[model.site_bodyid[site]]
+
+    @property
+    def camera(self) -> mujoco.MjvCamera:
+        """From across the table."""
+        camera = mujoco.MjvCamera()
+        camera.lookat[:] = [*self._task.scene().table.centre, 0.45]
+        camera.distance, camera.azimuth, camera.elevation = 1.6, 132.0, -24.0
+        return camera

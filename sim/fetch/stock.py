@@ -1,0 +1,43 @@
+"""The stock Fetch environment of gymnasium-robotics, to be measured beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import gymnasium_robotics
+import mujoco
+import numpy as np
+
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.fetch.tasks import get_task
+
+# The first MuJoCo that the Fetch environments of gymnasium-robotics 1.4 fail with: it has other types for joints.
+_STOCK_BELOW = (3, 12)
+
+
+def stock_fault() -> str:
+    """Why the stock Fetch environments do not run here; empty if they do."""
+    if tuple(map(int, mujoco.__version__.split(".")[:2])) < _STOCK_BELOW:
+        return ""
+    return f"the Fetch environments of gymnasium-robotics fail with MuJoCo from 3.12 on, this is {mujoco.__version__}"
+
+
+def stock_stepper(actions: np.ndarray) -> Callable[[], None] | None:
+    """Runs an episode of actions (T, A) in the stock environment, its block where ours starts; None if it cannot."""
+    if stock_fault():
+        return None
+    gymnasium.register_envs(gymnasium_robotics)
+    env: Any = gymnasium.make("FetchPickAndPlace-v4").unwrapped
+    simulator = Simulator(get_task("block"))
+    simulator.reset([0])
+    block_qpos = simulator.qpos_of(simulator.state()[0])[-7:]
+
+    def run() -> None:
+        env.reset(seed=0)
+        env.data.joint("object0:joint").qpos = block_qpos
+        for action in actions:
+            env.step(action)
+
+    return run

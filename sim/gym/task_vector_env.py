@@ -1,0 +1,191 @@
+"""Many environments of one task as a Gymnasium vector environment, stepped together.
+
+Episodes are those of :class:`~reskill_sim.gym.task_env.TaskEnv`, bit for bit, for the same seeds and actions. It can be
+copied and pickled in the middle of episodes as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike, NDArray
+
+from reskill_core.errors import SimulationError, SpecError
+from reskill_core.seeding import drawn_episode
+from reskill_sim.engine.interfaces import Image
+from reskill_sim.engine.task import BoolArray, FloatArray
+from reskill_sim.engine.variation import NOMINAL, Variation
+from reskill_sim.gym.goal_methods import GoalMethods
+from reskill_sim.gym.gym_episodes import METADATA, GymEpisodes, IntArray, metadata_of
+
+
+class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any]]):
+    """N environments of one task, stepped together over one simulator.
+
+    Episodes, infos and autoreset are those of N :class:`TaskEnv` in Gymnasium's own vector environments.
+
+    Args:
+        task: name of the task.
+        num_envs: number of environments N.
+        profile: fidelity profile; empty takes the family's for learning.
+        goal_dict: as of :class:`TaskEnv`.
+        render_mode: ``rgb_array`` or None.
+        variation: as of :class:`TaskEnv`.
+        threads: threads that share the environments; 0 steps them in the calling thread. Results are the same.
+        autoreset_mode: when an environment whose episode is over starts the next one.
+        max_episode_steps: truncates earlier than the task's horizon.
+
+    Raises:
+        ConfigError: there is no such task or profile, or the variation is out of range.
+        SimulationError: ``goal_dict`` and the task's reward needs more than goals.
+    """
+
+    metadata = METADATA
+
+    def __init__(
+        self,
+        task: str,
+        num_envs: int = 1,
+        profile: str = "",
+        goal_dict: bool = False,
+        render_mode: str | None = None,
+        variation: Variation | Mapping[str, Any] = NOMINAL,
+        threads: int = 0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
+    ) -> None:
+        self._episodes = GymEpisodes(task, num_envs, profile, threads, goal_dict, variation, max_episode_steps)
+        self.num_envs = num_envs
+        self._mode = AutoresetMode(autoreset_mode)
+        self.metadata = metadata_of(self._episodes.task, render_mode) | {"autoreset_mode": self._mode}
+        self.render_mode = render_mode
+        self.single_action_space = self._episodes.action_space
+        self.single_observation_space = self._episodes.observation_space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._random: list[tuple[np.random.Generator, int]] = [seeding.np_random() for _ in range(num_envs)]
+        self._begun, self._over = np.zeros((2, num_envs), dtype=np.bool_)
+        self._everybody = np.arange(num_envs)
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The environments' generators, which seeds of episodes without a given seed are drawn from."""
+        return tuple(generator for generator, _ in self._random)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The environments' last given seeds."""
+        return tuple(seed for _, seed in self._random)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start episodes.
+
+        Args:
+            seed: of the first environment, the others' follow one by one; or one for each.
+            options: ``reset_mask``, (N,) bool, leaves the others as they are.
+
+        Raises:
+            SimulationError: not one seed for each environment, or a mask of another shape or type.
+        """
+        seeds = [seed] * self.num_envs if seed is None else seed
+        if isinstance(seeds, (int, np.integer)):
+            seeds = [int(seeds) + place for place in range(self.num_envs)]
+        if len(seeds) != self.num_envs:
+            raise SimulationError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, dtype=np.bool_))
+        if not isinstance(mask, np.ndarray) or mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise SimulationError(f"reset_mask must be an array of {self.num_envs} bool")
+        chosen = np.flatnonzero(mask)
+        given = [seeds[place] for place in chosen.tolist()]
+        for place, one in zip(chosen.tolist(), given, strict=True):
+            if one is not None:
+                self._random[place] = seeding.np_random(int(one))
+        observation, info = self._start(chosen, given)
+        return self._episodes.view(observation), info
+
+    def step(self, actions: ArrayLike) -> tuple[Any, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
+        """Advance by one control period with actions (N, A) in [-1, 1].
+
+        With autoreset in the next step, an environment whose episode is over starts the next one instead: its action is
+        not used and its reward is 0.
+
+        Raises:
+            SpecError: the actions have the wrong shape.
+            ResetNeeded: an episode is over, or has not begun, and nothing but :meth:`reset` starts the next one.
+        """
+        array = np.asarray(actions, dtype=np.float32)
+        if array.shape != self.action_space.shape:
+            raise SpecError(f"actions have shape {array.shape}, expected {self.action_space.shape}")
+        needy = ~self._begun | (self._over if self._mode is AutoresetMode.DISABLED else False)
+        if needy.any():
+            raise gymnasium.error.ResetNeeded(f"environments {np.flatnonzero(needy).tolist()} have to be reset")
+        waiting = np.flatnonzero(self._over)
+        if not waiting.size:
+            return self._step_everybody(array)
+
+        observation, info = self._start(waiting, [None] * waiting.size)
+        reward = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros((2, self.num_envs), dtype=np.bool_)
+        going = np.setdiff1d(self._everybody, waiting)
+        if going.size:
+            outcome = self._episodes.step(array[going], going)
+            observation[going], reward[going] = outcome.observation, outcome.reward
+            terminated[going], truncated[going] = outcome.terminated, outcome.truncated
+            info = self._spread(outcome.info, going) | info
+        self._over = terminated | truncated
+        return self._episodes.view(observation), reward, terminated, truncated, info
+
+    def render(self) -> tuple[Image, ...] | None:
+        """A picture (height, width, 3) of each environment, or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return tuple(self._episodes.render(place) for place in range(self.num_envs))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Give the graphics memory back."""
+        self._episodes.close()
+
+    def _step_everybody(self, actions: NDArray[np.float32]) -> tuple[Any, FloatArray, BoolArray, BoolArray, Any]:
+        outcome = self._episodes.step(actions, self._everybody)
+        observation, info = self._episodes.view(outcome.observation), self._spread(outcome.info, self._everybody)
+        over = outcome.terminated | outcome.truncated
+        if over.any() and self._mode is AutoresetMode.SAME_STEP:
+            finished = np.flatnonzero(over)
+            last = np.full(self.num_envs, None, dtype=object)
+            for place in finished:
+                last[place] = self._episodes.view(outcome.observation[place])
+            going = np.flatnonzero(~over)
+            of_last = self._spread({name: values[finished] for name, values in outcome.info.items()}, finished)
+            started, info = self._start(finished, [None] * finished.size)
+            observation = self._episodes.view(started)
+            info |= {"final_obs": last, "_final_obs": over, "final_info": of_last, "_final_info": over}
+            info |= self._spread({name: values[going] for name, values in outcome.info.items()}, going)
+        else:
+            self._over = over
+        return observation, outcome.reward, outcome.terminated, outcome.truncated, info
+
+    def _start(self, places: IntArray, seeds: Sequence[int | None]) -> tuple[FloatArray, dict[str, Any]]:
+        """Start episodes in some environments, with drawn seeds for None; (N, O) observations of all, and the info."""
+        given = [
+            drawn_episode(self._random[place][0]) if seed is None else int(seed)
+            for place, seed in zip(places, seeds, strict=True)
+        ]
+        observation = self._episodes.reset(given, places.tolist())
+        self._begun[places], self._over[places] = True, False
+        return observation, self._spread({"seed": np.array(given, dtype=np.int64)}, places)
+
+    def _spread(self, info: Mapping[str, NDArray[Any]], places: IntArray) -> dict[str, Any]:
+        """Values (n,) of some environments as Gymnasium has them: (N,) each, with a mask of where they are from."""
+        spread: dict[str, Any] = {}
+        for name, values in info.items() if places.size else ():
+            spread[name], spread[f"_{name}"] = np.zeros(self.num_envs, values.dtype), np.zeros(self.num_envs, np.bool_)
+            spread[name][places], spread[f"_{name}"][places] = values, True
+        return spread

@@ -1,4 +1,4 @@
-"""Records demonstrations over ROS: simulator or robot, demonstrator, gate and recorder.
+"""Launch file for recording demonstrations over ROS: simulator or robot, demonstrator, gate and recorder.
 
 `ros2 launch reskill_ros collect.launch.py --show-args` describes the arguments.
 """
@@ -9,5 +9,5 @@ from reskill_ros.graphs.launch_description import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Called by `ros2 launch`."""
+    """Build the description; called by `ros2 launch`."""
     return launch_description("collect")

@@ -1,4 +1,4 @@
-"""Lets a skill policy drive the simulator or a robot.
+"""Launch file for running a policy on the simulator or a robot.
 
 `ros2 launch reskill_ros policy.launch.py --show-args` describes the arguments.
 """
@@ -9,5 +9,5 @@ from reskill_ros.graphs.launch_description import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Called by `ros2 launch`."""
+    """Build the description; called by `ros2 launch`."""
     return launch_description("policy")

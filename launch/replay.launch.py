@@ -1,4 +1,4 @@
-"""Feeds recorded observations to a policy and compares its actions with the recorded ones.
+"""Launch file for replay: feeds recorded observations to a policy and compares its actions with the recorded ones.
 
 `ros2 launch reskill_ros replay.launch.py --show-args` describes the arguments.
 """
@@ -9,5 +9,5 @@ from reskill_ros.graphs.launch_description import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Called by `ros2 launch`."""
+    """Build the description; called by `ros2 launch`."""
     return launch_description("replay")

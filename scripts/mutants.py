@@ -1,10 +1,10 @@
-"""Do the tests notice? Puts faults into the code, one at a time, and sees whether a test fails.
+"""Mutation testing: puts faults into the code, one at a time, and checks that a test fails.
 
-A sample of the faults that mutmut knows (another operator, number or key, an argument or a value left out) is drawn by
-seed over the modules in ``TARGETS``. For each, the tests that run the line that it is in are run, the fastest first,
-until one fails or a time limit is over, which counts as noticed too. All of it happens in copies of the tree as it was
-at the start, below ``build/mutants``; ``report.md`` there lists what survived. What cannot be noticed stands in
-``test/equivalent_mutants.yaml`` with the reason.
+A random sample of mutmut's mutations (another operator, number or key, an argument or a value left out) is drawn from
+the modules in ``TARGETS``. For each mutant, the tests that cover its line are run, the fastest first, until one fails
+or a time limit is exceeded, which counts as caught too. Everything runs in copies of the tree, taken at the start,
+below ``build/mutants``; ``report.md`` there lists the survivors. Equivalent mutants are in
+``test/equivalent_mutants.yaml``, with reasons.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ TARGETS = (
     "reskill_core/training",
     "sim/evaluation",
 )
-# Tests that have to do with these; of those that kill processes at random moments none.
+# Tests of these modules, without those that kill processes at random times.
 TESTS = {
     "test/core": "acting agent_trainer export frames gate gate_edges hostile_files lineage models ppo_settings report"
     " rl runtime seeding sensing skill_learner training",
     "test/sim": "agents evaluation evaluation_by_hand ingredients policy_evaluation robustness seeds study worlds",
 }
-# Tests of a mutant are run for as long as this on an idle machine, the fastest first, and killed well after it.
+# Time of a mutant's tests on an idle machine, and the factor and allowance after which they are killed.
 _BUDGET_S, _PATIENCE, _GRACE_S = 60.0, 4.0, 60.0
 _PYTEST = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault that there may be: the line of a file that it is in, and what makes it."""
+    """A possible mutation: file, line, and a function that applies it."""
 
     file: str
     line: int
@@ -66,7 +66,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault: a line of a file, and what becomes of it; with the text of the whole file."""
+    """A mutant: the changed line before and after, and the text of the whole file."""
 
     file: str
     line: int
@@ -77,7 +77,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant: ``caught``, ``timeout``, ``survived``, or ``untested`` where no test runs its line."""
+    """Outcome of a mutant: ``caught``, ``timeout``, ``survived``, or ``untested`` if no test covers its line."""
 
     mutant: Mutant
     outcome: str
@@ -86,7 +86,7 @@ class Verdict:
 
 
 def main() -> int:
-    """Run; returns the exit status: 0 where as many are noticed as is asked for."""
+    """Run mutation testing; returns exit status 0 if the required share was caught."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--number", type=int, default=300, help="size of the sample (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 def freeze() -> None:
-    """Copy the tree as it is now, so that work on it may go on."""
+    """Copy the current tree, so that it can be edited meanwhile."""
     shutil.rmtree(TREE, ignore_errors=True)
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -119,18 +119,18 @@ def freeze() -> None:
 
 
 def target_files() -> list[str]:
-    """Paths of the modules that get faults."""
+    """Return the paths of the modules to mutate."""
     places = [TREE / target for target in TARGETS]
     paths = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
-    # What is exported is no behaviour, and what pictures look like is judged by eye.
+    # Exports are not behaviour, and plots are judged by eye.
     return [str(path.relative_to(TREE)) for path in paths if path.name not in ("__init__.py", "plots.py")]
 
 
-# ---------------------------------------------------------------------- which tests
+# ---------------------------------------------------------------------- tests
 
 
 def coverage(workers: int) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
-    """Tests by file and line, and how long each takes [s]; measured once for a state of the tree."""
+    """Return tests by file and line, and their durations [s]; cached for a state of the tree."""
     digest = hashlib.sha256()
     for folder in ("reskill_core", "sim", "test/core", "test/sim", "test/support"):
         for path in sorted((TREE / folder).rglob("*.py")):
@@ -154,10 +154,10 @@ def coverage(workers: int) -> tuple[dict[str, dict[str, list[str]]], dict[str, f
 
 
 def covered_by(name: str) -> dict[str, Any]:
-    """What the tests of a file run, and how long they take; in a process of its own.
+    """Measure coverage and durations of the tests of a file, in a separate process.
 
     Raises:
-        RuntimeError: a test fails without any fault in the code.
+        RuntimeError: a test fails without a mutation.
     """
     stem = OUT / "coverage" / Path(name).name
     with forked(partial(measure_coverage, name, stem), TREE, stem.with_suffix(".log")) as child:
@@ -169,7 +169,7 @@ def covered_by(name: str) -> dict[str, Any]:
 
 
 def measure_coverage(name: str, stem: Path) -> int:
-    """Run the tests of a file and note who runs what."""
+    """Run the tests of a file and record which test covers which lines."""
     import coverage as coverage_py
     import pytest
 
@@ -199,10 +199,10 @@ def measure_coverage(name: str, stem: Path) -> int:
 
 
 def tests_of(mutant: Mutant, tests: dict[str, dict[str, list[str]]], durations: dict[str, float]) -> list[str]:
-    """The tests that run its line, the fastest first, as many as there is time for.
+    """Return the tests that cover a mutant's line, the fastest first, as many as fit in the time.
 
-    What is run when a module is loaded, such as what arguments are by default, belongs to no test or to the first one:
-    then those that run the next line that is run at any time.
+    Code that runs on import, such as default arguments, is covered by no test or only by the first: for it the tests of
+    the next line with more coverage are used.
     """
     by_line = {int(line): set(names) for line, names in tests.get(mutant.file, {}).items()}
     names = by_line.get(mutant.line, set())
@@ -220,11 +220,11 @@ def tests_of(mutant: Mutant, tests: dict[str, dict[str, list[str]]], durations: 
     return chosen
 
 
-# ---------------------------------------------------------------------- which faults
+# ---------------------------------------------------------------------- mutations
 
 
 def faults_of(file: str) -> list[Fault]:
-    """All faults in the functions of a file; of prose, such as messages, and of annotations there are none."""
+    """Return all mutations in the functions of a file, except those of prose, such as messages, and annotations."""
     import libcst
     from libcst.metadata import MetadataWrapper, PositionProvider
     from mutmut.mutation.file_mutation import create_mutations
@@ -236,14 +236,14 @@ def faults_of(file: str) -> list[Fault]:
         original = mutation.original_node
         prose = isinstance(original, libcst.SimpleString) and " " in original.value
         if isinstance(mutation.contained_by_top_level_function, libcst.FunctionDef) and not prose:
-            # What has no position of its own, such as an operator, counts to the line of the first thing after it.
+            # Nodes without a position are grouped under line 0; mutated() finds their line.
             line = positions[original].start.line if original in positions else 0
             faults.append(Fault(file, line, partial(module.deep_replace, original, mutation.mutated_node)))
     return faults
 
 
 def draw(faults: Sequence[Fault], number: int, seed: int) -> list[Mutant]:
-    """A sample: lines first, then a fault of each, so that calls with many arguments do not fill it."""
+    """Draw a sample: first lines, then a mutation of each, so that calls with many arguments do not dominate."""
     rng = random.Random(seed)
     by_line: dict[tuple[str, int], list[Fault]] = {}
     for fault in faults:
@@ -261,7 +261,7 @@ def draw(faults: Sequence[Fault], number: int, seed: int) -> list[Mutant]:
 
 
 def mutated(fault: Fault) -> Mutant | None:
-    """The file with the fault in it; None where that is no Python."""
+    """Apply a mutation; None if the result is not valid Python."""
     source = (TREE / fault.file).read_text()
     text = fault.apply().code
     try:
@@ -281,7 +281,7 @@ def mutated(fault: Fault) -> Mutant | None:
 
 @contextlib.contextmanager
 def forked(work: Any, folder: Path, log: Path) -> Iterator[int]:
-    """A process with the libraries that tests need already loaded, in a session of its own; ended afterwards."""
+    """Fork a process with the test libraries already loaded, in its own session; it is killed afterwards."""
     log.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
@@ -292,7 +292,7 @@ def forked(work: Any, folder: Path, log: Path) -> Iterator[int]:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.chdir(folder)
-            # Before what is installed; of processes that tests start, too.
+            # Before the installed package, also in processes started by tests.
             sys.path.insert(0, str(folder))
             os.environ["PYTHONPATH"] = f"{folder}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -345,7 +345,7 @@ def run_all(
 
 
 def preload() -> None:
-    """Load what takes long to load, and nothing of ours."""
+    """Import slow libraries, and nothing of this package."""
     import gymnasium_robotics  # noqa: F401
     import hypothesis  # noqa: F401
     import matplotlib.figure  # noqa: F401
@@ -357,7 +357,7 @@ def preload() -> None:
 
 
 def run_one(mutant: Mutant, folder: Path, names: list[str], durations: dict[str, float]) -> Verdict:
-    """Put the fault into a copy of the tree and run its tests there."""
+    """Apply the mutant to a copy of the tree and run its tests there."""
     if not names:
         return Verdict(mutant, "untested", 0, 0.0)
     started_s = time.monotonic()
@@ -387,18 +387,18 @@ def run_one(mutant: Mutant, folder: Path, names: list[str], durations: dict[str,
     return Verdict(mutant, outcome, len(names), time.monotonic() - started_s)
 
 
-# ---------------------------------------------------------------------- telling
+# ---------------------------------------------------------------------- report
 
 
 def explanations() -> dict[tuple[str, str, str], str]:
-    """Why faults cannot be noticed, by file, line before and line after."""
+    """Return the reasons of equivalent mutants, by file, line before and line after."""
     path = TREE / EQUIVALENT
     entries = yaml.safe_load(path.read_text()) if path.is_file() else []
     return {(entry["file"], entry["before"], entry["after"]): entry["reason"] for entry in entries or ()}
 
 
 def report(verdicts: Sequence[Verdict], known: dict[tuple[str, str, str], str], population: int, seed: int) -> float:
-    """Write and print the table; returns the share that was noticed of what can be."""
+    """Write and print the table; returns the share of non-equivalent mutants that was caught."""
     rows: dict[str, list[int]] = {}
     survivors: list[tuple[Verdict, str]] = []
     for verdict in verdicts:
@@ -429,12 +429,12 @@ def report(verdicts: Sequence[Verdict], known: dict[tuple[str, str, str], str], 
 
 
 def described(mutant: Mutant) -> str:
-    """One line."""
+    """Describe a mutant in one line."""
     return f"{mutant.file}:{mutant.line}: {mutant.before} -> {mutant.after}"
 
 
 def diff(mutant: Mutant) -> list[str]:
-    """With a line of context."""
+    """Return the diff of a mutant, with one line of context."""
     before = (TREE / mutant.file).read_text().splitlines()
     return list(difflib.unified_diff(before, mutant.text.splitlines(), lineterm="", n=1))[2:]
 

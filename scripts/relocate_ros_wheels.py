@@ -1,8 +1,8 @@
-"""Makes the CMake packages of a pip-installed ROS 2 usable on this machine.
+"""Relocation of the CMake packages of a pip-installed ROS 2 to this machine.
 
-The ROS 2 wheels export CMake targets that carry the include folders of the machine that built the wheels
-(`/opt/python/cp311-cp311/…`); CMake refuses targets with folders that do not exist. This replaces them by the
-include folders of the running Python and its numpy. Running it again changes nothing.
+The ROS 2 wheels export CMake targets with the include folders of the machine that built the wheels
+(`/opt/python/cp311-cp311/…`), and CMake refuses targets with folders that do not exist. This script replaces them by
+the include folders of the running Python and its numpy. Running it again has no effect.
 """
 
 import re
@@ -18,7 +18,7 @@ PYTHON_INCLUDE = re.compile(BUILD_MACHINE_PYTHON + r"/include/python[\d.]+")
 
 
 def relocate(prefix: Path) -> int:
-    """Rewrites the exported targets below a prefix.
+    """Rewrite the exported targets below a prefix.
 
     Args:
         prefix: Installation prefix of the wheels: the root of the virtual environment.

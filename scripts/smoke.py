@@ -1,4 +1,4 @@
-"""Shows that the learning side works as installed alone by pip: no checkout, no ROS 2. Run by `make smoke`."""
+"""Smoke test of the learning side as installed by pip, without checkout and ROS 2. Run by `make smoke`."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ INSTALLATION = Path(reskill_core.__file__).parents[1]
 
 
 def main() -> int:
-    """Checks where things come from, then starts the command line."""
+    """Check the locations of the packages, then start the command line."""
     checkout = Path(__file__).resolve().parents[1]
     print(f"installation: {INSTALLATION.relative_to(checkout)}")
     print(f"simulator:    {Path(reskill_sim.__file__).relative_to(INSTALLATION)}")

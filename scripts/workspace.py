@@ -1,8 +1,8 @@
-"""Sets up everything that the make targets need: virtual environment, dependencies, ROS 2 and the colcon build.
+"""Setup for the make targets: virtual environment with dependencies and ROS 2, and the colcon build.
 
-Each of the two steps leaves a stamp with a fingerprint of its inputs and is skipped while they have not changed.
+Each of the two steps writes a stamp with a fingerprint of its inputs and is skipped while they are unchanged.
 ROS 2 comes from pip, unless an installed one is sourced (ROS_DISTRO is set and Python imports rclpy): then that one
-is used. Runs before anything is installed, so it uses the standard library only.
+is used. Runs before anything is installed, so it uses only the standard library.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ VENV_STAMP = VENV / "reskill-environment.stamp"
 BUILD_STAMP = ROOT / "build" / "reskill-build.stamp"
 LOGS = ROOT / "log" / "setup"
 
-# The interpreter to make the environment with, under one name, also when this script is run by that environment's own.
+# The interpreter for creating the environment; the same path even if this script is run by the environment's own one.
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
-# When the contents of these change, dependencies are installed again.
+# Changes in the contents of these files reinstall the dependencies.
 ENVIRONMENT_INPUTS = ("setup.py", "constraints.txt", "scripts/relocate_ros_wheels.py")
-# When these change, the package is built again. Python, launch and configuration files are linked rather than
-# copied, so that only their names matter.
+# Changes in these rebuild the package. Python, launch and configuration files are linked, not copied, so that only
+# their names matter.
 BUILD_CONTENTS = ("CMakeLists.txt", "package.xml", "scripts/entry_point.py.in", "msg/*", "srv/*")
 BUILD_NAMES = ("reskill_core/**/*.py", "sim/**/*.py", "reskill_ros/**/*.py", "launch/*.py", "config/**/*.yaml")
 
@@ -45,11 +45,11 @@ SIGNS_OF_NO_NETWORK = (
 
 
 class SetupError(Exception):
-    """Something is missing; the message is one line that says what, and how to get it."""
+    """A missing prerequisite; the message says in one line what is missing and how to get it."""
 
 
 def main() -> int:
-    """Sets up what is missing; returns the exit status."""
+    """Set up what is missing; returns the exit status."""
     parser = argparse.ArgumentParser(description="Sets up the virtual environment and builds the package.")
     parser.add_argument("--no-build", action="store_true", help="only the virtual environment, no colcon build")
     arguments = parser.parse_args()
@@ -68,12 +68,12 @@ def main() -> int:
 
 
 def installed_ros_is_sourced() -> bool:
-    """Tells whether a ROS 2 installation is sourced, as opposed to our own wheels in the virtual environment."""
+    """Whether a ROS 2 installation is sourced, as opposed to our own wheels in the virtual environment."""
     return "ROS_DISTRO" in os.environ and succeeds([BASE_PYTHON, "-c", "import rclpy"])
 
 
 def check_prerequisites() -> None:
-    """Checks what pip cannot install.
+    """Check the prerequisites that pip cannot install.
 
     Raises:
         SetupError: something is missing.
@@ -88,13 +88,13 @@ def check_prerequisites() -> None:
 
 
 def install_environment(use_installed_ros: bool) -> str:
-    """Makes the virtual environment and installs the package and its dependencies, unless that is done.
+    """Create the virtual environment and install the package with its dependencies, unless they are up to date.
 
     Returns:
         Fingerprint of the environment.
     """
     ros = os.environ["ROS_DISTRO"] if use_installed_ros else "wheels"
-    # What follows in this file are settings of tools, for which nothing needs to be installed again.
+    # The rest of this file configures tools, which requires no reinstallation.
     metadata = (ROOT / "pyproject.toml").read_text().partition("[tool.")[0]
     value = fingerprint(ENVIRONMENT_INPUTS, others=(metadata, str(VENV), BASE_PYTHON, sys.version, ros))
     if VENV_STAMP.is_file() and VENV_STAMP.read_text() == value:
@@ -116,7 +116,7 @@ def install_environment(use_installed_ros: bool) -> str:
 
 
 def environment_is_usable(use_installed_ros: bool) -> bool:
-    """Tells whether a virtual environment is there, of the right kind and with the Python asked for."""
+    """Whether there is a virtual environment of the right kind and Python version."""
     configuration = VENV / "pyvenv.cfg"
     if not (VENV_PYTHON.is_file() and configuration.is_file()):
         return False
@@ -126,10 +126,10 @@ def environment_is_usable(use_installed_ros: bool) -> bool:
 
 
 def constraints(use_installed_ros: bool) -> Path:
-    """Chooses the versions to install.
+    """Choose the versions to install.
 
-    The exact ones were settled with ROS 2 from pip. Beside an installed ROS 2 only torch is pinned, and numpy stays
-    the one that the installation's messages were compiled for.
+    The exact versions are for ROS 2 from pip. With an installed ROS 2 only torch is pinned, and numpy keeps the
+    version that the installation's messages were compiled for.
     """
     exact = ROOT / "constraints.txt"
     if not use_installed_ros:
@@ -143,9 +143,9 @@ def constraints(use_installed_ros: bool) -> Path:
 
 
 def write_underlay() -> None:
-    """Makes the virtual environment a ROS 2 prefix, which install/setup.* then sources by itself.
+    """Make the virtual environment a ROS 2 prefix, which install/setup.* then sources.
 
-    A shell that sources install/setup.bash so finds the environment's Python, messages and CMake packages.
+    A shell that sources install/setup.bash thus finds the environment's Python, messages and CMake packages.
     """
     lines = ["# Adds the virtual environment as a ROS 2 prefix; written by scripts/workspace.py."]
     for name, folder in (("PATH", VENV / "bin"), ("AMENT_PREFIX_PATH", VENV), ("CMAKE_PREFIX_PATH", VENV)):
@@ -158,7 +158,7 @@ def write_underlay() -> None:
 
 
 def build(environment: str, use_installed_ros: bool) -> None:
-    """Generates the messages and installs the package to install/, unless that is done."""
+    """Generate the messages and install the package to install/, unless they are up to date."""
     value = f"{environment}\n{fingerprint(BUILD_CONTENTS, BUILD_NAMES)}"
     previous = BUILD_STAMP.read_text() if BUILD_STAMP.is_file() else ""
     if previous == value and (ROOT / "install" / "setup.bash").is_file():
@@ -177,7 +177,7 @@ def build(environment: str, use_installed_ros: bool) -> None:
 
 
 def fingerprint(contents: Iterable[str], names: Iterable[str] = (), others: Iterable[str] = ()) -> str:
-    """Digests the contents of some files, the names of others, and further strings."""
+    """Hash the contents of some files, the names of others, and further strings."""
     digest = hashlib.sha256()
     for path in (path for pattern in contents for path in sorted(ROOT.glob(pattern))):
         digest.update(f"{path.relative_to(ROOT)}\n{path.read_text()}\n".encode())
@@ -188,13 +188,13 @@ def fingerprint(contents: Iterable[str], names: Iterable[str] = (), others: Iter
 
 
 def succeeds(command: list[str]) -> bool:
-    """Runs a silent command and tells whether it succeeded."""
+    """Run a command silently; returns whether it succeeded."""
     quiet = subprocess.DEVNULL
     return subprocess.run(command, stdout=quiet, stderr=quiet, check=False).returncode == 0
 
 
 def run_step(name: str, title: str, command: list[str], variables: Mapping[str, str] | None = None) -> None:
-    """Runs one step with its output in a log file.
+    """Run one step with its output in a log file.
 
     Raises:
         SetupError: the step failed.

@@ -1,4 +1,4 @@
-"""Reports on agent training runs: what runs left on disk, compared, as one page without a network."""
+"""Reports on agent training runs: a comparison as one self-contained HTML page."""
 
 from reskill_core.report.figures import SkillChoices
 from reskill_core.report.page import Showcase, Video, write_page

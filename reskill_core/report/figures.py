@@ -1,4 +1,4 @@
-"""Figures of a report, each as the text of an SVG."""
+"""Figures of a report, as SVG text."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _PANELS_PER_ROW = 4
 
 @dataclass(frozen=True)
 class SkillChoices:
-    """Skills that an agent chose, and what the skill prior offers at the same observations.
+    """Skills that an agent chose, and samples of the skill prior at the same observations.
 
     Attributes:
         chosen: (S, Z) latents of the agent.
-        sampled: (S, Z) a latent drawn from the skill prior for each.
-        number: (S,) which skill of its episode it is, from 0.
+        sampled: (S, Z) one latent sampled from the skill prior for each.
+        number: (S,) index of the skill within its episode, from 0.
         episodes: number of episodes.
     """
 
@@ -42,7 +42,7 @@ class SkillChoices:
 
 
 def plot_learning(comparison: Comparison) -> str:
-    """Evaluated return against steps and against time: mean of the seeds and their range, references dashed."""
+    """Plot the evaluated return over steps and over time: mean and range of the seeds, references dashed."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels: Sequence[Axes] = figure.subplots(1, len(_AXES), sharey=True)
     for axes, (quantity, label) in zip(panels, _AXES, strict=True):
@@ -64,7 +64,7 @@ def plot_learning(comparison: Comparison) -> str:
 
 
 def plot_robustness(variants: Sequence[Variant]) -> str | None:
-    """Success and return over each thing that was varied; None where no run has that."""
+    """Plot success and return over each varied parameter; None if no run has a robustness sweep."""
     lines = [
         (number, variant.name, sweep)
         for number, variant in enumerate(variants)
@@ -103,7 +103,7 @@ def plot_robustness(variants: Sequence[Variant]) -> str | None:
 
 
 def plot_choices(choices: SkillChoices) -> str:
-    """What the prior offers beside what the agent chose, in the plane in which both vary most, by skill number."""
+    """Plot samples of the prior and choices of the agent in their first two principal components, by skill number."""
     count, numbers = len(choices.chosen), int(choices.number.max()) + 1
     points, share = principal_plane(np.concatenate([choices.sampled, choices.chosen]))
     colours, steps = matplotlib.colormaps["viridis"].resampled(numbers), Normalize(0.5, numbers + 0.5)
@@ -121,13 +121,13 @@ def plot_choices(choices: SkillChoices) -> str:
 
 
 def principal_plane(latents: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
-    """The plane in which points vary most.
+    """Project latents onto their first two principal components.
 
     Args:
         latents: (S, Z).
 
     Returns:
-        (S, 2) points in it, and (2,) the share of the variance along each of its axes; where Z is 1, the second of
+        (S, 2) projected points, and (2,) the share of the variance along each axis; if Z is 1, the second of
         both is 0.
     """
     centred = latents.astype(float) - latents.mean(axis=0)
@@ -146,7 +146,7 @@ def _band(axes: Axes, values: Sequence[float], intervals: Sequence[Estimate], nu
 
 
 def _svg(figure: Figure) -> str:
-    # The same figure is the same text: identifiers without chance, no date.
+    # Reproducible text: deterministic identifiers, no date.
     with matplotlib.rc_context({"svg.hashsalt": "reskill"}):
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file that needs nothing beside it."""
+"""HTML page of a report, as one self-contained file."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from reskill_core.runtime.agent import AGENT_KIND, SKILLS_KEY
 from reskill_core.training.run_folder import EVALUATION_FOLDER
 
 TEMPLATE = "page.html.jinja"
-# What a skill module's document tells of how it was made, where it tells that.
+# Entries of a skill module's document on its training, if present.
 _SKILL_KEYS = ("training", "data", "validation", "provenance")
 
 
 @dataclass(frozen=True)
 class Video:
-    """An episode to look at.
+    """Video of an episode.
 
     Attributes:
-        title: what it is an example of.
+        title: what the episode is an example of.
         seed: seed of the episode.
-        episode_return: what it earned.
-        mp4: the video file.
+        episode_return: its return.
+        mp4: contents of the video file.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Showcase:
-    """What one run does, in pictures that the simulator is needed for."""
+    """Figures and videos of one run that require the simulator."""
 
     run: AgentRun
     choices: SkillChoices
@@ -55,12 +55,12 @@ class Showcase:
 
 
 def write_page(out: Path, comparisons: Sequence[Comparison], showcases: Mapping[str, Showcase]) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Args:
         out: the HTML file.
-        comparisons: one for each task.
-        showcases: by task; a task without one has no pictures of that kind.
+        comparisons: one per task.
+        showcases: showcases by task; a task without one lacks these figures.
 
     Raises:
         CheckpointError: a run has no checkpoint, or a damaged one.
@@ -79,7 +79,7 @@ def write_page(out: Path, comparisons: Sequence[Comparison], showcases: Mapping[
 
 
 def reproduction(variant: Variant, config_file: str) -> list[str]:
-    """Commands that make a variant's runs again from the first one's configuration, and evaluate them."""
+    """Return the commands that reproduce a variant's runs from the first one's configuration, and evaluate them."""
     first = config_to_dict(variant.runs[0].config)
     commands = []
     for run in variant.runs:
@@ -94,7 +94,7 @@ def reproduction(variant: Variant, config_file: str) -> list[str]:
 
 
 def _section(comparison: Comparison, showcase: Showcase | None) -> dict[str, Any]:
-    """What the template says of a task."""
+    """Template variables of a task."""
     checkpoints = [load_checkpoint(variant.best.folder, AGENT_KIND) for variant in comparison.variants]
     return {
         "comparison": comparison,
@@ -108,7 +108,7 @@ def _section(comparison: Comparison, showcase: Showcase | None) -> dict[str, Any
 
 
 def _origin(variant: Variant, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Where a variant came from: commands, and documents by title."""
+    """Origin of a variant: commands, and documents by title."""
     config_file = f"{variant.task}-{variant.name}.yaml".replace(" ", "_")
     first, skills = variant.runs[0], checkpoint.document[SKILLS_KEY]
     documents = {
@@ -137,7 +137,7 @@ def _data_uri(content: bytes | str, media_type: str) -> str:
 
 
 def _span(values: Sequence[float], form: str) -> str:
-    """The lowest and the highest value, or the one that they are."""
+    """Lowest and highest value, or the single value if they are equal."""
     return " – ".join(dict.fromkeys(format(value, form) for value in (min(values), max(values))))
 
 

@@ -1,8 +1,8 @@
-"""What agent training runs left on disk.
+"""Reading of agent training runs from disk.
 
-Figures come from ``evaluation/`` in the run folder, where ``reskill evaluate RUN --policy agent --out RUN/evaluation``
-leaves them. Without it, or where it measured another checkpoint than what is the run's best now, they come from the
-last evaluation during training, which is marked as such.
+Figures come from ``evaluation/`` in the run folder, written by ``reskill evaluate RUN --policy agent --out
+RUN/evaluation``. If it is missing, or outdated because the run has a new best checkpoint, they come from the last
+evaluation during training, and are marked as such.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def read_run(folder: Path) -> AgentRun:
 
 
 def read_outcomes(folder: Path) -> list[PolicyOutcomes]:
-    """Read what ``reskill evaluate --policy … --out FOLDER`` left, for each task, policy and checkpoint.
+    """Read the results of ``reskill evaluate --policy … --out FOLDER``, by task, policy and checkpoint.
 
     Raises:
         DataError: a file is missing or damaged.

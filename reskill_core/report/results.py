@@ -29,11 +29,11 @@ def write_results(folder: Path, comparisons: Sequence[Comparison]) -> None:
 
 
 def results_table(comparisons: Sequence[Comparison]) -> list[str]:
-    """Lines of a Markdown table: a row for each variant and reference, a column for each task.
+    """Format a Markdown table: a row per variant and reference, a column per task.
 
-    An entry is the return and the share of success. Of a variant that is the mean over its seeds, with the 95 %
-    interval of other seeds and with the lowest and the highest of them in parentheses; a single seed has the interval
-    of its episodes, named so. Of a reference it is that of its episodes, with their 95 % interval.
+    An entry is the return and the success rate. For a variant they are means over its seeds, with the 95 % interval
+    over seeds, and with the lowest and highest seed in parentheses; for a single seed the interval is over its
+    episodes, and labelled so. For a reference they are means over its episodes, with their 95 % interval.
     """
     entries: dict[str, dict[str, str]] = {}
     for comparison in comparisons:
@@ -41,7 +41,7 @@ def results_table(comparisons: Sequence[Comparison]) -> list[str]:
             entries.setdefault(variant.name, {})[comparison.task] = _of_variant(variant)
         for reference in comparison.references:
             entries.setdefault(f"*{reference.policy}*", {})[comparison.task] = _of_reference(reference)
-    # References behind all variants, also behind those that only a later task has.
+    # References after all variants, including variants that only a later task has.
     names = sorted(entries, key=lambda name: name.startswith("*"))
     tasks = [comparison.task for comparison in comparisons]
     return [
@@ -52,7 +52,7 @@ def results_table(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """A row for each run and reference behind the table."""
+    """Data of the table: a row per run and reference."""
     rows: list[dict[str, Any]] = []
     for comparison in comparisons:
         for variant in comparison.variants:
@@ -79,7 +79,7 @@ def _measured(one: AgentRun | PolicyOutcomes) -> dict[str, Any]:
 def _of_variant(variant: Variant) -> str:
     returns = [run.episode_return for run in variant.runs]
     seeds = f" ({min(returns):.1f}, {max(returns):.1f})" if len(returns) > 1 else ""
-    # Where a seed was not evaluated, nothing but what it reached while training is known.
+    # If a seed was not evaluated, only its return during training is known.
     found, success = ((f" {variant.interval(*how)}" if variant.evaluated else "") for how in _INTERVALS)
     return f"{variant.episode_return:.1f}{found}{seeds}, {variant.success:.3f}{success}"
 

@@ -1,7 +1,6 @@
-"""Agent training runs and how they compare.
+"""Agent training runs and their comparison.
 
-Runs of one task that are called alike (``variant`` in their configuration) differ in their seed and are one row of a
-table.
+Runs of one task with the same ``variant`` in their configuration differ in their seed and share a row of a table.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ AGENT_POLICY, PRIOR_POLICY = "agent", "prior"
 
 @dataclass(frozen=True)
 class PolicyOutcomes:
-    """How the evaluation episodes of one policy on one task went.
+    """Outcomes of the evaluation episodes of one policy on one task.
 
     Attributes:
         task: name of the task.
         policy: name of the policy.
-        episodes: one outcome for each.
+        episodes: one outcome per episode.
         profile: fidelity profile of the simulator.
-        variation: how the world varied, as in ``policies.json``.
-        folder: where it was read from.
-        simulator: which one it was, with its version; None if that is unknown.
-        checkpoint: SHA-256 of the checkpoint that acted; None if none did, or that is unknown.
+        variation: randomisation, as in ``policies.json``.
+        folder: folder of the results.
+        simulator: simulator with its version; None if unknown.
+        checkpoint: SHA-256 of the policy's checkpoint; None if it has none, or it is unknown.
     """
 
     task: str
@@ -63,13 +62,13 @@ class PolicyOutcomes:
 
     @property
     def measured(self) -> str:
-        """How it was measured."""
+        """Description of the evaluation."""
         unknown = ", of an unknown checkpoint" if self.policy == AGENT_POLICY and self.checkpoint is None else ""
         return f"{len(self.episodes)} episodes, {self.profile}{unknown}"
 
     @property
     def world(self) -> Lineage:
-        """Where it was measured."""
+        """Profile, variation and simulator of the evaluation."""
         return Lineage(profile=self.profile, variation=self.variation, simulator=self.simulator)
 
 
@@ -78,8 +77,8 @@ class LearningCurve:
     """Evaluations during training, K of them.
 
     Attributes:
-        steps: (K,) environment steps, of all environments together.
-        minutes: (K,) time trained until then, without evaluations [min].
+        steps: (K,) environment steps, summed over all environments.
+        minutes: (K,) training time until then, without evaluations [min].
         returns: (K,) mean return.
         successes: (K,) share of episodes that ended in success.
     """
@@ -92,16 +91,16 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class AgentRun:
-    """One training run.
+    """Training run of an agent.
 
     Attributes:
-        folder: its folder.
-        config: its configuration.
-        curve: its evaluations during training, at least one.
-        outcomes: its evaluation afterwards, if there was one.
-        robustness: how it does in other worlds, if that was measured.
-        lineage: what it was made from, and its best checkpoint's own hash.
-        outdated: names of results that are left out, because another checkpoint is the best now.
+        folder: the run folder.
+        config: the configuration.
+        curve: evaluations during training, at least one.
+        outcomes: evaluation after training, if there was one.
+        robustness: robustness sweep, if there was one.
+        lineage: ingredients of the run, and the hash of its best checkpoint.
+        outdated: names of results that are left out because they are of an earlier best checkpoint.
     """
 
     folder: Path
@@ -114,12 +113,12 @@ class AgentRun:
 
     @property
     def steps(self) -> int:
-        """Environment steps trained, of all environments together."""
+        """Environment steps of training, summed over all environments."""
         return int(self.curve.steps[-1])
 
     @property
     def minutes(self) -> float:
-        """Time trained, without evaluations [min]."""
+        """Training time, without evaluations [min]."""
         return float(self.curve.minutes[-1])
 
     @property
@@ -134,7 +133,7 @@ class AgentRun:
 
     @property
     def measured(self) -> str:
-        """How return and success were measured."""
+        """Description of the evaluation behind return and success."""
         if self.outcomes:
             return self.outcomes.measured
         outdated = "; its evaluation is outdated" if POLICIES_FILE in self.outdated else ""
@@ -142,7 +141,7 @@ class AgentRun:
 
     @property
     def warnings(self) -> list[str]:
-        """What is left out of what was measured, and why."""
+        """Results that are left out, with the reason."""
         agent = short_hash(self.lineage.agent)
         return [
             f"{self.folder / EVALUATION_FOLDER / name} is outdated and left out: the best checkpoint is {agent} now; "
@@ -153,7 +152,7 @@ class AgentRun:
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs of one task that differ in their seed, in its order."""
+    """Runs of one task that differ in their seed, ordered by seed."""
 
     task: str
     name: str
@@ -185,14 +184,13 @@ class Variant:
         return all(run.outcomes for run in self.runs)
 
     def interval(self, measure: str, form: str) -> str:
-        """The 95 % interval of training again with other seeds, for people.
+        """Format the 95 % interval over seeds.
 
-        Of a single seed, which says nothing of others, it is that of its episodes and named so; there is none where a
-        seed was not evaluated.
+        For a single seed it is the interval over its episodes, labelled so; there is none if a seed was not evaluated.
 
         Args:
             measure: ``episode_return`` or ``success``.
-            form: of its ends.
+            form: format of the bounds.
         """
         values = [
             [getattr(one, measure) for one in sorted(run.outcomes.episodes, key=lambda one: one.seed)]
@@ -208,13 +206,13 @@ class Variant:
 
     @property
     def measured(self) -> str:
-        """How return and success were measured."""
+        """Description of the evaluations behind return and success."""
         return "; ".join(dict.fromkeys(run.measured for run in self.runs))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is known of one task: its variants, and policies for floor and ceiling."""
+    """Variants of one task, and reference policies as lower and upper bounds."""
 
     task: str
     variants: tuple[Variant, ...]
@@ -222,7 +220,7 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """What is left out, and what is beside what it does not belong to."""
+        """Results that are left out, and references that do not match the agents."""
         runs = [run for variant in self.variants for run in variant.runs]
         skills = {run.lineage.skills for run in runs}
         foreign = [
@@ -237,8 +235,8 @@ def compare(runs: Iterable[AgentRun], references: Sequence[PolicyOutcomes] = ())
     """Group runs by task and variant, in the order given.
 
     Raises:
-        ConfigError: a seed occurs twice in a variant, or runs and references of a task were evaluated in different
-            worlds.
+        ConfigError: a seed occurs twice in a variant, or runs and references of a task were evaluated with different
+            profiles, variations or simulators.
     """
     tasks: dict[str, dict[str, list[AgentRun]]] = {}
     for run in runs:
@@ -256,13 +254,13 @@ def compare(runs: Iterable[AgentRun], references: Sequence[PolicyOutcomes] = ())
 
 
 def seed_band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Mean and range over seeds of curves that need not share their x, where all of them are known.
+    """Compute mean and range over seeds of curves with different x values, within their common range.
 
     Args:
-        curves: x (K,), rising, and y (K,) of each seed.
+        curves: x (K,), increasing, and y (K,) of each seed.
 
     Returns:
-        (M,) x at which any seed has a point, and there mean, lowest and highest y, interpolated between points.
+        (M,) x values of all seeds, and the mean, lowest and highest y there, linearly interpolated.
     """
     begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     everywhere = np.unique(np.concatenate([x for x, _ in curves]))
@@ -272,7 +270,7 @@ def seed_band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArr
 
 
 def pick_episodes(episodes: Sequence[EpisodeOutcome]) -> dict[str, EpisodeOutcome]:
-    """The best, the median and the worst episode by return; of an even number, the better one of the middle."""
+    """Pick the best, median and worst episode by return; for an even number, the better one of the two medians."""
     ordered = sorted(episodes, key=lambda episode: episode.episode_return)
     return {"best": ordered[-1], "median": ordered[len(ordered) // 2], "worst": ordered[0]}
 
@@ -290,7 +288,7 @@ def _variant(task: str, name: str, runs: Sequence[AgentRun]) -> Variant:
 
 
 def _comparable(comparison: Comparison) -> Comparison:
-    """Refuse to put side by side what was measured in different worlds."""
+    """Refuse to compare results of different profiles, variations or simulators."""
     agents = [run.outcomes for variant in comparison.variants for run in variant.runs if run.outcomes]
     for one, other in combinations([*agents, *comparison.references], 2):
         if differing := one.world.differences(other.world):

@@ -1,4 +1,4 @@
-"""From a run folder to what is worth handing on: the best checkpoint, how it was made and how good it is."""
+"""Export of a training run: its best checkpoint, configuration, evaluation results and learning curves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.training import run_folder
 from reskill_core.training.split import learnt_worlds
 
-# Beside the checkpoint: the configuration that makes it again, what was measured, and the learning curves.
+# Exported next to the checkpoint: the configuration that reproduces it, evaluation results, and learning curves.
 _EXTRAS = (
     run_folder.CONFIG_FILE,
     f"{run_folder.EVALUATION_FOLDER}/{SKILLS_FILE}",
@@ -30,19 +30,19 @@ _EXTRAS = (
 
 
 def learnt_in(checkpoint: Checkpoint) -> str:
-    """The world that a skill module's data or an agent's episodes happened in, for people."""
+    """Describe the simulated world of a skill module's data or of an agent's training, for messages."""
     if checkpoint.kind != AGENT_KIND:
         return "; ".join(world.describe() for world in learnt_worlds(checkpoint)) or "a world that it does not say"
     training = checkpoint.document.get("training", {})
     simulator = Lineage.of(checkpoint.document).simulator or simulator_of(checkpoint.document.get("provenance", {}))
-    # Without a variation, an agent learns in the task's own world.
+    # Without a variation, the agent was trained without randomisation.
     return DataWorld(
         str(training.get("profile", "unknown profile")), deviations(training.get("variation") or {}), simulator
     ).describe()
 
 
 def export_run(run: Path | str, out: Path | str) -> list[Path]:
-    """Write the best checkpoint of a run, without what only training needs, and what belongs to it.
+    """Write the best checkpoint of a run without its training state, together with configuration, results and plots.
 
     Args:
         run: run folder of a skill module or an agent.
@@ -52,8 +52,8 @@ def export_run(run: Path | str, out: Path | str) -> list[Path]:
         The files.
 
     Raises:
-        CheckpointError: the run has no checkpoint, the folder exists or is being written by somebody else, or what was
-            measured is of another checkpoint.
+        CheckpointError: the run has no checkpoint, the folder exists or is being written by another process, or the
+            results are of another checkpoint.
     """
     with lock_new(Path(out), CheckpointError):
         return _export(Path(run), Path(out))

@@ -1,4 +1,4 @@
-"""Metrics of a run as JSON lines, for TensorBoard and, where one asks for it, for Weights & Biases.
+"""Metrics of a run as JSON lines, for TensorBoard and, on request, for Weights & Biases.
 
 Every tag is explained in the glossary of README.md.
 """
@@ -23,26 +23,26 @@ METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 STEP = "step"
 _MAX_BYTES = 2**30
-# Set, it names the project that Weights & Biases gets a run of, as its own tools understand it.
+# Environment variable with the Weights & Biases project, as used by its own tools; enables logging to it.
 WANDB_PROJECT = "WANDB_PROJECT"
 _WANDB_ID_FILE = "wandb_run_id"
 
 
 class MetricsLogger:
-    """Appends rows ``{"step": ..., tag: value, ...}`` to ``metrics.jsonl`` and scalars for TensorBoard.
+    """Writer of rows ``{"step": ..., tag: value, ...}`` to ``metrics.jsonl``, and of scalars for TensorBoard.
 
-    Where the environment variable ``WANDB_PROJECT`` is set, Weights & Biases gets them as well.
+    If the environment variable ``WANDB_PROJECT`` is set, Weights & Biases receives them as well.
 
     Args:
         folder: run folder.
-        resume_step: step training continues from; later rows, of work that was lost, are removed.
+        resume_step: step from which training resumes; later rows, of lost work, are removed.
 
     Raises:
-        ConfigError: Weights & Biases is asked for and not installed.
+        ConfigError: Weights & Biases is requested but not installed.
     """
 
     def __init__(self, folder: Path, resume_step: int) -> None:
-        # Slow to import, and needed by nothing else.
+        # Slow to import, and only needed here.
         from torch.utils.tensorboard import SummaryWriter
 
         self._path = folder / METRICS_FILE
@@ -72,13 +72,13 @@ class MetricsLogger:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Rows of a run's metrics; a last line that a killed run left unfinished is left out.
+    """Read the rows of a run's metrics, without an unfinished last line of a killed run.
 
     Raises:
-        DataError: it is missing, or has a line that is no row.
+        DataError: the file is missing, or has a line that is not a row.
     """
     path = folder / METRICS_FILE
-    # Not str.splitlines, which knows more ends of lines than JSON does.
+    # Not str.splitlines, which splits at more characters than line feeds.
     lines = read_text(path, DataError, _MAX_BYTES).split("\n")
     return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1) if line]
 
@@ -86,7 +86,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 def _row(line: str, source: str) -> dict[str, float]:
     try:
         row = json.loads(line)
-        # What no float can hold is no row either.
+        # Integers too large for a float are refused, too.
         if isinstance(row[STEP], int) and all(float(value) == value or value != value for value in row.values()):
             return row
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
@@ -95,7 +95,7 @@ def _row(line: str, source: str) -> dict[str, float]:
 
 
 def _wandb_run(folder: Path) -> Any:
-    """A run of Weights & Biases; of a folder that has one already, that one, continued."""
+    """Run of Weights & Biases; an existing run of this folder is resumed."""
     if importlib.util.find_spec("wandb") is None:
         raise ConfigError(f"{WANDB_PROJECT} is set, but there is no wandb: pip install wandb, or unset {WANDB_PROJECT}")
     import wandb
@@ -104,18 +104,18 @@ def _wandb_run(folder: Path) -> Any:
     run_id = known.read_text() if known.exists() else secrets.token_hex(4)
     atomic_write_bytes(known, run_id.encode())
     run = wandb.init(name=f"{folder.parent.name}/{folder.name}", dir=str(folder), id=run_id, resume="allow")
-    # What was lost and done again has smaller steps than the last ones; it is shown where it belongs all the same.
+    # Steps repeated after a resume are smaller than the last logged ones; this plots them at the right place.
     run.define_metric("*", step_metric=STEP)
     return run
 
 
 def averaged(prefix: str, rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each value over the rows, as ``prefix/name``."""
+    """Average each value over the rows, as ``prefix/name``."""
     return {f"{prefix}/{name}": sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 
 class Throughput:
-    """Windows per second, and the share of a step that goes into loading data."""
+    """Training throughput in windows per second, and the share of time spent on data loading."""
 
     def __init__(self) -> None:
         self._windows = 0
@@ -124,7 +124,7 @@ class Throughput:
 
     @contextmanager
     def step(self, windows: int) -> Iterator[None]:
-        """Time a step on this many windows."""
+        """Time a training step with this many windows."""
         started = time.perf_counter()
         yield
         self._total_s += time.perf_counter() - started
@@ -132,13 +132,13 @@ class Throughput:
 
     @contextmanager
     def data(self) -> Iterator[None]:
-        """Time the part of a step that loads data."""
+        """Time the data loading of a step."""
         started = time.perf_counter()
         yield
         self._data_s += time.perf_counter() - started
 
     def metrics(self) -> dict[str, float]:
-        """The averages so far."""
+        """Return the averages so far."""
         return {
             "train/windows_per_s": self._windows / self._total_s,
             "train/data_share": self._data_s / self._total_s,

@@ -1,4 +1,4 @@
-"""Plots of a skill training run as PNG."""
+"""Plots of training runs, as PNG."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOSS_PANELS = (
 
 
 def plot_losses(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    """Loss terms against steps, training beside validation."""
+    """Plot the loss terms of training and validation over steps."""
     figure = Figure(figsize=(15, 4.5), layout="constrained")
     for axes, (title, unit, tags, scale) in zip(figure.subplots(1, len(_LOSS_PANELS)), _LOSS_PANELS, strict=True):
         for tag in tags:
@@ -41,18 +41,18 @@ def plot_losses(path: Path, rows: Sequence[dict[str, float]]) -> None:
 
 
 def plot_actions(path: Path, names: Sequence[str], demonstrated: FloatArray, reconstructed: FloatArray) -> None:
-    """Reconstructed against demonstrated actions.
+    """Plot reconstructed and demonstrated actions.
 
     Args:
         path: the PNG.
-        names: A action components.
+        names: names of the A action components.
         demonstrated: (B, H, A) labels of a few windows.
-        reconstructed: (B, H, A) decoded at the same observations from the posterior mean.
+        reconstructed: (B, H, A) actions decoded at the same observations from the posterior mean.
     """
     windows, horizon, _ = demonstrated.shape
     figure = Figure(figsize=(2.4 * windows, 2 * len(names)), layout="constrained")
     grid = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    # The windows follow each other, with a gap between them.
+    # Windows side by side, with a gap between them.
     steps = np.arange(windows)[:, None] * (horizon + 2) + np.arange(horizon)
     for component, (axes, name) in enumerate(zip(grid, names, strict=True)):
         for window in range(windows):
@@ -74,7 +74,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def plot_returns(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    """Return and success of an agent against environment steps: while it explores, and evaluated without."""
+    """Plot return and success of an agent over environment steps, in training with exploration and in evaluations."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("return", "success"), strict=True):
         for tag in (f"train/{name}", f"evaluation/{name}"):

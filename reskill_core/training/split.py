@@ -1,4 +1,4 @@
-"""Which episodes a run learns from and which it holds out, and which of a data set a model has not learnt from."""
+"""Training and validation episodes of a run, and held-out episodes of a data set for a trained model."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ IntArray = NDArray[np.int64]
 
 
 def training_split(dataset: DemoDataset, validation_fraction: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Episodes for training and for validation: those of the data set's own split if it has one, else drawn.
+    """Return training and validation episodes, from the data set's own split if it has one, otherwise drawn at random.
 
     Raises:
-        DataError: its own split is damaged or has no such parts.
+        DataError: its own split is damaged or lacks these parts.
     """
     kept = read_splits(dataset)
     if kept is None:
@@ -42,10 +42,10 @@ def training_split(dataset: DemoDataset, validation_fraction: float, seed: int) 
 
 
 def require_demonstrations(dataset: DemoDataset) -> None:
-    """Refuse to learn from episodes that reported evaluations are made of.
+    """Refuse to train on episodes of the reported evaluation.
 
     Raises:
-        DataError: the data set holds some.
+        DataError: the data set contains some.
     """
     reported = EPISODES["reported evaluations"]
     found = dataset.seed[(dataset.seed >= reported.start) & (dataset.seed < reported.stop)]
@@ -57,7 +57,7 @@ def require_demonstrations(dataset: DemoDataset) -> None:
 
 
 def data_facts(dataset: DemoDataset, validation_fraction: float, seed: int) -> dict[str, Any]:
-    """What a checkpoint tells of its data, for people."""
+    """Return a readable description of the data, for a checkpoint's document."""
     return {
         "content_hash": dataset.content_hash(),
         "num_episodes": dataset.num_episodes,
@@ -70,7 +70,7 @@ def data_facts(dataset: DemoDataset, validation_fraction: float, seed: int) -> d
 
 
 def learnt_worlds(checkpoint: Checkpoint) -> list[DataWorld]:
-    """The worlds of the data that a skill module learnt from, as far as it says; none if it does not name its data."""
+    """Return the worlds of a skill module's training data, as far as recorded; empty if its data is unknown."""
     facts = checkpoint.document.get(DATA_KEY)
     if not isinstance(facts, Mapping):
         return []
@@ -80,7 +80,7 @@ def learnt_worlds(checkpoint: Checkpoint) -> list[DataWorld]:
 
 
 def data_lineage(dataset: DemoDataset, train: IntArray, validation: IntArray) -> Lineage:
-    """What a model that learns from the episodes ``train`` and is chosen by ``validation`` is made from."""
+    """Return the lineage of a model trained on the episodes ``train`` and selected by ``validation``."""
     simulators = sorted({world.simulator for world in dataset.worlds if world.simulator})
     return Lineage(
         data=dataset.content_hash(),
@@ -93,7 +93,7 @@ def data_lineage(dataset: DemoDataset, train: IntArray, validation: IntArray) ->
 
 
 def _one_variation(dataset: DemoDataset) -> Mapping[str, Any] | None:
-    """How the world of all episodes varied, complete; None where that is not known or not the same for all."""
+    """The variation of all episodes, complete; None if it is unknown or differs between episodes."""
     first, *others = dataset.worlds
     if first.variation is None or first.profile == REAL or any(other.variation != first.variation for other in others):
         return None
@@ -101,18 +101,18 @@ def _one_variation(dataset: DemoDataset) -> Mapping[str, Any] | None:
 
 
 def episode_marks(dataset: DemoDataset, train: IntArray, validation: IntArray) -> Arrays:
-    """What a checkpoint keeps of the episodes it was made from: (n,) marks of each part."""
+    """Return (n,) identifiers of the training and of the validation episodes, for a checkpoint."""
     marks = _marks(dataset)
     return {TRAIN: marks[train], VALIDATION: marks[validation]}
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Episodes of a data set to judge a model by.
+    """Held-out episodes of a data set, to evaluate a model on.
 
     Attributes:
-        episodes: their numbers, ascending.
-        note: what is known of them, a sentence.
+        episodes: episode numbers, ascending.
+        note: a sentence on their relation to the model.
     """
 
     episodes: IntArray
@@ -120,13 +120,13 @@ class HeldOut:
 
 
 def held_out_episodes(checkpoint: Checkpoint, dataset: DemoDataset) -> HeldOut:
-    """Episodes of ``dataset`` that the model of ``checkpoint`` has not learnt from, whatever data set that is.
+    """Find the episodes of a data set that a checkpoint's model was not trained on, whatever data set that is.
 
-    Episodes that did not choose the best checkpoint either are taken alone, where there are any. A checkpoint from
-    before checkpoints kept their episodes is believed to have learnt from the data set's split as it is now.
+    If there are episodes that were not used for validation either, only those are returned. A checkpoint that does not
+    record its episodes is assumed to have been trained with the data set's current split.
 
     Raises:
-        DataError: it has learnt from all of them, or which ones is unknown.
+        DataError: the model was trained on all of them, or its training episodes are unknown.
     """
     kept = load_episodes(checkpoint.folder)
     if not kept:
@@ -158,7 +158,7 @@ def _believed_held_out(checkpoint: Checkpoint, dataset: DemoDataset) -> HeldOut:
 
 
 def _marks(dataset: DemoDataset) -> NDArray[np.uint64]:
-    """(E,) The first eight bytes of each episode's digest: enough to tell a million episodes apart."""
+    """(E,) identifiers of episodes, the first eight bytes of their digests: enough to tell a million episodes apart."""
     return np.ascontiguousarray(dataset.digest[:, :8]).view("<u8").ravel()
 
 

@@ -1,17 +1,25 @@
-"""How fast a data set opens and gives training windows."""
+"""How fast a data set opens and gives training windows, and what images in it take."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from reskill_core.data.compressed_frames import CompressedFrames
 from reskill_core.data.dataset import DemoDataset
+from reskill_core.data.images import Images
+from reskill_core.data.synthetic import synthetic_episodes, synthetic_frames, synthetic_spec
 from reskill_core.data.windows import EpochOrder, WindowSampler
+from reskill_core.data.writer import DatasetWriter
+from reskill_core.spec import ImageFeature
 
 _MEMORY_PROBE_BYTES = 64 * 2**20
+_IMAGE_EPISODES = 20
+_IMAGE_BATCHES = 10
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,55 @@ def measure_open(folder: Path | str) -> float:
     start = time.perf_counter()
     DemoDataset.open(folder)
     return time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class ImageRates:
+    """What images in a data set take: synthetic ones, of a square before a smooth background, with a camera's noise.
+
+    Attributes:
+        pixels: height and width of an image.
+        size_ratio: compressed size, relative to the size as it is.
+        compress_mb_per_s: megabytes of images compressed per second [MB/s].
+        windows_per_s: windows of 10 steps per second whose images have to be read and decompressed.
+        cached_windows_per_s: the same where they are in memory already.
+    """
+
+    pixels: int
+    size_ratio: float
+    compress_mb_per_s: float
+    windows_per_s: float
+    cached_windows_per_s: float
+
+
+def measure_images(pixels: int, horizon: int = 10, batch_size: int = 32) -> ImageRates:
+    """Write a small data set with square images of one size in colour, and draw windows from it."""
+    feature = ImageFeature("camera", pixels, pixels)
+    frames = synthetic_frames(np.random.default_rng(0), 200, feature)
+    start = time.perf_counter()
+    compressed = CompressedFrames.of(frames)
+    compress_s = time.perf_counter() - start
+    spec = synthetic_spec(images=(feature,))
+    with tempfile.TemporaryDirectory() as folder:
+        with DatasetWriter(folder, spec) as writer:
+            writer.add_shard(synthetic_episodes(spec, _IMAGE_EPISODES))
+        dataset = DemoDataset.open(folder)
+        cached_windows_per_s = _windows_per_s(dataset, horizon, batch_size, warm=True)
+        dataset.images = {"camera": Images(feature, dataset.images["camera"].stored, cache_bytes=0)}
+        windows_per_s = _windows_per_s(dataset, horizon, batch_size, warm=False)
+    size_ratio = sum(map(len, compressed.blocks)) / frames.nbytes
+    return ImageRates(pixels, size_ratio, frames.nbytes / compress_s / 1e6, windows_per_s, cached_windows_per_s)
+
+
+def _windows_per_s(dataset: DemoDataset, horizon: int, batch_size: int, warm: bool) -> float:
+    sampler = WindowSampler(dataset, horizon=horizon)
+    if warm:
+        sampler.gather(np.arange(0, sampler.num_windows, horizon // 2))
+    order = EpochOrder(sampler.num_windows, seed=0)
+    start = time.perf_counter()
+    for _ in range(_IMAGE_BATCHES):
+        sampler.gather(order.next(batch_size))
+    return _IMAGE_BATCHES * batch_size / (time.perf_counter() - start)
 
 
 def _copy_gb_per_s() -> float:

@@ -1,5 +1,6 @@
 """Demonstration data sets: sharded files, reading and writing, windows for training. See docs/data_format.md."""
 
+from reskill_core.data.compressed_frames import CompressedFrames, FrameCompressor
 from reskill_core.data.dataset import DemoDataset
 from reskill_core.data.episode import Episode
 from reskill_core.data.operations import Validation, merge, repair, summarise, validate
@@ -12,12 +13,14 @@ from reskill_core.data.world import DataWorld
 from reskill_core.data.writer import DatasetWriter
 
 __all__ = [
+    "CompressedFrames",
     "DataWorld",
     "DatasetSpec",
     "DatasetWriter",
     "DemoDataset",
     "Episode",
     "EpochOrder",
+    "FrameCompressor",
     "Moments",
     "Shard",
     "Statistics",

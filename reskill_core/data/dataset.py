@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.data.columns import Column, Run, SimStates
+from reskill_core.data.compressed_frames import CompressedFrames
 from reskill_core.data.episode import Arrays, Episode, digests, unpack
+from reskill_core.data.images import Images, StoredFrames
 from reskill_core.data.loading import OnBadShard, ShardReader
 from reskill_core.data.schema import ARRAYS, DIGEST, ENDS, MERGED_FROM, SIM_STATE, DatasetSpec
 from reskill_core.data.shard import Shard
@@ -21,6 +23,9 @@ from reskill_core.data.world import DataWorld
 from reskill_core.errors import DataError
 
 T = TypeVar("T")
+
+# Memory for decompressed images beside arrays that exceed the limit.
+_MIN_CACHE_BYTES = 2**26
 
 _STEP_FIELDS = tuple(item for item in ARRAYS if item.rows == "step" and item.name != SIM_STATE)
 _EPISODE_FIELDS = tuple(item for item in ARRAYS if item.rows == "episode" and item.name != ENDS)
@@ -52,6 +57,7 @@ class DemoDataset:
         noise_scale: (E,) float32.
         source: (E,) str.
         digest: (E, 32) uint8, SHA-256 of each episode's contents.
+        images: frames of each image feature, by its name, read when asked for.
     """
 
     def __init__(self, folder: Path, gathered: _Gathered, skipped: Sequence[str]) -> None:
@@ -79,6 +85,7 @@ class DemoDataset:
         self.noise_scale = self._arrays["noise_scale"]
         self.source = np.char.decode(self._arrays["source"])
         self.digest = self._arrays[DIGEST]
+        self.images = gathered.images()
 
     @classmethod
     def open(
@@ -88,7 +95,7 @@ class DemoDataset:
         memory_limit_bytes: int = 4 * 2**30,
         scratch: Path | str | None = None,
     ) -> DemoDataset:
-        """Read a data set, all but the simulator states.
+        """Read a data set, all but the simulator states and the images.
 
         Args:
             folder: the data set.
@@ -146,13 +153,18 @@ class DemoDataset:
         part = {field.name: self._arrays[field.name][rows] for field in _STEP_FIELDS}
         part |= {field.name: self._arrays[field.name][start:stop] for field in _EPISODE_FIELDS}
         part |= {SIM_STATE: self.sim_state[rows], ENDS: self.episode_ends[start:stop] - rows.start}
-        changed = np.flatnonzero((digests(part) != self.digest[start:stop]).any(axis=1))
+        changed = np.flatnonzero(
+            (digests(part, lambda index: self._frames(start + index)) != self.digest[start:stop]).any(axis=1)
+        )
         if len(changed):
             raise DataError(
-                f"{self.folder}: the simulator states of episode {start + changed[0]} are not what was written;"
-                " see `reskill data validate`"
+                f"{self.folder}: the simulator states or images of episode {start + changed[0]} are not what was"
+                " written; see `reskill data validate`"
             )
-        return [unpack(part, index) for index in range(stop - start)]
+        return [unpack(part, index, self._frames(start + index)) for index in range(stop - start)]
+
+    def _frames(self, episode: int) -> dict[str, CompressedFrames]:
+        return {name: images.episode(episode) for name, images in self.images.items()}
 
     def split(self, validation_fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Episode indices for training and for validation: disjoint, complete, sorted, the same for the same seed.
@@ -199,6 +211,7 @@ class _Gathered:
         self.world_numbers: list[int] = []
         self.lengths: list[NDArray[np.int64]] = []
         self._columns = {field.name: Column(field, spec) for field in (*_STEP_FIELDS, *_EPISODE_FIELDS)}
+        self._frames: dict[str, list[StoredFrames]] = {item.name: [] for item in spec.task.obs.images}
         self._num_steps = 0
         self._free_bytes = memory_limit_bytes
         self._scratch = scratch
@@ -212,6 +225,8 @@ class _Gathered:
         if fits_before and self._free_bytes < 0:
             for field in _STEP_FIELDS:
                 self._columns[field.name].spill(self._scratch)
+        for name, stored in shard.images.items():
+            self._frames[name].append(stored)
         self.lengths.append(np.diff(shard.arrays[ENDS], prepend=0))
         world = DataWorld.of_shard(shard.header.spec.profile, shard.header.provenance, shard.extra)
         _add_distinct(self.worlds, [world])
@@ -224,6 +239,12 @@ class _Gathered:
             _add_distinct(self.merged_from, shard.extra[MERGED_FROM])
         else:
             _add_distinct(self.provenance, [shard.header.provenance])
+
+    def images(self) -> dict[str, Images]:
+        """The images of the whole data set; blocks that are decompressed are kept in the memory that is left."""
+        features = self.spec.task.obs.images
+        cache_bytes = max(self._free_bytes, _MIN_CACHE_BYTES) // max(len(features), 1)
+        return {item.name: Images(item, StoredFrames.joined(self._frames[item.name]), cache_bytes) for item in features}
 
     def arrays(self) -> Arrays:
         """The arrays of the whole data set."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.data.compressed_frames import CompressedFrames
 from reskill_core.data.schema import (
     ACTION_LIMIT,
     ARRAYS,
@@ -21,11 +23,14 @@ from reskill_core.data.schema import (
     MAX_SOURCE_BYTES,
     ArrayField,
     DatasetSpec,
+    image_blocks,
+    image_ends,
 )
 from reskill_core.errors import DataError
 from reskill_core.files import plain_name_fault
 
 Arrays = dict[str, NDArray[Any]]
+EpisodeImages = Mapping[str, CompressedFrames]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,7 @@ class Episode:
     Setting ``sim_state[0]`` in the simulator and executing ``executed_action`` reproduces the episode.
 
     Attributes:
-        observation: (T, O) observations before each step.
+        observation: (T, O) observations before each step; where they have images, their vectors.
         action: (T, A) the demonstrator's own noise-free actions, in [-1, 1]: the label.
         executed_action: (T, A) the actions executed, in [-1, 1].
         reward: (T,) reward of each step.
@@ -47,6 +52,8 @@ class Episode:
         truncated: it was cut off, by the horizon or from outside.
         noise_scale: noise scale of the demonstrator.
         source: name of the demonstrator or policy, at most 64 bytes.
+        images: frames of each image feature, by its name: the newest one before each step, and that after the last
+            one, T + 1 in all.
     """
 
     observation: NDArray[np.float32]
@@ -61,6 +68,7 @@ class Episode:
     truncated: bool
     noise_scale: float
     source: str
+    images: EpisodeImages = dataclasses.field(default_factory=dict)
 
     @property
     def num_steps(self) -> int:
@@ -82,19 +90,20 @@ def pack(episodes: Sequence[Episode], spec: DatasetSpec) -> Arrays:
         arrays[ENDS] = np.cumsum([episode.num_steps for episode in episodes], dtype=FIELDS[ENDS].dtype)
         faults = [f"episode {i}: {fault}" for i, found in faulty_episodes(arrays).items() for fault in found]
         if not faults:
-            return arrays | {DIGEST: digests(arrays)}
+            images = [_in_order(episode.images, spec) for episode in episodes]
+            return arrays | {DIGEST: digests(arrays, images.__getitem__)} | _image_arrays(images)
     raise DataError("episodes cannot be stored:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
-def unpack(arrays: Mapping[str, NDArray[Any]], index: int) -> Episode:
-    """Episode ``index`` of arrays as :func:`pack` makes them; its arrays are views."""
+def unpack(arrays: Mapping[str, NDArray[Any]], index: int, images: EpisodeImages) -> Episode:
+    """Episode ``index`` of arrays as :func:`pack` makes them, with its images; its arrays are views."""
     rows = episode_rows(arrays, index)
     values: dict[str, Any] = {
         field.name: arrays[field.name][rows if field.rows == "step" else index] for field in EPISODE_FIELDS
     }
     for name in ("seed", "success", "terminated", "truncated", "noise_scale"):
         values[name] = values[name].item()
-    return Episode(**{**values, "source": values["source"].decode()})
+    return Episode(**{**values, "source": values["source"].decode(), "images": images})
 
 
 def episode_rows(arrays: Mapping[str, NDArray[Any]], index: int) -> slice:
@@ -147,10 +156,18 @@ def _places(field: ArrayField, rows: NDArray[np.int64], ends: NDArray[np.int64])
     return {int(episode): f" at step {step}" for episode, step in zip(episodes, steps, strict=True)}
 
 
-def digests(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+def digests(arrays: Mapping[str, NDArray[Any]], images: Callable[[int], EpisodeImages]) -> NDArray[np.uint8]:
     """SHA-256 (E, 32) of each episode: of name, type, shape and bytes of its rows of every array, in schema order.
 
-    It does not depend on where the episode stands or on the shard it is in.
+    Then follow those of its frames, in the order of the layout. It does not depend on where the episode stands or on
+    the shard it is in, nor on how its frames were compressed.
+
+    Args:
+        arrays: of the episodes.
+        images: the images of an episode by its place.
+
+    Raises:
+        DataError: images are damaged.
     """
     result = np.empty((len(arrays[ENDS]), DIGEST_BYTES), np.uint8)
     for i in range(len(result)):
@@ -160,6 +177,10 @@ def digests(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
             values = arrays[field.name][rows[field.rows]]
             sha.update(f"{field.name} {field.dtype} {values.shape}\n".encode())
             sha.update(values.tobytes())
+        for name, frames in images(i).items():
+            sha.update(f"{image_blocks(name)} |u1 {(len(frames), *frames.shape)}\n".encode())
+            for block in frames.decompressed():
+                sha.update(block.data)
         result[i] = np.frombuffer(sha.digest(), np.uint8)
     return result
 
@@ -176,11 +197,42 @@ def _misfits(episode: Episode, spec: DatasetSpec) -> list[str]:
             faults.append(f"{field.name} has shape {np.shape(value)}, expected {shape}")
         elif field.dtype[1] == "f" and not np.can_cast(np.asarray(value).dtype, np.float64, "same_kind"):
             faults.append(f"{field.name} has type {np.asarray(value).dtype}, expected numbers")
+    faults += _image_misfits(episode, spec)
     if not isinstance(episode.seed, (int, np.integer)) or not -(2**63) <= episode.seed < 2**63:
         faults.append(f"seed must be an integer of 64 bits, got {episode.seed!r}")
     if fault := _source_fault(episode.source):
         faults.append(fault)
     return faults
+
+
+def _image_misfits(episode: Episode, spec: DatasetSpec) -> list[str]:
+    features = spec.task.obs.images
+    faults = [f"has images {name!r} that the observation does not have" for name in _unknown(episode.images, spec)]
+    for feature in features:
+        frames = episode.images.get(feature.name)
+        expected = (episode.num_steps + 1, *feature.frame_shape)
+        shape = None if frames is None else (len(frames), *frames.shape)
+        if shape != expected:
+            faults.append(f"has images {feature.name!r} of shape {shape}, expected {expected}")
+    return faults
+
+
+def _unknown(images: EpisodeImages, spec: DatasetSpec) -> list[str]:
+    return sorted(images.keys() - {feature.name for feature in spec.task.obs.images})
+
+
+def _in_order(images: EpisodeImages, spec: DatasetSpec) -> EpisodeImages:
+    return {feature.name: images[feature.name] for feature in spec.task.obs.images}
+
+
+def _image_arrays(images: Sequence[EpisodeImages]) -> Arrays:
+    """Compressed frames of all episodes, one after the other, and where each block ends."""
+    arrays: Arrays = {}
+    for name in images[0]:
+        blocks = [block for episode in images for block in episode[name].blocks]
+        arrays[image_blocks(name)] = np.frombuffer(b"".join(blocks), np.uint8)
+        arrays[image_ends(name)] = np.cumsum([len(block) for block in blocks], dtype="<i8")
+    return arrays
 
 
 def _source_fault(value: object) -> str:

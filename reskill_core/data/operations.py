@@ -121,6 +121,14 @@ def summarise(folder: Path | str, on_bad_shard: OnBadShard = "skip") -> dict[str
         "control_rate_hz": task.control_rate_hz,
         "observation_dim": task.obs.dim,
         "observation_terms": {term.name: term.size for term in task.obs.terms},
+        "images": {
+            item.name: {
+                "shape": list(item.frame_shape),
+                "stack": item.stack,
+                "size_bytes": dataset.images[item.name].stored.size_bytes,
+            }
+            for item in task.obs.images
+        },
         "action_dim": task.action.dim,
         "sim_state_dim": dataset.spec.sim_state_dim,
         "num_shards": len(paths),
@@ -258,7 +266,11 @@ def _check_index(
 
 def _check_contents(shard: Shard, result: Validation, seen: _Seen) -> None:
     faults = shard.faults()
-    actual = digests(shard.arrays)
+    try:
+        actual = digests(shard.arrays, shard.frames)
+    except DataError as error:
+        result.problems.append(f"{shard.path}: {error}")
+        return
     world = DataWorld.of_shard(shard.header.spec.profile, shard.header.provenance, shard.extra)
     for episode in range(len(shard)):
         place = f"{shard.path}: episode {episode}"

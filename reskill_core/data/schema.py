@@ -73,8 +73,18 @@ ENDS = "episode_ends"
 SIM_STATE = "sim_state"
 DIGEST = "digest"
 DIGEST_BYTES = 32
-# What an episode consists of: everything but what follows from its place in a shard.
+# What an episode consists of, beside its images: everything but what follows from its place in a shard.
 EPISODE_FIELDS = tuple(item for item in ARRAYS if item.name not in (ENDS, DIGEST))
+
+
+def image_blocks(name: str) -> str:
+    """Key of the compressed frames of an image feature, which no array of the table has."""
+    return f"image.{name}"
+
+
+def image_ends(name: str) -> str:
+    """Key of the places in these where each block ends."""
+    return f"image.{name}.ends"
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.data import schema
+from reskill_core.data.compressed_frames import CompressedFrames, num_blocks
 from reskill_core.data.episode import Arrays, Episode, faulty_episodes, pack, select, unpack
-from reskill_core.data.schema import ARRAYS, ENDS, SIM_STATE, ArrayField, DatasetSpec
+from reskill_core.data.images import StoredFrames
+from reskill_core.data.schema import ARRAYS, ENDS, SIM_STATE, DatasetSpec, image_blocks, image_ends
 from reskill_core.data.seal import SEAL_BYTES, Seal, check_seal
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_bytes, part_path
@@ -74,6 +76,7 @@ class Shard:
         arrays: its arrays by name, see :data:`reskill_core.data.schema.ARRAYS`.
         extra: facts about this shard alone.
         sim_state_offset: where the simulator states start in the file [byte], row by row.
+        images: where the frames of each image feature stand, by its name.
     """
 
     path: Path
@@ -81,13 +84,23 @@ class Shard:
     arrays: Arrays
     extra: dict[str, Any]
     sim_state_offset: int
+    images: Mapping[str, StoredFrames]
 
     def __len__(self) -> int:
         return len(self.arrays[ENDS])
 
     def episode(self, index: int) -> Episode:
         """Episode ``index`` of this shard."""
-        return unpack(self.arrays, index)
+        return unpack(self.arrays, index, self.frames(index))
+
+    def frames(self, index: int) -> dict[str, CompressedFrames]:
+        """Images of episode ``index``, by the name of the feature, read from the file.
+
+        Raises:
+            DataError: the file was removed or cut short meanwhile.
+        """
+        features = self.header.spec.task.obs.images
+        return {item.name: self.images[item.name].episode(index, item.frame_shape) for item in features}
 
     def faults(self) -> dict[int, list[str]]:
         """Faults in the values, by episode."""
@@ -95,7 +108,8 @@ class Shard:
 
     def keep(self, mask: NDArray[np.bool_]) -> Shard:
         """The same shard with the episodes selected by ``mask`` (E,) only."""
-        return replace(self, arrays=select(self.arrays, mask))
+        images = {name: stored.keep(mask) for name, stored in self.images.items()}
+        return replace(self, arrays=select(self.arrays, mask), images=images)
 
 
 def write_shard(
@@ -141,7 +155,11 @@ def read_header(path: Path) -> ShardHeader:
 
 
 def read_shard(path: Path, sim_state: bool = True) -> Shard:
-    """Read a shard; ``sim_state`` False leaves out the simulator states, the bulk of it.
+    """Read a shard without its images, which are read on demand.
+
+    Args:
+        path: the file.
+        sim_state: False leaves out the simulator states, the bulk of the arrays.
 
     Raises:
         DataError: it is missing, damaged or not laid out as documented; lists every fault in its layout.
@@ -154,7 +172,8 @@ def read_shard(path: Path, sim_state: bool = True) -> Shard:
         if not len(lengths) or lengths.min() <= 0 or arrays[ENDS][-1] != header.num_steps:
             raise ValueError(f"episode_ends must rise to the number of steps, {header.num_steps}")
         np.char.decode(arrays["source"])  # Raises here rather than at the first use.
-        return Shard(path, header, arrays, json.loads(_extra(file)), seal.state_start)
+        images = _images(file, path, header, seal, lengths)
+        return Shard(path, header, arrays, json.loads(_extra(file)), seal.state_start, images)
 
 
 @contextmanager
@@ -235,13 +254,13 @@ def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     return dataset
 
 
-def _place_fault(dataset: h5py.Dataset, field: ArrayField, seal: Seal) -> str:
+def _place_fault(dataset: h5py.Dataset, name: str, seal: Seal) -> str:
     """Why an array is not where it is said to be in the file; empty if it is."""
     start = dataset.id.get_offset() if dataset.size else SEAL_BYTES
     if dataset.id.get_storage_size() != dataset.nbytes or start is None or start + dataset.nbytes > seal.size:
-        return f"{field.name} says it has {dataset.nbytes} bytes, but they are not there"
-    if field.name == SIM_STATE and (start, start + dataset.nbytes) != (seal.state_start, seal.state_stop):
-        return f"{field.name} stands elsewhere than the seal says"
+        return f"{name} says it has {dataset.nbytes} bytes, but they are not there"
+    if name == SIM_STATE and (start, start + dataset.nbytes) != (seal.state_start, seal.state_stop):
+        return f"{name} stands elsewhere than the seal says"
     return ""
 
 
@@ -267,11 +286,47 @@ def _datasets(file: h5py.File, header: ShardHeader, seal: Seal) -> dict[str, h5p
         elif dataset.shape != shape or dataset.dtype != field.dtype:
             expected = f"{np.dtype(field.dtype)}{shape}"
             faults.append(f"{field.name} is {dataset.dtype}{dataset.shape}, expected {expected}")
-        elif fault := _place_fault(dataset, field, seal):
+        elif fault := _place_fault(dataset, field.name, seal):
             faults.append(fault)
     if faults:
         raise ValueError("; ".join(faults))
     return found
+
+
+def _images(
+    file: h5py.File, path: Path, header: ShardHeader, seal: Seal, lengths: NDArray[np.int64]
+) -> dict[str, StoredFrames]:
+    """Where the frames of each image feature stand, once they are known to be laid out as documented."""
+    found = {}
+    num_frames = lengths + 1
+    for feature in header.spec.task.obs.images:
+        shapes = {
+            image_blocks(feature.name): ("u1", (-1,)),
+            image_ends(feature.name): ("<i8", (num_blocks(num_frames).sum(),)),
+        }
+        blocks, ends = (_image_array(file, name, *expected, seal) for name, expected in shapes.items())
+        places = ends[()]
+        if np.diff(places, prepend=0).min() <= 0 or places[-1] != blocks.size:
+            raise ValueError(f"{image_ends(feature.name)} must rise to the number of bytes, {blocks.size}")
+        found[feature.name] = StoredFrames.of_shard(path, blocks.id.get_offset(), places, num_frames)
+    return found
+
+
+def _image_array(file: h5py.File, name: str, dtype: str, shape: tuple[int, ...], seal: Seal) -> h5py.Dataset:
+    """An array of images, not read yet; -1 is any length.
+
+    Raises:
+        ValueError: it is not there, or not as documented.
+    """
+    dataset = _own_dataset(file, name)
+    if dataset is None:
+        raise ValueError(f"{name} is missing")
+    fits = len(dataset.shape) == 1 and shape[0] in (-1, dataset.shape[0])
+    if not fits or dataset.dtype != dtype:
+        raise ValueError(f"{name} is {dataset.dtype}{dataset.shape}, expected {np.dtype(dtype)}{shape}")
+    if fault := _place_fault(dataset, name, seal):
+        raise ValueError(fault)
+    return dataset
 
 
 @lru_cache(maxsize=16)  # All shards of a data set have the same.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from reskill_core.data.compressed_frames import CompressedFrames
 from reskill_core.data.episode import Episode
 from reskill_core.data.schema import DatasetSpec
-from reskill_core.spec import ObsSpec, TaskSpec, frame_term, zeros_term
+from reskill_core.spec import ImageFeature, ObsSpec, TaskSpec, frame_term, zeros_term
 
 
-def synthetic_spec(observation_dim: int = 25, sim_state_dim: int = 6) -> DatasetSpec:
-    """A specification with an observation of at least 3 numbers."""
+def synthetic_spec(
+    observation_dim: int = 25, sim_state_dim: int = 6, images: tuple[ImageFeature, ...] = ()
+) -> DatasetSpec:
+    """A specification with an observation of at least 3 numbers, and images."""
     terms = (frame_term("gripper_position", "position", "gripper"), zeros_term("padding", observation_dim - 3))
-    return DatasetSpec(TaskSpec("synthetic", ObsSpec(("gripper",), (), terms)), "exact", sim_state_dim)
+    return DatasetSpec(TaskSpec("synthetic", ObsSpec(("gripper",), (), terms, images)), "exact", sim_state_dim)
 
 
 def synthetic_episodes(
@@ -40,4 +44,22 @@ def _episode(spec: DatasetSpec, seed: int, min_steps: int, max_steps: int) -> Ep
         truncated=not success,
         noise_scale=float(np.float32(rng.uniform(0, 0.2))),
         source=str(rng.choice(["pick_and_place", "push"])),
+        images={
+            item.name: CompressedFrames.of(synthetic_frames(rng, steps + 1, item)) for item in spec.task.obs.images
+        },
     )
+
+
+def synthetic_frames(rng: np.random.Generator, count: int, feature: ImageFeature) -> NDArray[np.uint8]:
+    """Frames (n, H, W, C) of a square that moves before a smooth background, under the noise of a camera."""
+    height, width, channels = feature.frame_shape
+    rows, columns = np.mgrid[0:height, 0:width]
+    background = 80.0 + 60.0 * rows / height + 40.0 * columns / width
+    frames = np.repeat(np.repeat(background[None, ..., None], channels, axis=3), count, axis=0)
+    size = max(height // 5, 1)
+    top, left, speed = rng.uniform(0, 0.5, 3)
+    for step, frame in enumerate(frames):
+        row, column = int(top * height), int((left + speed * step / count) * width)
+        frame[row : row + size, column : column + size] = 220.0
+    noisy = frames + rng.normal(0.0, 1.0, frames.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)

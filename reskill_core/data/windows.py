@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from reskill_core.data.dataset import DemoDataset
 from reskill_core.errors import DataError
 from reskill_core.seeding import run_rng
+from reskill_core.spec import VECTOR
 
 
 class WindowSampler:
@@ -47,27 +48,40 @@ class WindowSampler:
         self._action_dim = dataset.action.shape[1]
         self._observation = _overlapping(dataset.observation, horizon)
         self._action = _overlapping(dataset.action, horizon)
+        self._images = dataset.images
+        # Which episode each window is in, and at which of its steps it starts: only images are asked for by these.
+        self._episode = np.repeat(ids, counts) if self._images else np.empty(0, np.int64)
+        self._step = self.starts - dataset.episode_starts[self._episode] if self._images else self._episode
 
     @property
     def num_windows(self) -> int:
         """Number of windows W."""
         return len(self.starts)
 
-    def gather(self, indices: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def gather(self, indices: NDArray[np.integer]) -> tuple[Any, NDArray[np.float32]]:
         """Windows by index (B,).
 
         Returns:
-            observations (B, H, O) and labels (B, H, A), float32, copies.
+            observations (B, H, O) and labels (B, H, A), float32, copies. Observations with images are a mapping of the
+            vectors and of each image feature, (B, H, stack, H', W', C) uint8: see
+            :mod:`reskill_core.spec.observations`.
+
+        Raises:
+            DataError: images were removed, cut short or damaged meanwhile.
         """
         starts = self.starts[indices]
         observation = self._observation[starts].view(np.float32)
         action = self._action[starts].view(np.float32)
-        return (
-            observation.reshape(-1, self.horizon, self._observation_dim),
-            action.reshape(-1, self.horizon, self._action_dim),
-        )
+        vector = observation.reshape(-1, self.horizon, self._observation_dim)
+        label = action.reshape(-1, self.horizon, self._action_dim)
+        return (self._with_images(vector, indices) if self._images else vector), label
 
-    def sample(self, batch_size: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _with_images(self, vector: NDArray[np.float32], indices: NDArray[np.integer]) -> dict[str, NDArray[Any]]:
+        episodes, steps = self._episode[indices], self._step[indices]
+        images = {name: item.windows(episodes, steps, self.horizon) for name, item in self._images.items()}
+        return {VECTOR: vector, **images}
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> tuple[Any, NDArray[np.float32]]:
         """Windows drawn uniformly with replacement, as :meth:`gather` returns them."""
         return self.gather(rng.integers(self.num_windows, size=batch_size))
 

@@ -122,7 +122,7 @@ def _with_data(options: argparse.Namespace, measure: Callable[[Path], dict[str, 
 
 
 def _data(options: argparse.Namespace) -> dict[str, Rows]:
-    from reskill_core.bench.data import measure_open, measure_windows
+    from reskill_core.bench.data import measure_images, measure_open, measure_windows
     from reskill_core.data import DemoDataset
 
     def measure(folder: Path) -> dict[str, Rows]:
@@ -133,7 +133,8 @@ def _data(options: argparse.Namespace) -> dict[str, Rows]:
             {"batch": batch, **asdict(measure_windows(dataset, batch_size=batch, duration_s=1.0))}
             for batch in (128, 256, 1024)
         ]
-        return {"opening": [size], "training windows of 10 steps": rates}
+        images = [asdict(measure_images(pixels)) for pixels in (32, 128)]
+        return {"opening": [size], "training windows of 10 steps": rates, "images in colour": images}
 
     return _with_data(options, measure)
 

@@ -198,6 +198,7 @@ def _info_lines(summary: dict[str, Any]) -> list[str]:
         "task": f"{summary['task']} (profile {summary['profile']}, {summary['control_rate_hz']:g} Hz)",
         "observation": f"{summary['observation_dim']}: "
         + ", ".join(f"{name} {size}" for name, size in summary["observation_terms"].items()),
+        "images": ", ".join(map(_image, summary["images"].items())) or "none",
         "action": summary["action_dim"],
         "simulator state": summary["sim_state_dim"] or "none",
         "shards": f"{summary['num_shards']} ({summary['size_bytes'] / 1e6:.1f} MB)",
@@ -217,6 +218,11 @@ def _info_lines(summary: dict[str, Any]) -> list[str]:
             f"{name:<24} {source['num_episodes']:>8} {source['success_rate']:>8.1%} {source['mean_length']:>10.1f}"
         )
     return lines + [f"left out: {reason}" for reason in summary["skipped"]]
+
+
+def _image(item: tuple[str, dict[str, Any]]) -> str:
+    name, image = item
+    return f"{name} {'x'.join(map(str, image['shape']))}, {image['stack']} stacked, {image['size_bytes'] / 1e6:.1f} MB"
 
 
 def _validation_lines(folder: Path, result: Validation) -> list[str]:

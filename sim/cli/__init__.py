@@ -1,7 +1,7 @@
-"""The ``reskill`` command: one file for each verb."""
+"""The ``reskill`` command: one file per subcommand."""
 
 import os
 
-# Small matrices: a second math thread costs more than it gives. To be set before numpy is imported, so here.
+# For small matrices a second math thread is slower. Set here, before numpy is imported.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")

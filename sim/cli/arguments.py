@@ -1,4 +1,4 @@
-"""What several verbs have in common on the command line."""
+"""Command-line arguments shared by several subcommands."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
-# A path that looks like this can be written with ./ before it.
+# A path that matches can be given with a leading ./ instead.
 _OVERRIDE = re.compile(r"[^/=]*=")
 
 
 def add_verb(
     subparsers: Subparsers, name: str, handler: Callable[[argparse.Namespace], int], summary: str, *examples: str
 ) -> argparse.ArgumentParser:
-    """Add a verb whose ``handler`` takes the parsed arguments and returns the exit code."""
+    """Add a subcommand whose ``handler`` takes the parsed arguments and returns the exit code."""
     parser = subparsers.add_parser(
         name,
         help=summary,
@@ -40,42 +40,42 @@ def add_verb(
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add a configuration file and dotted overrides."""
+    """Add arguments for a configuration file and dotted overrides."""
     parser.usage = "%(prog)s [-h] [--quiet] CONFIG [KEY=VALUE ...]"
     parser.add_argument(
         "given",
         nargs="+",
         metavar="CONFIG KEY=VALUE",
-        help="a YAML file: a path, or one that ships with the package (collect/block.yaml); and, anywhere, changes of "
-        "single values of the configuration",
+        help="a YAML file: a path, or a shipped one (collect/block.yaml); and, in any position, overrides of single "
+        "values",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def add_variation_argument(parser: argparse.ArgumentParser) -> None:
-    """Add how a task's world varies."""
+    """Add the argument for randomisation."""
     parser.add_argument(
         "--vary",
         nargs="+",
         default=[],
         metavar="NAME=LOW:HIGH",
-        help="vary the world from episode to episode: friction, mass and size (factors), spawn (factor, one value), "
-        "perception_noise [m], perception_delay and action_delay [control steps]; a single value is a fixed one",
+        help="randomise every episode: friction, mass and size (factors), spawn (factor, one value), "
+        "perception_noise [m], perception_delay and action_delay [control steps]; a single value is fixed",
     )
 
 
 def read_variation(options: argparse.Namespace) -> Variation:
-    """The variation that :func:`add_variation_argument` describes."""
+    """Parse the argument of :func:`add_variation_argument`."""
     from reskill_sim.engine.variation import parse_variation
 
     return parse_variation(options.vary)
 
 
 def read_config(cls: type[T], options: argparse.Namespace) -> T:
-    """The configuration that :func:`add_config_arguments` describes.
+    """Load the configuration given by the arguments of :func:`add_config_arguments`.
 
     Raises:
-        ConfigError: there is no such file, or not one alone, or it is invalid.
+        ConfigError: there is no such file, not exactly one, or it is invalid.
     """
     overrides = [text for text in options.given if _OVERRIDE.match(text)]
     files = [text for text in options.given if text not in overrides]
@@ -85,7 +85,7 @@ def read_config(cls: type[T], options: argparse.Namespace) -> T:
 
 
 def number(kind: type[N], low: N, high: N) -> Callable[[str], N]:
-    """A type of an argument: a number in a range, ends included."""
+    """Return an argument type for numbers in a range, bounds included."""
 
     def convert(text: str) -> N:
         try:

@@ -1,4 +1,4 @@
-"""``reskill bench``: how fast the parts are, as tables and JSON."""
+"""``reskill bench``: benchmarks of throughput and latency, as tables and JSON."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _EPISODES = 400
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     parser = add_verb(
         subparsers,
         "bench",
         run,
-        "measure speed; compare figures of one run only, machines differ and are shared",
+        "measure throughput and latency; compare only figures of the same run, machines differ and are shared",
         "reskill bench sim",
         "reskill bench fidelity --episodes 1280",
         "reskill bench data --data runs/data/block",
@@ -33,30 +33,30 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("part", choices=tuple(_PARTS), help="what to measure")
     parser.add_argument("--data", default="", help=f"data set (default: {_EPISODES} new block demonstrations)")
-    parser.add_argument("--skills", default="", help="skill module (default: an untrained one of the usual size)")
+    parser.add_argument("--skills", default="", help="skill module (default: an untrained one of the default size)")
     parser.add_argument(
         "--duration",
         type=number(float, 0.1, 86400.0),
         default=10.0,
-        help="time to measure each rate for [s] (default: 10)",
+        help="duration of each measurement [s] (default: 10)",
     )
     parser.add_argument(
-        "--episodes", type=number(int, 1, 10**6), default=320, help="of each demonstrator in fidelity (default: 320)"
+        "--episodes", type=number(int, 1, 10**6), default=320, help="per demonstrator, for fidelity (default: 320)"
     )
     parser.add_argument(
         "--steps",
         type=number(int, 100, 10**12),
         default=1_000_000,
-        help="control steps of the endurance run in all (default: 1000000)",
+        help="total control steps, for endurance (default: 1000000)",
     )
-    parser.add_argument("--profile", default="fast", help="simulator profile of the endurance run (default: fast)")
+    parser.add_argument("--profile", default="fast", help="simulator profile, for endurance (default: fast)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/bench"), help="folder for the JSON (default: runs/bench)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print a table for each aspect and write the JSON."""
+    """Measure, print tables and write the JSON."""
     path = options.out / f"{options.part}.json"
     require_writable_file(path, ReskillError)
     found = _PARTS[options.part](options)
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def table(rows: Rows) -> str:
-    """Rows with the same keys as aligned columns."""
+    """Format rows with the same keys as aligned columns."""
     header = list(rows[0])
     cells = [header, *([_text(row[key]) for key in header] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]

@@ -1,4 +1,4 @@
-"""``reskill collect``: scripted demonstrations into a data set."""
+"""``reskill collect``: collection of scripted demonstrations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from reskill_sim.cli.arguments import Subparsers, add_config_arguments, add_verb
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     parser = add_verb(
         subparsers,
         "collect",
         run,
-        "let scripted demonstrators solve a task in simulation and record it; run again, it goes on where it stopped",
+        "collect demonstrations by scripted controllers in simulation; the same command resumes the collection",
         "reskill collect collect/block.yaml",
         "reskill collect collect/hook.yaml episodes=500 out=runs/data/hook workers=1",
     )
@@ -21,7 +21,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Collect and print what came out."""
+    """Collect and print a summary."""
     from reskill_sim.experiments.collect import CollectConfig, collect, summary_lines
 
     config = read_config(CollectConfig, options)

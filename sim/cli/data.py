@@ -1,4 +1,4 @@
-"""``reskill data``: look at, check, divide and join data sets."""
+"""``reskill data``: inspection, validation, splitting and merging of data sets."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Lines = Callable[[dict[str, Any]], list[str]]
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add ``data`` and its verbs."""
-    parser = subparsers.add_parser("data", help="look at, check, divide and join data sets")
+    """Add ``data`` and its subcommands."""
+    parser = subparsers.add_parser("data", help="inspect, validate, split and merge data sets")
     verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=IntermixedParser)
 
-    info = add_verb(verbs, "info", run_info, "show what a data set holds", "reskill data info data/block")
+    info = add_verb(verbs, "info", run_info, "show a summary of a data set", "reskill data info data/block")
     info.add_argument("folder", type=Path, help="the data set")
     _add_on_bad_shard(info, default="skip")
 
@@ -42,14 +42,14 @@ def add_parser(subparsers: Subparsers) -> None:
     check.add_argument(
         "--repair",
         action="store_true",
-        help="first remove unfinished files and bring the index up to date, as the next writer would",
+        help="first remove unfinished files and update the index, as the next writer would",
     )
 
     split = add_verb(
         verbs,
         "split",
         run_split,
-        "divide the episodes at random into named parts, kept in splits.json beside the shards",
+        "divide the episodes at random into named splits, stored in splits.json next to the shards",
         "reskill data split data/block",
         "reskill data split data/block train=0.8 validation=0.1 test=0.1 --seed 3",
     )
@@ -59,20 +59,20 @@ def add_parser(subparsers: Subparsers) -> None:
         nargs="*",
         default=["train=0.9", "validation=0.1"],
         metavar="NAME=SHARE",
-        help="share of each part; they add up to 1 (default: train=0.9 validation=0.1)",
+        help="share of each split; they add up to 1 (default: train=0.9 validation=0.1)",
     )
-    split.add_argument("--seed", type=number(int, 0, MAX_SEED), default=0, help="seed of the division (default: 0)")
+    split.add_argument("--seed", type=number(int, 0, MAX_SEED), default=0, help="random seed (default: 0)")
 
     join = add_verb(
         verbs,
         "merge",
         run_merge,
-        "join data sets of the same kind into a new one with large shards",
+        "merge data sets of the same kind into a new one with large shards",
         "reskill data merge data/monday data/tuesday --out data/week",
         "reskill data merge data/damaged --on-bad-shard skip --out data/sound",
     )
     join.add_argument(
-        "sources", nargs="+", type=Path, metavar="SOURCE", help="the data sets to join; they stay as they are"
+        "sources", nargs="+", type=Path, metavar="SOURCE", help="the data sets to merge; they are not changed"
     )
     join.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new data set")
     join.add_argument(
@@ -82,9 +82,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="N",
         help="size of the new shards (default: 1000)",
     )
-    join.add_argument(
-        "--skip-duplicates", action="store_true", help="keep the first of episodes that are equal bit for bit"
-    )
+    join.add_argument("--skip-duplicates", action="store_true", help="of bit-equal episodes keep only the first")
     _add_on_bad_shard(join, default="refuse")
     for verb in (info, check, split, join):
         verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -99,7 +97,7 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 
 def run_validate(arguments: argparse.Namespace) -> int:
-    """Print all problems; 1 if there are any."""
+    """Print all problems; returns 1 if there are any."""
     from reskill_core.data.operations import repair, validate
 
     removed = repair(arguments.folder) if arguments.repair else ()
@@ -111,7 +109,7 @@ def run_validate(arguments: argparse.Namespace) -> int:
 
 
 def run_split(arguments: argparse.Namespace) -> int:
-    """Divide and print the sizes of the parts."""
+    """Split and print the sizes of the splits."""
     from reskill_core.data import DemoDataset, write_splits
     from reskill_core.data.splits import SPLITS
 
@@ -131,7 +129,7 @@ def run_split(arguments: argparse.Namespace) -> int:
 
 
 def run_merge(arguments: argparse.Namespace) -> int:
-    """Join and print a summary of the result."""
+    """Merge and print a summary of the result."""
     from reskill_core.data.operations import merge, summarise
 
     with _progress("episodes") as progress:
@@ -152,7 +150,7 @@ def _add_on_bad_shard(parser: argparse.ArgumentParser, default: str) -> None:
         "--on-bad-shard",
         choices=("refuse", "skip"),
         default=default,
-        help=f"what to do about damaged or missing shards and faulty episodes (default: {default})",
+        help=f"how to treat damaged or missing shards and invalid episodes (default: {default})",
     )
 
 
@@ -172,7 +170,7 @@ def _parse_shares(parts: list[str]) -> dict[str, float]:
 
 @contextmanager
 def _progress(unit: str) -> Iterator[Progress]:
-    """A progress bar on a terminal's standard error, as a function of done and total."""
+    """Show a progress bar on a terminal's standard error; yields a function of done and total."""
     from tqdm import tqdm
 
     with tqdm(unit=f" {unit}", disable=None, leave=False) as bar:

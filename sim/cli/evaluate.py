@@ -1,4 +1,4 @@
-"""``reskill evaluate``: is a skill module any good, and how well does a policy do on a task?"""
+"""``reskill evaluate``: evaluation of skill modules, and of policies on tasks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _OUT = "runs/evaluation/policies"
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     parser = add_verb(
         subparsers,
         "evaluate",
         run,
-        "measure in simulation what a skill module can do (reconstruct held-out demonstrations, reach the goal by "
-        "sampling its prior, beside N(0, I) skills and random actions); or, with --policy, success and return of "
-        "policies on tasks, with --sweep while the world moves away from the nominal one",
+        "evaluate a skill module in simulation (reconstruction of held-out demonstrations; reaching the goal with "
+        "skills sampled from its prior, compared with N(0, I) skills and random actions); with --policy, success and "
+        "return of policies on tasks; with --sweep, their robustness to changes of the simulated world",
         "reskill evaluate runs/skills/block --data runs/data/block",
         "reskill evaluate runs/agents/clean_up --policy agent",
         "reskill evaluate runs/skills/block --policy prior fast-script --task clean_up pyramid_stack",
@@ -30,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "checkpoints",
         nargs="*",
-        help="run folders or checkpoints of skill modules and agents; each that fits a task is measured on it",
+        help="run folders or checkpoints of skill modules and agents; each is evaluated on the tasks that it fits",
     )
     parser.add_argument(
         "--policy", nargs="+", default=[], help="policies to run: zero, random, demonstrator, fast-script, prior, agent"
@@ -41,29 +41,29 @@ def add_parser(subparsers: Subparsers) -> None:
         "--sweep",
         nargs="*",
         metavar="NAME=VALUE,VALUE",
-        help="measure how robust one policy is on one task: one variation at a time takes several values, the same in "
-        "all episodes; without names all of them do (friction, mass, size, action_delay, perception_delay, "
-        "perception_noise), and a name without values takes the usual ones",
+        help="measure the robustness of one policy on one task: one parameter at a time is set to several values, each "
+        "for all episodes; default: all parameters (friction, mass, size, action_delay, perception_delay, "
+        "perception_noise); a name without values uses the default values",
     )
     parser.add_argument(
         "--data",
         default="",
-        help="a data set, usually the one the skills were trained on, for the episodes in it that they have not learnt "
-        "from; without it no reconstruction",
+        help="a data set, usually the one the skills were trained on, for reconstruction of its held-out episodes; "
+        "without it no reconstruction",
     )
-    parser.add_argument("--episodes", type=int, default=250, help="episodes of each measurement (default: 250)")
+    parser.add_argument("--episodes", type=int, default=250, help="episodes per measurement (default: 250)")
     parser.add_argument(
         "--out",
         default="",
         help="folder for the results (default: evaluation/ in the run folder if one checkpoint is given, "
-        f"runs/evaluation/NAME of a model that ships with the package, else {_OUT})",
+        f"runs/evaluation/NAME for a shipped model, otherwise {_OUT})",
     )
     parser.add_argument(
         "--profile",
         default="",
-        help="simulator profile (default: exact; of a skill module, that of the data it learnt from)",
+        help="simulator profile (default: exact; for a skill module, that of its training data)",
     )
-    parser.add_argument("--threads", type=int, default=2, help="simulating threads (default: 2)")
+    parser.add_argument("--threads", type=int, default=2, help="simulation threads (default: 2)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

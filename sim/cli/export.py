@@ -1,4 +1,4 @@
-"""``reskill export``: what is worth handing on of a run."""
+"""``reskill export``: export of a run's best checkpoint and results."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from reskill_sim.cli.arguments import Subparsers, add_verb
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     parser = add_verb(
         subparsers,
         "export",
         run,
-        "write the best checkpoint of a run, without what only training needs, with its configuration, evaluation and "
-        "learning curves, into a folder of its own",
+        "export the best checkpoint of a run, without its training state, with its configuration, evaluation and "
+        "learning curves, to a new folder",
         "reskill export runs/agents/clean_up clean_up",
     )
     parser.add_argument("run", help="run folder of a skill module or an agent")
@@ -22,7 +22,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write it and say what there is."""
+    """Export and print the files."""
     from reskill_core.checkpoint import load_checkpoint
     from reskill_core.runtime.loading import POLICY_KINDS
     from reskill_core.training.export import export_run, learnt_in

@@ -1,4 +1,4 @@
-"""``reskill list``: what there is to choose from."""
+"""``reskill list``: available tasks, demonstrators, profiles, configurations and models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reskill_sim.cli.arguments import Subparsers, add_verb
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     add_verb(
         subparsers,
         "list",

@@ -1,8 +1,8 @@
-"""``reskill``: from demonstrations to a running policy, one verb for each step."""
+"""``reskill``: from demonstrations to a running policy, one subcommand per step."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, which take long
+if __name__ == "__main__":  # before the imports, which are slow
     from reskill_core.process import start
 
     start("reskill_sim.cli.main")
@@ -29,11 +29,11 @@ VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, 
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     root = argparse.ArgumentParser(
         prog="reskill",
-        description="Skills for a robot arm: collect demonstrations, learn skills from them, evaluate and run them.",
-        epilog="Each verb has --help with examples. Over ROS, see reskill-up --help.",
+        description="Skills for a robot arm: collect demonstrations, train skills and agents, evaluate and run them.",
+        epilog="Each verb has --help with examples. For ROS, see reskill-up --help.",
     )
     subparsers = root.add_subparsers(required=True, metavar="VERB", parser_class=IntermixedParser)
     for verb in VERBS:
@@ -48,4 +48,4 @@ def main(args: Sequence[str] | None = None) -> int:
         options = parser().parse_args(args)
         return int(options.handler(options))
 
-    return run_command(work, "interrupted; what was finished is kept, the same command goes on from there")
+    return run_command(work, "interrupted; finished work is kept, the same command resumes it")

@@ -1,4 +1,4 @@
-"""``reskill render``: videos of recorded or of new episodes, and pictures of how episodes start."""
+"""``reskill render``: videos of recorded or new episodes, and images of start states."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     parser = add_verb(
         subparsers,
         "render",
         run,
-        "draw episodes as a video: those of a data set, new ones of an agent or of a skill module that samples its "
-        "prior, or of any policy on a task; or, with --starts, how episodes of a task begin",
+        "render episodes as a video: episodes of a data set, new episodes of an agent or of skills sampled from a "
+        "module's prior, or of any policy on a task; with --starts, an image of start states of a task",
         "reskill render runs/data/block --episodes 4",
         "reskill render runs/agents/clean_up --out agent.mp4",
         "reskill render clean_up --policy fast-script",
@@ -35,11 +35,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "reskill render complex_hook --starts 16 --out starts.png",
     )
     parser.add_argument("source", help="a data set, the run folder or checkpoint of a skill module or agent, or a task")
-    parser.add_argument("--policy", default="", help="who acts on the task (default: demonstrator)")
+    parser.add_argument("--policy", default="", help="policy for the task (default: demonstrator)")
     parser.add_argument("--checkpoints", nargs="+", default=[], help="skill modules and agents, for the policies")
     add_variation_argument(parser)
     parser.add_argument(
-        "--starts", type=number(int, 0, 1000), default=0, help="draw a sheet of that many starts of the task instead"
+        "--starts", type=number(int, 0, 1000), default=0, help="render this many start states of the task instead"
     )
     parser.add_argument("--episodes", type=number(int, 1, 10**4), default=4, help="number of episodes (default: 4)")
     parser.add_argument(
@@ -49,14 +49,14 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--profile",
         default="",
-        help="simulator profile of new episodes (default: exact; of skills that of the data they learnt from)",
+        help="simulator profile of new episodes (default: exact; for skills, that of their training data)",
     )
-    parser.add_argument("--width", type=number(int, 16, 1280), default=480, help="of a picture [pixels] (default: 480)")
-    parser.add_argument("--height", type=number(int, 16, 960), default=360, help="of a picture [pixels] (default: 360)")
+    parser.add_argument("--width", type=number(int, 16, 1280), default=480, help="image width [pixels] (default: 480)")
+    parser.add_argument("--height", type=number(int, 16, 960), default=360, help="image height [pixels] (default: 360)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw and say where the file is."""
+    """Render and print the path of the file."""
     from reskill_core.data.manifest import find_shards
     from reskill_sim.families import get_task, task_names
 
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Scenes:
-    """Episodes that happened in one world, to be drawn there, and what they are from."""
+    """Episodes with the same simulation settings (*world*), to be rendered with them, and their lineage."""
 
     task: Task
     world: DataWorld
@@ -96,7 +96,7 @@ class Scenes:
 
 
 def draw(scenes: Sequence[Scenes], out: Path, width: int, height: int) -> None:
-    """Write a video of episodes one after the other, at the speed at which they happened, with their lineage in it."""
+    """Write a video of episodes at real-time speed, with their lineage in its metadata."""
     from reskill_core.progress import progress_bar
     from reskill_sim.engine.rendering import write_video
 
@@ -113,10 +113,10 @@ def draw(scenes: Sequence[Scenes], out: Path, width: int, height: int) -> None:
 
 
 def recorded_scenes(dataset: DemoDataset, episodes: Sequence[int]) -> list[Scenes]:
-    """Episodes of a data set in the worlds they happened in, in order.
+    """Return episodes of a data set with their simulation settings, in order.
 
     Raises:
-        DataError: there is nothing to draw, or they happened in no world of this simulator.
+        DataError: there are no simulator states, or this simulator does not have their settings.
     """
     from reskill_sim.evaluation.acting_lineage import acting_lineage
     from reskill_sim.evaluation.worlds import task_of
@@ -178,5 +178,5 @@ def _starts(options: argparse.Namespace, task: Task, out: Path) -> int:
     environments.reset(range(options.starts))
     with task.family.make_renderer(task, options.width, options.height, profile) as renderer:
         write_sheet(out, [renderer.render(state) for state in environments.state()])
-    print(f"{out}: how the episodes of {options.source} with the seeds 0 to {options.starts - 1} start")
+    print(f"{out}: start states of {options.source}, seeds 0 to {options.starts - 1}")
     return 0

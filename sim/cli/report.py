@@ -1,4 +1,4 @@
-"""``reskill report``: agent training runs compared, on one page."""
+"""``reskill report``: comparison of agent training runs on one HTML page."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from reskill_sim.cli.arguments import Subparsers, add_verb
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     parser = add_verb(
         subparsers,
         "report",
         run,
-        "compare agents' training runs on one HTML page that needs no network: a table, learning curves, the skills "
-        "they choose, videos and where it all came from; runs of one task and variant= that differ in their seed are "
-        "one row",
+        "compare agents' training runs on one self-contained HTML page: a table, learning curves, chosen skills, "
+        "videos and provenance; runs of the same task and variant= with different seeds share a row",
         "reskill evaluate runs/agents/clean_up --policy agent --episodes 200 --out runs/agents/clean_up/evaluation",
         "reskill report runs/agents/clean_up",
         "reskill evaluate runs/skills/block --policy zero fast-script prior --task clean_up --out runs/references",
@@ -31,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         default=[],
         metavar="FOLDER",
-        help="results of reskill evaluate --policy …, for floor and ceiling",
+        help="results of reskill evaluate --policy …, for comparison",
     )
     parser.add_argument("--no-videos", action="store_true", help="leave out the videos, most of the page's size")
     parser.add_argument(
@@ -40,7 +39,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read, let the agents act for the pictures, write the page and say where it is."""
+    """Read the runs, run the agents for figures and videos, and write the page."""
     from reskill_core.progress import progress_bar
     from reskill_core.report import compare, read_outcomes, read_run, write_page
     from reskill_sim.experiments.report import showcase
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     comparisons = compare([read_run(folder) for folder in options.runs], references)
     shown = {
         comparison.task: showcase(comparison.variants[0].best, with_videos=not options.no_videos)
-        for comparison in progress_bar(comparisons, desc="pictures", unit="task")
+        for comparison in progress_bar(comparisons, desc="videos", unit="task")
     }
     write_page(options.out, comparisons, shown)
     print("".join(f"{warning}\n" for comparison in comparisons for warning in comparison.warnings), end="")

@@ -1,4 +1,4 @@
-"""``reskill study``: variants of the agent, trained and evaluated on several tasks with several seeds."""
+"""``reskill study``: training and evaluation of variants of the agent, on several tasks with several seeds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from reskill_sim.cli.arguments import Subparsers, add_config_arguments, add_verb
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     parser = add_verb(
         subparsers,
         "study",
         run,
         "train and evaluate variants of the agent, such as ablations and baselines, on several tasks with several "
-        "seeds; run again, it goes on where it stopped",
+        "seeds; the same command resumes the study",
         "reskill study studies/baselines.yaml",
         "reskill study studies/baselines.yaml seeds=[0,1,2] common.steps=1500000 workers=8",
     )
@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, evaluate, and say how to look at it."""
+    """Train, evaluate, and print the results."""
     from reskill_core.report import RESULTS_FILE
     from reskill_sim.experiments.study import StudyConfig, run_study
 
@@ -32,5 +32,5 @@ def run(options: argparse.Namespace) -> int:
     out = Path(config.out)
     print((out / RESULTS_FILE).read_text())
     references = f" --references {out}/*/references" if config.references else ""
-    print(f"{len(runs)} runs in {out}; look at them: reskill report {out}/*/*/seed_*{references} --out report.html")
+    print(f"{len(runs)} runs in {out}; to compare them: reskill report {out}/*/*/seed_*{references} --out report.html")
     return 0

@@ -1,4 +1,4 @@
-"""``reskill train-agent``: a two-level agent on a task, on top of skills."""
+"""``reskill train-agent``: training of an agent on a task, on top of skills."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from reskill_sim.cli.arguments import Subparsers, add_config_arguments, add_verb
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb."""
+    """Add the subcommand."""
     parser = add_verb(
         subparsers,
         "train-agent",
         run,
-        "learn a task with rewards on top of a skill module: which skill to run, and how to correct its actions; run "
-        "again, it goes on where it stopped",
+        "train an agent on a task with rewards, on top of a skill module: it chooses skills and corrects their "
+        "actions; the same command resumes the training",
         "reskill train-agent agents/clean_up.yaml",
         "reskill train-agent agents/slippery_push.yaml steps=4000000 seed=1 out=runs/agents/push_1",
         "reskill train-agent agents/clean_up.yaml agent.residual=false out=runs/agents/clean_up_prior_only",
@@ -23,12 +23,12 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train and print what came out."""
+    """Train and print the results."""
     from reskill_core.rl.config import AgentTrainingConfig
     from reskill_sim.experiments.agent_training import train_agent
 
     result = train_agent(read_config(AgentTrainingConfig, options), show_progress=not options.quiet)
-    print(f"trained {result.steps} steps; best checkpoint, of step {result.best_step}: {result.checkpoint}")
+    print(f"trained {result.steps} steps; best checkpoint, step {result.best_step}: {result.checkpoint}")
     print("\n".join(f"  {name:10}{value:8.3f}" for name, value in result.evaluation.items()))
-    print(f"  in the episodes that chose it; what it is worth: reskill evaluate {result.run} --policy agent")
+    print(f"  in the episodes that selected it; for an unbiased estimate: reskill evaluate {result.run} --policy agent")
     return 0

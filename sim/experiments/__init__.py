@@ -1,1 +1,1 @@
-"""Whole runs in the simulator: collecting, training, studies, reports, benchmarks."""
+"""Complete runs in the simulator: data collection, training, studies, reports, benchmarks."""

@@ -1,4 +1,4 @@
-"""How fast environments and demonstrators are, beside a reference environment in the same run."""
+"""Benchmarks of environments and demonstrators, compared with a reference environment in the same run."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ BATCH_SIZES = (1, 4, 16, 64, 256)
 _STEPS = 40
 _ROUNDS = 5
 _BATCH = 64
-# Further away than anything can be thrown in an episode [m].
+# Further than any object can be thrown in an episode [m].
 _FAR_M = 20.0
 _VARIED = Variation(friction=(0.5, 1.5), mass=(0.5, 2.0), size=(0.8, 1.2), perception_delay=(0, 2), action_delay=(0, 2))
 
 
 def bench_load() -> BenchLoad:
-    """What the first family that is measured by stepping is measured by."""
+    """Return the benchmark load of the first family that has one."""
     return next(load for family in families() if (load := family.bench_load()) is not None)
 
 
 def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
-    """Control steps per CPU-second, ours and the reference's, on demonstrations, taken in turns.
+    """Measure control steps per CPU-second on demonstrations, alternating with the reference environment.
 
     Returns:
-        One row per profile and batch size: ``steps_per_cpu_s`` and ``ratio_to_stock``, medians over the rounds. Where
-        the reference does not run there is neither its row nor a ratio to it.
+        One row per profile and batch size: ``steps_per_cpu_s`` and ``ratio_to_stock``, medians over the rounds. If the
+        reference does not run here, its row and the ratios are left out.
     """
     load = bench_load()
     task = get_task(load.task)
@@ -64,11 +64,11 @@ def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _
 
 
 def measure_threads(batch_sizes: tuple[int, ...] = (64, 256), rounds: int = _ROUNDS) -> list[dict[str, Any]]:
-    """Control steps per second of wall-clock time with one thread and with one per core, in turns.
+    """Measure control steps per second of wall-clock time with one thread and with one per core, alternating.
 
     Returns:
         One row per profile and batch size: ``one_per_s`` and ``all_per_s``, of the fastest round of each, because other
-        work on the machine only ever takes away; and their ``ratio``. ``rounds`` are those of the largest batch.
+        work on the machine can only slow it down; and their ``ratio``. The largest batch has ``rounds`` rounds.
     """
     load = bench_load()
     task = get_task(load.task)
@@ -78,7 +78,7 @@ def measure_threads(batch_sizes: tuple[int, ...] = (64, 256), rounds: int = _ROU
     for profile in task.family.profiles:
         for size in batch_sizes:
             steppers = [_BatchStepper(task, profile, actions[:, :size], threads) for threads in (0, cores)]
-            # As many steps of small batches as of large ones: the less is timed, the more a moment's noise counts.
+            # Small batches get as many steps as large ones, since short timings are noisy.
             turns = rounds * max(batch_sizes) // size
             times_s = [[_wall_s(stepper.run) for stepper in steppers] for _ in range(turns)]
             one_per_s, all_per_s = (_STEPS * size / min(column) for column in zip(*times_s, strict=True))
@@ -96,17 +96,17 @@ def measure_threads(batch_sizes: tuple[int, ...] = (64, 256), rounds: int = _ROU
 
 
 def measure_endurance(steps: int, profile: str = "fast", tasks: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Random actions on tasks, in worlds that vary, episode after episode.
+    """Run random actions on tasks with randomisation, for many episodes.
 
     Args:
-        steps: control steps in all, the same number on each task.
+        steps: total number of control steps, split evenly between tasks.
         profile: fidelity profile.
         tasks: names of the tasks; by default all of the first family.
 
     Returns:
-        One row per task: ``steps``, ``episodes``, ``diverged`` episodes, ``undetected``: steps with a state that is not
-        finite or an object further than 20 m away that were not reported as diverged; resident memory before and after
-        [MB], the former when every scene has been built.
+        One row per task: ``steps``, ``episodes``, ``diverged`` episodes; ``undetected``: steps with a state that is not
+        finite or an object further than 20 m away that were not reported as diverged; resident memory before (with all
+        scenes built) and after [MB].
     """
     names = tasks or families()[0].tasks
     share = steps // len(names)
@@ -124,7 +124,7 @@ def _endured(name: str, steps: int, profile: str) -> dict[str, Any]:
     environments.reset(range(_BATCH))
     actions = np.zeros((_BATCH, task.spec.action.dim))
     while done < steps:
-        # Half of the time the same again: what only trembles gets nowhere.
+        # Actions are repeated half of the time: independent ones would hardly move the robot.
         anew = rng.random(_BATCH) < 0.5
         actions[anew] = rng.uniform(-1.0, 1.0, (int(anew.sum()), actions.shape[1]))
         result = environments.step(actions)
@@ -151,7 +151,7 @@ def _batches(seeds: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _seeds_of_all_scenes(task: Task) -> list[int]:
-    """A seed of an episode in each scene."""
+    """One episode seed per scene."""
     seeds: dict[int, int] = {}
     for seed in count():
         seeds.setdefault(task.draw_scene(seed), seed)
@@ -161,7 +161,7 @@ def _seeds_of_all_scenes(task: Task) -> list[int]:
 
 
 def _resident_mb() -> float:
-    """Memory of this process that is in RAM now [MB]; 0 where the system does not tell."""
+    """Resident memory of this process [MB]; 0 if unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -178,7 +178,7 @@ def _rate_row(name: str, size: int, rates: list[float], stock_rates: list[float]
 
 
 def measure_collecting(episodes: int = 400, workers: int = 0) -> dict[str, float]:
-    """Demonstrations per second, starting the workers included."""
+    """Measure demonstrations per second, including the start of the workers."""
     with tempfile.TemporaryDirectory() as folder:
         config = CollectConfig(episodes=episodes, out=folder, workers=workers, episodes_per_shard=50)
         report = collect(config, show_progress=False)
@@ -190,7 +190,7 @@ def measure_collecting(episodes: int = 400, workers: int = 0) -> dict[str, float
 
 
 def _demonstrated_actions(load: BenchLoad, num_envs: int) -> np.ndarray:
-    """(T, N, A) actions of a demonstrator, so that what it does, such as grasps and lifts, is part of the load."""
+    """(T, N, A) actions of a demonstrator, so that contacts such as grasps and lifts are part of the load."""
     environments = get_task(load.task).make_env(num_envs)
     demonstrator = family_of(load.task).make_demonstrator(load.task, load.demonstrator, num_envs=num_envs)
     observation = environments.reset(range(num_envs))

@@ -1,7 +1,7 @@
-"""Collect demonstrations in process: worker processes simulate, this process writes.
+"""Collection of demonstrations in process: worker processes simulate, this process writes.
 
-What an episode contains depends on its seed alone, and which seeds a shard holds on its number alone: a data set is
-the same whatever the number of workers, and collecting it again after a kill continues where it stopped.
+An episode depends only on its seed, and the seeds of a shard only on its number. So a data set does not depend on the
+number of workers, and collection resumes where it stopped after a kill.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.worlds import world_of
 from reskill_sim.families import family_of, get_task
 
-# Environments stepped together in a worker: whole shards of the usual size at once, so that few steps are for few.
+# Environments per worker: a whole shard of the default size, so that few steps have a small batch.
 BATCH = 128
 _PROVENANCE = "collection"
 
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """What to collect.
+    """Configuration of a collection.
 
     Attributes:
         task: name of the task.
-        episodes: number of episodes the data set shall have in the end.
+        episodes: final number of episodes in the data set.
         out: folder of the data set.
         kind: demonstrator, or ``mixed`` for all of the task's.
-        noise_range: lowest and highest noise scale an episode may draw, in action units.
-        first_seed: seed of the first episode; the others follow one by one.
+        noise_range: lowest and highest noise scale of an episode, in action units.
+        first_seed: seed of the first episode; the others count up from it.
         episodes_per_shard: episodes in one file.
         profile: fidelity profile of the simulator.
-        variation: how the task's world varies from episode to episode.
-        workers: processes that simulate; 0 takes one for each core.
+        variation: randomisation of physics, perception and latency.
+        workers: number of simulating processes; 0 is one per core.
     """
 
     task: str = "block"
@@ -63,7 +63,7 @@ class CollectConfig:
     workers: int = parameter(0, low=0, high=256)
 
     def violations(self) -> list[str]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         low, high = self.noise_range
         turned = [] if low <= high else [f"noise_range: must be lowest, highest, got {low}, {high}"]
         return turned + foreign_demonstrations(self.first_seed, self.episodes, "first_seed")
@@ -76,15 +76,15 @@ class CollectConfig:
 
 @dataclass
 class CollectReport:
-    """What a run of :func:`collect` did.
+    """Summary of a run of :func:`collect`.
 
     Attributes:
         num_episodes: episodes in the data set now.
-        num_new: episodes that this run added.
-        num_steps: control steps that this run added.
-        num_successes: successful ones of the new episodes, by demonstrator.
+        num_new: episodes added by this run.
+        num_steps: control steps added by this run.
+        num_successes: successful new episodes, by demonstrator.
         num_by_source: new episodes, by demonstrator.
-        num_diverged: episodes left out because the physics broke down.
+        num_diverged: episodes left out because the physics diverged.
         duration_s: wall-clock time [s].
     """
 
@@ -120,7 +120,7 @@ class _Job:
 
 
 def dataset_spec(config: CollectConfig) -> DatasetSpec:
-    """Kind of the data set that a configuration collects."""
+    """Return the specification of the data set that a configuration collects."""
     task = get_task(config.task, config.variation)
     return DatasetSpec(task.spec, config.profile, task.make_env(profile=config.profile).state_dim)
 
@@ -129,8 +129,8 @@ def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
     """Bring a data set up to the configured number of episodes.
 
     Raises:
-        ConfigError: the configuration contradicts itself, or the data set was collected with another one.
-        DataError: the folder holds something else, or cannot be written.
+        ConfigError: the configuration is inconsistent, or the data set was collected with another one.
+        DataError: the folder has other contents, or cannot be written.
         SimulationError: a worker died.
     """
     family_of(config.task).make_demonstrator(config.task, config.kind, config.noise_range)
@@ -157,7 +157,7 @@ def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
 
 
 def _identity(config: CollectConfig) -> dict[str, object]:
-    """What has to stay the same for a data set to be continued."""
+    """Settings that must not change when a collection is resumed."""
     fixed = replace(config, episodes=1, workers=0, out="")
     return {key: value for key, value in config_to_dict(fixed).items() if key not in ("episodes", "workers", "out")}
 
@@ -188,7 +188,7 @@ def _open_jobs(config: CollectConfig, writer: DatasetWriter) -> Iterator[_Job]:
 
 
 def _simulate(jobs: Iterator[_Job], workers: int) -> Generator[tuple[_Job, list[Episode]], None, None]:
-    """Run jobs in worker processes, never more than two ahead of each worker."""
+    """Run jobs in worker processes, with at most two per worker in flight."""
     with WorkerPool(workers) as pool:
         running: dict[Future[list[Episode]], _Job] = {}
         try:
@@ -199,7 +199,7 @@ def _simulate(jobs: Iterator[_Job], workers: int) -> Generator[tuple[_Job, list[
             while running:
                 yield from _finished(running)
         except BrokenProcessPool as error:
-            raise SimulationError("a worker process died; what was written is kept, run it again to go on") from error
+            raise SimulationError("a worker process died; finished shards are kept, run it again to resume") from error
 
 
 def _finished(running: dict[Future[list[Episode]], _Job]) -> Iterator[tuple[_Job, list[Episode]]]:
@@ -224,7 +224,7 @@ def _run_job(job: _Job) -> list[Episode]:
 
 
 def summary_lines(config: CollectConfig, report: CollectReport) -> list[str]:
-    """What to tell the user at the end."""
+    """Format the summary of a run."""
     lines = [f"{config.out}: {report.num_episodes} episodes, {report.num_new} new"]
     if report.num_new:
         seconds = max(report.duration_s, 1e-9)
@@ -234,5 +234,5 @@ def summary_lines(config: CollectConfig, report: CollectReport) -> list[str]:
     for source, count in sorted(report.num_by_source.items()):
         lines.append(f"  {source}: {report.num_successes[source]} of {count} succeeded")
     if report.num_diverged:
-        lines.append(f"  {report.num_diverged} episodes left out: the physics broke down")
+        lines.append(f"  {report.num_diverged} episodes left out: the physics diverged")
     return lines

@@ -1,4 +1,4 @@
-"""What an agent does, for a report: the skills it chooses beside those of the prior, and episodes to look at."""
+"""Showcase of an agent for a report: its chosen skills compared with the prior's, and videos of episodes."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ VIDEO_WIDTH, VIDEO_HEIGHT = 320, 240
 
 
 def showcase(run: AgentRun, with_videos: bool = True) -> Showcase:
-    """Let an agent act in the world that it was evaluated in; without an evaluation, in the task's own.
+    """Run an agent with the profile and variation of its evaluation, or the nominal ones if it has none.
 
     Args:
         run: its training run.
-        with_videos: draw the best, the median and the worst episode of its evaluation; without one, of the episodes
-            that show its choices.
+        with_videos: render the best, median and worst episode of its evaluation, or, without one, of the episodes run
+            here.
 
     Raises:
         CheckpointError: it has no checkpoint, or a damaged one.
-        SimulationError: there is no way to draw off-screen here.
+        SimulationError: off-screen rendering is not available.
     """
     checkpoint, outcomes = load_checkpoint(run.folder, AGENT_KIND), run.outcomes
     variation = config_from_dict(Variation, outcomes.variation, str(outcomes.folder)) if outcomes else NOMINAL
@@ -62,13 +62,13 @@ def showcase(run: AgentRun, with_videos: bool = True) -> Showcase:
 
 
 def skill_choices(policy: SkillPolicy, episodes: Sequence[Episode]) -> SkillChoices:
-    """The skills that an agent without exploration chose in its episodes, and samples of the prior in their place."""
+    """Return the skills that an agent chose without exploration, and samples of the prior at the same observations."""
     starts = [episode.observation[:: policy.skill_steps] for episode in episodes]
     observations = np.concatenate(starts)
     number = np.concatenate([np.arange(len(start)) for start in starts])
 
     def latents(chooser: SkillPolicy) -> NDArray[np.float32]:
-        # Without exploration, the observation alone decides: where a skill starts may count as an episode's start.
+        # Without exploration the skill depends only on the observation, so each start can be treated as an episode's.
         chooser.reset(range(len(observations)))
         return chooser.act(observations).latent
 

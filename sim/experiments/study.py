@@ -1,4 +1,4 @@
-"""Many training runs that differ in one thing at a time: variants of the agent on several tasks with several seeds."""
+"""Studies: training runs of variants of the agent, on several tasks with several seeds."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from reskill_sim.experiments.agent_training import train_agent
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """What is compared.
+    """Configuration of a study.
 
     Attributes:
-        agents: configurations of agents, one for each task: paths, or names of those that ship with the package.
-        variants: by name, what each changes in all of these configurations.
-        out: folder; a run goes to ``<task>/<variant>/seed_<seed>`` in it, references to ``<task>/references``.
-        common: what is changed in all variants, and for the references.
-        seeds: of training.
-        episodes: of the evaluation of each run, in ``exact``.
-        workers: runs at a time, each with one thread.
-        references: policies that are evaluated beside the agents, for floor and ceiling.
+        agents: configurations of agents, one per task: paths, or names of shipped ones.
+        variants: changes to these configurations, by name of the variant.
+        out: folder; runs are in ``<task>/<variant>/seed_<seed>``, references in ``<task>/references``.
+        common: changes for all variants and the references.
+        seeds: training seeds.
+        episodes: number of evaluation episodes per run, in ``exact``.
+        workers: number of concurrent runs, each with one thread.
+        references: policies to evaluate for comparison, as lower and upper bounds.
     """
 
     agents: tuple[str, ...]
@@ -56,19 +56,18 @@ class StudyConfig:
     references: tuple[str, ...] = ()
 
     def violations(self) -> list[str]:
-        """Rules on single values."""
+        """Check rules on single fields."""
         counts = ("agents", "variants", "seeds")
         faults = [f"{name}: must not be empty" for name in counts if not getattr(self, name)]
-        # A variant's name becomes that of a folder.
+        # A variant's name is used for a folder.
         return faults + [f"variants: {fault}" for fault in map(plain_name_fault, self.variants) if fault]
 
 
 def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:
-    """The runs of a study, seed by seed, so that every variant has a result early.
+    """Return the runs of a study, ordered by seed, so that every variant has a result early.
 
     Raises:
-        ConfigError: a configuration is missing, a variant does not fit it, or two runs would have one folder; names
-            them.
+        ConfigError: a configuration is missing, a variant does not fit it, or two runs would share a folder.
     """
     runs = [
         _run_config(config, agent, variant, seed)
@@ -83,11 +82,11 @@ def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:
 
 
 def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
-    """Train and evaluate all that has not been yet, and write what came out; returns the run folders.
+    """Train and evaluate all unfinished runs and write the results; returns the run folders.
 
     Raises:
         ConfigError: see :func:`plan_study`.
-        ReskillError: runs have failed; the others were finished first.
+        ReskillError: runs have failed; raised after the others have finished.
     """
     runs = plan_study(config)
     require_writable_folder(Path(config.out), ConfigError)
@@ -119,12 +118,12 @@ def _run_config(config: StudyConfig, agent: str, variant: str, seed: int) -> Age
 
 
 def _common(config: StudyConfig, agent: str) -> dict[str, Any]:
-    """What all variants of an agent change."""
+    """Configuration shared by all variants of an agent."""
     return _merged(read_yaml(find_config(agent)), config.common)
 
 
 def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested document with changes to some of its values."""
+    """Copy of a nested document with some values changed."""
     merged = dict(document)
     for name, value in changes.items():
         inner = merged.get(name)
@@ -150,7 +149,7 @@ def _train_and_evaluate(config: AgentTrainingConfig, episodes: int) -> None:
 
 
 def _evaluate_once(evaluation: PolicyEvaluationConfig) -> None:
-    """Evaluate, unless these very checkpoints were, in the same way and by the same simulator."""
+    """Evaluate, unless the same checkpoints were already evaluated with the same settings and simulator."""
     if not _is_evaluated(evaluation):
         evaluate_policies(evaluation, show_progress=False)
 
@@ -170,7 +169,7 @@ def _is_evaluated(evaluation: PolicyEvaluationConfig) -> bool:
 def _write_results(
     config: StudyConfig, runs: list[AgentTrainingConfig], references: list[PolicyEvaluationConfig]
 ) -> None:
-    """Write the table and the learning curves of what was evaluated."""
+    """Write the table and the learning curves of the evaluated runs."""
     evaluated = [Path(run.out) for run in runs if (Path(run.out) / EVALUATION_FOLDER / POLICIES_FILE).is_file()]
     found = [Path(each.out) for each in references if (Path(each.out) / POLICIES_FILE).is_file()]
     outcomes = [outcome for folder in found for outcome in read_outcomes(folder)]

@@ -30,7 +30,7 @@ from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.lifecycle import ManagedNode
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
-from reskill_ros.plumbing.served_task import simulated_joints, task_spec
+from reskill_ros.plumbing.served_task import robot_joints, task_spec
 
 _SENDING_TIMEOUT_S = 0.5
 
@@ -64,7 +64,7 @@ class CommandNode(ManagedNode):
         self._settings = Parameters(self, CommandParameters())
         values = self._settings.values
         # A checkpoint's task, which says what its robot's joints are, is read when the node is configured.
-        self._driver = load_driver(values.driver, () if values.skills else simulated_joints())
+        self._driver = load_driver(values.driver, () if values.skills else robot_joints(values.task))
         self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, "gate", self._misfits)
         self.gate: Gate
         self._previous_gate: Gate | None = None
@@ -86,7 +86,7 @@ class CommandNode(ManagedNode):
         values = self._settings.values
         task = task_spec(values.task, values.skills)
         if values.skills:
-            self._driver.require_joints({*task.obs.joints, *simulated_joints()})
+            self._driver.require_joints({*task.obs.joints, *robot_joints(task.name)})
         command = self._driver.command
         channel = Channel(self, task, self._driver.sensing, self._driver.base_frame, values.dry_run)
         self.adapter = make_adapter(command.adapter, channel, command.options)

@@ -35,7 +35,7 @@ from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.refusals import Refusals
-from reskill_ros.plumbing.served_task import simulated_joints, task_spec
+from reskill_ros.plumbing.served_task import robot_joints, robot_kinematics, task_spec
 from reskill_ros.plumbing.topics import observed_image
 
 
@@ -63,7 +63,7 @@ class ObservationNode(Node):
         self._resources = ExitStack()
         values = Parameters(self, ObservationParameters()).values
         self._task = task_spec(values.task, values.skills)
-        self._driver = load_driver(values.driver, {*self._task.obs.joints, *simulated_joints()})
+        self._driver = load_driver(values.driver, {*self._task.obs.joints, *robot_joints(self._task.name)})
         config = self._driver.sensing
         if values.obs_timeout_s >= 0:
             config = replace(config, timeout_s=values.obs_timeout_s)
@@ -210,11 +210,8 @@ class ObservationNode(Node):
 def _sensing(task: TaskSpec, config: SensingConfig) -> Sensing:
     if config.gripper != "kinematics":
         return Sensing(task, config)
-    # Only here: the simulator need not be installed where the driver publishes the gripper's pose.
-    from reskill_sim.fetch.constants import ARM_JOINTS
-    from reskill_sim.fetch.kinematics import GripperKinematics
-
-    return Sensing(task, config, ARM_JOINTS, GripperKinematics(ARM_JOINTS).pose)
+    kinematics = robot_kinematics(task.name)
+    return Sensing(task, config, kinematics.joints, kinematics.pose)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -23,10 +23,11 @@ from reskill_ros.nodes.sim_parameters import LOCKSTEP, SimParameters
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
+from reskill_ros.simulation.command_buffer import Command
 from reskill_ros.simulation.sim_inputs import SimInputs
 from reskill_ros.simulation.sim_publisher import SimPublisher
-from reskill_ros.simulation.sim_session import Command, SimSession
 from reskill_ros.simulation.sim_views import SimViews
+from reskill_ros.simulation.simulated_robot import SimulatedRobot
 from reskill_ros.srv import ResetEpisode, StepSimulation
 from reskill_sim.engine.variation import parse_variation
 
@@ -39,7 +40,7 @@ FAREWELL_S = 10.0
 
 
 class SimNode(Node):
-    """A simulated robot as a node; what it does is in :class:`~reskill_ros.simulation.sim_session.SimSession`."""
+    """A :class:`~reskill_ros.simulation.simulated_robot.SimulatedRobot` as a node."""
 
     _is_up = False
 
@@ -52,16 +53,16 @@ class SimNode(Node):
             raise GraphError("sim_node publishes /clock and cannot live by it; set its use_sim_time to false")
         if values.report:
             require_writable_file(Path(values.report), GraphError)
-        self.session = SimSession(values.task, values.profile, parse_variation(values.variation), values.seed)
+        self.robot = SimulatedRobot(values.task, values.profile, parse_variation(values.variation), values.seed)
         self.paused = False
         self._running = not values.hold_until_ready
-        self._episode_start_ns = self.session.stamp_ns
+        self._episode_start_ns = self.robot.stamp_ns
         self._last_publish_s = self._over_since_s = 0.0
-        self._reported = (time.monotonic(), self.session.stamp_ns)
+        self._reported = (time.monotonic(), self.robot.stamp_ns)
         self._publisher = SimPublisher(self, values.frame_id)
         self._views = SimViews(self, values)
         self.diagnostics = Diagnostics(self, self._report, "sim/status")
-        self._inputs = SimInputs(self, self._config, self.diagnostics, self._answered)
+        self._inputs = SimInputs(self, self._config, lambda: self.robot.spec, self.diagnostics, self._answered)
         self.create_service(ResetEpisode, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(StepSimulation, "~/step", self._on_step)
@@ -78,9 +79,9 @@ class SimNode(Node):
     def _answered(self) -> None:
         """Go on if the robot waits for an answer to its state, and has it."""
         waits = self._config.values.pacing == LOCKSTEP or not self._running
-        if not waits or self._halted or self._inputs.unacknowledged(self.session.stamp_ns):
+        if not waits or self._halted or self._inputs.unacknowledged(self.robot.stamp_ns):
             return
-        command = self._inputs.commands.take_answer(self.session.stamp_ns)
+        command = self._inputs.commands.pop_answer(self.robot.stamp_ns, self.robot.spec.action.names)
         if command is not None:
             self._running = True
             self._advance(command)
@@ -94,45 +95,43 @@ class SimNode(Node):
             self._advance(self._inputs.commands.newest(self._episode_start_ns, since_s))
 
     def _advance(self, command: Command, interfered: bool = False) -> None:
-        if not self.session.over:
-            self.session.advance(command, interfered)
+        if not self.robot.over:
+            self.robot.advance(command, interfered)
             self._over_since_s = time.monotonic()
-            if self.session.diverged:
-                self.get_logger().error(
-                    f"the simulation diverged at step {self.session.step}; the episode is not valid"
-                )
+            if self.robot.diverged:
+                self.get_logger().error(f"the simulation diverged at step {self.robot.step}; the episode is not valid")
                 self.diagnostics.publish()
         elif self._complete:
             # Who records may still be busy with the last state; lockstep has waited for that already.
-            recorded = not self._inputs.unacknowledged(self.session.stamp_ns)
+            recorded = not self._inputs.unacknowledged(self.robot.stamp_ns)
             if recorded or time.monotonic() - self._over_since_s > FAREWELL_S:
                 self.done.set_result(0)
             return
         elif self._config.values.auto_reset:
             self._begin()
         self._publish()
-        if self.session.diverged and self._config.values.reset_on_divergence:
+        if self.robot.diverged and self._config.values.reset_on_divergence:
             self._begin()
             self._publish()
 
     def _begin(self, task: str = "", seed: int | None = None) -> None:
-        self.session.begin(task, seed)
-        self._episode_start_ns = self.session.stamp_ns
+        self.robot.begin(task, seed)
+        self._episode_start_ns = self.robot.stamp_ns
         self._inputs.commands.clear()
 
     @property
     def _complete(self) -> bool:
-        return 0 < self._config.values.episodes <= len(self.session.finished)
+        return 0 < self._config.values.episodes <= len(self.robot.finished)
 
     @property
     def _halted(self) -> bool:
-        stays_over = self.session.over and not self._config.values.auto_reset and not self._complete
-        return self.paused or self.session.diverged or stays_over or self.done.done()
+        stays_over = self.robot.over and not self._config.values.auto_reset and not self._complete
+        return self.paused or self.robot.diverged or stays_over or self.done.done()
 
     def _publish(self) -> None:
         self._last_publish_s = time.monotonic()
-        self._publisher.publish(self.session)
-        self._views.show(self.session)
+        self._publisher.publish(self.robot)
+        self._views.show(self.robot)
 
     def _repeat(self) -> None:
         if time.monotonic() - self._last_publish_s >= REPEAT_PERIOD_S and not self.done.done():
@@ -143,7 +142,7 @@ class SimNode(Node):
         if self._pacer is not None:
             self.destroy_timer(self._pacer)
         self._paced_factor = self._config.values.real_time_factor
-        self._wall_period_s = self.session.period_ns * 1e-9 / self._paced_factor
+        self._wall_period_s = self.robot.period_ns * 1e-9 / self._paced_factor
         self._pacer = self.create_timer(self._wall_period_s, self._tick, clock=self._steady)
 
     # ------------------------------------------------------------------ services
@@ -156,8 +155,8 @@ class SimNode(Node):
         else:
             self._publish()
             response.success = True
-            response.message = f"episode {self.session.episode_id} of {self.session.task}, seed {self.session.seed}"
-        response.episode_id = self.session.episode_id
+            response.message = f"episode {self.robot.episode_id} of {self.robot.task}, seed {self.robot.seed}"
+        response.episode_id = self.robot.episode_id
         return response
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -174,9 +173,9 @@ class SimNode(Node):
         elif request.steps < 1:
             response.message = "steps must be at least 1"
         else:
-            while taken < request.steps and not self.session.over:
-                answer = self._inputs.commands.take_answer(self.session.stamp_ns)
-                self._advance(answer or Command(), interfered=answer is None)
+            while taken < request.steps and not self.robot.over:
+                answer = self._inputs.commands.pop_answer(self.robot.stamp_ns, self.robot.spec.action.names)
+                self._advance(answer or {}, interfered=answer is None)
                 taken += 1
             response.success = taken == request.steps
             response.message = f"{taken} of {request.steps} steps taken"
@@ -187,34 +186,34 @@ class SimNode(Node):
     # ------------------------------------------------------------------ what it tells
 
     def _report(self, report: Report) -> None:
-        now, then = (time.monotonic(), self.session.stamp_ns), self._reported
+        now, then = (time.monotonic(), self.robot.stamp_ns), self._reported
         self._reported = now
         factor = (now[1] - then[1]) * 1e-9 / max(now[0] - then[0], 1e-9)
         values = self._config.values
         report.state = "paused" if self.paused else "running" if self._running else "waiting for the first answer"
-        if self.session.diverged:
+        if self.robot.diverged:
             report.error("the simulation diverged; call ~/reset to start the next episode")
         elif values.pacing == LOCKSTEP and self._running and not self._halted and factor == 0:
-            missing = self._inputs.unacknowledged(self.session.stamp_ns)
-            report.warn(f"waiting for {', '.join(missing) or 'the command'} to answer step {self.session.step}")
+            missing = self._inputs.unacknowledged(self.robot.stamp_ns)
+            report.warn(f"waiting for {', '.join(missing) or 'the command'} to answer step {self.robot.step}")
         elif values.pacing != LOCKSTEP and self._running and not self._halted and factor < 0.95 * self._paced_factor:
             report.warn(f"slower than asked for: real-time factor {factor:.2f} instead of {self._paced_factor:g}")
         self._inputs.report(report)
         report.values = {
             "real_time_factor": round(factor, 3),
-            "task": self.session.task,
-            "episode": self.session.episode_id,
-            "seed": self.session.seed,
-            "step": self.session.step,
+            "task": self.robot.task,
+            "episode": self.robot.episode_id,
+            "seed": self.robot.seed,
+            "step": self.robot.step,
         }
 
     def destroy_node(self) -> None:
         """Say how the episodes went, and close the window."""
         if self._is_up:
-            if self.session.finished:
-                self.get_logger().info(self.session.describe())
+            if self.robot.finished:
+                self.get_logger().info(self.robot.describe())
             if self._config.values.report:
-                atomic_write_json(Path(self._config.values.report), self.session.summary())
+                atomic_write_json(Path(self._config.values.report), self.robot.summary())
             self._views.close()
         super().destroy_node()
 

@@ -43,7 +43,9 @@ class SimParameters:
     auto_reset: bool = parameter(True, "Start the next episode when one has ended.")
     reset_on_divergence: bool = parameter(False, "Start the next episode when the physics broke down.")
     array_command: str = parameter(
-        "position", "What the array on command/positions holds.", choices=("position", "velocity")
+        "position",
+        "What the array on command/positions holds of components that command velocities.",
+        choices=("position", "velocity"),
     )
     frame_id: str = parameter("world", "Name of the frame that poses are expressed in.", read_only=True)
     headless: bool = parameter(True, "Run without a window.", read_only=True)

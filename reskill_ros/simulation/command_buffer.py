@@ -1,79 +1,76 @@
-"""The newest command that each command topic brought, put together into what the robot is to do now."""
+"""The newest setpoint that the command topics brought for each component of the action."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from reskill_core.sensing import MessageError
-from reskill_ros.simulation.sim_session import Command, Setpoint
-from reskill_sim.fetch.constants import FINGER_JOINTS
 
 
 @dataclass(frozen=True)
-class _Part:
+class Setpoint:
+    """What one component of the action is to do over one control period.
+
+    Attributes:
+        value: in the unit of the component, or, of a velocity, the place to be at in the end [m or rad].
+        is_place: which of the two.
+    """
+
+    value: float
+    is_place: bool = False
+
+
+# Setpoints by component; a component without one is to stand still.
+Command = Mapping[str, Setpoint]
+
+
+@dataclass(frozen=True)
+class _Received:
     setpoint: Setpoint
     stamp_ns: int
     received_s: float
 
 
 class CommandBuffer:
-    """Holds the newest arm and finger command. A stamp of 0 stands for "now", as in joint trajectories."""
+    """Holds the newest setpoint of each component. A stamp of 0 stands for "now", as in joint trajectories."""
 
     def __init__(self) -> None:
-        self.clear()
+        self._received: dict[str, _Received] = {}
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The components that there are setpoints of."""
+        return tuple(self._received)
 
     def clear(self) -> None:
-        """Forget all commands: what was meant for the last episode must not move the next."""
-        self._arm: _Part | None = None
-        self._fingers: _Part | None = None
+        """Forget all setpoints: what was meant for the last episode must not move the next."""
+        self._received.clear()
 
-    def set_arm(self, setpoint: Setpoint, stamp_ns: int, received_s: float) -> None:
-        """Take a command to the arm that arrived at ``received_s`` of the steady clock."""
-        self._arm = _Part(setpoint, stamp_ns, received_s)
+    def take(self, setpoints: Command, stamp_ns: int, received_s: float) -> None:
+        """Take setpoints that arrived at ``received_s`` of the steady clock."""
+        for name, setpoint in setpoints.items():
+            self._received[name] = _Received(setpoint, stamp_ns, received_s)
 
-    def set_fingers(self, setpoint: Setpoint, stamp_ns: int, received_s: float) -> None:
-        """Take a command to the fingers that arrived at ``received_s`` of the steady clock."""
-        self._fingers = _Part(setpoint, stamp_ns, received_s)
-
-    def take_answer(self, stamp_ns: int) -> Command | None:
-        """The command that answers the state of that stamp, once: None until both parts of it are there."""
-        arm, fingers = self._arm, self._fingers
-        if arm is None or fingers is None:
+    def pop_answer(self, stamp_ns: int, components: Sequence[str]) -> Command | None:
+        """The command that answers the state of that stamp, once: None until all components of it are there."""
+        received = [self._received.get(name) for name in components]
+        if any(item is None or item.stamp_ns not in (0, stamp_ns) for item in received):
             return None
-        if any(part.stamp_ns not in (0, stamp_ns) for part in (arm, fingers)):
-            return None
+        answer = {name: self._received[name].setpoint for name in components}
         self.clear()
-        return Command(arm.setpoint, fingers.setpoint)
+        return answer
 
     def newest(self, earliest_ns: int, received_since_s: float) -> Command:
-        """The newest command, with standstill in place of a part that is missing or too old.
+        """The newest command, without what is too old.
 
         Args:
             earliest_ns: stamp of the episode's start: what is older was meant for the episode before.
             received_since_s: steady time from which on commands count as fresh.
         """
 
-        def fresh(part: _Part | None, otherwise: Setpoint) -> Setpoint:
-            if part is None or 0 < part.stamp_ns < earliest_ns:
-                return otherwise
-            # A position once given stays the goal; a velocity needs somebody who keeps looking.
-            return part.setpoint if part.setpoint.is_position or part.received_s >= received_since_s else otherwise
+        def fresh(item: _Received) -> bool:
+            if 0 < item.stamp_ns < earliest_ns:
+                return False
+            # A place once given stays the goal; a velocity needs somebody who keeps looking.
+            return item.setpoint.is_place or item.received_s >= received_since_s
 
-        still = Command()
-        return Command(fresh(self._arm, still.arm), fresh(self._fingers, still.fingers))
-
-
-def finger_setpoint(positions: Mapping[str, float], velocities: Mapping[str, float]) -> Setpoint:
-    """What a trajectory commands the fingers, which always move alike: a velocity if it has one, else a position.
-
-    Raises:
-        MessageError: ``unknown_joint``: it commands neither finger.
-    """
-    for joint in FINGER_JOINTS:
-        if joint in velocities:
-            return Setpoint((velocities[joint],))
-        if joint in positions:
-            return Setpoint((positions[joint],), is_position=True)
-    named = ", ".join({**positions, **velocities}) or "none"
-    raise MessageError("unknown_joint", f"gripper command names no finger ({', '.join(FINGER_JOINTS)}), but {named}")
+        return {name: item.setpoint for name, item in self._received.items() if fresh(item)}

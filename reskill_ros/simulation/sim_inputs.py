@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,15 +12,23 @@ from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
+from reskill_core.commanded_place import moved_joints
 from reskill_core.sensing import MessageError
+from reskill_core.spec import (
+    END_EFFECTOR_VELOCITY,
+    GRIPPER_VELOCITY,
+    JOINT_POSITION,
+    VELOCITIES,
+    ActionSpec,
+    TaskSpec,
+)
 from reskill_ros.nodes.sim_parameters import SimParameters
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.refusals import Refusals
-from reskill_ros.simulation.command_buffer import CommandBuffer, finger_setpoint
-from reskill_ros.simulation.sim_session import Setpoint
+from reskill_ros.simulation.command_buffer import Command, CommandBuffer, Setpoint
 
 
 class SimInputs:
@@ -31,25 +39,32 @@ class SimInputs:
     """
 
     def __init__(
-        self, node: Node, config: Parameters[SimParameters], diagnostics: Diagnostics, on_input: Callable[[], None]
+        self,
+        node: Node,
+        config: Parameters[SimParameters],
+        task: Callable[[], TaskSpec],
+        diagnostics: Diagnostics,
+        on_input: Callable[[], None],
     ) -> None:
         """Start listening.
 
         Args:
             node: the node that owns the subscriptions.
             config: its parameters.
+            task: says which task runs, and so what may be commanded.
             diagnostics: where refused messages are counted.
             on_input: called when something new has come.
         """
         self.commands = CommandBuffer()
-        self._config = config
+        self._config, self._task = config, task
         self._refusals = Refusals(node.get_logger(), diagnostics.counters)
         self._on_input = on_input
         self._acknowledged = dict.fromkeys(config.values.acknowledge_topics, 0)
         self._inputs = Inputs(node, diagnostics.publish)
         self._inputs.listen(TwistStamped, "command/twist", self._on_twist, qos.COMMAND)
         self._inputs.listen(JointTrajectory, "gripper/command", self._on_gripper, qos.COMMAND)
-        self._inputs.listen(Float64MultiArray, "command/positions", self._on_array, qos.COMMAND)
+        self._inputs.listen(Float64MultiArray, "command/setpoints", self._on_setpoints, qos.COMMAND)
+        self._inputs.listen(Float64MultiArray, "command/positions", self._on_positions, qos.COMMAND)
         for topic in self._acknowledged:
             self._inputs.listen(Header, topic, partial(self._on_acknowledge, topic), qos.NEWEST)
 
@@ -63,20 +78,33 @@ class SimInputs:
 
     def _on_twist(self, message: TwistStamped) -> None:
         with self._taking("command/twist"):
-            velocity = Setpoint(convert.twist_velocity(message))
-            self.commands.set_arm(velocity, convert.stamp_to_ns(message.header.stamp), time.monotonic())
+            velocity = convert.twist_velocity(message)
+            self._take(_twist_setpoints(self._task().action, velocity), convert.stamp_to_ns(message.header.stamp))
 
     def _on_gripper(self, message: JointTrajectory) -> None:
         with self._taking("gripper/command"):
-            fingers = finger_setpoint(*convert.trajectory_point(message))
-            self.commands.set_fingers(fingers, convert.stamp_to_ns(message.header.stamp), time.monotonic())
+            point = convert.trajectory_point(message)
+            self._take(_finger_setpoints(self._task(), *point), convert.stamp_to_ns(message.header.stamp))
 
-    def _on_array(self, message: Float64MultiArray) -> None:
+    def _on_setpoints(self, message: Float64MultiArray) -> None:
+        with self._taking("command/setpoints"):
+            self._take_array(message, by_place=False)
+
+    def _on_positions(self, message: Float64MultiArray) -> None:
         with self._taking("command/positions"):
-            values = list(convert.array_values(message, ("x", "y", "z", "gripper")).values())
-            is_position = self._config.values.array_command == "position"
-            self.commands.set_arm(Setpoint(tuple(values[:3]), is_position), 0, time.monotonic())
-            self.commands.set_fingers(Setpoint(tuple(values[3:]), is_position), 0, time.monotonic())
+            self._take_array(message, by_place=self._config.values.array_command == "position")
+
+    def _take_array(self, message: Float64MultiArray, by_place: bool) -> None:
+        action = self._task().action
+        setpoints = {}
+        for name, value in convert.array_values(message, action.names).items():
+            quantity = action.quantities[action.names.index(name)]
+            is_place = quantity == JOINT_POSITION or (by_place and quantity in VELOCITIES)
+            setpoints[name] = Setpoint(value, is_place)
+        self._take(setpoints, convert.array_stamp_ns(message))
+
+    def _take(self, setpoints: Command, stamp_ns: int) -> None:
+        self.commands.take(setpoints, stamp_ns, time.monotonic())
 
     def _on_acknowledge(self, topic: str, message: Header) -> None:
         self._acknowledged[topic] = convert.stamp_to_ns(message.stamp)
@@ -92,3 +120,34 @@ class SimInputs:
         else:
             self._refusals.accept(topic)
             self._on_input()
+
+
+def _twist_setpoints(action: ActionSpec, velocity: Sequence[float]) -> Command:
+    """What a twist commands; along an axis that the end effector is not moved along, nothing."""
+    axes = dict(zip(END_EFFECTOR_VELOCITY, velocity, strict=True))
+    setpoints = {item.name: Setpoint(axes[item.quantity]) for item in action.components if item.quantity in axes}
+    if not setpoints:
+        raise MessageError("unknown_component", f"a twist commands none of {', '.join(action.names)}")
+    return setpoints
+
+
+def _finger_setpoints(task: TaskSpec, positions: Mapping[str, float], velocities: Mapping[str, float]) -> Command:
+    """What a trajectory commands the fingers, which always move alike: a velocity if it has one, else a position.
+
+    Raises:
+        MessageError: ``unknown_joint``: it commands no finger.
+    """
+    setpoints = {}
+    grippers = zip(task.action.components, moved_joints(task), strict=True)
+    for fingers, name in ((joints, item.name) for item, joints in grippers if item.quantity == GRIPPER_VELOCITY):
+        for joint in fingers:
+            if joint in velocities:
+                setpoints[name] = Setpoint(velocities[joint])
+                break
+            if joint in positions:
+                setpoints[name] = Setpoint(positions[joint], is_place=True)
+                break
+    if not setpoints:
+        named = ", ".join({**positions, **velocities}) or "none"
+        raise MessageError("unknown_joint", f"gripper command names no finger of task {task.name}, but {named}")
+    return setpoints

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 
-from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME
-from reskill_ros.msg import EpisodeState
-from reskill_ros.plumbing import convert, qos
-from reskill_ros.simulation.sim_session import SimSession
+from reskill_ros.drivers.driver_topics import TopicConfig
+from reskill_ros.msg import EpisodeState, Reading
+from reskill_ros.plumbing import convert, images, qos
+from reskill_ros.simulation.simulated_robot import SimulatedRobot
+
+# A driver's topics as they are called unless its file says otherwise.
+_TOPICS = TopicConfig()
 
 
 class SimPublisher:
@@ -25,37 +30,41 @@ class SimPublisher:
         self._clock = node.create_publisher(Clock, "/clock", qos.CLOCK)
         self._joint_states = node.create_publisher(JointState, "joint_states", qos.STATE)
         self._episode = node.create_publisher(EpisodeState, "episode", qos.RECORDED)
-        self._poses: dict[str, Publisher] = {}
+        # Of what differs from task to task.
+        self._by_topic: dict[str, Publisher[Any]] = {}
 
-    def publish(self, session: SimSession) -> None:
-        """Publish the session's current state; the clock first, so that nobody sees a stamp from the future."""
-        stamp = convert.ns_to_stamp(session.stamp_ns)
+    def publish(self, robot: SimulatedRobot) -> None:
+        """Publish the robot's current state; the clock first, so that nobody sees a stamp from the future."""
+        stamp = convert.ns_to_stamp(robot.stamp_ns)
         self._clock.publish(Clock(clock=stamp))
-        self._joint_states.publish(convert.joint_state_message(stamp, *session.joints))
-        for name, (position, quat_wxyz) in session.poses.items():
+        self._joint_states.publish(convert.joint_state_message(stamp, *robot.joints))
+        for name, (position, quat_wxyz) in robot.poses.items():
             pose = convert.pose_message(stamp, self._frame_id, position.tolist(), quat_wxyz.tolist())
-            self._pose_publisher(name).publish(pose)
-        self._episode.publish(self._episode_state(session, stamp))
+            self._publish_to(PoseStamped, _TOPICS.pose(name), pose)
+        for name, values in robot.readings.items():
+            self._publish_to(Reading, _TOPICS.reading(name), convert.reading_message(stamp, self._frame_id, values))
+        for name, picture in robot.images.items():
+            self._publish_to(Image, _TOPICS.image(name), images.image_message(stamp, name, picture))
+        self._episode.publish(self._episode_state(robot, stamp))
 
-    def _pose_publisher(self, frame: str) -> Publisher:
-        if frame not in self._poses:
-            topic = {GRIPPER_FRAME: "ee_pose", GOAL_FRAME: "goal_pose"}.get(frame, f"objects/{frame}/pose")
-            self._poses[frame] = self._node.create_publisher(PoseStamped, topic, qos.STATE)
-        return self._poses[frame]
+    def _publish_to(self, kind: type[Any], topic: str, message: Any) -> None:
+        if topic not in self._by_topic:
+            self._by_topic[topic] = self._node.create_publisher(kind, topic, qos.STATE)
+        self._by_topic[topic].publish(message)
 
-    def _episode_state(self, session: SimSession, stamp: Time) -> EpisodeState:
+    def _episode_state(self, robot: SimulatedRobot, stamp: Time) -> EpisodeState:
         message = EpisodeState(
-            task=session.task,
-            profile=session.profile,
-            episode_id=session.episode_id,
-            seed=session.seed,
-            step=session.step,
-            reward=session.reward,
-            success=session.success,
-            terminated=session.terminated,
-            truncated=session.truncated,
-            valid=session.valid,
-            sim_state=convert.float64_array(session.state),
+            task=robot.task,
+            profile=robot.profile,
+            episode_id=robot.episode_id,
+            seed=robot.seed,
+            step=robot.step,
+            reward=robot.reward,
+            success=robot.success,
+            terminated=robot.terminated,
+            truncated=robot.truncated,
+            valid=robot.valid,
+            sim_state=convert.float64_array(robot.state),
         )
         message.header.stamp = stamp
         message.header.frame_id = self._frame_id

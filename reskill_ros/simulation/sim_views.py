@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage
 
 from reskill_ros.nodes.sim_parameters import SimParameters
 from reskill_ros.plumbing import convert, qos
-from reskill_ros.simulation.sim_session import SimSession
+from reskill_ros.simulation.simulated_robot import SimulatedRobot
 from reskill_sim.families import get_task
 
 if TYPE_CHECKING:
@@ -34,38 +34,38 @@ class SimViews:
             self._message = CompressedImage(format="jpeg")
             self._message.header.frame_id = "camera"
 
-    def show(self, session: SimSession) -> None:
-        """Show the session's state.
+    def show(self, robot: SimulatedRobot) -> None:
+        """Show the robot's state.
 
         Raises:
             SimulationError: there is no way to draw off-screen here, or no display for a window.
         """
-        if session.task != self._task:
-            self._open(session)
+        if robot.task != self._task:
+            self._open(robot)
         if self._renderer is not None:
             import imageio.v3 as imageio
 
-            picture = self._renderer.render(session.state)
+            picture = self._renderer.render(robot.state)
             jpeg = imageio.imwrite("<bytes>", picture, extension=".jpg", quality=_JPEG_QUALITY)
-            self._message.header.stamp = convert.ns_to_stamp(session.stamp_ns)
+            self._message.header.stamp = convert.ns_to_stamp(robot.stamp_ns)
             self._message.data = array("B", jpeg)
             self._publisher.publish(self._message)
         if self._viewer is not None:
-            self._viewer.show(session.state)
+            self._viewer.show(robot.state)
 
     def close(self) -> None:
         """Close the window and stop drawing."""
         self._resources.close()
 
-    def _open(self, session: SimSession) -> None:
+    def _open(self, robot: SimulatedRobot) -> None:
         self.close()
-        self._task = session.task
-        task, parameters = get_task(session.task, session.variation), self._parameters
+        self._task = robot.task
+        task, parameters = get_task(robot.task, robot.variation), self._parameters
         if parameters.camera:
             self._renderer = task.family.make_renderer(
-                task, parameters.camera_width, parameters.camera_height, session.profile
+                task, parameters.camera_width, parameters.camera_height, robot.profile
             )
             self._resources.callback(self._renderer.close)
         if not parameters.headless:
-            self._viewer = task.family.make_viewer(task, session.profile)
+            self._viewer = task.family.make_viewer(task, robot.profile)
             self._resources.callback(self._viewer.close)

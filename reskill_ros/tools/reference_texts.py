@@ -15,6 +15,7 @@ MEANINGS = {
     "camera/image/compressed": "JPEG pictures; with `camera`.",
     "command/twist": "Velocity of the gripper frame.",
     "gripper/command": "Velocity or position of the fingers.",
+    "command/setpoints": "Commands that are neither an end effector's nor a gripper's, by the component's name.",
     "command/positions": "Places or velocities of all components, as the adapter `forward` sends them.",
     RECORDER_ACKNOWLEDGE: "Stamp of a step that has been recorded whole.",
     BAG_ACKNOWLEDGE: "Stamp of a step that is in the bag.",

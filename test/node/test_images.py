@@ -1,16 +1,29 @@
-"""Images: pictures as messages and back."""
+"""Images and named terms: from the driver's topics to whoever answers, matched by stamp and stacked as in process."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from other_family import plane_world  # noqa: F401 - a fixture
+from ros_graph import Graph, MakeGraph
 from sensor_msgs.msg import Image
 
+from reskill_core.config import config_to_dict
 from reskill_core.sensing import MessageError
 from reskill_core.spec import ImageFeature
-from reskill_ros.plumbing import convert, images
+from reskill_ros.drivers.driver_file import load_driver
+from reskill_ros.msg import EpisodeState, Observation, SkillAction
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.nodes.demonstrator_node import DemonstratorNode
+from reskill_ros.nodes.observation_node import ObservationNode
+from reskill_ros.nodes.sim_node import SimNode
+from reskill_ros.plumbing import convert, images, qos
+from reskill_sim.families import get_task
 
 FEATURE = ImageFeature("view", 2, 3, 3)
 
@@ -50,3 +63,111 @@ def test_pictures_that_do_not_fit_are_refused(change: dict[str, Any], reason: st
     with pytest.raises(MessageError) as caught:
         images.picture(message, FEATURE)
     assert caught.value.reason == reason
+
+
+# ---------------------------------------------------------------------- nodes
+
+
+@pytest.mark.usefixtures("plane_world")
+def test_lockstep_with_images_is_the_environment_to_the_last_bit(make_graph: MakeGraph) -> None:
+    """Two episodes of an end effector in the plane, which looks at stacked pictures and named terms."""
+    simulated = {"use_sim_time": True, "task": "plane_reach"}
+    graph = make_graph(
+        sim_node={"task": "plane_reach", "pacing": "lockstep", "seed": 5, "hold_until_ready": True},
+        observation_node=simulated,
+        command_node={**simulated, "auto_arm": True, "gate.command_timeout_s": 60.0},
+        demonstrator_node=simulated,
+    )
+    states = graph.listen(EpisodeState, "episode", qos.RECORD)
+    answers = graph.listen(SkillAction, "skill_action", qos.RECORD)
+    for node in (ObservationNode(), CommandNode(), DemonstratorNode()):
+        graph.add(node)
+    graph.add(SimNode())
+    graph.spin_until(lambda: states and states[-1].episode_id >= 3, "two episodes")
+    by_stamp = {convert.stamp_to_ns(answer.header.stamp): answer for answer in answers}
+    task = get_task("plane_reach")
+    environment, policy = task.make_env(), task.family.make_demonstrator("plane_reach")
+    for episode_id, seed in ((1, 5), (2, 6)):
+        steps = {state.step: state for state in states if state.episode_id == episode_id}
+        observation = environment.reset([seed])
+        policy.reset([seed])
+        for step in range(len(steps)):
+            assert bytes(steps[step].sim_state) == environment.state()[0].tobytes()
+            if step + 1 < len(steps):
+                action = policy.act(observation)
+                answer = by_stamp[convert.stamp_to_ns(steps[step].header.stamp)]
+                np.testing.assert_array_equal(np.array(answer.action, np.float32), action.action[0])
+                observation = environment.step(action.action).observation
+        assert len(steps) > 2
+
+
+class Camera:
+    """An observation node of the plane, and somebody who says by hand what its driver would."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.task = graph, get_task("plane_reach").spec
+        self.observations = graph.listen(Observation, "observation")
+        self.frames = graph.listen(Image, "observation/images/view")
+        self.node = graph.add(ObservationNode())
+        self.publishers = {
+            topic: graph.publisher(kind, topic)
+            for topic, kind in {
+                "ee_pose": convert.PoseStamped,
+                "goal_pose": convert.PoseStamped,
+                "readings/battery": convert.Reading,
+                "images/view": Image,
+                "images/map": Image,
+            }.items()
+        }
+
+    def say(self, *left_out: str) -> None:
+        """Publish everything with one stamp, but for some topics."""
+        stamp = self.graph.stamp()
+        pose = convert.pose_message(stamp, "world", (0.1, 0.2, 0.0), (1.0, 0.0, 0.0, 0.0))
+        view, plan = (np.full(item.frame_shape, 7, np.uint8) for item in self.task.obs.images)
+        messages = {
+            "ee_pose": pose,
+            "goal_pose": pose,
+            "readings/battery": convert.reading_message(stamp, "", np.array([24.0, 12.5])),
+            "images/view": images.image_message(stamp, "camera", view),
+            "images/map": images.image_message(stamp, "camera", plan),
+        }
+        for topic, message in messages.items():
+            if topic not in left_out:
+                self.publishers[topic].publish(message)
+
+
+@pytest.mark.usefixtures("plane_world")
+def test_an_image_that_stops_stops_the_observations(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """A picture is a reading like any other: too old, nothing is observed, and it is said which one."""
+    document = config_to_dict(load_driver("sim"))
+    document["sensing"] |= {"trigger": "timer", "episodes": False, "timeout_s": 0.3}
+    path = tmp_path / "driver.yaml"
+    path.write_text(yaml.safe_dump(document))
+    camera = Camera(make_graph(observation_node={"task": "plane_reach", "driver": str(path)}))
+
+    def seen() -> bool:
+        camera.say()
+        return len(camera.observations) > 3 and len(camera.frames) > 3
+
+    camera.graph.spin_until(seen, "observations")
+    message = camera.observations[-1]
+    assert convert.observation_values(message)[0, camera.task.obs.slice("battery")].tolist() == [24.0, 12.5]
+    stamps = {convert.stamp_to_ns(item.header.stamp) for item in camera.observations}
+    assert {convert.stamp_to_ns(item.header.stamp) for item in camera.frames} <= stamps
+
+    def outdated() -> bool:
+        camera.say("images/map")
+        return camera.node._sensing.outdated(*moment(camera)).keys() == {"image map"}
+
+    camera.graph.spin_until(outdated, "the picture to be too old")
+    count = len(camera.observations)
+    for _ in range(5):
+        camera.say("images/map")
+        camera.graph.spin_for(0.05)
+    assert len(camera.observations) <= count + 1
+    camera.graph.spin_until(seen, "observations again")
+
+
+def moment(camera: Camera) -> tuple[float, int]:
+    return time.monotonic(), camera.node.get_clock().now().nanoseconds

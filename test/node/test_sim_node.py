@@ -71,7 +71,7 @@ class Bench:
 
     def act(self, action: Any) -> EpisodeState:
         """Answer the newest state and wait for the next one."""
-        before = self.node.session.stamp_ns
+        before = self.node.robot.stamp_ns
         assert convert.stamp_to_ns(self.state.header.stamp) == before
         self.command(action)
         self.wait_for_stamp(before + PERIOD_NS)
@@ -125,7 +125,7 @@ def test_one_state_is_published_on_all_topics_with_one_stamp(make_graph: MakeGra
     assert stamps == {convert.stamp_to_ns(bench.clocks[-1].clock)} == {PERIOD_NS}
     assert {message[-1].header.frame_id for message in poses.values()} == {"map"}
     frame = Simulator(get_task("hook")).frame
-    measured = bench.node.session.poses
+    measured = bench.node.robot.poses
     assert convert.pose(poses["ee_pose"][-1])[0] == tuple(measured["gripper"][0]) == tuple(frame.frame_pos_w[0, 0])
     assert bench.state.profile == "exact"
     assert bench.state.step == 0
@@ -217,7 +217,7 @@ def test_a_paused_simulation_waits_and_goes_on_with_the_answer_it_got(bench: Ben
     bench.command([1, 0, 0, 0])
     repeated = len(bench.states)
     bench.graph.spin_until(lambda: len(bench.states) > repeated, "the same state again")
-    assert bench.node.session.step == 0
+    assert bench.node.robot.step == 0
     bench.pause(False)
     bench.wait_for_stamp(2 * PERIOD_NS)
     assert bench.state.valid
@@ -226,7 +226,7 @@ def test_a_paused_simulation_waits_and_goes_on_with_the_answer_it_got(bench: Ben
 def test_stepping_takes_the_answer_that_is_there(bench: Bench) -> None:
     bench.pause()
     bench.command([1, 0, 0, 0])
-    bench.graph.spin_until(lambda: bench.node._inputs.commands._fingers is not None, "the command")
+    bench.graph.spin_until(lambda: bench.node._inputs.commands.components == ("x", "y", "z", "gripper"), "the command")
     assert bench.graph.call(StepSimulation, "sim_node/step", steps=1).success
     bench.wait_for_stamp(2 * PERIOD_NS)
     assert bench.state.valid
@@ -260,9 +260,9 @@ def test_f39_resets_by_itself_if_asked_to(make_graph: MakeGraph) -> None:
 
 def make_diverge(node: SimNode) -> None:
     """Put the robot into a state that physics cannot go on from."""
-    rows = node.session.simulator.state()
+    rows = node.robot.env.state()
     rows[0, 3:20] = 1e9
-    node.session.simulator.set_state(rows)
+    node.robot.env.set_state(rows)
 
 
 def test_f40_commands_from_before_a_reset_do_not_move_the_new_episode(make_graph: MakeGraph) -> None:
@@ -275,8 +275,8 @@ def test_f40_commands_from_before_a_reset_do_not_move_the_new_episode(make_graph
     response = bench.reset(seed=1)
     assert bench.episode(response.episode_id)[0].step == 0
     fresh = gripper_x(bench)
-    step = bench.node.session.step
-    while bench.node.session.step < step + 5:
+    step = bench.node.robot.step
+    while bench.node.robot.step < step + 5:
         bench.command([1, 0, 0, 0], stamp=old)
         bench.graph.spin_until(lambda: True)
         bench.graph.executor.spin_once(timeout_sec=0.02)
@@ -290,7 +290,7 @@ def test_f40_commands_from_before_a_reset_do_not_move_the_new_episode(make_graph
 
 
 def gripper_x(bench: Bench) -> float:
-    return float(bench.node.session.poses["gripper"][0][0])
+    return float(bench.node.robot.poses["gripper"][0][0])
 
 
 def test_in_real_time_a_command_that_is_not_renewed_goes_stale(make_graph: MakeGraph) -> None:
@@ -300,8 +300,8 @@ def test_in_real_time_a_command_that_is_not_renewed_goes_stale(make_graph: MakeG
     bench.graph.spin_until(lambda: gripper_x(bench) > start + 0.01, "motion")
 
     def still() -> bool:
-        before, step = gripper_x(bench), bench.node.session.step
-        bench.graph.spin_until(lambda: bench.node.session.step >= step + 3 or bench.node.session.step < step)
+        before, step = gripper_x(bench), bench.node.robot.step
+        bench.graph.spin_until(lambda: bench.node.robot.step >= step + 3 or bench.node.robot.step < step)
         return abs(gripper_x(bench) - before) < 1e-3
 
     bench.graph.spin_until(still, "standstill")
@@ -346,7 +346,7 @@ def test_holds_until_the_first_state_is_answered_and_acknowledged(make_graph: Ma
     acknowledge = graph.publisher(Header, "recorder/acknowledge")
     bench.command([0, 0, 0, 0])
     bench.wait_for_status("waiting for the first answer")
-    assert bench.node.session.step == 0
+    assert bench.node.robot.step == 0
     acknowledge.publish(Header(stamp=bench.state.header.stamp))
     bench.wait_for_stamp(4 * PERIOD_NS)
 
@@ -365,7 +365,7 @@ def test_bad_commands_are_refused_and_counted(bench: Bench) -> None:
     counters = bench.node.diagnostics.counters
     reasons = ("refused_non_finite", "refused_unknown_joint", "refused_length_mismatch")
     bench.graph.spin_until(lambda: all(counters[reason] == 1 for reason in reasons), "the counts")
-    assert bench.node.session.step == 0
+    assert bench.node.robot.step == 0
 
 
 @pytest.mark.parametrize("quantity", ["velocity", "position"])
@@ -373,7 +373,7 @@ def test_takes_arrays_of_velocities_or_positions(make_graph: MakeGraph, quantity
     bench = Bench(make_graph(sim_node={**LOCKSTEP, "array_command": quantity}))
     publisher = bench.graph.publisher(Float64MultiArray, "command/positions", qos.COMMAND)
     message = convert.labelled_array(("x", "y", "z", "gripper"))
-    start = bench.node.session.poses["gripper"][0]
+    start = bench.node.robot.poses["gripper"][0]
     wanted = [0.5, 0.0, 0.0, 0.0] if quantity == "velocity" else [start[0] + 0.02, start[1], start[2], 0.0]
     message.data = array("d", wanted)
     publisher.publish(message)
@@ -381,7 +381,7 @@ def test_takes_arrays_of_velocities_or_positions(make_graph: MakeGraph, quantity
     simulator = Simulator(get_task("block"))
     simulator.reset([0])
     simulator.step(np.array([[0.4, 0, 0, 0]], np.float32))
-    assert bench.node.session.poses["gripper"][0] == pytest.approx(simulator.frame.frame_pos_w[0, 0], abs=1e-6)
+    assert bench.node.robot.poses["gripper"][0] == pytest.approx(simulator.frame.frame_pos_w[0, 0], abs=1e-6)
 
 
 def test_ends_after_the_episodes_asked_for_and_reports_them(make_graph: MakeGraph, tmp_path: Path) -> None:
@@ -389,9 +389,9 @@ def test_ends_after_the_episodes_asked_for_and_reports_them(make_graph: MakeGrap
     bench = Bench(make_graph(sim_node={**LOCKSTEP, "episodes": 2, "seed": 3, "report": str(report)}))
     while not bench.node.done.done():
         bench.command([0, 0, 0, 0])
-        before = bench.node.session.stamp_ns
-        bench.graph.spin_until(lambda: bench.node.session.stamp_ns > before or bench.node.done.done())  # noqa: B023
-        bench.wait_for_stamp(bench.node.session.stamp_ns)
+        before = bench.node.robot.stamp_ns
+        bench.graph.spin_until(lambda: bench.node.robot.stamp_ns > before or bench.node.done.done())  # noqa: B023
+        bench.wait_for_stamp(bench.node.robot.stamp_ns)
     assert bench.node.done.result() == 0
     assert bench.state.episode_id == 2
     assert bench.state.truncated

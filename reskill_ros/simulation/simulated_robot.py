@@ -1,47 +1,29 @@
-"""What a simulated robot lives through between start and end: episode after episode on one clock that only advances.
+"""One simulated robot: episode after episode on one clock that only advances.
 
-No ROS in here: sim_node publishes what a session says and passes on what it is told.
+No ROS in here: sim_node publishes what the robot's sensors say and passes on what it is commanded.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.commanded_place import CommandedPlace
 from reskill_core.errors import SimulationError
-from reskill_core.spec import GRIPPER_FRAME
+from reskill_core.spec import JOINT_POSITION, VELOCITIES, TaskSpec, images_of, vector_of
+from reskill_ros.simulation.command_buffer import Command
 from reskill_sim.engine.interfaces import RobotEnv
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.families import get_task
 
 _NS = 1_000_000_000
-Pose = tuple[NDArray[np.float64], NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Setpoint:
-    """Where something is to go: at a velocity [m/s], or to a position [m] within one control period."""
-
-    values: tuple[float, ...]
-    is_position: bool = False
-
-
-@dataclass(frozen=True)
-class Command:
-    """What the robot is told to do over one control period.
-
-    Attributes:
-        arm: of the gripper along the axes of the world, 3 values.
-        fingers: of each finger, 1 value.
-    """
-
-    arm: Setpoint = Setpoint((0.0, 0.0, 0.0))
-    fingers: Setpoint = Setpoint((0.0,))
+FloatArray = NDArray[np.float64]
+Pose = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -56,18 +38,19 @@ class EpisodeResult:
 
 
 @dataclass
-class SimSession:
-    """One simulated robot, its episodes and its clock.
+class SimulatedRobot:
+    """A robot in one environment of a task, its episodes and its clock.
 
     Attributes:
         task: name of the running task.
-        simulator: what simulates it.
         profile: fidelity profile of the simulator.
         variation: how the task's world varies from episode to episode.
         next_seed: seed of the next episode that is not given one.
+        env: the environment.
         stamp_ns: time of the current state [ns]: the sum of all control periods and resets, so that no two states
             have the same stamp and none is earlier than the one before.
         episode_id: number of the running episode, from 1.
+        step: control steps since the start of the episode.
         results: episodes that are over.
     """
 
@@ -75,12 +58,14 @@ class SimSession:
     profile: str = "exact"
     variation: Variation = NOMINAL
     next_seed: int = 0
+    env: RobotEnv = field(init=False)
     stamp_ns: int = field(default=0, init=False)
     episode_id: int = field(default=0, init=False)
+    step: int = field(default=0, init=False)
     results: list[EpisodeResult] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.simulator = self._simulate(self.task)
+        self.env = self._simulate(self.task)
         self._first_step_s: float | None = None
         self.begin()
 
@@ -100,14 +85,15 @@ class SimSession:
         if seed is not None and seed < 0:
             raise SimulationError(f"a seed is a non-negative integer, got {seed}")
         if task and task != self.task:
-            self.simulator = self._simulate(task)
+            self.env = self._simulate(task)
             self.task = task
         if self.episode_id and not self.over:
             self._note_result(ended=False)
         self.seed = self.next_seed if seed is None else seed
         self.next_seed = self.seed + 1
-        self.simulator.reset([self.seed])
+        self._observation = self.env.reset([self.seed])
         self.episode_id += 1
+        self.step = 0
         self.stamp_ns += self.period_ns
         self.reward = self.episode_return = 0.0
         self.success = self.terminated = self.truncated = self.diverged = False
@@ -129,9 +115,11 @@ class SimSession:
             raise SimulationError("the episode is over; reset the simulation to start the next one")
         if self._first_step_s is None:
             self._first_step_s = time.monotonic()
-        result = self.simulator.step(self._action(command))
+        result = self.env.step(self._action(command))
+        self._observation = result.observation
         self.stamp_ns += self.period_ns
         self.diverged = bool(result.diverged[0])
+        self.step += not self.diverged
         self.valid = self.valid and not interfered and not self.diverged
         self.reward = float(result.reward[0])
         self.episode_return += self.reward
@@ -144,9 +132,14 @@ class SimSession:
     # ------------------------------------------------------------------ what can be seen
 
     @property
+    def spec(self) -> TaskSpec:
+        """The task: what is observed and commanded."""
+        return self.env.spec
+
+    @property
     def period_ns(self) -> int:
         """Duration of one control step [ns]."""
-        return round(self.simulator.spec.control_period_s * _NS)
+        return round(self.spec.control_period_s * _NS)
 
     @property
     def over(self) -> bool:
@@ -154,25 +147,31 @@ class SimSession:
         return self.terminated or self.truncated or self.diverged
 
     @property
-    def step(self) -> int:
-        """Control steps since the start of the episode."""
-        return int(self.simulator.step_count[0])
+    def state(self) -> FloatArray:
+        """(S,) complete state of the environment."""
+        return self.env.state()[0]
 
     @property
-    def state(self) -> NDArray[np.float64]:
-        """(S,) complete state of the simulator."""
-        return self.simulator.state()[0]
-
-    @property
-    def joints(self) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+    def joints(self) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
         """Names, positions [m or rad] and velocities [m/s or rad/s] of all joints."""
-        return self.simulator.joint_names, self.simulator.joint_positions(), self.simulator.joint_velocities()
+        return self.env.joint_names, self.env.joint_positions(), self.env.joint_velocities()
 
     @property
     def poses(self) -> Mapping[str, Pose]:
         """Perceived position [m] and quaternion (scalar first) of each frame of the task, the goal among them."""
-        frame, names = self.simulator.perceived_frame, self.simulator.spec.obs.frames
+        frame, names = self.env.perceived_frame, self.spec.obs.frames
         return {name: (frame.frame_pos_w[0, i], frame.frame_quat_wxyz[0, i]) for i, name in enumerate(names)}
+
+    @property
+    def readings(self) -> Mapping[str, FloatArray]:
+        """Values of each named term of the observation, in the unit of the term."""
+        vector = vector_of(self._observation)[0]
+        return {term.name: vector[self.spec.obs.slice(term.name)] for term in self.spec.obs.named}
+
+    @property
+    def images(self) -> Mapping[str, NDArray[np.uint8]]:
+        """Newest frame (H, W, C) of each image of the observation."""
+        return {name: frames[0, -1] for name, frames in images_of(self._observation).items()}
 
     @property
     def finished(self) -> list[EpisodeResult]:
@@ -202,19 +201,30 @@ class SimSession:
 
     # ------------------------------------------------------------------ internals
 
-    def _simulate(self, name: str) -> RobotEnv:
-        task = get_task(name, self.variation)
-        return task.family.make_robot(task, self.profile)
+    def _simulate(self, task: str) -> RobotEnv:
+        made = get_task(task, self.variation)
+        return made.family.make_robot(made, self.profile)
 
     def _action(self, command: Command) -> NDArray[np.float32]:
-        """(1, A) the action that a command is."""
-        frame, spec = self.simulator.frame, self.simulator.spec
-        gripper = frame.frame_pos_w[0, spec.obs.frames.index(GRIPPER_FRAME)]
-        velocities = []
-        for setpoint, measured in ((command.arm, gripper), (command.fingers, frame.joint_pos[0].mean(keepdims=True))):
-            values = np.array(setpoint.values)
-            velocities.append((values - measured) / spec.control_period_s if setpoint.is_position else values)
-        return spec.action.from_command(np.concatenate(velocities)[None])
+        """(1, A) the action that a command is; a component without a setpoint stands still."""
+        spec, places = self.spec, self._places(command)
+        values = np.zeros(spec.action.dim)
+        for index, component in enumerate(spec.action.components):
+            setpoint = command.get(component.name)
+            if component.quantity == JOINT_POSITION:
+                values[index] = places[index] if setpoint is None else setpoint.value
+            elif setpoint is not None and setpoint.is_place and component.quantity in VELOCITIES:
+                values[index] = (setpoint.value - places[index]) / spec.control_period_s
+            elif setpoint is not None:
+                values[index] = setpoint.value
+        return spec.action.from_command(values[None])
+
+    def _places(self, command: Command) -> Sequence[float]:
+        """Where what each component moves is, as far as a command depends on it."""
+        still = JOINT_POSITION in self.spec.action.quantities and len(command) < self.spec.action.dim
+        if still or any(setpoint.is_place for setpoint in command.values()):
+            return CommandedPlace(self.spec).read(vector_of(self._observation)[0])
+        return ()
 
     def _note_result(self, ended: bool) -> None:
         self.results.append(EpisodeResult(self.seed, self.step, self.episode_return, self.success, ended))

@@ -12,7 +12,6 @@ from reskill_ros.graphs.node_entry import NodeEntry
 from reskill_ros.graphs.robot_arguments import RobotArguments
 from reskill_ros.graphs.simulated_names import SIMULATED
 from reskill_ros.plumbing.topics import RECORDER_ACKNOWLEDGE
-from reskill_ros.recording.episode_store import next_seed
 
 _KINDS = ("mixed", *dict.fromkeys(name for names in SIMULATED.demonstrators.values() for name in names))
 
@@ -63,6 +62,9 @@ class CollectArguments(RobotArguments):
             },
             primary=self.episodes > 0,
         )
+        # Only here: what reads data sets takes long to import, and `--help` does without.
+        from reskill_ros.recording.episode_store import next_seed
+
         seed = next_seed(Path(self.dataset)) if self.simulated and self.seed < 0 else self.seed
         if self.simulated and (faults := foreign_demonstrations(seed, self.episodes, "seed")):
             raise GraphError(faults[0])

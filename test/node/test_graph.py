@@ -188,6 +188,14 @@ sys.exit(main(["policy", "--dry-run", "driver:=fetch", "skills:={tmp_path}"]))
     ]
 
 
+def test_the_table_of_nodes_costs_no_simulator() -> None:
+    """Names of tasks, profiles and demonstrators are known without what simulates, learns, stores or talks ROS."""
+    heavy = "{'mujoco', 'torch', 'h5py', 'rclpy'}"
+    code = f"import sys, reskill_ros.graphs.process_launcher; print({heavy} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "set()"
+
+
 def test_in_lockstep_whoever_records_is_waited_for(required: dict[str, dict[str, str]]) -> None:
     entries = build_graph(parse_arguments("policy", {**required["policy"], "bag": "new", "dataset": "new"}))
     assert entries[0].parameters["acknowledge_topics"] == ["recorder/acknowledge", "bag_recorder/acknowledge"]

@@ -1,13 +1,13 @@
-"""Scripted controllers: demonstrators for collecting data, disturbed by seeded noise, and the fastest scripts.
+"""Scripted controllers: demonstrators with seeded noise for collecting data, and the fastest scripts.
 
-A controller is a function from named observation slices to clean actions; it keeps no state, so that what it does
-can be learnt from what it sees. In which manner it does so may be drawn for each episode: what varies in the
-demonstrations is what a skill's latent tells apart, and so what a learner can choose between later. A new demonstrator
-is one file in this folder and one line in ``CONTROLLERS``.
+A controller is a stateless function from named observation slices to noise-free actions, so that its behaviour can be
+learnt from observations. Its style may be drawn for each episode: the variation in the demonstrations is what a skill's
+latent encodes, and thus what an agent can choose from later. A new demonstrator is one file in this folder and one line
+in ``CONTROLLERS``.
 
-On the tasks that are learnt with rewards, two scripts bracket what a learner can be expected to reach: the
-demonstrators, as they are for collecting data, are the floor, and ``FAST_SCRIPTS``, tuned to each task's reward, are
-about the ceiling.
+On the tasks with rewards, two scripts bound the return that a learner can be expected to reach: the demonstrators, as
+used for collecting data, are a lower bound, and ``FAST_SCRIPTS``, tuned to each task's reward, approximately an upper
+bound.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reskill_sim.fetch.demonstrators.pick_and_place import pick_and_place, pick_
 from reskill_sim.fetch.demonstrators.push import push
 from reskill_sim.fetch.tasks import get_task
 
-# The controllers that solve each task; "mixed" draws one of them for each episode.
+# The controllers of each task; "mixed" draws one of them for each episode.
 CONTROLLERS: dict[str, dict[str, Controller]] = {
     "block": {"pick_and_place": pick_and_place, "push": push},
     "hook": {"hook": hook},
@@ -44,17 +44,17 @@ CONTROLLERS: dict[str, dict[str, Controller]] = {
 
 
 class Demonstrator:
-    """Answers observations with a controller's actions and noise on top.
+    """Policy that executes a controller's actions with added noise.
 
-    The noise is executed, the controller's own action is the label (``decoded_action``): a learner sees how to come
-    back from where the noise led. The noise scale is drawn for each episode from a range, or fixed.
+    The noisy action is executed, the noise-free action is the label (``decoded_action``): a learner sees how to recover
+    from the effects of noise. The noise scale is drawn for each episode from a range, or fixed.
 
     Args:
-        task: what is to be demonstrated.
-        kind: which of the task's controllers, or ``mixed``.
-        noise_range: lowest and highest noise scale, in action units (standard deviation of each axis).
-        num_envs: number of episodes demonstrated side by side.
-        controllers: by name, instead of the task's demonstrators.
+        task: specification of the task.
+        kind: name of one of the task's controllers, or ``mixed``.
+        noise_range: lowest and highest noise scale, in action units (standard deviation per axis).
+        num_envs: number of parallel episodes.
+        controllers: controllers by name, instead of the task's demonstrators.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Demonstrator:
         self.noise_scale: NDArray[np.float64] = np.zeros(num_envs)
 
     def reset(self, seeds: Sequence[int], places: Places | None = None) -> None:
-        """Start demonstrating new episodes; everything random follows from their seeds."""
+        """Start new episodes; everything random follows from their seeds."""
         chosen = range(len(self._choice)) if places is None else places
         for place, seed in zip(chosen, seeds, strict=True):
             rng = episode_rng(int(seed), "demonstrator")
@@ -101,7 +101,7 @@ class Demonstrator:
             if mine.any():
                 clean[mine] = controller(Reading(self.task.obs, observations[mine], self._manner[chosen[mine]]))
         residual = np.zeros_like(clean, dtype=np.float32)
-        # An episode that is let run beyond its horizon meets the same noise again.
+        # The noise repeats in an episode that runs beyond its horizon.
         residual[:, :3] = self._noise[chosen, self._step[chosen] % self.task.horizon]
         self._step[chosen] += 1
         label = self.task.action.clip(clean)
@@ -116,7 +116,7 @@ class Demonstrator:
         )
 
     def source(self, place: int = 0) -> str:
-        """Name of the controller that demonstrates an episode."""
+        """Return the name of an episode's controller."""
         return self._names[self._choice[place]]
 
 
@@ -126,19 +126,19 @@ def make_demonstrator(
     noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
     num_envs: int = 1,
 ) -> Demonstrator:
-    """The demonstrator of a task by name.
+    """Create the demonstrator of a task by name.
 
     Raises:
-        ConfigError: unknown task or kind; the message lists those there are.
+        ConfigError: unknown task or kind; the message lists the valid ones.
     """
     return Demonstrator(get_task(task_name).spec, kind, noise_range, num_envs)
 
 
 def make_fast_script(task_name: str, num_envs: int = 1) -> Demonstrator:
-    """The fastest script for a task by name, without noise.
+    """Create the fast script of a task by name, without noise.
 
     Raises:
-        ConfigError: there is none for that task; the message lists the tasks that have one.
+        ConfigError: the task has none; the message lists the tasks that have one.
     """
     require_choice("task with a fast script", task_name, tuple(FAST_SCRIPTS))
     script = {"fast": FAST_SCRIPTS[task_name]}

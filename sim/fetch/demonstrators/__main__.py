@@ -1,8 +1,8 @@
-"""How good the scripted controllers are: ``python -m reskill_sim.fetch.demonstrators [episodes]``."""
+"""Evaluation of the scripted controllers: ``python -m reskill_sim.fetch.demonstrators [episodes]``."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, which take long
+if __name__ == "__main__":  # before the imports, which are slow
     from reskill_core.process import start
 
     start("reskill_sim.fetch.demonstrators.__main__")
@@ -30,13 +30,13 @@ _BATCH = 64
 
 
 def success_rate(task: str, kind: str, noise_range: tuple[float, float], episodes: int) -> Estimate:
-    """Success of a demonstrator over episodes with seeds from 0 on."""
+    """Measure the success rate of a demonstrator over episodes with seeds from 0 on."""
     ran = _run(task, make_demonstrator(task, kind, noise_range, min(_BATCH, episodes)), range(episodes))
     return rate([episode.success for episode in ran])
 
 
 def success_and_return(task: str, script: Demonstrator, episodes: int) -> str:
-    """Success at the end and mean return with its standard error, over the seeds that learners are evaluated on."""
+    """Measure success at the end and mean return with its standard error, over the seeds of reported evaluations."""
     ran = _run(task, script, range(EVALUATION_SEED, EVALUATION_SEED + episodes))
     returns = np.array([episode.reward.sum() for episode in ran])
     error = returns.std() / np.sqrt(len(returns))
@@ -48,7 +48,7 @@ def _run(task: str, script: Demonstrator, seeds: range) -> list[Episode]:
 
 
 def main() -> int:
-    """Print success where demonstrations are collected, and how far scripts get where rewards are."""
+    """Print the success of demonstrators on demonstration tasks, and success and return of scripts on reward tasks."""
     episodes = int(sys.argv[1]) if len(sys.argv) > 1 else 250
     collected = [task for task in CONTROLLERS if get_task(task).hold_steps is not None]
     print("| task | demonstrator | " + " | ".join(f"noise {low:g} – {high:g}" for low, high in NOISE_RANGES) + " |")

@@ -1,4 +1,4 @@
-"""Take the hook, reach beyond the object and pull it to the goal."""
+"""Demonstrator of the hook tasks: takes the hook, reaches beyond the object and pulls it to the goal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reskill_sim.fetch.demonstrators.motions import (
     towards,
 )
 
-# Handle under the fingers: along it, across it, up and down [m].
+# Tolerances of the handle between the fingers: along it, across it, vertically [m].
 GRASP_TOLERANCE_M = np.array([0.04, 0.02, 0.02])
 GRASP_HEIGHT_M = 0.008
 HOLDING_M = 0.022
 HOVER_M = 0.06
-# Where the held point of the hook goes, seen from the object, so that the head lies beyond it.
+# Target of the hook's held point relative to the object, so that the head lies beyond it [m].
 REACH = np.array([-0.5, -0.05])
 TABLE_HEIGHT_M = 0.42
 CARRY_HEIGHT_M = 0.5
@@ -32,7 +32,7 @@ SWEEP_CENTRING = 8.0
 
 
 def hook(reading: Reading) -> FloatArray:
-    """(N, 4) actions of a state machine whose state is read off the observation alone."""
+    """(N, 4) actions of a state machine whose state follows from the observation."""
     held, relative = reading["hook_position"], reading["hook_relative_position"]
     grasp = above(relative, GRASP_HEIGHT_M)
     fingers = reading["finger_position"].mean(axis=1)
@@ -59,12 +59,12 @@ def _with_hook_in_hand(reading: Reading, held: FloatArray) -> FloatArray:
 
     placed = distance[:, 0] < PLACED_M
     low = height < TABLE_HEIGHT_M + 0.03
-    # Behind the object with the head: far enough out, and the object between the head's ends.
+    # The head is behind the object: far enough out, and the object is between the head's ends.
     captured = (reach[:, 0] < 0.13) & (np.abs(reach[:, 1]) < 0.08)
     aligned = (np.abs(reach) < 0.03).all(axis=1)
 
     sweep = SWEEP_SPEED * missing / np.maximum(distance, 1e-6)
-    # Pull straight, and keep the object in the middle of the head.
+    # Pull towards the goal, and keep the object in the middle of the head.
     sweep[:, 1] += SWEEP_CENTRING * reach[:, 1]
     sweep[:, 2] = GAIN * (TABLE_HEIGHT_M - height)
     down = np.column_stack([reach, TABLE_HEIGHT_M - height])

@@ -1,4 +1,4 @@
-"""What the scripted controllers share: reading observations by name and moving towards points."""
+"""Building blocks of scripted controllers: named observation slices, and motions towards points."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from reskill_core.spec import ObsSpec, vector_of
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-# Action per metre of distance: full speed from 4 cm on, no overshoot at the arm's one-step lag.
+# Action per metre of distance: full speed from 4 cm on, without overshoot at the arm's lag of one step.
 GAIN = 25.0
 OPEN, HOLD, CLOSE = 1.0, 0.0, -1.0
-# Half the gap between fully open fingers is 5 cm; above this they count as open [m].
+# Finger position above which the fingers count as open; fully open is 5 cm [m].
 OPENED_M = 0.04
 
 
-# How many numbers say in which manner an episode is demonstrated.
+# Number of parameters of an episode's style.
 MANNER_DIM = 2
 
 
 class Reading:
-    """Named slices of a batch of observations, and in which manner each episode is to be demonstrated.
+    """Named slices of a batch of observations, and the style parameters of each episode.
 
     Args:
         spec: layout of the observations.
         observation: (N, O).
-        manner: (N, MANNER_DIM) numbers in [0, 1], constant over an episode, that a controller may use to do things now
-            this way, now that way; its middle by default.
+        manner: (N, MANNER_DIM) style parameters in [0, 1], constant over an episode, by which a controller may vary its
+            motion; 0.5 by default.
     """
 
     def __init__(self, spec: ObsSpec, observation: FloatArray, manner: FloatArray | None = None) -> None:
@@ -44,16 +44,16 @@ class Reading:
         return len(self._observation)
 
     def drawn(self, index: int, low: float, high: float) -> FloatArray:
-        """(N,) values between two bounds, by an entry of the manner."""
+        """(N,) values between two bounds, interpolated by a style parameter."""
         return low + (high - low) * self._manner[:, index]
 
 
-# (N, 4) clean actions from named observation slices.
+# Function from named observation slices to (N, 4) noise-free actions.
 Controller = Callable[[Reading], FloatArray]
 
 
 def command(velocity: FloatArray, gripper: float | FloatArray) -> FloatArray:
-    """(N, 4) action from a displacement wish (N, 3) in action units and a gripper command."""
+    """(N, 4) action from a velocity (N, 3) in action units and a gripper command."""
     action = np.empty((len(velocity), 4))
     action[:, :3] = np.clip(velocity, -1.0, 1.0)
     action[:, 3] = gripper
@@ -61,7 +61,7 @@ def command(velocity: FloatArray, gripper: float | FloatArray) -> FloatArray:
 
 
 def towards(error: FloatArray) -> FloatArray:
-    """(N, 3) proportional motion along a position error [m]."""
+    """(N, 3) proportional control of a position error [m]."""
     return GAIN * error
 
 
@@ -76,5 +76,5 @@ def displacement(reading: Reading, name: str) -> FloatArray:
 
 
 def first_match(rules: list[tuple[BoolArray, FloatArray]], otherwise: FloatArray) -> FloatArray:
-    """(N, A) for each row the action of the first rule whose condition holds there."""
+    """(N, A) actions, for each row of the first rule whose condition holds."""
     return np.select([condition[:, None] for condition, _ in rules], [action for _, action in rules], otherwise)

@@ -1,4 +1,4 @@
-"""Smooth action noise."""
+"""Smooth action noise of demonstrators."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def _filter(steps: int) -> NDArray[np.float64]:
 
 
 def smooth_noise(rng: np.random.Generator, steps: int, dim: int) -> NDArray[np.float64]:
-    """(T, dim) unit-variance AR(1) noise, correlated 0.9 from step to step, stationary from the first on."""
+    """(T, dim) unit-variance AR(1) noise with correlation 0.9 between steps, stationary from the first step on."""
     return _filter(steps) @ rng.standard_normal((steps, dim))

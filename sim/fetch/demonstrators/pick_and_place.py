@@ -1,4 +1,4 @@
-"""Pick a block up and put it down at the goal."""
+"""Demonstrators that pick a block up and put it down at the goal, in a tray or on another block."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reskill_sim.fetch.tasks.block import HALF_SIZE_M
 from reskill_sim.fetch.tasks.clean_up import GOAL_POS_W, TRAY_FLOOR_M
 from reskill_sim.fetch.tasks.pyramid_stack import LARGE_HALF_SIZE_M
 
-# Wide tolerances: a controller that insists on millimetres is thrown off by little noise.
+# Wide tolerances, because noise would disturb a controller with tolerances of millimetres.
 BESIDE_M = 0.02
 INSIDE_HEIGHT_M = 0.018
 HOLDING_M = 0.03
@@ -31,8 +31,7 @@ HOVER_M = 0.06
 GRAVITY_M_S2 = 9.81
 # High enough to pass over the wall of a tray or another block.
 CARRY_M = 0.07
-# Skills are learnt for more than an empty table: demonstrations carry blocks at any of these heights, and let go of
-# them from up to some height over their place.
+# Ranges of the carrying height and of the height of release over the goal, so that skills transfer to other tasks.
 CARRY_RANGE_M, RELEASE_RANGE_M = (0.03, 0.12), (PLACED_HEIGHT_M, 0.1)
 RETREAT_M = 0.1
 # From the goal of the task with the tray to the centre of a block that rests on the tray's floor.
@@ -42,18 +41,18 @@ STACK_HEIGHT_M = LARGE_HALF_SIZE_M + HALF_SIZE_M
 
 
 def pick_and_place(reading: Reading) -> FloatArray:
-    """(N, 4) actions that put the block down at the goal, or drop it there, as the manner has it."""
+    """(N, 4) actions that put the block down at the goal or drop it there, depending on the episode's style."""
     carry_m, release_m = reading.drawn(0, *CARRY_RANGE_M), reading.drawn(1, *RELEASE_RANGE_M)
     return _put_down(reading, reading["goal_position"], carry_m, release_m)
 
 
 def pick_and_put_away(reading: Reading) -> FloatArray:
-    """(N, 4) actions that put the block down in the tray: the goal, as given, lies in the tray's floor."""
+    """(N, 4) actions that put the block down in the tray; the observed goal is in the tray's floor."""
     return _put_down(reading, above(reading["goal_position"], TRAY_HEIGHT_M))
 
 
 def pick_and_stack(reading: Reading) -> FloatArray:
-    """(N, 4) actions that put the block down on the large block, whose position stands where else the goal does."""
+    """(N, 4) actions that put the block down on the large block, whose position is observed as the goal."""
     return _put_down(reading, above(reading["goal_position"], STACK_HEIGHT_M))
 
 
@@ -63,19 +62,19 @@ def _put_down(
     carry_m: float | FloatArray = CARRY_M,
     release_m: float | FloatArray = PLACED_HEIGHT_M,
 ) -> FloatArray:
-    """(N, 4) actions of a state machine whose state is read off the observation alone.
+    """(N, 4) actions of a state machine whose state follows from the observation.
 
     Args:
         reading: the observations.
-        goal: (N, 3) where the block's centre is to rest [m].
-        carry_m: height over the goal at which it is carried [m].
-        release_m: height over the goal up to which it is let go [m].
+        goal: (N, 3) target of the block's centre [m].
+        carry_m: carrying height over the goal [m].
+        release_m: maximum height of release over the goal [m].
     """
     block, relative = reading["block_position"], reading["block_relative_position"]
     fingers = reading["finger_position"].mean(axis=1)
     missing = goal - block
     distance = np.linalg.norm(missing[:, :2], axis=1)
-    # A block that is let go of on the move flies on while it falls.
+    # A block released in motion keeps its velocity while it falls.
     fall_steps = np.sqrt(2 * np.maximum(-missing[:, 2:], 0.0) / GRAVITY_M_S2) / CONTROL_PERIOD_S
     will_miss = np.linalg.norm(missing[:, :2] - fall_steps * displacement(reading, "block")[:, :2], axis=1)
 
@@ -101,7 +100,7 @@ def _put_down(
 
 
 def _over_the_block(relative: FloatArray) -> FloatArray:
-    """Error (N, 3) to the point above the block; low beside it, go up first rather than through it."""
+    """Error (N, 3) to the point above the block; only upwards while low beside it, to avoid a collision."""
     error = above(relative, HOVER_M)
     low = relative[:, 2] > -HOVER_M / 2
     near = np.linalg.norm(relative[:, :2], axis=1) < 0.1

@@ -1,4 +1,4 @@
-"""Push a block over the table to the goal with closed fingers."""
+"""Demonstrator that pushes a block over the table to the goal with closed fingers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PUSH_SPEED = 1.0
 
 
 def push(reading: Reading) -> FloatArray:
-    """(N, 4) actions of a state machine whose state is read off the observation alone."""
+    """(N, 4) actions of a state machine whose state follows from the observation."""
     relative = reading["block_relative_position"]
     missing = (reading["goal_position"] - reading["block_position"]) * [1.0, 1.0, 0.0]
     distance = np.linalg.norm(missing, axis=1, keepdims=True)

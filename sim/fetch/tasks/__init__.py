@@ -1,4 +1,4 @@
-"""Tasks of the Fetch by name. A new one is one file in this folder and one line here."""
+"""Tasks of the Fetch by name. A new task is one file in this folder and one line here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reskill_sim.engine.variation import Variation
     from reskill_sim.fetch.tasks.base import FetchTask
 
-# Module and class of each; imported when they are asked for.
+# Module and class of each task; imported on demand.
 TASKS = {
     "block": ("block", "BlockTask"),
     "hook": ("hook", "HookTask"),
@@ -26,10 +26,10 @@ TASKS = {
 
 @cache
 def get_task(name: str, variation: Variation | None = None) -> FetchTask:
-    """The task of that name, in a world that varies.
+    """Return the task with this name and variation.
 
     Raises:
-        ConfigError: there is none; the message lists those there are.
+        ConfigError: there is no such task; the message lists the valid names.
     """
     require_choice("task", name, tuple(TASKS))
     module, cls = TASKS[name]

@@ -1,4 +1,4 @@
-"""What the Fetch's tasks share: scenes in front of the robot, places on the table, simple rewards."""
+"""Base class of the Fetch's tasks, with helpers for scenes, places on the table and simple rewards."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class FetchTask(SimulatedTask):
-    """One task of the Fetch. Subclasses give ``spec``, ``scenes`` and three methods.
+    """Task of the Fetch. Subclasses define ``spec``, ``scenes`` and three methods.
 
     Args:
-        variation: how its world varies from episode to episode.
+        variation: randomisation of physics, perception and latency.
 
     Attributes:
-        scenes: what may stand in front of the robot; one of them in each episode.
+        scenes: scenes in front of the robot; one per episode.
     """
 
     scenes: tuple[Scene, ...]
@@ -38,7 +38,7 @@ class FetchTask(SimulatedTask):
 
     @abstractmethod
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
-        """Draw where the objects of a scene and the goal are: poses (objects, 7) and position (3,)."""
+        """Draw start poses (objects, 7) of a scene's objects, and the position (3,) of the goal."""
 
     @property
     def family(self) -> FetchFamily:
@@ -48,44 +48,44 @@ class FetchTask(SimulatedTask):
         return FETCH
 
     def make_mechanism(self, profile: str) -> FetchMechanism:
-        """The Fetch in front of this task's scenes."""
-        # Only here: layouts, starts and demonstrators need no MuJoCo.
+        """Create the Fetch with this task's scenes."""
+        # Imported here, because layouts, start states and demonstrators need no MuJoCo.
         from reskill_sim.fetch.robot import FetchMechanism
 
         return FetchMechanism(self, profile)
 
     @property
     def num_base_scenes(self) -> int:  # type: ignore[override]
-        """Number of scenes that the task describes."""
+        """Number of scenes, before variation."""
         return len(self.scenes)
 
     def scene(self, number: int = 0) -> Scene:
-        """Scene by number, as the variation has it: ``scenes[number]``, counted round and round."""
+        """Return a scene with the variation applied; ``number`` wraps around ``scenes``."""
         if number not in self._made:
             world = self.variation.draw_world(number)
             self._made[number] = self.scenes[number % len(self.scenes)].in_world(world)
         return self._made[number]
 
     def start_in(self, rng: np.random.Generator, scene: int) -> EpisodeStart:
-        """Draw how an episode in the scene of that number begins."""
+        """Draw the start of an episode in the scene with that number."""
         return EpisodeStart(*self.place(rng, self.scene(scene)), scene)
 
 
 def released(situation: Situation, name: str, half_width_m: FloatArray) -> BoolArray:
-    """(N,) whether the gripper does not hold an object: away, or its fingers further apart than that is wide."""
+    """(N,) whether an object is released: the gripper is away, or its fingers are wider apart than the object."""
     away = np.linalg.norm(situation.position(GRIPPER_FRAME) - situation.position(name), axis=1) > 0.05
     return away | (situation.now.joint_pos.mean(axis=1) > half_width_m + 0.004)
 
 
 def sparse_reward(success: BoolArray) -> FloatArray:
-    """(N,) -1 until success, 0 there, as the sparse Fetch tasks have it."""
+    """(N,) 0 in success, -1 otherwise, as in the sparse Fetch tasks."""
     return success.astype(np.float64) - 1.0
 
 
 def spawn_around_gripper(
     rng: np.random.Generator, spread_m: float, keep_away: list[tuple[FloatArray, float]]
 ) -> FloatArray:
-    """(2,) a place on the table near the gripper's start, towards the robot, at a distance from other places [m]."""
+    """(2,) random place on the table near the gripper's start, towards the robot, away from other places [m]."""
     grip = constants.START_GRIP_POS_W[:2]
     places = [(grip, 0.10), *keep_away]
     return resample(
@@ -96,12 +96,12 @@ def spawn_around_gripper(
 
 
 def upright_pose(xy: FloatArray, height: float) -> FloatArray:
-    """(7,) pose of a body that stands at a place, its origin at a height [m]."""
+    """(7,) pose of an upright body at a place, with its origin at a height [m]."""
     return np.array([*xy, height, 1.0, 0.0, 0.0, 0.0])
 
 
 def on_the_table(item: SceneObject, xy: FloatArray) -> FloatArray:
-    """(7,) pose of an object that stands upright on the table."""
+    """(7,) pose of an upright object on the table."""
     return upright_pose(xy, constants.TABLE_TOP_M + item.rest_height_m)
 
 

@@ -1,4 +1,4 @@
-"""Bring a block to a place on the table; demonstrations by pick-and-place and by pushing."""
+"""Task of moving a block to a goal on the table; demonstrated by pick-and-place and by pushing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCK_OBS = ObsSpec(
         frame_term("block_relative_position", "relative_position", "block", "gripper"),
         frame_term("block_relative_displacement", "relative_displacement", "block", "gripper"),
         frame_term("goal_position", "position", "goal"),
-        # Where the published layout has the gripper's (unused) goal.
+        # Padding for the gripper's (unused) goal of the published layout.
         zeros_term("goal_padding", 3),
     ),
 )
@@ -36,7 +36,7 @@ BLOCK_TABLE = Table((1.35, 0.75), (0.35, 0.55))
 
 
 class BlockTask(FetchTask):
-    """One cube, a goal anywhere within reach on the table; success is the block within 3 cm of the goal."""
+    """One cube and a goal anywhere within reach on the table; success is the block within 3 cm of the goal."""
 
     success_distance_m = 0.03
     hold_steps: int | None = 10
@@ -50,7 +50,7 @@ class BlockTask(FetchTask):
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK,)),)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
-        """Goal around the gripper, spread out sideways; block around the gripper, apart from both."""
+        """Draw the goal around the gripper, spread out sideways, and the block around the gripper, away from both."""
         grip = constants.START_GRIP_POS_W[:2]
         goal = grip + rng.uniform(-0.15, 0.15, 2)
         goal[1] += rng.uniform(-0.35, 0.35)
@@ -63,5 +63,5 @@ class BlockTask(FetchTask):
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
 
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
-        """(N,) -1 until success, 0 there."""
+        """(N,) 0 in success, -1 otherwise."""
         return sparse_reward(success)

@@ -1,4 +1,4 @@
-"""Put a block into a tray and get out of the way."""
+"""Task of putting a block into a tray and retreating."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TRAY_CENTRE_W = (1.4, 1.06)
 TRAY_HALF_M, TRAY_HALF_THICKNESS_M = 0.12, 0.008
 WALL_HALF_WIDTH_M, WALL_TILT_RAD = 0.04, 0.84
 TRAY_MASS_KG = 2.0
-# Where the block counts as in the tray: its centre this far from the tray's at most.
+# Maximum distance along x and y of the block's centre from the tray's, for the block to be in the tray.
 INSIDE_M = 0.10
 RESTING_TOLERANCE_M = 0.006
 
 
 def _tray() -> tuple[BoxGeom, ...]:
-    """A base and four walls that lean outwards."""
+    """A base, and four walls tilted outwards."""
     x, y = TRAY_CENTRE_W
     base_height = constants.TABLE_TOP_M + 0.01
     base = BoxGeom((TRAY_HALF_M, TRAY_HALF_M, TRAY_HALF_THICKNESS_M), TRAY_MASS_KG, (x, y, base_height))
@@ -48,11 +48,11 @@ TRAY_FLOOR_M = TRAY[0].pos[2] + TRAY_HALF_THICKNESS_M
 
 
 class CleanUpTask(FetchTask):
-    """Every step in which the block rests in the tray, let go, pays; fully once the gripper is half a metre up.
+    """Task with a reward for every step in which the block rests in the tray, released.
 
-    The reward is clip(exp(10 z - 5), 0, 1) of the gripper's height z [m], up to 50. Corrected against the published
-    task: that the block rests in the tray is read off its position and motion, not off a force threshold, and it has
-    to be let go, so that holding it there pays nothing.
+    The reward is clip(exp(10 z - 5), 0, 1) for the gripper's height z [m]: 1 from half a metre on, up to 50 in total.
+    Corrections to the published task: whether the block rests in the tray is determined by its position and motion, not
+    by a force threshold; and it has to be released, so that holding it in the tray gives no reward.
     """
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
@@ -61,13 +61,13 @@ class CleanUpTask(FetchTask):
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), fixtures=TRAY),)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
-        """Block around the gripper, apart from it, the goal and the tray."""
+        """Draw the block around the gripper, away from it, the goal and the tray."""
         tray = np.array(TRAY_CENTRE_W)
         block = spawn_around_gripper(rng, 0.15 * self.variation.spawn, [(GOAL_POS_W[:2], 0.05), (tray, 0.27)])
         return on_the_table(scene.objects[0], block)[None], GOAL_POS_W.copy()
 
     def success(self, situation: Situation) -> BoolArray:
-        """(N,) whether the block rests in the tray, let go."""
+        """(N,) whether the block rests in the tray, released."""
         block, half_size_m = situation.position("block"), HALF_SIZE_M * situation.size
         inside = (np.abs(block[:, :2] - TRAY_CENTRE_W) < INSIDE_M).all(axis=1)
         resting = np.abs(block[:, 2] - TRAY_FLOOR_M - half_size_m) < RESTING_TOLERANCE_M
@@ -75,6 +75,6 @@ class CleanUpTask(FetchTask):
         return inside & resting & loose & situation.at_rest("block")
 
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
-        """(N,) up to 1 while it succeeds, growing with the gripper's height."""
+        """(N,) up to 1 in success, increasing with the gripper's height."""
         height = situation.position("gripper")[:, 2]
         return success * np.clip(np.exp(10 * height - 5), 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Pull objects of many shapes to a goal with a hook, over an uneven table."""
+"""Task of pulling objects of many shapes to a goal with a hook, over an uneven table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reskill_sim.fetch.tasks.hook_objects import HELD_OUT_IDS, SPAWN_CENTRE_W, T
 
 
 class ComplexHookTask(FetchTask):
-    """As the hook task, with an object of unknown shape and mass, and low bumps on the table.
+    """Hook task with an object of unknown shape and mass, and low bumps on the table.
 
-    Every step with the object within 5 cm of the goal pays 1, up to 100. Each episode draws one of the objects of
-    :mod:`reskill_sim.fetch.tasks.hook_objects`, which also places the bumps. Corrected against the published task:
-    objects to train with and objects to be tested with are different ones; nothing starts inside a bump; and a
-    simulation that breaks down ends the episode instead of inventing an observation.
+    The reward is 1 for every step with the object within 5 cm of the goal, up to 100. Each episode draws one of the
+    objects of :mod:`reskill_sim.fetch.tasks.hook_objects`, which also places the bumps. Corrections to the published
+    task: training and test objects differ; nothing starts inside a bump; and a diverged simulation ends the episode
+    instead of returning an invalid observation.
     """
 
     success_distance_m = 0.05
@@ -36,7 +36,7 @@ class ComplexHookTask(FetchTask):
         self.scenes = tuple(hook_scene(number) for number in self.objects)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
-        """Object out of reach, clear of bumps and at least 10 cm from the goal; hook and goal at their places."""
+        """Draw the object out of reach, clear of bumps and at least 10 cm from the goal; hook and goal are fixed."""
         target, hook = scene.objects
         spread, reach = self.variation.spawn, target.footprint_m
         places = [(fixture.pos[:2], fixture.half_size[0] + reach) for fixture in scene.fixtures]
@@ -54,11 +54,11 @@ class ComplexHookTask(FetchTask):
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
 
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
-        """(N,) 1 while it succeeds."""
+        """(N,) 1 in success, 0 otherwise."""
         return success.astype(np.float64)
 
 
 class ComplexHookHeldOutTask(ComplexHookTask):
-    """The same with the objects that are kept for testing."""
+    """The same task with the held-out test objects."""
 
     name, objects, about = "complex_hook_held_out", HELD_OUT_IDS, "the objects kept for testing"

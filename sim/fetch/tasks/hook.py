@@ -1,4 +1,4 @@
-"""Bring an object that is out of reach to a goal by means of a hook."""
+"""Task of pulling an object that is out of reach to a goal with a hook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, resample, spar
 
 OBJECT_HALF_SIZE_M = 0.025
 HOOK_HALF_THICKNESS_M = 0.015
-# From the hook's body to where it is held, near the end of the handle [m].
+# Offset from the hook's body to its held point, near the end of the handle [m].
 HOOK_HOLD_OFFSET_M = (-0.25, 0.0, 0.0)
 HOOK_START_XY = np.array([1.35, 0.35])
 GOAL_POS_W = np.array([1.65, 0.75, 0.42])
@@ -54,7 +54,7 @@ HOOK_TABLE = Table((1.65, 0.75), (0.5, 0.45))
 
 
 class HookTask(FetchTask):
-    """A cube beyond the arm's reach and a hook beside the robot; success is the cube within 5 cm of the goal."""
+    """A cube beyond the arm's reach and a hook next to the robot; success is the cube within 5 cm of the goal."""
 
     success_distance_m = 0.05
     hold_steps: int | None = 10
@@ -69,7 +69,7 @@ class HookTask(FetchTask):
         self.scenes = (Scene(HOOK_TABLE, (target, HOOK)),)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
-        """Object beyond the goal, at least 10 cm from it; hook and goal always at the same place."""
+        """Draw the object beyond the goal, at least 10 cm from it; hook and goal are fixed."""
         spread = self.variation.spawn
         xy = resample(
             lambda rng: np.array([1.8 + spread * rng.uniform(-0.05, 0.10), 0.75 + spread * rng.uniform(-0.05, 0.05)]),
@@ -85,5 +85,5 @@ class HookTask(FetchTask):
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
 
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
-        """(N,) -1 until success, 0 there."""
+        """(N,) 0 in success, -1 otherwise."""
         return sparse_reward(success)

@@ -1,8 +1,8 @@
-"""Objects of many shapes to pull with a hook, and the uneven tables they stand on, generated from their number.
+"""Objects of many shapes for the hook task, and their uneven tables, generated from a number.
 
-Each object is three convex parts, stacked like a chess piece or side by side like an angle or a cross; shape, size,
-mass, friction and damping vary. All have the same number of vertices and faces, so that the compiled models have
-the same layout and one batch can hold any mixture of them.
+Each object consists of three convex parts, stacked like a chess piece or side by side like an angle or a cross; shape,
+size, mass, friction and damping vary. All have the same number of vertices and faces, so that the compiled models have
+the same layout and one batch can mix them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from reskill_sim.fetch import constants
 from reskill_sim.fetch.scene import EllipsoidGeom, MeshGeom, Scene, SceneObject
 from reskill_sim.fetch.tasks.hook import GOAL_POS_W, HOOK, HOOK_TABLE, OBJECT_HALF_SIZE_M
 
-# Training and held-out objects share no number.
+# Training and held-out objects are disjoint.
 TRAINING_IDS = range(100)
 HELD_OUT_IDS = range(100, 130)
-# Where the object stands on average, and where the goal is, no bump reaches [m].
+# Mean start of the object, and its largest radius, which bumps do not reach [m].
 SPAWN_CENTRE_W = (1.8, 0.75)
 LARGEST_FOOTPRINT_M = 0.06
 NUM_BUMPS = 8
@@ -30,7 +30,7 @@ _PARTS = 3
 
 
 def hook_scene(number: int) -> Scene:
-    """Object, hook and bumps with this number; the same number is always the same scene."""
+    """Create object, hook and bumps with this number; a number always gives the same scene."""
     rng = np.random.default_rng([_FAMILY, number])
     target = _object(rng)
     return Scene(HOOK_TABLE, (target, HOOK), fixtures=_bumps(rng))
@@ -49,7 +49,7 @@ def _object(rng: np.random.Generator) -> SceneObject:
 
 
 def _stack(rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """Three parts on top of each other, the lowest the widest, so that it stands."""
+    """Three parts on top of each other, the lowest being the widest, so that the object stands."""
     radius, height = rng.uniform(0.025, 0.045), rng.uniform(0.04, 0.10)
     heights = height * rng.dirichlet([4.0] * _PARTS)
     widths = radius * np.array([1.0, *rng.uniform(0.4, 0.95, _PARTS - 1)])
@@ -73,11 +73,11 @@ def _cluster(rng: np.random.Generator) -> list[NDArray[np.float64]]:
 
 
 def _frustum(rng: np.random.Generator, radius: float, height: float, bottom: float) -> NDArray[np.float64]:
-    """(2 x sides, 3) vertices of a tapered column whose cross-section lies between round, square and flat [m]."""
+    """(2 x sides, 3) vertices of a tapered column with a cross-section between round, square and flat [m]."""
     exponent, flatness, taper = rng.uniform(1.2, 6.0), rng.uniform(0.6, 1.0), rng.uniform(0.55, 1.0)
     angle = 2.0 * np.pi * np.arange(_SIDES) / _SIDES
     along, across = np.cos(angle), np.sin(angle)
-    # A superellipse, scaled to lie within the radius.
+    # A superellipse within the radius.
     reach = (np.abs(along) ** exponent + np.abs(across) ** exponent) ** (-1.0 / exponent)
     ring = (reach / reach.max() * np.stack([along, flatness * across])).T
     turn = rng.uniform(0.0, np.pi)
@@ -87,7 +87,7 @@ def _frustum(rng: np.random.Generator, radius: float, height: float, bottom: flo
 
 
 def _faces() -> tuple[tuple[int, int, int], ...]:
-    """Triangles of a frustum: its sides, its lower and its upper end."""
+    """Triangles of a frustum: its sides, its bottom and its top."""
     sides = []
     for this in range(_SIDES):
         following = (this + 1) % _SIDES
@@ -102,7 +102,7 @@ def _tuples(vertices: NDArray[np.float64]) -> tuple[tuple[float, float, float], 
 
 
 def _bumps(rng: np.random.Generator) -> tuple[EllipsoidGeom, ...]:
-    """Flat bumps between the hook's place and the far end of the table, up to 6 mm high."""
+    """Flat bumps between the hook's start and the far end of the table, up to 6 mm high."""
     bumps: list[EllipsoidGeom] = []
     while len(bumps) < NUM_BUMPS:
         x, y = rng.uniform((1.50, 0.58), (2.00, 1.02))

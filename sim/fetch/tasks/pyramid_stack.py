@@ -1,4 +1,4 @@
-"""Stack a block on a larger one."""
+"""Task of stacking a block on a larger one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ RESTING_TOLERANCE_M = 0.005
 
 
 class PyramidStackTask(FetchTask):
-    """Every step in which the block rests on the large one, centred within 4 cm and let go, pays 1, up to 50.
+    """Task with a reward of 1 for every step in which the block rests on the large one, centred within 4 cm, released.
 
-    The large block's position stands where the block task has the goal, so that skills learnt there apply. Corrected
-    against the published task: control steps of 0.04 s as everywhere; both blocks start on the table, not inside it
-    or in each other; and the reward asks for a real stack, which holding the block over the large one is not.
+    The return is at most 50. The large block's position is observed as the block task's goal, so that skills trained
+    there apply. Corrections to the published task: control steps are 0.04 s as in all tasks; both blocks start on the
+    table, not inside it or in each other; and holding the block over the large one gives no reward.
     """
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
@@ -33,7 +33,7 @@ class PyramidStackTask(FetchTask):
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK, large)),)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
-        """Both blocks around the gripper, apart from it and from each other."""
+        """Draw both blocks around the gripper, away from it and from each other."""
         spread_m = 0.10 * self.variation.spawn
         large = spawn_around_gripper(rng, spread_m, [])
         block = spawn_around_gripper(rng, spread_m, [(large, 0.10)])
@@ -41,7 +41,7 @@ class PyramidStackTask(FetchTask):
         return poses, poses[1, :3]
 
     def success(self, situation: Situation) -> BoolArray:
-        """(N,) whether the block rests on the large one, centred and let go."""
+        """(N,) whether the block rests on the large one, centred and released."""
         gap = situation.position("block") - situation.position("goal")
         half_size_m = HALF_SIZE_M * situation.size
         centred = np.linalg.norm(gap[:, :2], axis=1) < CENTRED_M
@@ -50,5 +50,5 @@ class PyramidStackTask(FetchTask):
         return centred & resting & loose & situation.at_rest("block")
 
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
-        """(N,) 1 while it succeeds."""
+        """(N,) 1 in success, 0 otherwise."""
         return success.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Push a block over a slippery table."""
+"""Task of pushing a block over a slippery table."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ GOAL_POS_W = np.array([1.3162, 0.7075, 0.4245])
 
 
 class SlipperyPushTask(FetchTask):
-    """As the block task with a quarter of the friction, closed fingers and a fixed goal.
+    """Block task with a quarter of the friction, closed fingers and a fixed goal.
 
-    Every step with the block within 3 cm of the goal in the plane pays 1, up to 100. Corrected against the published
-    task: the horizon is 100 in training and evaluation alike (the published configuration cuts it to 50).
+    The reward is 1 for every step with the block within 3 cm of the goal in the plane, up to 100. Correction to the
+    published task: the horizon is 100 in training and evaluation (the published configuration cuts it to 50).
     """
 
     success_distance_m = 0.03
@@ -32,7 +32,7 @@ class SlipperyPushTask(FetchTask):
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), friction=(0.25, 5e-3, 1e-4), gripper_blocked=True),)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
-        """Block around the gripper, apart from it and from the goal."""
+        """Draw the block around the gripper, away from it and from the goal."""
         block = spawn_around_gripper(rng, 0.15 * self.variation.spawn, [(GOAL_POS_W[:2], 0.05)])
         return on_the_table(scene.objects[0], block)[None], GOAL_POS_W.copy()
 
@@ -42,5 +42,5 @@ class SlipperyPushTask(FetchTask):
         return np.linalg.norm(gap[:, :2], axis=1) < self.success_distance_m
 
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
-        """(N,) 1 while it succeeds."""
+        """(N,) 1 in success, 0 otherwise."""
         return success.astype(np.float64)

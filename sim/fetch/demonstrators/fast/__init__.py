@@ -1,4 +1,4 @@
-"""The quickest sensible motion for each task, tuned to its reward: about what a learner can reach at best."""
+"""Fast scripts, tuned to each task's reward: approximately the best return that a learner can reach."""
 
 from __future__ import annotations
 

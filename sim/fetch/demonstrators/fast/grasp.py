@@ -1,4 +1,4 @@
-"""Take hold of an object without ever standing still."""
+"""Grasping in motion, for fast scripts."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from reskill_sim.fetch.demonstrators.motions import CLOSE, OPEN, BoolArray, Floa
 
 @dataclass(frozen=True)
 class Grasp:
-    """Come down on an object from the side, close the fingers on the way and drag it along before they are shut.
+    """Grasp that descends from the side, closes the fingers in motion and drags the object before they are shut.
 
-    The fingers open along y: at a distance along y one of them would come down on the object, at a distance along x
-    both pass beside it. So the height that they keep shrinks with the distance along y, and along x only has to
-    where something else stands in the way.
+    The fingers open along y: with an offset along y one of them would hit the object from above, with an offset along x
+    both pass beside it. So the height is proportional to the distance along y, and to that along x only if another
+    object is in the way.
 
     Attributes:
-        gain: action per metre of distance; 31 is the inverse of how far the gripper gets in a step at full action.
-        lag: share of the last step's displacement that is still to come without any action.
-        hover_m: height over the object at which the gripper comes from far away [m].
-        funnel: height per distance along x and y, up to that.
-        depth_m: height over the middle of the object at which it is held [m].
-        close_within_m: distance along x, y and z from which on the fingers close [m].
+        gain: action per metre of distance; 31 is the inverse of the gripper's displacement per step at full action.
+        lag: share of the last step's displacement that follows in the next step without any action.
+        hover_m: maximum height over the object during the approach [m].
+        funnel: height per distance along x and y, up to ``hover_m``.
+        depth_m: height over the object's centre at which it is held [m].
+        close_within_m: distance along x, y and z within which the fingers close [m].
         inside_m: distance along x, y and z within which the object is between the fingers [m].
         shut_m: finger position below which they catch the object, so that it can be dragged along y [m].
-        holding_m: between these finger positions they hold it; closed further, they have missed it [m].
+        holding_m: range of finger positions at which they hold it; below, they have missed it [m].
     """
 
     gain: float = 31.0
@@ -45,13 +45,13 @@ class Grasp:
         return shut & (np.abs(relative) < self.inside_m).all(axis=1)
 
     def action(self, relative: FloatArray, moved: FloatArray, fingers: FloatArray, drag: FloatArray) -> FloatArray:
-        """(N, 4) actions towards holding the objects.
+        """(N, 4) actions that grasp the objects.
 
         Args:
-            relative: (N, 3) the object, seen from the gripper [m].
+            relative: (N, 3) position of the object relative to the gripper [m].
             moved: (N, 3) displacement of the gripper over the last control step [m].
             fingers: (N,) mean finger position [m].
-            drag: (N,) action along y as soon as the fingers catch the object.
+            drag: (N,) action along y once the fingers catch the object.
         """
         error = relative - self.lag * moved
         closes = (np.abs(error) < self.close_within_m).all(axis=1)

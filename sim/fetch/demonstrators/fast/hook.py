@@ -1,4 +1,4 @@
-"""Take the hook in passing, reach beyond the object on the shortest way and pull it to the goal at full speed."""
+"""Fast script of the hook tasks: takes the hook in motion, reaches beyond the object and pulls it at full speed."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ import numpy as np
 from reskill_sim.fetch.demonstrators.fast.grasp import Grasp
 from reskill_sim.fetch.demonstrators.motions import CLOSE, FloatArray, Reading, command, displacement, first_match
 
-# From the observed point of the hook, near the end of its handle, along the handle to its head, and along the head
-# to its tip [m].
+# Distances from the hook's observed point, near the end of its handle, to its head, and along the head to its tip [m].
 HEAD_M, TIP_M = 0.65, 0.185
 FLAT = np.array([1.0, 1.0, 0.0])
 
 
 @dataclass(frozen=True)
 class ReachAndPull:
-    """Keep the hook low: its head comes behind the object from the side, over the table rather than over the object.
+    """Controller that keeps the hook low: its head passes beside the object rather than over it.
 
     Attributes:
-        grasp: how the handle is taken.
-        grip_m: where along the handle, from its observed point; the nearer to the head, the less the hook swings [m].
-        carry_m: height at which it is carried [m].
-        pull_m: height at which it pulls [m].
-        beyond_m: how far beyond the object the head goes [m].
-        clear_m: how far beyond it has to be for its tip to pass behind the object [m].
+        grasp: grasp of the handle.
+        grip_m: grasp position along the handle, from the observed point; closer to the head the hook swings less [m].
+        carry_m: height of the hook while reaching [m].
+        pull_m: height of the hook while pulling [m].
+        beyond_m: target distance of the head beyond the object [m].
+        clear_m: distance of the head beyond the object from which on its tip may pass behind the object [m].
         beside_m: distance along y between tip and object until then [m].
-        cover_m: how far the tip goes past the object [m].
-        covered_m: how far the tip has to be past it for pulling [m].
-        captured_m: how far beyond the object the head has to be for pulling [m].
-        speed: of pulling, in action units.
+        cover_m: target distance of the tip past the object [m].
+        covered_m: minimum distance of the tip past the object for pulling [m].
+        captured_m: minimum distance of the head beyond the object for pulling [m].
+        speed: pulling speed, in action units.
         slow_down: action per metre of distance to the goal.
-        steer: highest action along y for bringing the object to the goal sideways.
-        centring: action along y per metre by which the tip is not where it should be.
-        swing: action along y per radian of the hook's turn; what keeps the head in place while the hook swings back.
-        ahead: displacements of the object that it is taken to go on for.
+        steer: maximum action along y for moving the object sideways to the goal.
+        centring: action along y per metre of the tip's position error.
+        swing: action along y per radian of the hook's rotation, which keeps the head in place while the hook swings.
+        ahead: prediction of the object's motion, in displacements of the last step.
         placed_m: distance to the goal within which the hook stops [m].
     """
 
@@ -58,7 +57,7 @@ class ReachAndPull:
     placed_m: float = 0.03
 
     def __call__(self, reading: Reading) -> FloatArray:
-        """(N, 4) actions, whose state is read off the observation alone."""
+        """(N, 4) actions of a state machine whose state follows from the observation."""
         hook, target = reading["hook_position"], reading["object_position"]
         moved, fingers = reading["gripper_displacement"], reading["finger_position"].mean(axis=1)
         turn = reading["hook_euler"][:, 2]

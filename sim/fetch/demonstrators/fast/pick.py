@@ -1,4 +1,4 @@
-"""Pick a block up in passing and let go of it on the move: into the tray, or on top of the large block."""
+"""Fast scripts that grasp a block in motion and release it in motion: into the tray, or onto the large block."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from reskill_sim.fetch.demonstrators.motions import (
 from reskill_sim.fetch.demonstrators.pick_and_place import STACK_HEIGHT_M
 from reskill_sim.fetch.tasks.clean_up import INSIDE_M, TRAY_CENTRE_W
 
-# Below this finger position the block is not free yet, above it is [m].
+# Finger position above which the block is released [m].
 FREE_M = 0.034
-# Of the action along y for carrying, the share at which the fingers drag the block along while they close.
+# Speed at which closing fingers drag the block along y, as a share of the carrying action.
 DRAG = 0.5
 
 
 @dataclass(frozen=True)
 class ThrowIntoTray:
-    """Carry the block over the tray's near wall, throw it down behind and rise.
+    """Controller that carries the block over the tray's near wall, throws it down behind the wall and rises.
 
     Attributes:
-        grasp: how the block is taken.
-        carry_m: height at which it is carried [m].
-        clear_m: height from which on it passes over the wall [m].
-        stop_y_m: how far along y it goes as long as it is lower [m].
-        over_y_m: from where on it is past the wall [m].
-        land_m: height that it is thrown towards behind the wall [m].
-        aim_y_m: place that it is thrown towards [m].
-        release_y_m: where it is let go [m].
-        x_margin_m: how far from the middle of the tray it may land along x [m].
-        x_ahead_m: how far outside of that it may still be when it starts over the wall [m].
-        release_z: action along z in the step that lets go.
+        grasp: grasp of the block.
+        carry_m: carrying height [m].
+        clear_m: height above which the block passes over the wall [m].
+        stop_y_m: limit along y while the block is lower [m].
+        over_y_m: position along y from which on the block is past the wall [m].
+        land_m: target height of the throw behind the wall [m].
+        aim_y_m: target of the throw along y [m].
+        release_y_m: position along y of the release [m].
+        x_margin_m: maximum distance from the tray's centre along x for landing [m].
+        x_ahead_m: additional distance along x allowed when starting over the wall [m].
+        release_z: action along z during the release.
         follow: action along y while the block is still between the fingers.
-        rest_m: height at which the gripper stays in the end [m].
+        rest_m: final height of the gripper [m].
     """
 
     grasp: Grasp
@@ -61,7 +61,7 @@ class ThrowIntoTray:
     rest_m: float = 0.52
 
     def __call__(self, reading: Reading) -> FloatArray:
-        """(N, 4) actions, whose state is read off the observation alone."""
+        """(N, 4) actions of a state machine whose state follows from the observation."""
         block, relative = reading["block_position"], reading["block_relative_position"]
         moved, fingers = reading["gripper_displacement"], reading["finger_position"].mean(axis=1)
 
@@ -90,16 +90,16 @@ class ThrowIntoTray:
 
 @dataclass(frozen=True)
 class DropOnBlock:
-    """Carry the block over the large one, let go of it so that it slides to its middle, and rise.
+    """Controller that carries the block over the large one, releases it so that it slides to the centre, and rises.
 
     Attributes:
-        grasp: how the block is taken.
-        drop_m: height over its resting place from which the block falls [m].
-        clear_m: how much lower than resting it may already pass over the large block [m].
-        beside_m: distance along x and y that it keeps from the large block as long as it is lower still [m].
-        slide: how far the block goes on after it is let go, per displacement in the last step.
-        centred_m: distance from the middle within which it may come to rest [m].
-        above_m: height over its resting place up to which it is let go [m].
+        grasp: grasp of the block.
+        drop_m: target height over the resting position at release [m].
+        clear_m: depth below the resting height at which the block may already pass over the large block [m].
+        beside_m: distance along x and y from the large block that it keeps while lower than that [m].
+        slide: distance that the block slides after its release, per displacement of the last step.
+        centred_m: allowed distance from the centre at rest [m].
+        above_m: maximum height over the resting position for release [m].
     """
 
     grasp: Grasp
@@ -111,7 +111,7 @@ class DropOnBlock:
     above_m: float = 0.012
 
     def __call__(self, reading: Reading) -> FloatArray:
-        """(N, 4) actions, whose state is read off the observation alone."""
+        """(N, 4) actions of a state machine whose state follows from the observation."""
         relative, motion = reading["block_relative_position"], displacement(reading, "block")
         moved, fingers = reading["gripper_displacement"], reading["finger_position"].mean(axis=1)
         missing = above(reading["goal_position"], STACK_HEIGHT_M) - reading["block_position"]
@@ -148,5 +148,5 @@ throw_into_tray = ThrowIntoTray(
         inside_m=(0.0475, 0.03, 0.0485),
     )
 )
-# The large block may stand in the way: over it along x too, and down only beside the small one.
+# The large block may be in the way: stay above it along x too, and descend only next to the small one.
 drop_on_block = DropOnBlock(Grasp(lag=0.066, hover_m=0.075, funnel=(1.5, 1.0)))

@@ -1,4 +1,4 @@
-"""Strike a block on a slippery table so that it comes to rest at the goal."""
+"""Fast script that strikes a block on a slippery table so that it comes to rest at the goal."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from reskill_sim.fetch.demonstrators.motions import CLOSE, FloatArray, Reading, 
 
 @dataclass(frozen=True)
 class Strike:
-    """Strike the block once along x and once along y, each time as hard as it takes to slide the way that is left.
+    """Controller that strikes the block once along x and once along y, hard enough to slide the remaining distance.
 
-    With so little friction a fast push is a strike: the block leaves the fingers at once, along the normal of the
-    face that they hit, and slides on. How far was measured: the root of the way that it slides grows in proportion to
-    the action of a gripper that starts from rest, and falls in proportion to the gap between fingers and block.
+    With so little friction a fast push is a strike: the block immediately leaves the fingers along the normal of the
+    face that they hit, and slides on. The sliding distance was measured: its square root is proportional to the action
+    of a gripper that starts from rest, and decreases linearly with the gap between fingers and block.
 
     Attributes:
         gain: action per metre of distance.
-        lag: share of the gripper's last displacement that is still to come without any action.
-        slowing_m: displacement per step that a sliding block loses in a step [m].
-        strength: action per root of the way to slide [m^-0.5].
+        lag: share of the gripper's last displacement that follows in the next step without any action.
+        slowing_m: decrease per step of a sliding block's displacement per step [m].
+        strength: action per square root of the sliding distance [m^-0.5].
         gap_strength: action per metre of gap.
-        contact_m: distance of the gripper from the block's middle at which they touch [m].
-        stand_off_m: distance behind the block at which the gripper gets ready [m].
-        reach_m: nearest and farthest distance behind the block at which it strikes [m].
-        lateral_m: distance from the face's middle within which it strikes [m].
-        low_m: height over the block's middle below which it strikes [m].
-        hover_m: height over the block's middle at which it passes over the block [m].
-        funnel: height that it keeps per distance from where it gets ready.
-        clear_m: height over the block's middle below which it has to go around the block [m].
-        beside_m: distance along x or y from which on it is beside the block [m].
-        behind_m: distance behind the block from which on it has come around the corner [m].
-        corner_m: distance that it keeps from the block's middle on the way there [m].
-        enough_m: distance along x or y up to which the block is not struck that way again [m].
-        done_m: distance from the goal within which the block may come to rest [m].
-        drag: displacement along the face per metre that is missing that way, for what friction takes along.
-        started_m: displacement of block and gripper in a step that tell a strike in that step [m].
+        contact_m: distance between gripper and block centre at contact [m].
+        stand_off_m: distance behind the block of the position to strike from [m].
+        reach_m: minimum and maximum distance behind the block for a strike [m].
+        lateral_m: maximum distance from the face's centre for a strike [m].
+        low_m: maximum height over the block's centre for a strike [m].
+        hover_m: height over the block's centre for passing over the block [m].
+        funnel: height per distance from the position to strike from.
+        clear_m: height over the block's centre below which the gripper has to go around the block [m].
+        beside_m: distance along x or y from which on the gripper is beside the block [m].
+        behind_m: distance behind the block from which on the gripper has passed the corner [m].
+        corner_m: distance to the block's centre while going around the corner [m].
+        enough_m: remaining distance along x or y up to which the block is not struck along that axis again [m].
+        done_m: allowed distance from the goal at rest [m].
+        drag: displacement along the face per metre of remaining distance along it, which drags the block by friction.
+        started_m: displacements of block and gripper in a step that indicate a strike in that step [m].
     """
 
     gain: float = 31.0
@@ -62,13 +62,13 @@ class Strike:
     started_m: tuple[float, float] = (0.002, 0.006)
 
     def __call__(self, reading: Reading) -> FloatArray:
-        """(N, 4) actions, whose state is read off the observation alone."""
+        """(N, 4) actions of a state machine whose state follows from the observation."""
         rows = np.arange(len(reading))
         moved, motion = reading["gripper_displacement"], displacement(reading, "block")[:, :2]
-        # The gripper as seen from the block.
+        # Position of the gripper relative to the block.
         place = self.lag * moved - reading["block_relative_position"]
         missing = (reading["goal_position"] - reading["block_position"])[:, :2]
-        # What is still missing once the block has come to rest, and the sign of where it has to go along each axis.
+        # Distance to the goal once the block has come to rest, and its direction along each axis.
         short = missing - motion * np.linalg.norm(motion, axis=1, keepdims=True) / (2 * self.slowing_m)
         sign = np.where(short >= 0, 1.0, -1.0)
 
@@ -77,13 +77,13 @@ class Strike:
         needed = left > np.minimum(self.enough_m, 0.99 * left.max(axis=1, keepdims=True))
         ready = needed & (behind > self.reach_m[0]) & (behind < self.reach_m[1]) & (aside < self.lateral_m)
         ready &= (place[:, 2] < self.low_m)[:, None]
-        # The axis that the gripper is ready for, or else the one along which more is missing.
+        # The axis that the gripper is ready for, or else the one with the larger remaining distance.
         axis = np.argmax(2.0 * ready + needed + left, axis=1)
         other, towards = 1 - axis, sign[rows, axis]
         behind, aside = behind[rows, axis], place[rows, other]
         speed, way = motion[rows, axis] * towards, missing[rows, axis] * towards
 
-        # A block that was struck in the last step shows only part of its speed: wait for the next look.
+        # A block struck in the last step shows only part of its speed: wait for the next observation.
         started = (speed > self.started_m[0]) & (moved[rows, axis] * towards > self.started_m[1])
         done = np.linalg.norm(short, axis=1) < self.done_m
         gap = np.maximum(behind - self.contact_m + 0.5 * speed, 0.0)
@@ -93,7 +93,7 @@ class Strike:
         strike[rows, other] = self.gain * slip
         strike[:, 2] = -self.gain * place[:, 2]
 
-        # Behind the block: over it, or around its corner when low.
+        # Move behind the block: over it, or around its corner when low.
         low = place[:, 2] < self.clear_m
         around = low & (behind < self.behind_m)
         target = np.zeros_like(place)

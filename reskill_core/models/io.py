@@ -15,7 +15,7 @@ from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.errors import CheckpointError
 from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.registry import skill_model_kind
-from reskill_core.models.skill_document import MODEL_KEY, NORMALISER_KEY
+from reskill_core.models.skill_document import MODEL_KEY, NORMALISER_KEY, model_weights, packed_graphs
 from reskill_core.models.skill_model import SkillModel
 from reskill_core.spec import TaskSpec
 
@@ -60,9 +60,18 @@ def load_optimiser_arrays(
 
 
 def module_contents(model: SkillModel, task: TaskSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Weights and document of a skill module's checkpoint; whoever trains it adds to the document."""
+    """Weights and document of a skill module's checkpoint; whoever trains it adds to the document.
+
+    Raises:
+        TrainingError: it acts through exported graphs, and cannot be exported.
+    """
     section = config_to_dict(model.config)
-    return state_arrays(model), {"task": task.to_dict(), MODEL_KEY: section, NORMALISER_KEY: model.normaliser()}
+    weights = state_arrays(model)
+    if not skill_model_kind(section).has_runtime:
+        from reskill_core.models.graph_export import export_graphs
+
+        weights |= packed_graphs(export_graphs(model, task))
+    return weights, {"task": task.to_dict(), MODEL_KEY: section, NORMALISER_KEY: model.normaliser()}
 
 
 def torch_model(checkpoint: Checkpoint) -> SkillModel:
@@ -76,5 +85,5 @@ def torch_model(checkpoint: Checkpoint) -> SkillModel:
     model = (
         skill_model_kind(document[MODEL_KEY]).load_model().restored(config, checkpoint.task, document[NORMALISER_KEY])
     )
-    load_state_arrays(model, checkpoint.weights)
+    load_state_arrays(model, model_weights(checkpoint.weights))
     return model.eval()

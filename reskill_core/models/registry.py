@@ -27,12 +27,18 @@ class SkillModelKind:
     Attributes:
         config: dataclass of its hyper-parameters; its default of ``kind`` is the kind's name.
         model: ``module:class`` of the :class:`~reskill_core.models.skill_model.SkillModel` that is trained, in torch.
-        runtime: ``module:class`` of the :class:`~reskill_core.runtime.skill_runtime.SkillRuntime` that acts.
+        runtime: ``module:class`` of the :class:`~reskill_core.runtime.skill_runtime.SkillRuntime` that acts. Without
+            one, graphs act that are exported from the model with each checkpoint.
     """
 
     config: type[SkillModelConfig]
     model: str
-    runtime: str
+    runtime: str = ""
+
+    @property
+    def has_runtime(self) -> bool:
+        """Whether it acts by code of its own, not by exported graphs."""
+        return bool(self.runtime)
 
     def load_model(self) -> type[SkillModel]:
         """The class that is trained; loads torch."""
@@ -40,7 +46,7 @@ class SkillModelKind:
 
     def load_runtime(self) -> type[SkillRuntime]:
         """The class that acts."""
-        return _attribute(self.runtime)
+        return _attribute(self.runtime or "reskill_core.runtime.graph_skills:GraphSkills")
 
 
 RESKILL = SkillModelKind(

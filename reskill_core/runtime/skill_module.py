@@ -125,11 +125,8 @@ class SkillModule:
             SpecError: a shape is wrong.
         """
         features = self.features(observations)
-        return self.decode_features(features, self._checked("latents", latents, self.latent_dim, len(features)))
-
-    def decode_features(self, features: FloatArray, latents: FloatArray) -> FloatArray:
-        """:meth:`decode` at features that :meth:`features` gave."""
-        return self.act(features, self.begin(features, latents))[0]
+        checked = self._checked("latents", latents, self.latent_dim, len(features))
+        return self.act(features, self.begin(features, checked))[0]
 
     def noise_to_latent(self, noise: ArrayLike, observations: Any) -> FloatArray:
         """Latents (N, Z) that noise (N, Z) stands for at observations: N(0, I) noise samples the prior.

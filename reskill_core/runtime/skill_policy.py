@@ -275,8 +275,11 @@ class SkillPolicy:
         """(n, Z) draws from the episodes' own streams, in those places where a skill will be chosen."""
         if self._mode == "mode" or not self.decodes:
             return None
+        begun = np.flatnonzero(self._skill_step[places] == 0)
+        if not begun.size:
+            return None
         drawn = np.zeros((len(places), self.module.latent_dim), np.float32)
-        for row in np.flatnonzero(self._skill_step[places] == 0):
+        for row in begun:
             drawn[row] = self._rngs[places[row]].standard_normal(drawn.shape[1], dtype=np.float32)
         return drawn
 

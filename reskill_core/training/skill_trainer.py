@@ -29,6 +29,7 @@ from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.models.io import load_state_arrays, module_contents
 from reskill_core.models.observations import Inputs, as_tensors, taken
 from reskill_core.models.registry import skill_model_kind
+from reskill_core.models.skill_document import model_weights
 from reskill_core.progress import progress_bar
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import SEEDING, run_integer
@@ -244,7 +245,7 @@ class SkillTrainer:
         checkpoint = run_folder.last_checkpoint(self.folder, SKILL_MODULE_KIND, self._settings(), self._lineage)
         if checkpoint is not None:
             state = load_training_state(checkpoint.folder)
-            load_state_arrays(self.learner.model, checkpoint.weights)
+            load_state_arrays(self.learner.model, model_weights(checkpoint.weights))
             self.learner.restore(state)
             self._order = EpochOrder.from_state(state["order"], self._windows.num_windows)
             self._progress = _Progress(**state["progress"])

@@ -11,6 +11,7 @@ from reskill_core.checkpoint import save_checkpoint
 from reskill_core.data import DatasetSpec, DatasetWriter, Episode
 from reskill_core.models.config import FeatureConfig, PriorConfig, ReskillModelConfig
 from reskill_core.models.io import module_contents
+from reskill_core.models.skill_model import SkillModel
 from reskill_core.models.skill_vae import SkillVae
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term
@@ -61,7 +62,7 @@ def random_model(config: ReskillModelConfig, seed: int = 0) -> SkillVae:
     return model.eval()
 
 
-def save_module(folder: Path, model: SkillVae, task: TaskSpec = TASK) -> Path:
+def save_module(folder: Path, model: SkillModel, task: TaskSpec = TASK) -> Path:
     """Write a model as a skill-module checkpoint."""
     return save_checkpoint(folder, SKILL_MODULE_KIND, *module_contents(model, task))
 

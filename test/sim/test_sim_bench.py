@@ -31,7 +31,7 @@ def test_fidelity_finds_exact_equal_to_itself_and_others_near() -> None:
 
 
 def test_endurance_counts_what_was_run() -> None:
-    rows = measure_endurance(len(TASKS) * 64 * 60, "turbo")
+    rows = measure_endurance(len(TASKS.names) * 64 * 60, "turbo")
     assert [row["task"] for row in rows] == list(TASKS)
     for row in rows:
         assert row["steps"] == 64 * 60

@@ -1,12 +1,12 @@
-"""Simulated robots: environment families, a batched simulator, evaluation and the ``reskill`` command. No ROS.
+"""Simulated robots: environment families, batched simulator, evaluation and the ``reskill`` command. No ROS.
 
-Importing it registers the tasks with Gymnasium.
+Importing this package registers the tasks with Gymnasium.
 """
 
 import os
 import sys
 
-# Without a display MuJoCo draws through EGL; it decides when it is imported, so this must come before.
+# Without a display MuJoCo renders with EGL; it reads this variable when it is imported.
 if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     os.environ.setdefault("MUJOCO_GL", "egl")
 

@@ -1,11 +1,11 @@
-"""Environment families by name, and tasks by name whatever their family.
+"""Registry of environment families, and of the tasks of all families by name.
 
 A family is added by one line here, or by another distribution through an entry point::
 
     [project.entry-points."reskill.families"]
     toy = "toy_robot.family:TOY"
 
-Names are known without importing a simulator.
+Listing names does not import a simulator.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ FAMILIES = Registry("reskill.families", "environment family", {"fetch": "reskill
 
 
 def families() -> tuple[Family, ...]:
-    """All families, those of this package first."""
+    """Return all families, this package's own first."""
     return tuple(dict.fromkeys(_families_by_task().values()))
 
 
 def task_names() -> tuple[str, ...]:
-    """Names of the tasks of all families.
+    """List the names of the tasks of all families.
 
     Raises:
         PluginError: two families use one name.
@@ -40,10 +40,10 @@ def task_names() -> tuple[str, ...]:
 
 
 def family_of(task: str) -> Family:
-    """The family of a task.
+    """Return the family of a task.
 
     Raises:
-        ConfigError: there is no such task; the message lists those there are.
+        ConfigError: there is no such task; the message lists the valid names.
     """
     require_choice("task", task, task_names())
     return _families_by_task()[task]
@@ -51,10 +51,11 @@ def family_of(task: str) -> Family:
 
 @cache
 def get_task(name: str, variation: Variation | None = None) -> Task:
-    """The task of that name, in a world that varies if a variation is given.
+    """Return the task with this name and, if given, this variation.
 
     Raises:
-        ConfigError: there is none, the message lists those there are; or it cannot vary in that way.
+        ConfigError: there is no such task, the message lists the valid names; or the task does not support the
+            variation.
     """
     from reskill_sim.engine.variation import NOMINAL
 

@@ -1,4 +1,4 @@
-"""Facts about the simulated Fetch, in one place; compared with the compiled model by a test.
+"""Constants of the simulated Fetch; a test compares them with the compiled model.
 
 Sources: the Fetch model of gymnasium-robotics (``envs/assets/fetch``) and its environment code.
 """
@@ -15,9 +15,9 @@ BASE_BODY = "robot0:base_link"
 GRIPPER_BODY = "robot0:gripper_link"
 GRIP_SITE = "robot0:grip"
 MOCAP_BODY = "robot0:mocap"
-# Joints that place the robot in the world; no real Fetch has them.
+# Joints that position the robot in the world; the real Fetch does not have them.
 BASE_JOINTS_START = {"robot0:slide0": 0.405, "robot0:slide1": 0.48, "robot0:slide2": 0.0}
-# As the real Fetch's driver names them, in the model's order.
+# Joint names of the real Fetch's driver, in the model's order.
 JOINT_NAMES = (
     "torso_lift_joint",
     "head_pan_joint",
@@ -32,8 +32,8 @@ JOINT_NAMES = (
     "r_gripper_finger_joint",
     "l_gripper_finger_joint",
 )
-# Where the joints that the slimmer profiles fix stand when episodes start [m or rad, from the model's own zero]. Of
-# these a driver publishes torso and head; the head's tilt reads 0.06 rad at the model's zero.
+# Start positions of the joints that the slim profiles fix [m or rad, from the model's zero]. A driver publishes torso
+# and head of these; the head's tilt reads 0.06 rad at the model's zero.
 FIXED_JOINTS_START = {
     "slide0": 0.405,
     "slide1": 0.48,
@@ -47,20 +47,20 @@ FINGER_GEOMS = ("robot0:r_gripper_finger_link", "robot0:l_gripper_finger_link")
 COLLIDING_GEOMS = ("robot0:gripper_link", *FINGER_GEOMS)
 # In the order of the classic observation, and of the model's actuators.
 FINGER_JOINTS = ("r_gripper_finger_joint", "l_gripper_finger_joint")
-# What moves the gripper frame.
+# Joints that move the gripper frame.
 ARM_JOINTS = tuple(name for name in JOINT_NAMES if name not in FINGER_JOINTS and not name.startswith("head_"))
 FINGER_ACTUATORS = ("l_gripper_finger_joint", "r_gripper_finger_joint")
 FINGER_OPEN_M = 0.05
 
-# From the model's folded-out arm to the start pose above the table [m], and the orientation it is asked for there.
+# Offset from the model's resting pose to the start pose above the table [m], and the commanded orientation there.
 START_OFFSET_M = np.array([-0.498, 0.005, -0.431 + 0.2])
-# Not normalised: this is what the Fetch environments add to the gripper's own quaternion at every step, which
-# pulls the orientation back to pointing down.
+# Not normalised: the Fetch environments add it to the gripper's quaternion in every step, which pulls the orientation
+# back to pointing down.
 GRIPPER_DOWN_WXYZ = np.array([1.0, 0.0, 1.0, 0.0])
 START_SETTLE_STEPS = 10
-# Where the grip site comes to rest above the table [m]; measured, compared with the model by a test.
+# Start position of the grip site above the table [m]; measured, and compared with the model by a test.
 START_GRIP_POS_W = np.array([1.3419, 0.7491, 0.5347])
 
 TABLE_TOP_M = 0.4
-# Without mass, each with the frames below it.
+# Massless camera bodies, with the frames below them.
 CAMERA_BODIES = ("head_camera_link", "gripper_camera_link", "external_camera_body_0")

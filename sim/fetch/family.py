@@ -1,4 +1,4 @@
-"""The Fetch family: the Fetch robot at a table with objects."""
+"""Fetch family: the Fetch robot at a table with objects."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class FetchFamily(Family):
     joint_names = JOINT_NAMES
     gripper_joints = FINGER_JOINTS
 
-    # MuJoCo and what needs it are imported when they are asked for: names alone are quick to have.
+    # MuJoCo and the modules that need it are imported on demand, so that listing names is fast.
 
     def make_task(self, name: str, variation: Variation) -> FetchTask:
-        """One of the tasks."""
+        """Create a task by name."""
         return get_task(name, variation)
 
     def make_env(
@@ -54,19 +54,19 @@ class FetchFamily(Family):
         threads: int = 0,
         divergence_folder: Path | None = None,
     ) -> Simulator:
-        """A batched simulator of a task."""
+        """Create a batched simulator of a task."""
         from reskill_sim.engine.simulator import Simulator
 
         return Simulator(_own(task), num_envs, profile, threads, divergence_folder)
 
     def make_kinematics(self) -> Kinematics:
-        """Forward kinematics of torso and arm."""
+        """Create the forward kinematics of torso and arm."""
         from reskill_sim.fetch.kinematics import GripperKinematics
 
         return Kinematics(ARM_JOINTS, GripperKinematics(ARM_JOINTS).pose)
 
     def demonstrators(self, task: str) -> tuple[str, ...]:
-        """Names of the scripted controllers that solve a task."""
+        """List the names of a task's scripted controllers."""
         from reskill_sim.fetch.demonstrators import CONTROLLERS
 
         return tuple(CONTROLLERS.get(task, ()))
@@ -78,13 +78,13 @@ class FetchFamily(Family):
         noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
         num_envs: int = 1,
     ) -> Demonstrator:
-        """The demonstrator of a task."""
+        """Create a demonstrator of a task."""
         from reskill_sim.fetch.demonstrators import make_demonstrator
 
         return make_demonstrator(task, kind, noise_range, num_envs)
 
     def make_fast_script(self, task: str, num_envs: int = 1) -> Demonstrator:
-        """The fastest script for a task."""
+        """Create the fast script of a task."""
         from reskill_sim.fetch.demonstrators import make_fast_script
 
         return make_fast_script(task, num_envs)
@@ -92,19 +92,19 @@ class FetchFamily(Family):
     def make_renderer(
         self, task: Task, width: int = 480, height: int = 360, profile: str = REFERENCE_PROFILE
     ) -> Renderer:
-        """An off-screen renderer."""
+        """Create an off-screen renderer."""
         from reskill_sim.engine.rendering import MujocoRenderer
 
         return MujocoRenderer(_own(task), width, height, profile)
 
     def make_viewer(self, task: Task, profile: str = REFERENCE_PROFILE) -> Viewer:
-        """MuJoCo's viewer."""
+        """Open MuJoCo's viewer."""
         from reskill_sim.engine.viewer import MujocoViewer
 
         return MujocoViewer(_own(task), profile)
 
     def bench_load(self) -> BenchLoad:
-        """Picking and placing a block, beside the stock environment."""
+        """Return the load of pick-and-place with a block, and the stock environment as the reference."""
 
         def reference(actions: NDArray[Any]) -> Callable[[], None] | None:
             from reskill_sim.fetch.stock import stock_stepper
@@ -114,7 +114,7 @@ class FetchFamily(Family):
         return BenchLoad("block", "pick_and_place", "stock env.step", reference)
 
     def measure_fidelity(self, episodes: int) -> Sequence[Mapping[str, Any]]:
-        """Rows of a table: every demonstrator in every profile."""
+        """Measure every demonstrator in every profile; returns the rows of a table."""
         from reskill_sim.fetch.fidelity import measure_fidelity
 
         return measure_fidelity(episodes=episodes)

@@ -1,4 +1,4 @@
-"""How far the Fetch's coarse profiles are from the exact one, by what demonstrators do."""
+"""Fidelity of the Fetch's coarse profiles: comparison with the exact one on demonstrations."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from reskill_sim.fetch.tasks import get_task
 from reskill_sim.fetch.tasks.base import FetchTask
 
 _BATCH = 64
-# Of actions, in action units: as demonstrations are collected, and more.
+# Noise scales of actions, in action units: a typical one of collected demonstrations, and a larger one.
 _NOISE_SCALES = (0.05, 0.2)
 # Episodes whose paths are compared.
 _PATHS = 64
-# Profiles that are compared, and a yardstick: the exact one from starts a millimetre off, as far as the paths of coarse
-# profiles are from its own. It tells how much of a difference in success that alone makes.
+# Compared profiles, and a baseline: the exact profile with start states shifted by a millimetre, which is the distance
+# between the paths of the coarse profiles and its own. It shows how much this alone changes the success rate.
 _COMPARED = {
     "exact": ("exact", NOMINAL),
     "exact, 1 mm off": ("exact", Variation(spawn=1.01)),
@@ -34,14 +34,14 @@ _COMPARED = {
 
 
 def measure_fidelity(tasks: Sequence[str] = tuple(CONTROLLERS), episodes: int = 320) -> list[dict[str, Any]]:
-    """How far the other profiles are from ``exact``, by what demonstrators do on each task.
+    """Compare the other profiles with ``exact`` on demonstrations of each task.
 
     Returns:
-        One row per demonstrator and profile, and one for ``exact`` from starts about a millimetre off.
+        One row per demonstrator and profile, and one for ``exact`` with start states shifted by about a millimetre.
         ``gripper_mm`` and ``object_mm``: median over at most 64 episodes of the root mean square distance from the
-        exact path under the same actions [mm]. For each of two noise scales ``success_*``, ``gap_*``: how much more
-        that is than the exact one on the same seeds, and ``se_*``: the standard error of this difference.
-        ``travel_mm``: how far the object ends from where it started, median and 10 % and 90 % quantiles [mm];
+        exact path under the same actions [mm]. For each of two noise scales, ``success_*``: success rate, ``gap_*``:
+        its difference from ``exact`` on the same seeds, and ``se_*``: the standard error of this difference.
+        ``travel_mm``: distance of the object from start to end, median and 10 % and 90 % quantiles [mm];
         ``lifted``: share of episodes that lift it by more than 2 cm; both at the higher noise.
     """
     rows = []
@@ -67,7 +67,7 @@ def _fidelity_rows(name: str, kind: str, episodes: int) -> list[dict[str, Any]]:
             success = np.zeros(episodes)
             success[[outcome.seed for outcome in outcomes]] = [outcome.success for outcome in outcomes]
             gap = success - exact_success.setdefault(noise, success)
-            # Where no episode ends otherwise, it is as uncertain as if one did.
+            # If all outcomes are equal, use the error for a single different one.
             error = max(gap.std() / np.sqrt(episodes), 1 / episodes)
             row |= {f"success_{noise:g}": success.mean(), f"gap_{noise:g}": gap.mean(), f"se_{noise:g}": error}
         low, middle, high = np.quantile([1e3 * outcome.travel_m for outcome in outcomes], [0.1, 0.5, 0.9])
@@ -84,7 +84,7 @@ def _demonstrated(task: FetchTask, kind: str, noise: float, profile: str, episod
 
 
 def _path_errors(task: FetchTask, profile: str, episodes: list[Episode]) -> np.ndarray:
-    """(2,) median over episodes of the rms distance of gripper and object when their actions are done again [m]."""
+    """(2,) median over episodes of the rms distance of gripper and object when the actions are repeated [m]."""
     columns = [task.spec.obs.slice(f"{name}_position") for name in ("gripper", task.spec.obs.objects[0])]
     simulator = Simulator(task, len(episodes), profile)
     observation = simulator.reset([episode.seed for episode in episodes])

@@ -1,6 +1,6 @@
-"""The compiled Fetch: the installed model, a table and objects as a MuJoCo model, and where the arm starts.
+"""Compiled MuJoCo models of the Fetch with table and objects, and the arm's start state.
 
-Assets are read from the installed ``gymnasium-robotics``; nothing of it is copied.
+Assets are read from the installed ``gymnasium-robotics``; none are copied.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from reskill_sim.fetch.scene import EMPTY, EllipsoidGeom, Geom, MeshGeom, Scene,
 
 FIXTURE_RGBA = (0.55, 0.42, 0.30, 1.0)
 
-# Names of the sensors of the gripper link, whose pose commands are relative to, and of the grip site between fingers.
+# Names of the sensors of the gripper link, to which commands are relative, and of the grip site between the fingers.
 GRIPPER_POSITION, GRIPPER_QUATERNION = "gripper:position", "gripper:quaternion"
 GRIP_POSITION = "grip:position"
 
 
 def asset_folder() -> Path:
-    """Folder of the installed Fetch model.
+    """Find the folder of the installed Fetch model.
 
     Raises:
         SimulationError: gymnasium-robotics is not installed.
@@ -44,15 +44,15 @@ STOCK_TIMESTEP_S = EXACT.timestep_s
 
 
 def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> mujoco.MjModel:
-    """Compile a scene as detailed as the profile says.
+    """Compile a scene with the fidelity of a profile.
 
-    Its sensors have names: ``GRIPPER_POSITION``, ``GRIPPER_QUATERNION``, ``GRIP_POSITION`` and, of each object,
+    Names of its sensors: ``GRIPPER_POSITION``, ``GRIPPER_QUATERNION``, ``GRIP_POSITION`` and, for each object,
     :func:`object_sensors`.
 
     Args:
-        scene: what to build.
-        profile: how detailed the physics is.
-        looks: keep what a slim profile has for show only.
+        scene: the scene.
+        profile: the fidelity profile.
+        looks: keep the visual parts in a slim profile.
 
     Raises:
         SimulationError: the Fetch model is not installed.
@@ -82,7 +82,7 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
         _slim_down(spec, profile, looks)
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 960
     model = spec.compile()
-    # The gripper follows the mocap body itself, not the offset between the two in the model's resting pose.
+    # Weld the gripper to the mocap body without the offset between the two in the model's resting pose.
     welds = model.eq_type == mujoco.mjtEq.mjEQ_WELD
     model.eq_data[welds, :7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
     steps = round(profile.timestep_s / STOCK_TIMESTEP_S)
@@ -90,14 +90,14 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
         solref, solimp = getattr(model, f"{kind}_solref"), getattr(model, f"{kind}_solimp")
         solref[:], solimp[:, :2] = _as_if_finer(solref, solimp[:, :2], steps)
     for item in scene.objects:
-        # Set in the compiled model: how a specification states damping differs between MuJoCo versions.
+        # Set in the compiled model, because damping in a specification differs between MuJoCo versions.
         first = model.jnt_dofadr[model.joint(f"{item.name}:joint").id]
         model.dof_damping[first : first + 6] = item.damping
     return model
 
 
 def _slim_down(spec: mujoco.MjSpec, profile: Profile, looks: bool) -> None:
-    """Fix base, torso and head where episodes start, and let of the robot only gripper and fingers collide."""
+    """Fix base, torso and head in their start positions, and disable collisions of all but gripper and fingers."""
     for name, position in constants.FIXED_JOINTS_START.items():
         joint = spec.joint(constants.MODEL_PREFIX + name)
         if joint.type == mujoco.mjtJoint.mjJNT_SLIDE:
@@ -112,12 +112,12 @@ def _slim_down(spec: mujoco.MjSpec, profile: Profile, looks: bool) -> None:
             geom.condim = profile.finger_condim
     if not looks:
         _strip_looks(spec)
-    # Few bodies: finding out which of them are independent costs more than it saves.
+    # With few bodies, the detection of independent islands is slower than what it saves.
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
 
 
 def _strip_looks(spec: mujoco.MjSpec) -> None:
-    """Delete what physics takes no notice of but MuJoCo moves along in every step."""
+    """Delete parts without influence on the physics, which MuJoCo would update in every step."""
     unfelt = [geom for geom in spec.geoms if not geom.contype and not geom.conaffinity]
     for item in [*spec.cameras, *spec.lights, *unfelt]:
         spec.delete(item)
@@ -132,21 +132,21 @@ def _strip_looks(spec: mujoco.MjSpec) -> None:
 def _as_if_finer(
     solref: NDArray[np.float64], impedance: NDArray[np.float64], steps: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Parameters with which constraints act in one step as they do in several stock ones.
+    """Compute solver parameters with which constraints act in one coarse step as in several stock steps.
 
-    Where nothing else pulls, a constraint's residual r obeys r'' = -b r' - k r, with b = 2 / tc and k = 1 / (tc dr)^2
-    (MuJoCo's documentation of solver parameters). Stepped semi-implicitly at h, it follows
-    z^2 - (2 - b h - k h^2) z + (1 - b h) = 0; several stock steps in one, the equation of the roots' powers, from which
-    new b and k follow. Under a load a constraint gives way by (1 - d) / k times what the load alone would accelerate,
-    and friction creeps by (1 - d) / b of it: with k and b, 1 - d becomes less.
+    Without other forces, a constraint's residual r obeys r'' = -b r' - k r, with b = 2 / tc and k = 1 / (tc dr)^2
+    (MuJoCo's documentation of solver parameters). A semi-implicit step h has the characteristic equation
+    z^2 - (2 - b h - k h^2) z + (1 - b h) = 0. For several stock steps in one, the roots are raised to that power, which
+    determines the new b and k. Under load a constraint yields by (1 - d) / k times the acceleration of the load alone,
+    and friction creeps by (1 - d) / b times it: so 1 - d is reduced along with k and b.
 
     Args:
         solref: (n, 2) time constants tc [s] and damping ratios dr at stock steps.
-        impedance: (n, 2) impedances d, of small and of large residuals.
-        steps: how many stock steps one step is.
+        impedance: (n, 2) impedances d, for small and for large residuals.
+        steps: number of stock steps per coarse step.
 
     Returns:
-        The same at the coarse step.
+        The same parameters for the coarse step.
     """
     if steps == 1:
         return solref, impedance
@@ -188,7 +188,7 @@ def _add_geom(spec: mujoco.MjSpec, body: mujoco.MjsBody, part: Geom, name: str) 
 
 
 def object_sensors(item: SceneObject) -> tuple[str, str]:
-    """Names of the sensors of an object: position of its observed frame, and quaternion."""
+    """Return the names of an object's sensors: position of its observed frame, and quaternion."""
     return f"{item.name}:position", f"{item.name}:quaternion"
 
 
@@ -208,15 +208,15 @@ def _add_sensors(spec: mujoco.MjSpec, scene: Scene) -> None:
 
 
 def start_state(model: mujoco.MjModel) -> mujoco.MjData:
-    """Move the arm from the model's resting pose to where episodes start, as the Fetch environments do.
+    """Move the arm from the model's resting pose to the start of episodes, as the Fetch environments do.
 
-    The objects are far away meanwhile. In the end the robot keeps its last traces of motion; the objects are at rest.
+    The objects are far away meanwhile. In the end the robot keeps its small residual velocity; the objects are at rest.
     """
     data = _resting(model)
     free = [joint for joint in range(model.njnt) if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE]
     for joint in free:
         address = model.jnt_qposadr[joint]
-        # Spread out, so that nothing touches anything while the arm moves.
+        # Spread out, so that there are no contacts while the arm moves.
         data.qpos[address : address + 7] = [10.0 + 2.0 * joint, 10.0, 10.0, 1, 0, 0, 0]
     mujoco.mj_forward(model, data)
     mocap = model.body(constants.MOCAP_BODY).mocapid[0]
@@ -226,7 +226,7 @@ def start_state(model: mujoco.MjModel) -> mujoco.MjData:
     mujoco.mj_step(model, data, nstep=constants.START_SETTLE_STEPS * substeps)
     data.time = 0.0
     for joint in free:
-        # They have been falling all the while.
+        # The objects have been falling meanwhile.
         data.qvel[model.jnt_dofadr[joint] :][:6] = 0.0
     mujoco.mj_forward(model, data)
     return data
@@ -243,7 +243,7 @@ def _resting(model: mujoco.MjModel) -> mujoco.MjData:
 
 @cache
 def _resting_grip_pos_w() -> np.ndarray:
-    """(3,) the grip site in the stock model's resting pose [m], which a fixed torso stands a millimetre above."""
+    """(3,) the grip site in the stock model's resting pose [m]; with a fixed torso it is a millimetre higher."""
     model = build_model(EMPTY)
     data = _resting(model)
     mujoco.mj_forward(model, data)

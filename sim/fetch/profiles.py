@@ -1,16 +1,16 @@
-"""Fidelity profiles: how much physics a simulated control step computes.
+"""Fidelity profiles of the simulated Fetch.
 
 ``exact``
-    The stock Fetch model, step for step what the installed gymnasium-robotics environments compute.
+    The stock Fetch model, equal to the installed gymnasium-robotics environments in every step.
 ``fast``
-    The default for learning. Steps of 4 ms; base, torso and head are fixed, the arm collides by its gripper only.
+    The default for training. Steps of 4 ms; base, torso and head are fixed, only the gripper of the arm collides.
 ``turbo``
-    As ``fast`` with 8 ms steps. Pushed blocks are lifted twice as often: not for studying pushing.
+    As ``fast`` with 8 ms steps. Pushed blocks are lifted twice as often: not suitable for studying pushing.
 
-Coarser steps change how constraints act: the one that pulls the gripper and those of contacts. They are set so that
-they act as in the stock model (``reskill_sim.fetch.model``); nothing is fitted.
+Coarser steps change how constraints act, those of the gripper's weld and of contacts. Their parameters are set so that
+they act as in the stock model (``reskill_sim.fetch.model``), without fitting.
 
-What the two cost in fidelity stands, measured, in ``docs/simulation.md``.
+``docs/simulation.md`` has measurements of the loss in fidelity.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from reskill_core.errors import require_choice
 
 @dataclass(frozen=True)
 class Profile:
-    """How to simulate.
+    """Fidelity profile.
 
     Attributes:
         name: name of the profile.
         timestep_s: integration step [s].
-        slim: base, torso and head fixed, and of the robot only gripper and fingers collide.
-        finger_condim: dimensions of friction at the fingers; 4 has torsion, 3 has not.
+        slim: whether base, torso and head are fixed, and only gripper and fingers of the robot collide.
+        finger_condim: contact dimensions of the fingers; 4 includes torsional friction, 3 does not.
     """
 
     name: str
@@ -48,10 +48,10 @@ PROFILES = {
 
 
 def get_profile(name: str) -> Profile:
-    """The profile of that name.
+    """Return the profile with this name.
 
     Raises:
-        ConfigError: there is none; the message lists those there are.
+        ConfigError: there is no such profile; the message lists the valid names.
     """
     require_choice("simulator profile", name, tuple(PROFILES))
     return PROFILES[name]

@@ -1,4 +1,4 @@
-"""The simulated Fetch: how actions move it, where its sensors are read, where its objects start."""
+"""Simulated Fetch: control by actions, sensor readings, and start states of objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STATE = mujoco.mjtState
 
 
 class FetchMechanism(Mechanism):
-    """The Fetch, its table and the objects of a task.
+    """Fetch with a table and the objects of a task.
 
     Args:
         task: the task.
@@ -68,16 +68,16 @@ class FetchMechanism(Mechanism):
         """Compile the model of a scene."""
         model = build_model(self._task.scene(scene), self._profile, looks=looks)
         if looks:
-            # The mocap body's coloured cross is an aid for debugging the arm.
+            # Hide the mocap body's coloured cross, a debugging aid.
             model.geom_rgba[model.geom_bodyid == model.body(constants.MOCAP_BODY).id, 3] = 0
         return model
 
     def start_state(self) -> mujoco.MjData:
-        """The arm above the table, the objects far away."""
+        """Return the start state: the arm above the table, the objects far away."""
         return start_state(self.model)
 
     def place(self, physics: FloatArray, sensors: FloatArray, starts: Sequence[EpisodeStart]) -> None:
-        """Put the objects where episodes start."""
+        """Set the objects to the start poses of episodes."""
         poses = np.stack([start.object_poses for start in starts])
         offsets = np.array([[item.frame_offset for item in self._task.scene(start.scene).objects] for start in starts])
         positions = poses[..., :3] + (matrix_from_quat(poses[..., 3:]) @ offsets[..., None])[..., 0]
@@ -86,10 +86,10 @@ class FetchMechanism(Mechanism):
             sensors[:, position], sensors[:, quaternion] = positions[:, number], poses[:, number, 3:]
 
     def control(self, physics: FloatArray, sensors: FloatArray, actions: FloatArray) -> FloatArray:
-        """The control signal as the Fetch environments command it.
+        """Compute the control signal, as the Fetch environments do.
 
-        The mocap target is the gripper link's pose as of the last substep's start, plus the commanded displacement;
-        fingers are sent to their position plus the commanded displacement.
+        The mocap target is the gripper link's pose at the start of the last substep, plus the commanded displacement;
+        the fingers' targets are their positions plus the commanded displacement.
         """
         command = actions * self._displacement
         target = sensors[:, self._gripper_position] + command[:, :3]
@@ -100,24 +100,24 @@ class FetchMechanism(Mechanism):
     def advance(
         self, integrate: Integrate, physics: FloatArray, sensors: FloatArray, actions: FloatArray, substeps: int
     ) -> tuple[FloatArray, FloatArray]:
-        """Physics and sensors after one control period, sensors as the stock environments read them."""
+        """Simulate one control period; returns physics and sensors, the latter as the stock environments read them."""
         control = self.control(physics, sensors, actions)
         physics, readings = integrate(physics, control, substeps)
         before, now = readings[:, -2], readings[:, -1]
         if self._blocked:
-            # Shut the fingers and read the sensors again, as the stock environment does then: those of one more
-            # substep, which is not taken.
+            # Shut the fingers and read the sensors again, as the stock environment does: the readings are those of
+            # one more substep, whose physics is discarded.
             physics[:, self._finger_qpos] = 0.0
             _, readings = integrate(physics, control, 1)
             before, now = now, readings[:, -1]
         return physics, now + self._shift * (now - before)
 
     def _reading_shift(self) -> FloatArray:
-        """(S,) how much later than they are read sensors count, in substeps, so that coarse steps read as stock ones.
+        """(S,) time shift of sensor readings in substeps, so that coarse steps give the readings of stock steps.
 
-        Stepped semi-implicitly, bodies run ahead by half a step: those of a coarse model, seen from the stock one, by
-        half the difference of the two. And the stock environments read at the start of the last substep, which is later
-        the shorter it is; but with the fingers blocked they read at its end.
+        In semi-implicit integration bodies run ahead by half a step: in a coarse model, relative to the stock one, by
+        half the difference of the steps. Also, the stock environments read at the start of the last substep, which is
+        later for shorter steps; with the fingers blocked they read at its end.
         """
         ahead = (1.0 - STOCK_TIMESTEP_S / self.model.opt.timestep) / 2.0
         is_position = np.repeat(self.model.sensor_type == mujoco.mjtSensor.mjSENS_FRAMEPOS, self.model.sensor_dim)
@@ -126,11 +126,11 @@ class FetchMechanism(Mechanism):
     # ------------------------------------------------------------------ joints
 
     def joint_columns(self, names: Sequence[str]) -> IntArray:
-        """Where in the physical state the positions of joints stand."""
+        """Return the columns of joint positions in the physical state."""
         return self.layout.qpos.start + np.array([self.model.jnt_qposadr[self._joint(name)] for name in names], int)
 
     def joint_positions(self, qpos: FloatArray) -> FloatArray:
-        """(J,) positions of the joints; of those that the profile's model fixes, as the driver reads them."""
+        """(J,) positions of the joints; for joints fixed by the profile, the readings of the driver."""
         readings = np.array([constants.FIXED_JOINT_READINGS.get(name, 0.0) for name in constants.JOINT_NAMES])
         readings[self._moving] = qpos[self._joint_qpos]
         return readings
@@ -142,7 +142,7 @@ class FetchMechanism(Mechanism):
         return readings
 
     def _choose_joints(self) -> None:
-        """Tell joints of the real robot that the profile's model has from those that it fixes."""
+        """Separate the real robot's joints that the profile's model has from those that it fixes."""
         present = {self.model.joint(index).name for index in range(self.model.njnt)}
         self._moving = np.array([constants.MODEL_PREFIX + name in present for name in constants.JOINT_NAMES])
         moving = [self._joint(name) for name, moves in zip(constants.JOINT_NAMES, self._moving, strict=True) if moves]
@@ -151,16 +151,16 @@ class FetchMechanism(Mechanism):
     def _joint(self, name: str) -> int:
         return int(self.model.joint(constants.MODEL_PREFIX + name).id)
 
-    # ------------------------------------------------------------------ pictures
+    # ------------------------------------------------------------------ rendering
 
     def show_goal(self, model: mujoco.MjModel, goal_pos_w: FloatArray) -> None:
-        """Move the goal's mark there."""
+        """Move the goal's marker."""
         site = model.site("target0").id
         model.site_pos[site] = goal_pos_w - model.body_pos[model.site_bodyid[site]]
 
     @property
     def camera(self) -> mujoco.MjvCamera:
-        """From across the table."""
+        """Default camera, from across the table."""
         camera = mujoco.MjvCamera()
         camera.lookat[:] = [*self._task.scene().table.centre, 0.45]
         camera.distance, camera.azimuth, camera.elevation = 1.6, 132.0, -24.0

@@ -1,4 +1,4 @@
-"""Scenes: what stands in front of the Fetch, as data; :mod:`reskill_sim.fetch.model` compiles them."""
+"""Scenes in front of the Fetch, as data; :mod:`reskill_sim.fetch.model` compiles them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Quaternion = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class BoxGeom:
-    """A box as part of an object.
+    """Box, a part of an object.
 
     Attributes:
         half_size: half edge lengths [m].
@@ -30,29 +30,29 @@ class BoxGeom:
 
     @property
     def lowest_m(self) -> float:
-        """Height of its lowest point in the object's frame, if it is not tilted [m]."""
+        """Height of its lowest point in the object's frame, if not tilted [m]."""
         return self.pos[2] - self.half_size[2]
 
     @property
     def footprint_m(self) -> float:
-        """Radius of the circle around the frame's origin that it lies in, seen from above, if it is not tilted [m]."""
+        """Radius of the enclosing circle around the frame's origin, seen from above, if not tilted [m]."""
         return math.hypot(*(abs(self.pos[axis]) + self.half_size[axis] for axis in (0, 1)))
 
     def scaled(self, size: float, mass: float) -> BoxGeom:
-        """The same with its lengths and its mass multiplied."""
+        """Return a copy with scaled lengths and mass."""
         return replace(self, half_size=_times(self.half_size, size), pos=_times(self.pos, size), mass=self.mass * mass)
 
 
 class EllipsoidGeom(BoxGeom):
-    """An ellipsoid; ``half_size`` are its semi-axes."""
+    """Ellipsoid; ``half_size`` are its semi-axes."""
 
 
 @dataclass(frozen=True)
 class MeshGeom:
-    """A convex polyhedron as part of an object.
+    """Convex polyhedron, a part of an object.
 
     Attributes:
-        vertices: in the object's frame [m].
+        vertices: vertices in the object's frame [m].
         faces: triangles, as indices of vertices, counter-clockwise seen from outside.
         mass: [kg].
     """
@@ -68,11 +68,11 @@ class MeshGeom:
 
     @property
     def footprint_m(self) -> float:
-        """Radius of the circle around the frame's origin that it lies in, seen from above [m]."""
+        """Radius of the enclosing circle around the frame's origin, seen from above [m]."""
         return max(math.hypot(x, y) for x, y, _ in self.vertices)
 
     def scaled(self, size: float, mass: float) -> MeshGeom:
-        """The same with its lengths and its mass multiplied."""
+        """Return a copy with scaled lengths and mass."""
         return replace(self, vertices=tuple(_times(vertex, size) for vertex in self.vertices), mass=self.mass * mass)
 
 
@@ -86,16 +86,16 @@ def _times(vector: Vector, factor: float) -> Vector:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A free body.
+    """Free body.
 
     Attributes:
-        name: name of the body and of the frame the observation refers to.
-        geoms: its parts.
-        frame_offset: where the observed frame lies in the body's frame [m].
-        frame: name of the frame that the observation knows it by; empty for the body's own name.
+        name: name of the body, and of its frame in observations unless ``frame`` is set.
+        geoms: parts of the body.
+        frame_offset: position of the observed frame in the body's frame [m].
+        frame: name of its frame in observations; empty for the body's name.
         rgba: colour.
-        friction: of sliding on it, whatever it touches; None leaves it to the two surfaces, the rougher one counts.
-        damping: of its motion through space, per axis [N s/m and N m s/rad].
+        friction: sliding friction with any other surface; with None, the higher friction of the two surfaces counts.
+        damping: damping of its free motion, per axis [N s/m and N m s/rad].
     """
 
     name: str
@@ -108,21 +108,21 @@ class SceneObject:
 
     @property
     def observed_as(self) -> str:
-        """Name of the frame that the observation knows it by."""
+        """Name of its frame in observations."""
         return self.frame or self.name
 
     @cached_property
     def rest_height_m(self) -> float:
-        """Height of its origin over what it stands on [m]."""
+        """Height of its origin over the supporting surface [m]."""
         return -min(part.lowest_m for part in self.geoms)
 
     @cached_property
     def footprint_m(self) -> float:
-        """Radius of the smallest circle around its origin that it stands inside, seen from above [m]."""
+        """Radius of the smallest enclosing circle around its origin, seen from above [m]."""
         return max(part.footprint_m for part in self.geoms)
 
     def scaled(self, size: float, mass: float) -> SceneObject:
-        """The same with its lengths and its mass multiplied."""
+        """Return a copy with scaled lengths and mass."""
         return replace(
             self,
             geoms=tuple(part.scaled(size, mass) for part in self.geoms),
@@ -132,10 +132,10 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose top is at ``TABLE_TOP_M``.
+    """Table with its top at ``TABLE_TOP_M``.
 
     Attributes:
-        centre: of the top, in world coordinates [m].
+        centre: centre of the top, in world coordinates [m].
         half_size: half edge lengths of the top [m].
     """
 
@@ -145,15 +145,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Scene:
-    """What stands in front of the robot.
+    """Table and objects in front of the robot.
 
     Attributes:
         table: the table.
         objects: free bodies, in the order of their coordinates in the simulator's state.
-        fixtures: what is fixed to the table; ``pos`` in world coordinates.
-        friction: sliding, torsional and rolling friction of every surface; None leaves the model's own.
+        fixtures: bodies fixed to the table; ``pos`` in world coordinates.
+        friction: sliding, torsional and rolling friction of every surface; None for the model's own.
         friction_factor: factor on the sliding friction of every surface.
-        gripper_blocked: the fingers have no motors and are held shut, as in the stock pushing environment.
+        gripper_blocked: whether the fingers have no actuators and are held shut, as in the stock pushing environment.
     """
 
     table: Table
@@ -164,7 +164,7 @@ class Scene:
     gripper_blocked: bool = False
 
     def in_world(self, world: World) -> Scene:
-        """The scene as it is in a world; its first object is the manipulated one."""
+        """Apply friction, mass and size of a variation; the first object is the manipulated one."""
         if world == World():
             return self
         first, *others = self.objects

@@ -1,4 +1,4 @@
-"""The stock Fetch environment of gymnasium-robotics, to be measured beside ours."""
+"""Stock Fetch environment of gymnasium-robotics, as a reference for benchmarks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.fetch.tasks import get_task
 
-# The first MuJoCo that the Fetch environments of gymnasium-robotics 1.4 fail with: it has other types for joints.
+# First MuJoCo version with which the Fetch environments of gymnasium-robotics 1.4 fail, since joint types changed.
 _STOCK_BELOW = (3, 12)
 
 
 def stock_fault() -> str:
-    """Why the stock Fetch environments do not run here; empty if they do."""
+    """Return why the stock Fetch environments do not run here; empty if they do."""
     if tuple(map(int, mujoco.__version__.split(".")[:2])) < _STOCK_BELOW:
         return ""
     return f"the Fetch environments of gymnasium-robotics fail with MuJoCo from 3.12 on, this is {mujoco.__version__}"
 
 
 def stock_stepper(actions: np.ndarray) -> Callable[[], None] | None:
-    """Runs an episode of actions (T, A) in the stock environment, its block where ours starts; None if it cannot."""
+    """Return a run of actions (T, A) in the stock environment, from our block's start; None if unavailable."""
     if stock_fault():
         return None
     gymnasium.register_envs(gymnasium_robotics)

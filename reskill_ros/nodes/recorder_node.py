@@ -19,6 +19,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.task import Future
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -27,6 +28,7 @@ from reskill_core.data import DatasetSpec, DataWorld
 from reskill_core.data.world import REAL, deviations
 from reskill_core.errors import DataError
 from reskill_core.provenance import simulator_version
+from reskill_core.sensing import MessageError
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.nodes.recorder_parameters import UNKNOWN, RecorderParameters
 from reskill_ros.plumbing import convert, qos
@@ -36,7 +38,7 @@ from reskill_ros.plumbing.executor import serve_waiting_messages
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.served_task import task_spec
-from reskill_ros.plumbing.topics import RECORDER_ACKNOWLEDGE
+from reskill_ros.plumbing.topics import RECORDER_ACKNOWLEDGE, observed_image
 from reskill_ros.recording import recorded_values
 from reskill_ros.recording.episode_assembler import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembled, EpisodeAssembler
 from reskill_ros.recording.episode_store import EpisodeStore
@@ -79,6 +81,8 @@ class RecorderNode(Node):
         self._listen(Observation, OBSERVATION, recorded_values.observed)
         self._listen(SkillAction, ACTION, recorded_values.label)
         self._listen(SkillAction, EXECUTED, recorded_values.executed)
+        for feature in self._task.obs.images:
+            self._listen(Image, observed_image(feature.name), partial(recorded_values.frame, feature))
         if values.driver_episodes:
             self._listen(EpisodeState, EPISODE, recorded_values.state)
         for name, callback in (("start", self._on_start), ("stop", self._on_stop), ("discard", self._on_discard)):
@@ -103,7 +107,13 @@ class RecorderNode(Node):
         if topic == EPISODE:
             self._open_dataset(message)
         stamp = message.header.stamp
-        is_whole = self.assembler.add(topic, convert.stamp_to_ns(stamp), read(message), time.monotonic())
+        try:
+            value = read(message)
+        except MessageError as error:
+            self.diagnostics.counters[f"refused_{error.reason}"] += 1
+            self.get_logger().warning(f"{topic} refused: {error}", throttle_duration_sec=1.0)
+            return
+        is_whole = self.assembler.add(topic, convert.stamp_to_ns(stamp), value, time.monotonic())
         self._save_finished()
         if is_whole and not self.done.done():
             self._acknowledge.publish(Header(stamp=stamp))

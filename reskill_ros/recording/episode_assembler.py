@@ -1,4 +1,4 @@
-"""Puts episodes together from the messages of four topics that belong together by their stamps.
+"""Puts episodes together from the messages of several topics that belong together by their stamps.
 
 Pure logic without ROS and clocks: stamps are integers [ns], receive times are handed in from a steady clock [s].
 """
@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.data import Episode
-from reskill_core.spec import TaskSpec
+from reskill_core.data import CompressedFrames, Episode, FrameCompressor
+from reskill_core.data.compressed_frames import decompress_block
+from reskill_core.spec import ImageFeature, TaskSpec
+from reskill_ros.plumbing.topics import observed_image
 
+# Beside these, the topic of each image of the observation.
 OBSERVATION, ACTION, EXECUTED, EPISODE = TOPICS = ("observation", "skill_action", "executed_action", "episode")
 Row = dict[str, Any]
 
@@ -116,7 +119,9 @@ class EpisodeAssembler:
         self._task = task
         self._driver_episodes = driver_episodes
         self._patience_s = patience_s
-        self.topics = TOPICS if driver_episodes else TOPICS[:3]
+        self._images = {observed_image(feature.name): feature for feature in task.obs.images}
+        self._observed = (OBSERVATION, *self._images)
+        self.topics = (*(TOPICS if driver_episodes else TOPICS[:3]), *self._images)
         self._rows: dict[int, Row] = {}
         self._received_s: dict[int, float] = {}
         self._running: dict[int, _Running] = {}
@@ -190,13 +195,14 @@ class EpisodeAssembler:
 
     # ------------------------------------------------------------------ what arrives
 
-    def add(self, topic: str, stamp_ns: int, value: NDArray[Any] | Label | State, now_s: float) -> bool:
+    def add(self, topic: str, stamp_ns: int, value: NDArray[Any] | Label | State | bytes, now_s: float) -> bool:
         """Take a message; one that comes again changes nothing.
 
         Args:
-            topic: one of ``TOPICS``.
+            topic: one of :attr:`topics`.
             stamp_ns: the stamp by which it belongs to others [ns].
-            value: the observation (O,) as float32, the label, the executed action (A,), or the state.
+            value: the observation (O,) as float32, the label, the executed action (A,), the state, or the frame of an
+                image as a block of its own.
             now_s: time of reception [s].
 
         Returns:
@@ -303,12 +309,12 @@ class EpisodeAssembler:
         """Topics that a step lacks; without the driver's state nobody knows which stamp it has."""
         if row is None:
             return [EPISODE]
-        return [topic for topic in ((OBSERVATION,) if is_last else self.topics) if topic not in row]
+        return [topic for topic in (self._observed if is_last else self.topics) if topic not in row]
 
     def _whole_steps(self, rows: Sequence[Row | None], gaps: Sequence[list[str]]) -> int:
         """Steps before the first gap; each needs what the one after it shows of its outcome."""
         length = next((step for step, gap in enumerate(gaps) if gap), len(rows) - 1)
-        outcome = {OBSERVATION, EPISODE} & set(self.topics)
+        outcome = {*self._observed, EPISODE} & set(self.topics)
         return length if outcome <= set(rows[length] or ()) else length - 1
 
     def _episode(self, rows: Sequence[Row], last: State, whole: bool) -> Episode:
@@ -327,4 +333,13 @@ class EpisodeAssembler:
             truncated=last.truncated or not whole,
             noise_scale=label.noise_scale,
             source=label.source,
+            images={feature.name: _compressed(rows, topic, feature) for topic, feature in self._images.items()},
         )
+
+
+def _compressed(rows: Sequence[Row], topic: str, feature: ImageFeature) -> CompressedFrames:
+    """The frames of an image in these rows, one after the other: only one block of them is in memory as it is."""
+    compressor = FrameCompressor(feature.frame_shape)
+    for row in rows:
+        compressor.append(decompress_block(row[topic], 1, feature.frame_shape)[0])
+    return compressor.finish()

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from sensor_msgs.msg import Image
 
+from reskill_core.data.compressed_frames import compress_block
+from reskill_core.spec import ImageFeature
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
+from reskill_ros.plumbing import images
 from reskill_ros.recording.episode_assembler import Label, State
 
 
 def observed(message: Observation) -> NDArray[np.float32]:
     """The observation (O,) as data sets hold it."""
     return np.array(message.values, dtype=np.float32)
+
+
+def frame(feature: ImageFeature, message: Image) -> bytes:
+    """The frame of an image, compressed: a long episode of them is in memory before it is written.
+
+    Raises:
+        MessageError: the message holds no such picture.
+    """
+    return compress_block(images.picture(message, feature)[None])
 
 
 def label(message: SkillAction) -> Label:

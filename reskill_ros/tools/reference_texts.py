@@ -72,10 +72,10 @@ resize node makes other sizes fit. Both are read as every other sensor: with `tr
 the common stamp, with `trigger: timer` the newest is observed as long as it is not older than `timeout_s`.
 
 Images are no part of `Observation`. For each of them observation_node publishes, just before the observation and with
-its stamp, the frame that belongs to it on `observation/images/<name>`, so that whoever answers needs no driver file
-and never has to guess which frame was meant. policy_node and demonstrator_node answer an observation once all its
-frames have come, and stack frames themselves: the newest up to the observation's stamp, the episode's first one
-standing for those before it.
+its stamp, the frame that belongs to it on `observation/images/<name>`, so that whoever answers
+or records needs no driver file and never has to guess which frame was meant. policy_node and demonstrator_node answer
+an observation once all its frames have come, and stack frames themselves: the newest up to the observation's stamp, the
+episode's first one standing for those before it. recorder_node writes the frames as they are.
 
 With `trigger: timer`, joints may come in pieces: arm and gripper by two publishers on one topic, each when it likes.
 The newest of each joint is observed, as long as none is older than `timeout_s`. The observation has the stamp of the

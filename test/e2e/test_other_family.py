@@ -1,4 +1,4 @@
-"""A family of another distribution runs over ROS as in process: no gripper, wheels, a mast, a light."""
+"""A family of another distribution runs over ROS as in process: pictures, two directions, wheels, and no gripper."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from graph_runs import run_graph
 from other_family import plane_world  # noqa: F401 - a fixture
 
 from reskill_core.data import DemoDataset
+from reskill_core.spec import images_of, vector_of
 from reskill_sim.families import get_task
 
 if TYPE_CHECKING:
@@ -20,24 +21,31 @@ SEEDS = (5, 6)
 
 
 @pytest.mark.usefixtures("plane_world")
-def test_joints_and_raw_commands_in_lockstep_equal_those_in_process(tmp_path: Path) -> None:
-    """Velocities, positions and numbers that only the environment understands, in one array with a stamp."""
-    given = {"task": "plane_roll", "seed": SEEDS[0], "episodes": len(SEEDS), "keep_failures": "true"}
+@pytest.mark.parametrize("task", ["plane_roll", "plane_reach"])
+def test_episodes_over_ros_in_lockstep_equal_those_in_process(task: str, tmp_path: Path) -> None:
+    """Wheels, a mast and a light by one array with a stamp; a point by a twist, looking at pictures."""
+    given = {"task": task, "seed": SEEDS[0], "episodes": len(SEEDS), "keep_failures": "true"}
     run_graph("collect", tmp_path, **given, dataset=tmp_path / "data")
     dataset = DemoDataset.open(tmp_path / "data")
     assert dataset.seed.tolist() == list(SEEDS)
     for index, seed in enumerate(SEEDS):
-        require_equal(dataset.episode(index), seed)
+        require_equal(dataset.episode(index), task, seed)
 
 
-def require_equal(recorded: Episode, seed: int) -> None:
-    task = get_task("plane_roll")
-    environment, policy = task.make_env(), task.family.make_demonstrator("plane_roll")
+def require_equal(recorded: Episode, name: str, seed: int) -> None:
+    task = get_task(name)
+    environment, policy = task.make_env(), task.family.make_demonstrator(name)
     observation = environment.reset([seed])
     policy.reset([seed])
-    for step in range(recorded.num_steps):
+    frames = {image: frames.array() for image, frames in recorded.images.items()}
+    assert frames.keys() == images_of(observation).keys()
+    for step in range(recorded.num_steps + 1):
+        for image, stack in images_of(observation).items():
+            np.testing.assert_array_equal(frames[image][step], stack[0, -1])
+        if step == recorded.num_steps:
+            break
         assert recorded.sim_state[step].tobytes() == environment.state()[0].tobytes()
-        np.testing.assert_array_equal(recorded.observation[step], observation[0].astype(np.float32))
+        np.testing.assert_array_equal(recorded.observation[step], vector_of(observation)[0].astype(np.float32))
         action = policy.act(observation)
         np.testing.assert_array_equal(recorded.executed_action[step], action.action[0])
         result = environment.step(action.action)

@@ -1,4 +1,4 @@
-"""The measured place of what an action moves: where a command starts from."""
+"""Measured positions that action components change, as the start of commands."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_FRAME, GRIPPER_VELO
 
 
 class CommandedPlace:
-    """Reads from an observation where what each action component moves is.
+    """Reader of the measured position of each action component from an observation.
 
-    That is the gripper frame's position along the component's axis, the mean finger position for the gripper [m], and
-    for a joint's velocity or position the joint's own position [m or rad]. A ``raw`` component moves nothing that is
-    known: its place is 0.
+    For the end effector that is the gripper frame's position along the component's axis, for the gripper the mean
+    finger position [m], and for a joint's velocity or position the joint's position [m or rad]. For a ``raw`` component
+    it is 0.
     """
 
     def __init__(self, task: TaskSpec) -> None:
-        """Find the quantities in the observation.
+        """Find the positions in the observation.
 
         Raises:
-            SpecError: the observation does not hold the one or the other.
+            SpecError: the observation lacks one of them.
         """
         self._columns = [
             _columns(task, name, quantity)
@@ -29,12 +29,12 @@ class CommandedPlace:
         ]
 
     def read(self, observation: NDArray[np.float64]) -> tuple[float, ...]:
-        """One measured value per action component [m or rad] from an observation (O,)."""
+        """Read one position per action component [m or rad] from an observation (O,)."""
         return tuple(float(observation[columns].mean()) if len(columns) else 0.0 for columns in self._columns)
 
 
 def _columns(task: TaskSpec, name: str, quantity: str) -> NDArray[np.int64]:
-    """Indices of the observation's entries whose mean is what an action component moves; none for a raw one."""
+    """Indices of the observation's entries whose mean is the position of an action component; none for a raw one."""
     indices = np.arange(task.obs.dim)
     if quantity == RAW:
         return indices[:0]
@@ -55,12 +55,12 @@ def _columns(task: TaskSpec, name: str, quantity: str) -> NDArray[np.int64]:
 
 
 def _is_joint(term: ObsTerm, name: str) -> bool:
-    """Whether a term is the position of a joint that the environment or the driver gives under the joint's name."""
+    """Whether a term is a joint's position, provided by the environment or driver under the joint's name."""
     return term.kind == "named" and term.name == name and term.size == 1 and term.unit in ("rad", "m")
 
 
 def moved_joints(task: TaskSpec) -> tuple[tuple[str, ...], ...]:
-    """By action component, the joints it moves, as the observation calls them; none for the end effector and raw."""
+    """Return the joints that each action component moves, by their names; none for the end effector and raw."""
     fingers = next((term.of for term in task.obs.terms if term.kind == "joint_position"), ())
     return tuple(
         () if quantity in (*END_EFFECTOR_VELOCITY, RAW) else fingers if quantity == GRIPPER_VELOCITY else (name,)

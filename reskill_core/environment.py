@@ -1,4 +1,4 @@
-"""Batched environments: what learning, evaluation and collecting need of a simulator, whatever it simulates."""
+"""Interfaces of batched environments, as used by training, evaluation and collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Places = Sequence[int] | NDArray[np.int64]
 
 
 class StepResult(Protocol):
-    """What one control step led to, for each of the N environments stepped."""
+    """Result of one control step, for each of the N stepped environments."""
 
     @property
     def observation(self) -> Any:
@@ -22,23 +22,23 @@ class StepResult(Protocol):
 
     @property
     def reward(self) -> NDArray[np.float64]:
-        """(N,)."""
+        """(N,) rewards of the step."""
 
     @property
     def success(self) -> NDArray[np.bool_]:
-        """(N,) whether the task is solved right now."""
+        """(N,) whether the task is solved in the current state."""
 
     @property
     def terminated(self) -> NDArray[np.bool_]:
-        """(N,) whether the episode is over by the task's own rule: nothing follows."""
+        """(N,) whether the episode ended in a terminal state of the task."""
 
     @property
     def truncated(self) -> NDArray[np.bool_]:
-        """(N,) whether the episode is cut off by the horizon."""
+        """(N,) whether the episode was cut off by the horizon."""
 
     @property
     def diverged(self) -> NDArray[np.bool_]:
-        """(N,) whether the simulation broke down: the step counts for nothing, and the environment must be reset."""
+        """(N,) whether the simulation diverged: the step is invalid, and the environment must be reset."""
 
     @property
     def done(self) -> NDArray[np.bool_]:
@@ -46,9 +46,9 @@ class StepResult(Protocol):
 
 
 class VectorEnv(Protocol):
-    """N environments of one task that are stepped together, each of them in a place from 0 to N - 1.
+    """N environments of one task that are stepped together, each in a place (index) from 0 to N - 1.
 
-    An episode depends on its seed and on its actions alone: neither on its place, nor on what happens in the others.
+    An episode depends only on its seed and its actions, not on its place or on the other environments.
     """
 
     @property
@@ -63,8 +63,8 @@ class VectorEnv(Protocol):
         """Start episodes.
 
         Args:
-            seeds: one for each place.
-            places: where; everywhere by default.
+            seeds: one seed per place.
+            places: indices of environments; all by default.
 
         Returns:
             Observations of all N environments.
@@ -77,30 +77,30 @@ class VectorEnv(Protocol):
         """Advance by one control period.
 
         Args:
-            actions: (n, A) in [-1, 1], one for each place.
-            places: where; everywhere by default. The other environments stand still.
+            actions: (n, A) in [-1, 1], one per place.
+            places: indices of environments; all by default. The others are not stepped.
 
         Raises:
             SpecError: the actions have another shape.
         """
 
     def observation(self) -> Any:
-        """Current observations of all N environments."""
+        """Return the current observations of all N environments."""
 
 
 @runtime_checkable
 class Restorable(Protocol):
-    """Environments whose complete state can be kept and put back, so that they go on to the same bits."""
+    """Environments whose complete state can be saved and restored, with bit-equal continuation."""
 
     @property
     def state_dim(self) -> int:
         """Length S of one environment's state."""
 
     def state(self, places: Places | None = None) -> NDArray[np.float64]:
-        """(n, S) complete states, of all environments by default."""
+        """(n, S) complete states, by default of all environments."""
 
     def set_state(self, rows: NDArray[np.float64], places: Places | None = None) -> None:
-        """Inverse of :meth:`state`.
+        """Restore states saved by :meth:`state`.
 
         Raises:
             SimulationError: the rows have another shape.
@@ -108,4 +108,4 @@ class Restorable(Protocol):
 
 
 class RestorableVectorEnv(VectorEnv, Restorable, Protocol):
-    """Environments that can be restored."""
+    """Batched environments that can be restored."""

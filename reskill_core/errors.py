@@ -1,4 +1,4 @@
-"""Errors a user can act on: every message says what was wrong, what was found, what is allowed and how to fix it."""
+"""Errors that users can fix: messages name the fault, the value found, the allowed values and the remedy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from reskill_core.text import printable
 
 
 class ReskillError(Exception):
-    """Base of all errors raised on purpose; the command line prints its message without a traceback.
+    """Base class of all intended errors; the command line prints their message without a traceback.
 
-    Messages quote files and names that come from anywhere, so as text an error is always fit to be printed.
+    Messages may quote untrusted files and names, so control characters are escaped.
     """
 
     def __str__(self) -> str:
@@ -27,27 +27,27 @@ class SpecError(ReskillError):
 
 
 class DataError(ReskillError):
-    """A demonstration data set or one of its shards is missing, damaged or does not match."""
+    """A data set or one of its shards is missing, damaged or does not match."""
 
 
 class CheckpointError(ReskillError):
-    """A checkpoint is missing, damaged, or made for something else."""
+    """A checkpoint is missing, damaged, or of another kind or task."""
 
 
 class TrainingError(ReskillError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class SimulationError(ReskillError):
-    """The simulator cannot be built, was used wrongly, or diverged."""
+    """The simulator cannot be built, was used incorrectly, or diverged."""
 
 
 class GraphError(ReskillError):
-    """The node graph or one of its nodes is configured wrongly."""
+    """The node graph or one of its nodes is configured incorrectly."""
 
 
 def alternatives(got: str, allowed: Collection[str]) -> str:
-    """What may stand in place of a name, and the one that was probably meant, for the end of a message."""
+    """List the allowed names and the closest one, for the end of a message."""
     close = difflib.get_close_matches(got, allowed, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return f"allowed: {', '.join(sorted(allowed))}{hint}"

@@ -1,7 +1,7 @@
-"""Sensors to observations: the one place where an observation vector is computed.
+"""Computation of observation vectors from sensor readings, for simulator and robot alike.
 
-The simulator calls it on a batch of environments, the observation node on the newest sensor messages; the same
-float64 inputs give the same observation to the last bit.
+The simulator calls it on a batch of environments, the observation node on the newest sensor messages; equal float64
+inputs give bit-equal observations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SensorFrame:
-    """What the sensors say at one instant, for a batch of N robots.
+    """Sensor readings at one time, for a batch of N robots.
 
     Attributes:
         joint_pos: (N, J) joint positions, ordered as ``ObsSpec.joints`` [m or rad].
@@ -58,7 +58,7 @@ class SensorFrame:
 
 
 class ObservationBuilder:
-    """Computes observations by an :class:`ObsSpec`."""
+    """Builder of observations according to an :class:`ObsSpec`."""
 
     def __init__(self, spec: ObsSpec) -> None:
         self.spec = spec
@@ -66,9 +66,9 @@ class ObservationBuilder:
         self._joint_index = {name: index for index, name in enumerate(spec.joints)}
 
     def build(self, frame: SensorFrame, previous: SensorFrame) -> FloatArray:
-        """Observation (N, O) from the sensors now and one control period ago.
+        """Compute observations (N, O) from the sensor readings now and one control period ago.
 
-        At the first step of an episode pass the same frame twice: displacements are zero.
+        In the first step of an episode pass the same frame twice: displacements are zero.
 
         Raises:
             SpecError: the frames do not fit the specification.

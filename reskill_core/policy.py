@@ -1,4 +1,4 @@
-"""Policies: the one way to act, for training, evaluation, the nodes, replay and pictures alike."""
+"""Interface of policies, for training, evaluation, nodes, replay and rendering."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from reskill_core.runtime.skill_action import SkillAction
 
 
 class Policy(Protocol):
-    """Whatever answers observations: skills, an agent, a demonstrator, a baseline.
+    """Policy: skills, an agent, a demonstrator or a baseline.
 
-    It acts for episodes in places from 0 to N - 1, each by itself: what it does in an episode depends on the episode's
-    seed and observations alone, neither on its place nor on the others.
+    It acts for N parallel episodes in places (indices) from 0 to N - 1. Its actions in an episode depend only on the
+    episode's seed and observations, not on the place or on other episodes.
     """
 
     def reset(self, seeds: Sequence[int], places: Places | None = None) -> None:
         """Start episodes.
 
         Args:
-            seeds: one for each place.
-            places: where; None starts episodes in as many places as there are seeds, and fixes their number N.
+            seeds: one seed per place.
+            places: indices of episodes; None starts one episode per seed, and sets N to their number.
 
         Raises:
             SpecError: seeds and places differ in number, or a place is out of range.
         """
 
     def act(self, observations: Any, places: Places | None = None) -> SkillAction:
-        """Decide one control step.
+        """Choose the actions of one control step.
 
         Args:
-            observations: one for each place, in the layout of the task.
-            places: where, each at most once; everywhere by default. Episodes in other places stand still.
+            observations: one per place, in the layout of the task.
+            places: indices of episodes, without duplicates; all by default. The others are not stepped.
 
         Raises:
             SpecError: the observations have another shape.

@@ -1,7 +1,7 @@
-"""The gate: the last code before a driver. It decides which commands reach a robot, and when it must stop.
+"""Safety gate between policy and driver: decides which commands reach a robot, and when it must stop.
 
-Pure logic without clocks: every time is handed in, both the steady receive time [s], which no clock change
-can touch, and stamps on the ROS clock [ns]. What it decides, the command node carries out.
+Pure logic without clocks: all times are arguments, both receive times on a steady clock [s], which is not affected by
+clock changes, and stamps on the ROS clock [ns]. The command node executes the decisions.
 """
 
 from reskill_core.gate.config import GateConfig

@@ -1,4 +1,4 @@
-"""Limits of the gate, as they are configured."""
+"""Configuration of the gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reskill_core.spec import ActionSpec
 
 @dataclass(frozen=True)
 class GateConfig:
-    """Limits of the gate. Actions are in [-1, 1]; the action specification says what command that is."""
+    """Limits of the gate. Actions are in [-1, 1]; the action specification defines the commands they stand for."""
 
     command_timeout_s: float = parameter(
         0.12,
@@ -59,7 +59,7 @@ class GateConfig:
     )
 
     def violations(self) -> list[str]:
-        """No step at all, and a box that is not one."""
+        """Check rules that involve several fields."""
         faults = []
         low, high = self.workspace_low, self.workspace_high
         if not self.max_step:
@@ -71,7 +71,7 @@ class GateConfig:
         return faults
 
     def misfits(self, actions: ActionSpec) -> list[str]:
-        """Limits that do not fit a layout of actions."""
+        """List the limits that do not fit an action layout."""
         faults = []
         if len(self.max_step) not in (1, actions.dim):
             faults.append(

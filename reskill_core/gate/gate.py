@@ -1,4 +1,4 @@
-"""The gate of one robot: checks, limits and watches the commands to it."""
+"""Gate of one robot: checks, limits and monitors its commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NS = 1e9
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do about a command.
+    """Decision on a command.
 
     Attributes:
         action: the action to execute now, float32; None to send nothing.
-        stop: send the safe command now.
-        reason: why nothing is executed; empty if something is.
+        stop: whether to send the safe command now.
+        reason: reason of a refusal; empty if the action is executed.
     """
 
     action: array[float] | None = None
@@ -32,13 +32,13 @@ class Decision:
 
 
 class Gate(GateStates):
-    """Checks, limits and watches the commands to one robot.
+    """Gate that checks, limits and monitors the commands to one robot.
 
     Attributes:
-        actions: layout of the actions that it takes.
-        counters: how many commands were offered, passed, changed, and refused for which reason.
-        absent_driver: the command topics on which no driver listens; empty if there is a driver.
-        last_refusal: the last reason for which a command was refused.
+        actions: layout of the actions.
+        counters: numbers of commands offered, passed, changed, and refused by reason.
+        absent_driver: the command topics without a subscribed driver; empty if each has one.
+        last_refusal: reason of the last refusal.
     """
 
     def __init__(
@@ -47,10 +47,11 @@ class Gate(GateStates):
         """Start disarmed.
 
         Args:
-            config: its limits.
+            config: the limits.
             action_spec: layout of the actions.
-            control_period_s: time one action is held [s].
-            needs_position: commands start from where the robot is: without a recent position nothing passes.
+            control_period_s: time for which an action is held [s].
+            needs_position: whether commands are relative to the robot's position, so that nothing passes without a
+                recent one.
 
         Raises:
             SpecError: the limits do not fit the actions.
@@ -78,7 +79,7 @@ class Gate(GateStates):
         self._fresh = self._bad_in_a_row = self._clamped_in_a_row = 0
 
     def configure(self, config: GateConfig) -> None:
-        """Use other limits from now on.
+        """Change the limits.
 
         Raises:
             SpecError: they do not fit the actions.
@@ -91,7 +92,7 @@ class Gate(GateStates):
 
     @property
     def needs_position(self) -> bool:
-        """Whether nothing passes without a recent position of what the components move."""
+        """Whether commands are refused without a recent position of the end effector or joints that they move."""
         return self._adapter_needs_position or self._limits.need_place
 
     @property
@@ -100,7 +101,7 @@ class Gate(GateStates):
         return self.counters["clamped"] / max(self.counters["passed"], 1)
 
     def forget(self) -> bool:
-        """Forget all stamps because the clock jumped; an active gate holds until fresh commands come.
+        """Forget all stamps after a clock jump; an active gate holds until fresh commands arrive.
 
         Returns:
             True if the safe command must be sent now.
@@ -112,20 +113,19 @@ class Gate(GateStates):
         return moving
 
     def observe_position(self, measured: Sequence[float], stamp_ns: int) -> None:
-        """Take note of where what each action component moves is [m or rad]."""
+        """Record the measured position that each action component changes [m or rad]."""
         self._position = tuple(measured) if all(map(math.isfinite, measured)) else None
         self._position_stamp_ns = stamp_ns
 
     def observe_driver(self, absent: str, unknown: bool = False, returned: bool = False) -> bool:
-        """Take note of whether a driver listens; call before each command and each watch.
+        """Record whether a driver is subscribed; call before each :meth:`offer` and :meth:`watch`.
 
-        Without one nothing passes, and commands before it came do not count as fresh.
+        Without a driver nothing passes, and commands from before its arrival do not count as fresh.
 
         Args:
-            absent: the command topics on which no driver listens, for people; empty if one listens on each.
-            unknown: somebody listens of whom it is not known yet whether it is a driver that has come back: meanwhile
-                nothing passes, either.
-            returned: a driver has taken the place of the one that commands went to.
+            absent: the command topics without a subscribed driver, for messages; empty if each has one.
+            unknown: whether there is a new subscriber that may be a restarted driver: meanwhile nothing passes.
+            returned: whether a new driver has replaced the one that received the commands.
 
         Returns:
             True if the safe command must be sent now.
@@ -142,15 +142,15 @@ class Gate(GateStates):
         return True
 
     def offer(self, action: Sequence[float], stamp_ns: int, steady_s: float, now_ns: int) -> Decision:
-        """Decide about a command.
+        """Decide on a command.
 
         Args:
             action: the action, one number per component.
-            stamp_ns: stamp of the observation it answers, on the ROS clock.
-            steady_s: when it was received, on a steady clock.
-            now_ns: the ROS clock now.
+            stamp_ns: stamp of the answered observation, on the ROS clock.
+            steady_s: receive time, on a steady clock.
+            now_ns: current time, on the ROS clock.
         """
-        # Finite comes first: comparisons with NaN are false, so no later check or clamp would catch it.
+        # Checked first, because comparisons with NaN are false and no later check or clamp would catch it.
         if not all(map(math.isfinite, action)):
             return self._refuse_bad("non_finite")
         if len(action) != self._dim:
@@ -165,7 +165,7 @@ class Gate(GateStates):
         if self.absent_driver or self._driver_unknown:
             return self._refuse("no_driver" if self.absent_driver else "driver_unknown")
         if stamp_ns == self._executed_stamp_ns:
-            # The same answer again, because a driver in lockstep asked again: no sign of life.
+            # The same action again, for a driver in lockstep that asked again: it does not feed the watchdog.
             self.counters["repeated"] += 1
             return Decision(action=self._executed)
         if self.state is GateState.HOLDING and not self._warm(stamp_ns, steady_s):
@@ -173,7 +173,7 @@ class Gate(GateStates):
         return self._execute(action, stamp_ns, steady_s)
 
     def watch(self, steady_s: float, now_ns: int) -> bool:
-        """Notice silence, and that it lasts; call at least once per control period.
+        """Check time-outs; call at least once per control period.
 
         Returns:
             True if the safe command must be sent now.

@@ -1,4 +1,4 @@
-"""What becomes of an action before it is executed: each component cut to the limits of the quantity it commands."""
+"""Limits of actions, by the quantity of each component."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from reskill_core.spec import GRIPPER_VELOCITY, JOINT_POSITION, RAW, VELOCITIES,
 
 @dataclass(frozen=True)
 class Limited:
-    """An action within the limits, and which of them have changed it.
+    """Action within the limits, and the limits that have changed it.
 
     Attributes:
         action: the action.
-        clamped: a component was beyond its own limits.
-        step: one changed by too much.
-        workspace: it would have led out of the box.
+        clamped: whether a component was beyond its own limits.
+        step: whether a component changed too much.
+        workspace: whether it would have left the box.
     """
 
     action: list[float]
@@ -31,9 +31,9 @@ class ActionLimits:
     """Limits of actions by the quantity of each component.
 
     Velocities of the end effector and of joints are scaled by ``speed_scale``, and start from standstill. Those of
-    fingers start from standstill, too. Positions of joints start from the measured ones, and their speed is the change
-    per command: ``max_step``, scaled by ``speed_scale``. Raw components are cut to their own limits, and nothing else
-    is known of them. The box holds the end effector.
+    fingers start from standstill, too. Joint positions start from the measured ones; their speed is the change per
+    command, at most ``max_step`` scaled by ``speed_scale``. Raw components are only clamped to their own limits. The
+    box limits the end effector.
     """
 
     def __init__(self, actions: ActionSpec, control_period_s: float, config: GateConfig) -> None:
@@ -41,7 +41,7 @@ class ActionLimits:
 
         Args:
             actions: layout of the actions.
-            control_period_s: time one action is held [s].
+            control_period_s: time for which an action is held [s].
             config: the limits, which must fit the layout.
         """
         quantities = actions.quantities
@@ -63,11 +63,11 @@ class ActionLimits:
 
     @property
     def need_place(self) -> bool:
-        """Whether it has to be known where what the components move is."""
+        """Whether :meth:`limit` needs measured positions."""
         return bool(self._box or self._positions)
 
     def start(self, place: Sequence[float] | None) -> list[float]:
-        """The action that motion starts from: standstill, or the measured position of a joint."""
+        """Return the action that motion starts from: standstill, or the measured position of a joint."""
         values = [0.0] * len(self._scale)
         if place is not None:
             for index in self._positions:
@@ -75,12 +75,12 @@ class ActionLimits:
         return values
 
     def limit(self, action: Sequence[float], previous: Sequence[float], place: Sequence[float] | None) -> Limited:
-        """Cut an action to the limits. Components within them are not touched, so that they pass bit for bit.
+        """Limit an action. Components within the limits pass bit-equal.
 
         Args:
             action: the action, finite.
-            previous: the one executed before it, or where motion starts from.
-            place: measured, of what each component moves [m or rad]; None where it is not needed.
+            previous: the action executed before it, or that of :meth:`start`.
+            place: measured position for each component [m or rad]; None if not needed.
         """
         wanted = [min(max(x, low), high) for x, low, high in zip(action, self._low, self._high, strict=True)]
         clamped = any(a != b for a, b in zip(action, wanted, strict=True))

@@ -1,4 +1,4 @@
-"""Whether commands pass: the states of the gate, and what leads from one to another."""
+"""States of the gate and their transitions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from reskill_core.gate.config import GateConfig
 
 
 class GateError(ReskillError):
-    """A request that the gate's state does not allow."""
+    """A request is not allowed in the gate's state."""
 
 
 class GateState(str, Enum):
-    """Whether commands pass.
+    """State of the gate.
 
-    DISARMED: nothing passes until somebody arms. HOLDING: armed, the robot stands still until enough fresh
-    commands have come, and disarms when that takes too long. ACTIVE: commands pass. ESTOPPED and ABORTED: latched; a
+    DISARMED: nothing passes until the gate is armed. HOLDING: armed; the robot stands still until enough fresh commands
+    have arrived, and the gate disarms if that takes too long. ACTIVE: commands pass. ESTOPPED and ABORTED: latched; a
     reset leads back to DISARMED.
     """
 
@@ -29,14 +29,14 @@ class GateState(str, Enum):
 
 
 class GateStates:
-    """The state of a gate, and the transitions that people, the e-stop and the time cause.
+    """State machine of a gate, with the transitions caused by users, the e-stop and time.
 
     Attributes:
         config: limits of the gate.
-        state: whether commands pass.
-        explanation: why it is in that state, for people.
-        interrupted: it holds or has disarmed because something stopped coming, not because somebody asked for it.
-        counters: how often what has happened.
+        state: the current state.
+        explanation: reason for the state, for messages.
+        interrupted: whether it holds or has disarmed because of missing input, not on request.
+        counters: numbers of events.
     """
 
     def __init__(self, config: GateConfig) -> None:
@@ -52,17 +52,17 @@ class GateStates:
 
     @property
     def latched(self) -> bool:
-        """Whether it has stopped until an explicit reset."""
+        """Whether the gate is stopped until an explicit reset."""
         return self.state in (GateState.ESTOPPED, GateState.ABORTED)
 
     def inherit(self, previous: GateStates) -> None:
-        """Take over a latched stop, and whether the e-stop is pressed, from the gate that this one replaces."""
+        """Take over a latched stop and the state of the e-stop from the gate that this one replaces."""
         self._estop_pressed = previous._estop_pressed
         if previous.latched:
             self._enter(previous.state, previous.explanation)
 
     def arm(self, steady_s: float) -> None:
-        """Let commands pass once enough fresh ones have come.
+        """Let commands pass once enough fresh ones have arrived.
 
         Raises:
             GateError: a latched stop has not been reset, or the e-stop source is silent.
@@ -75,12 +75,12 @@ class GateStates:
             self._hold(f"armed, waiting for {self.config.resume_after} fresh commands")
 
     def disarm(self) -> None:
-        """Let nothing pass; a latched stop stays latched. The safe command has to follow."""
+        """Disarm; a latched stop stays latched. The caller has to send the safe command."""
         if not self.latched:
             self._enter(GateState.DISARMED, "stopped on request")
 
     def estop(self, pressed: bool, steady_s: float) -> bool:
-        """Take note of the e-stop button or of a heartbeat of its topic.
+        """Record the state of the e-stop button, or a heartbeat of its topic.
 
         Returns:
             True if the safe command must be sent now.
@@ -92,7 +92,7 @@ class GateStates:
         return pressed
 
     def reset(self) -> None:
-        """Release a latched stop; the gate is disarmed afterwards. The safe command has to follow.
+        """Release a latched stop; the gate is disarmed afterwards. The caller has to send the safe command.
 
         Raises:
             GateError: the e-stop is still pressed.
@@ -102,7 +102,7 @@ class GateStates:
         self._enter(GateState.DISARMED, "reset, waiting to be armed")
 
     def _watch_holding(self, steady_s: float) -> None:
-        # The robot is at rest already; another safe command would reach a driver that has come back meanwhile.
+        # No safe command: the robot is at rest already, and it would reach a driver that has come back meanwhile.
         limit_s = self.config.disarm_after_s
         if self._held_since_s is None:
             self._held_since_s = steady_s

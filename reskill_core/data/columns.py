@@ -1,4 +1,4 @@
-"""Arrays over all steps of a data set: in memory, mapped from a file, or read from the shards when asked for."""
+"""Arrays over all steps of a data set: in memory, memory-mapped, or read from the shards on demand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reskill_core.errors import DataError
 
 
 class Column:
-    """Gathers an array piece by piece, in memory or in an anonymous file that is then mapped into memory."""
+    """Builder of an array from pieces, in memory or in an anonymous file that is then memory-mapped."""
 
     def __init__(self, field: ArrayField, spec: DatasetSpec) -> None:
         """Start with no rows."""
@@ -35,7 +35,7 @@ class Column:
             piece.tofile(self._file)
 
     def spill(self, folder: Path) -> None:
-        """Keep the rows gathered so far, and those to come, in a file that vanishes with the array.
+        """Move the rows to a temporary file, which is deleted with the array; later rows are added to it.
 
         Raises:
             DataError: the folder cannot be written to.
@@ -52,7 +52,7 @@ class Column:
         self._pieces.clear()
 
     def finish(self) -> NDArray[Any]:
-        """The whole array, read-only."""
+        """Return the whole array, read-only."""
         if self._file is None:
             array = np.concatenate(self._pieces)
             self._pieces.clear()
@@ -71,8 +71,8 @@ class Run:
         start: first row in the data set.
         stop: row after the last in the data set.
         path: the shard.
-        first_row: row in the shard where it starts.
-        sim_state_offset: where the simulator states of the shard start in the file [byte].
+        first_row: first row in the shard.
+        sim_state_offset: offset of the shard's simulator states in the file [byte].
     """
 
     start: int
@@ -83,10 +83,10 @@ class Run:
 
 
 class SimStates:
-    """The simulator states (N, S) of all steps, float64, read from the shards when asked for."""
+    """Simulator states (N, S) of all steps, float64, read from the shards on demand."""
 
     def __init__(self, runs: Sequence[Run], width: int) -> None:
-        """Find the states by the runs that make up the data set's rows."""
+        """Set up from the runs that make up the data set's rows; nothing is read yet."""
         self._runs = tuple(runs)
         self._stops = np.array([run.stop for run in self._runs])
         self.shape = (self._runs[-1].stop, width)
@@ -96,10 +96,10 @@ class SimStates:
         return self.shape[0]
 
     def __getitem__(self, rows: int | np.integer | slice) -> NDArray[np.float64]:
-        """One state (S,) or a contiguous range of them (n, S).
+        """Read one state (S,) or a contiguous range of states (n, S).
 
         Raises:
-            DataError: the range has gaps, or a shard was removed or cut short meanwhile.
+            DataError: the range has gaps, or a shard was removed or truncated meanwhile.
         """
         if not isinstance(rows, slice):
             index = range(len(self))[rows]

@@ -1,8 +1,8 @@
-"""Frames of one image feature over an episode, compressed without loss in blocks of a few, each read by itself.
+"""Lossless compression of an image feature's frames over an episode, in small blocks that are read independently.
 
-Within a block the first frame stands as it is and each other as its difference to the one before, modulo 256: what
-does not move becomes zeros. Blocks are compressed by zlib, whose decoder is told how much to produce at most. HDF5's
-own filters are not used: they decode whatever a file holds, whose size nobody bounds.
+A block stores its first frame, and of each other frame the difference from the previous one, modulo 256, so that
+static pixels become zeros. Blocks are compressed by zlib, whose decoder limits the size of the output. HDF5's own
+filters are not used, because they decode data of any size.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import DataError
 
-# Frames of a block; the last one of an episode may have fewer. Part of the file format.
+# Frames per block; an episode's last block may have fewer. Part of the file format.
 BLOCK_FRAMES = 8
-# Runs of equal bytes alone: noise gets smaller than by the search for longer repetitions, in two thirds of the time,
-# and what is still is a few per cent of its size by either.
+# Run-length encoding only: for noise it compresses better than the search for longer repetitions, in two thirds of the
+# time; static images shrink to a few per cent with either.
 _STRATEGY = zlib.Z_RLE
 
 FrameShape = tuple[int, int, int]
 
 
 def num_blocks(num_frames: Any) -> Any:
-    """Number of blocks that an episode's frames take; of an integer or an array of them."""
+    """Number of blocks for an episode's frames; takes an integer or an array."""
     return -(-num_frames // BLOCK_FRAMES)
 
 
@@ -41,22 +41,22 @@ def compress_block(frames: NDArray[np.uint8]) -> bytes:
 
 
 def decompress_block(block: bytes, num_frames: int, shape: FrameShape) -> NDArray[np.uint8]:
-    """The frames (n, H, W, C) of a block.
+    """Decompress the frames (n, H, W, C) of a block.
 
     Raises:
-        DataError: the block is none, or holds another number of bytes.
+        DataError: the block is invalid, or holds another number of bytes.
     """
     size = num_frames * int(np.prod(shape))
     decoder = zlib.decompressobj()
     try:
-        # One byte more than there may be, so that there being more shows.
+        # One byte more than expected, to detect longer data.
         data = decoder.decompress(block, size + 1)
     except zlib.error as cause:
         raise DataError(f"a block of images is damaged: {cause}") from cause
     if len(data) != size or not decoder.eof or decoder.unused_data:
         raise DataError(f"a block of {num_frames} images of {shape} does not hold {size} bytes")
     frames = np.frombuffer(data, np.uint8).reshape(num_frames, *shape).copy()
-    # One addition after the other takes a fortieth of the time of numpy's cumulative sum.
+    # Adding frame by frame takes a fortieth of the time of numpy's cumulative sum.
     for before, frame in pairwise(frames):
         frame += before
     return frames
@@ -64,7 +64,7 @@ def decompress_block(block: bytes, num_frames: int, shape: FrameShape) -> NDArra
 
 @dataclass(frozen=True, eq=False)
 class CompressedFrames:
-    """Frames of one image feature, in order.
+    """Compressed frames of one image feature, in order.
 
     Attributes:
         shape: (H, W, C) of a frame.
@@ -95,7 +95,7 @@ class CompressedFrames:
         return self.num_frames
 
     def decompressed(self) -> Iterator[NDArray[np.uint8]]:
-        """The frames (n, H, W, C) of one block after the other.
+        """Yield the frames (n, H, W, C) of each block.
 
         Raises:
             DataError: a block is damaged.
@@ -105,7 +105,7 @@ class CompressedFrames:
             yield decompress_block(block, frames, self.shape)
 
     def array(self) -> NDArray[np.uint8]:
-        """All frames (F, H, W, C), decompressed.
+        """Decompress all frames (F, H, W, C).
 
         Raises:
             DataError: a block is damaged.
@@ -114,10 +114,10 @@ class CompressedFrames:
 
 
 class FrameCompressor:
-    """Compresses the frames of an episode as they come, so that few of them are in memory as they are."""
+    """Streaming compressor of an episode's frames, which keeps only a few uncompressed frames in memory."""
 
     def __init__(self, shape: FrameShape) -> None:
-        """Start without frames, each of which will have the shape (H, W, C)."""
+        """Start without frames; each will have the shape (H, W, C)."""
         self._shape = shape
         self._pending: list[NDArray[np.uint8]] = []
         self._blocks: list[bytes] = []
@@ -137,7 +137,7 @@ class FrameCompressor:
             self._compress()
 
     def finish(self) -> CompressedFrames:
-        """What was added; the compressor is empty afterwards."""
+        """Return the added frames; the compressor is empty afterwards."""
         if self._pending:
             self._compress()
         result = CompressedFrames(self._shape, self._num_frames, tuple(self._blocks))

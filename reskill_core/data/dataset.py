@@ -1,4 +1,4 @@
-"""A data set of demonstrations, ready for training: flat arrays in memory, simulator states on demand."""
+"""Data set of demonstrations for training: flat arrays in memory, simulator states and images on demand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reskill_core.errors import DataError
 
 T = TypeVar("T")
 
-# Memory for decompressed images beside arrays that exceed the limit.
+# Memory for decompressed images if the arrays exceed the limit.
 _MIN_CACHE_BYTES = 2**26
 
 _STEP_FIELDS = tuple(item for item in ARRAYS if item.rows == "step" and item.name != SIM_STATE)
@@ -32,21 +32,21 @@ _EPISODE_FIELDS = tuple(item for item in ARRAYS if item.rows == "episode" and it
 
 
 class DemoDataset:
-    """All episodes of a folder of shards, in order. Its arrays are read-only.
+    """Data set of all episodes in a folder of shards, in order. Its arrays are read-only.
 
     Attributes:
         folder: the data set.
-        spec: what its episodes are.
-        skipped: what was left out because it is damaged, with reasons.
-        provenance: the distinct provenances of its shards, as far as they were not merged from others.
-        merged_from: what its merged shards say of the data sets they came from.
-        worlds: the distinct worlds that its episodes happened in.
-        world_number: (E,) int64, which of them each episode happened in.
-        observation: (N, O) float32, all steps of all episodes one after the other.
+        spec: specification of its episodes.
+        skipped: damaged shards and episodes that were left out, with reasons.
+        provenance: the distinct provenances of its shards that were not merged.
+        merged_from: the source data sets recorded in its merged shards.
+        worlds: the distinct worlds (simulation settings) of its episodes.
+        world_number: (E,) int64, index of each episode's world.
+        observation: (N, O) float32, steps of all episodes, concatenated.
         action: (N, A) float32, the labels.
         executed_action: (N, A) float32.
         reward: (N,) float32.
-        sim_state: (N, S) float64, read when asked for.
+        sim_state: (N, S) float64, read on demand.
         episode_starts: (E,) int64, first row of each episode.
         episode_ends: (E,) int64, row after its last.
         final_observation: (E, O) float32.
@@ -57,7 +57,7 @@ class DemoDataset:
         noise_scale: (E,) float32.
         source: (E,) str.
         digest: (E, 32) uint8, SHA-256 of each episode's contents.
-        images: frames of each image feature, by its name, read when asked for.
+        images: frames by image feature, read on demand.
     """
 
     def __init__(self, folder: Path, gathered: _Gathered, skipped: Sequence[str]) -> None:
@@ -95,17 +95,17 @@ class DemoDataset:
         memory_limit_bytes: int = 4 * 2**30,
         scratch: Path | str | None = None,
     ) -> DemoDataset:
-        """Read a data set, all but the simulator states and the images.
+        """Open a data set; simulator states and images are read later, on demand.
 
         Args:
             folder: the data set.
-            on_bad_shard: what to do about shards that are missing, damaged or of another kind, and about single
-                episodes with impossible values: ``refuse`` the data set, or ``skip`` them with a warning.
-            memory_limit_bytes: a data set whose arrays need more is put in temporary files mapped into memory.
+            on_bad_shard: how to treat shards that are missing, damaged or of another kind, and single episodes with
+                impossible values: ``refuse`` the data set, or ``skip`` them with a warning.
+            memory_limit_bytes: larger arrays are kept in memory-mapped temporary files.
             scratch: folder of those files, by default the data set's own.
 
         Raises:
-            DataError: there is no data set, nothing in it is usable, or something in it is damaged; names it.
+            DataError: there is no data set, it has no usable shard, or a shard is damaged; names it.
         """
         folder = Path(folder)
         reader = ShardReader(folder, on_bad_shard)
@@ -134,7 +134,7 @@ class DemoDataset:
         return self.episode_ends - self.episode_starts
 
     def episode(self, index: int) -> Episode:
-        """Episode ``index``, with its simulator states.
+        """Read episode ``index``, with its simulator states.
 
         Raises:
             DataError: there is no such episode, or its simulator states were damaged.
@@ -142,7 +142,7 @@ class DemoDataset:
         return self.episodes(index, index + 1)[0]
 
     def episodes(self, start: int, stop: int) -> list[Episode]:
-        """Episodes ``start`` to ``stop`` - 1, with their simulator states, read in one go.
+        """Read episodes ``start`` to ``stop`` - 1 at once, with their simulator states.
 
         Raises:
             DataError: there are no such episodes, or their simulator states were damaged.
@@ -167,7 +167,7 @@ class DemoDataset:
         return {name: images.episode(episode) for name, images in self.images.items()}
 
     def split(self, validation_fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Episode indices for training and for validation: disjoint, complete, sorted, the same for the same seed.
+        """Draw episode indices for training and validation: disjoint, complete, sorted, deterministic for a seed.
 
         Raises:
             DataError: the fraction leaves one of them empty.
@@ -177,7 +177,7 @@ class DemoDataset:
         return parts["train"], parts["validation"]
 
     def statistics(self, episode_ids: ArrayLike | None = None) -> Statistics:
-        """Statistics over all steps, or over those of some episodes.
+        """Compute statistics over all steps, or over those of some episodes.
 
         Raises:
             DataError: no episode is chosen.
@@ -191,16 +191,16 @@ class DemoDataset:
         return Statistics(moments(self.observation, rows), moments(self.action, rows))
 
     def content_hash(self) -> str:
-        """SHA-256 over the digests of all episodes in order.
+        """Compute the SHA-256 over the digests of all episodes in order.
 
-        Equal exactly if the same episodes stand in the same order, however they are spread over shards and whoever
-        wrote them with which versions.
+        It identifies the episodes and their order, independently of their distribution over shards, the writer and its
+        versions.
         """
         return hashlib.sha256(self.digest.tobytes()).hexdigest()
 
 
 class _Gathered:
-    """The contents of shards, added one by one."""
+    """Accumulated contents of shards."""
 
     def __init__(self, spec: DatasetSpec, memory_limit_bytes: int, scratch: Path) -> None:
         self.spec = spec
@@ -217,7 +217,7 @@ class _Gathered:
         self._scratch = scratch
 
     def add(self, shard: Shard, rows: Sequence[slice]) -> None:
-        """Add a shard that holds these ``rows`` of its file."""
+        """Add a shard, which contains these ``rows`` of its file."""
         fits_before = self._free_bytes >= 0
         for name, column in self._columns.items():
             column.append(shard.arrays[name])
@@ -241,13 +241,13 @@ class _Gathered:
             _add_distinct(self.provenance, [shard.header.provenance])
 
     def images(self) -> dict[str, Images]:
-        """The images of the whole data set; blocks that are decompressed are kept in the memory that is left."""
+        """Return the images of the whole data set; the remaining memory is used to cache decompressed blocks."""
         features = self.spec.task.obs.images
         cache_bytes = max(self._free_bytes, _MIN_CACHE_BYTES) // max(len(features), 1)
         return {item.name: Images(item, StoredFrames.joined(self._frames[item.name]), cache_bytes) for item in features}
 
     def arrays(self) -> Arrays:
-        """The arrays of the whole data set."""
+        """Return the arrays of the whole data set."""
         ends = np.cumsum(np.concatenate(self.lengths))
         ends.flags.writeable = False
         return {name: column.finish() for name, column in self._columns.items()} | {ENDS: ends}

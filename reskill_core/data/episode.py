@@ -1,4 +1,4 @@
-"""One demonstration, and the arrays that hold many of them."""
+"""Demonstration episodes, and their representation as arrays of a shard."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ EpisodeImages = Mapping[str, CompressedFrames]
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """One demonstration of T steps. Row t of each array belongs to the step from time t to t + 1.
+    """Demonstration of T steps. Row t of each array belongs to the step from time t to t + 1.
 
     Setting ``sim_state[0]`` in the simulator and executing ``executed_action`` reproduces the episode.
 
     Attributes:
-        observation: (T, O) observations before each step; where they have images, their vectors.
-        action: (T, A) the demonstrator's own noise-free actions, in [-1, 1]: the label.
-        executed_action: (T, A) the actions executed, in [-1, 1].
+        observation: (T, O) observations before each step; their vectors if they have images.
+        action: (T, A) the demonstrator's noise-free actions, in [-1, 1]: the labels.
+        executed_action: (T, A) the executed actions, in [-1, 1].
         reward: (T,) reward of each step.
-        sim_state: (T, S) complete simulator state before each step; S is 0 where there is none.
+        sim_state: (T, S) complete simulator state before each step; S is 0 without a simulator.
         final_observation: (O,) observation after the last step.
         seed: seed of the episode; -1 if it has none.
-        success: the task was solved.
-        terminated: it ended in a terminal state.
-        truncated: it was cut off, by the horizon or from outside.
+        success: whether the task was solved.
+        terminated: whether it ended in a terminal state.
+        truncated: whether it was cut off, by the horizon or externally.
         noise_scale: noise scale of the demonstrator.
         source: name of the demonstrator or policy, at most 64 bytes.
-        images: frames of each image feature, by its name: the newest one before each step, and that after the last
-            one, T + 1 in all.
+        images: frames by image feature: the newest one before each step, and the one after the last step, T + 1 in
+            total.
     """
 
     observation: NDArray[np.float32]
@@ -96,7 +96,7 @@ def pack(episodes: Sequence[Episode], spec: DatasetSpec) -> Arrays:
 
 
 def unpack(arrays: Mapping[str, NDArray[Any]], index: int, images: EpisodeImages) -> Episode:
-    """Episode ``index`` of arrays as :func:`pack` makes them, with its images; its arrays are views."""
+    """Extract episode ``index`` from the arrays of :func:`pack`, with its images; its arrays are views."""
     rows = episode_rows(arrays, index)
     values: dict[str, Any] = {
         field.name: arrays[field.name][rows if field.rows == "step" else index] for field in EPISODE_FIELDS
@@ -107,13 +107,13 @@ def unpack(arrays: Mapping[str, NDArray[Any]], index: int, images: EpisodeImages
 
 
 def episode_rows(arrays: Mapping[str, NDArray[Any]], index: int) -> slice:
-    """Step rows of episode ``index``."""
+    """Return the step rows of episode ``index``."""
     ends = arrays[ENDS]
     return slice(int(ends[index - 1]) if index else 0, int(ends[index]))
 
 
 def select(arrays: Arrays, keep: NDArray[np.bool_]) -> Arrays:
-    """The arrays without the episodes that ``keep`` (E,) leaves out."""
+    """Select the episodes given by the mask ``keep`` (E,)."""
     if keep.all():
         return arrays
     lengths = np.diff(arrays[ENDS], prepend=0)
@@ -123,9 +123,9 @@ def select(arrays: Arrays, keep: NDArray[np.bool_]) -> Arrays:
 
 
 def faulty_episodes(arrays: Mapping[str, NDArray[Any]]) -> dict[int, list[str]]:
-    """Faults in the values, by episode: not finite, an action out of range, a source that is no plain name.
+    """List faults in the values by episode: not finite, an action out of range, a source that is not a plain name.
 
-    Absent arrays are not checked.
+    Missing arrays are not checked.
     """
     faults: dict[int, list[str]] = {}
     for field in ARRAYS:
@@ -148,7 +148,7 @@ def faulty_episodes(arrays: Mapping[str, NDArray[Any]]) -> dict[int, list[str]]:
 
 
 def _places(field: ArrayField, rows: NDArray[np.int64], ends: NDArray[np.int64]) -> dict[int, str]:
-    """The episodes that rows of an array belong to, each with the step of its first."""
+    """Episodes of rows of an array, each with the step of its first row."""
     if field.rows == "episode":
         return {int(row): "" for row in rows}
     episodes, first = np.unique(np.searchsorted(ends, rows, side="right"), return_index=True)
@@ -157,14 +157,14 @@ def _places(field: ArrayField, rows: NDArray[np.int64], ends: NDArray[np.int64])
 
 
 def digests(arrays: Mapping[str, NDArray[Any]], images: Callable[[int], EpisodeImages]) -> NDArray[np.uint8]:
-    """SHA-256 (E, 32) of each episode: of name, type, shape and bytes of its rows of every array, in schema order.
+    """Compute the SHA-256 (E, 32) of each episode: of name, type, shape and bytes of its rows of every array.
 
-    Then follow those of its frames, in the order of the layout. It does not depend on where the episode stands or on
-    the shard it is in, nor on how its frames were compressed.
+    Arrays are in schema order, followed by the frames of images in the order of the layout. The digest does not depend
+    on the episode's position, its shard, or the compression of its frames.
 
     Args:
-        arrays: of the episodes.
-        images: the images of an episode by its place.
+        arrays: arrays of the episodes.
+        images: returns the images of an episode by its index.
 
     Raises:
         DataError: images are damaged.
@@ -186,7 +186,7 @@ def digests(arrays: Mapping[str, NDArray[Any]], images: Callable[[int], EpisodeI
 
 
 def _misfits(episode: Episode, spec: DatasetSpec) -> list[str]:
-    """What keeps an episode from being stacked: lengths, widths, and the types of its scalars."""
+    """Faults in lengths, widths and scalar types, which prevent stacking an episode."""
     faults = [] if episode.num_steps else ["has no steps"]
     for field in EPISODE_FIELDS:
         value = getattr(episode, field.name)
@@ -226,7 +226,7 @@ def _in_order(images: EpisodeImages, spec: DatasetSpec) -> EpisodeImages:
 
 
 def _image_arrays(images: Sequence[EpisodeImages]) -> Arrays:
-    """Compressed frames of all episodes, one after the other, and where each block ends."""
+    """Compressed frames of all episodes, concatenated, and the end of each block."""
     arrays: Arrays = {}
     for name in images[0]:
         blocks = [block for episode in images for block in episode[name].blocks]
@@ -236,7 +236,7 @@ def _image_arrays(images: Sequence[EpisodeImages]) -> Arrays:
 
 
 def _source_fault(value: object) -> str:
-    """Why something is no name of who decided; empty if it is."""
+    """Why a value is not a valid source name; empty if it is."""
     if not isinstance(value, str) or len(value.encode()) > MAX_SOURCE_BYTES or plain_name_fault(value):
         return (
             f"source must be a printable name of 1 to {MAX_SOURCE_BYTES} bytes without path separators, got {value!r}"
@@ -248,7 +248,7 @@ def _stack(episodes: Sequence[Episode], field: ArrayField) -> NDArray[Any]:
     values = [getattr(episode, field.name) for episode in episodes]
     if field.dtype[1] == "S":
         values = [value.encode() for value in values]
-    # Too large for float32 becomes infinite here, which the finite check then reports.
+    # Values too large for float32 become infinite here, which the check for finite values reports.
     with np.errstate(over="ignore"):
         if field.rows == "episode":
             return np.array(values, dtype=field.dtype)

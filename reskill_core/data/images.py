@@ -1,4 +1,4 @@
-"""Images of a data set, read from the shards and decompressed when asked for."""
+"""Images of a data set, read from the shards and decompressed on demand."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class StoredFrames:
-    """Where the compressed frames of one image feature stand, episode by episode.
+    """Locations of the compressed frames of one image feature, ordered by episode.
 
     Attributes:
         paths: the files.
-        file: (B,) which of them each block is in.
-        start: (B,) its first byte in the file.
-        stop: (B,) the byte after its last.
+        file: (B,) index of each block's file.
+        start: (B,) first byte of each block in its file.
+        stop: (B,) byte after the last of each block.
         num_frames: (E,) number of frames of each episode: one more than its steps.
     """
 
@@ -39,12 +39,12 @@ class StoredFrames:
 
     @classmethod
     def of_shard(cls, path: Path, offset: int, ends: Index, num_frames: Index) -> StoredFrames:
-        """Frames of a whole shard.
+        """Locate the frames of a whole shard.
 
         Args:
             path: the shard.
-            offset: where its blocks start in the file [byte].
-            ends: (B,) the byte after each of them, counted from there.
+            offset: start of its blocks in the file [byte].
+            ends: (B,) end of each block relative to ``offset``.
             num_frames: (E,) number of frames of each episode.
         """
         start = offset + np.concatenate([[0], ends])[:-1]
@@ -52,7 +52,7 @@ class StoredFrames:
 
     @classmethod
     def joined(cls, parts: Sequence[StoredFrames]) -> StoredFrames:
-        """Frames of several shards, one after the other."""
+        """Concatenate the frames of several shards."""
         file = [np.full(len(part.file), number, np.int64) for number, part in enumerate(parts)]
         return cls(
             tuple(path for part in parts for path in part.paths),
@@ -63,7 +63,7 @@ class StoredFrames:
         )
 
     def keep(self, mask: NDArray[np.bool_]) -> StoredFrames:
-        """Frames of the episodes selected by ``mask`` (E,) only."""
+        """Select the frames of the episodes given by ``mask`` (E,)."""
         blocks = np.repeat(mask, num_blocks(self.num_frames))
         return replace(
             self,
@@ -75,29 +75,29 @@ class StoredFrames:
 
     @cached_property
     def first_block(self) -> Index:
-        """(E,) the first block of each episode."""
+        """(E,) index of each episode's first block."""
         blocks = num_blocks(self.num_frames)
         return np.cumsum(blocks) - blocks
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all blocks, compressed."""
+        """Compressed size of all blocks [byte]."""
         return int((self.stop - self.start).sum())
 
     def episode(self, index: int, shape: FrameShape) -> CompressedFrames:
-        """Frames of an episode: that before each step, and that after the last one.
+        """Read the frames of an episode: one before each step, and one after the last step.
 
         Raises:
-            DataError: a file was removed or cut short meanwhile.
+            DataError: a file was removed or truncated meanwhile.
         """
         count, first = int(self.num_frames[index]), int(self.first_block[index])
         return CompressedFrames(shape, count, tuple(self.read(first, first + num_blocks(count))))
 
     def read(self, first: int, last: int) -> list[bytes]:
-        """Compressed blocks ``first`` to ``last`` - 1.
+        """Read the compressed blocks ``first`` to ``last`` - 1.
 
         Raises:
-            DataError: a file was removed or cut short meanwhile.
+            DataError: a file was removed or truncated meanwhile.
         """
         blocks: list[bytes] = []
         while first < last:
@@ -120,13 +120,13 @@ class StoredFrames:
 
 
 class Images:
-    """The frames of one image feature in all episodes of a data set.
+    """Frames of one image feature in all episodes of a data set.
 
-    Blocks that have been decompressed are kept as long as they fit the memory; those not used for longest go first.
+    Decompressed blocks are cached up to a memory limit; the least recently used ones are evicted first.
 
     Attributes:
         feature: the feature.
-        stored: where the frames stand.
+        stored: locations of the frames.
     """
 
     def __init__(self, feature: ImageFeature, stored: StoredFrames, cache_bytes: int) -> None:
@@ -134,7 +134,7 @@ class Images:
 
         Args:
             feature: the feature.
-            stored: where its frames stand.
+            stored: locations of its frames.
             cache_bytes: memory for decompressed blocks.
         """
         self.feature = feature
@@ -143,23 +143,23 @@ class Images:
         self._cache_bytes = cache_bytes
 
     def episode(self, index: int) -> CompressedFrames:
-        """Frames of an episode: that before each step, and that after the last one.
+        """Read the frames of an episode: one before each step, and one after the last step.
 
         Raises:
-            DataError: a file was removed or cut short meanwhile.
+            DataError: a file was removed or truncated meanwhile.
         """
         return self.stored.episode(index, self.feature.frame_shape)
 
     def windows(self, episodes: Index, steps: Index, horizon: int) -> NDArray[np.uint8]:
-        """Stacked frames of windows (B, H, stack, H', W', C): what was observed before each of H consecutive steps.
+        """Read stacked frames of windows (B, H, stack, H', W', C), observed before each of H consecutive steps.
 
         Args:
-            episodes: (B,) the episode of each window.
-            steps: (B,) the step of the episode that it starts at.
+            episodes: (B,) episode of each window.
+            steps: (B,) first step of each window within its episode.
             horizon: number H of steps.
 
         Raises:
-            DataError: a file was removed, cut short or damaged meanwhile.
+            DataError: a file was removed, truncated or damaged meanwhile.
         """
         result = np.empty((len(episodes), horizon, *self.feature.shape), np.uint8)
         for window, (episode, step) in enumerate(zip(episodes.tolist(), steps.tolist(), strict=True)):
@@ -205,5 +205,5 @@ class Images:
 
 
 def stack_rows(step: int, horizon: int, stack: int) -> Index:
-    """Which frames of an episode (H, stack) are seen before each of H steps: it starts with its first frame in all."""
+    """Frame indices (H, stack) of the stacks before each of H steps, padded with an episode's first frame."""
     return np.maximum(step + np.arange(horizon)[:, None] + np.arange(1 - stack, 1), 0)

@@ -1,4 +1,4 @@
-"""Reading the shards of a data set one after the other, leaving out or refusing what is damaged."""
+"""Sequential reading of a data set's shards; damaged ones are skipped or refused."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class ShardReader:
-    """Iterates over the sound shards of a folder, in order.
+    """Iterator over the intact shards of a folder, in order.
 
     Attributes:
         folder: the data set.
-        skipped: what was left out so far, each with file, episode and reason.
+        skipped: shards and episodes left out so far, with file, episode and reason.
     """
 
     def __init__(self, folder: Path, on_bad_shard: OnBadShard) -> None:
@@ -37,17 +37,17 @@ class ShardReader:
         self.folder = folder
         self.skipped: list[str] = []
         self._refuse = on_bad_shard == "refuse"
-        # Before the files are listed: a shard that is being added meanwhile must not look lost.
+        # Read before the files are listed, so that a shard added meanwhile does not look missing.
         self._expected = read_manifest(folder) or {}
         self._paths = find_shards(folder)
         if not self._paths:
             raise DataError(f"{folder} has no shards such as {shard_name(0)}; it is not a data set or is still empty")
 
     def __iter__(self) -> Iterator[tuple[Shard, list[slice]]]:
-        """Yield each shard without its simulator states and faulty episodes, and the rows that remain of it.
+        """Yield each shard without its simulator states and invalid episodes, with the rows of the remaining ones.
 
         Raises:
-            DataError: something is damaged and ``on_bad_shard`` is ``refuse``.
+            DataError: a shard or episode is damaged and ``on_bad_shard`` is ``refuse``.
         """
         for index in sorted(self._expected.keys() - self._paths.keys()):
             self._leave_out(f"{self.folder / shard_name(index)} was written but is missing now")

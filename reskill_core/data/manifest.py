@@ -1,7 +1,7 @@
-"""The index of a data set's folder: which shards there are, their sizes and fingerprints.
+"""Index of a data set's folder: its shards, their sizes and hashes.
 
-Shards describe themselves. The index only says which should be there and whether a file is still what was written;
-it is replaced atomically and made anew from the shards whenever it is missing or behind.
+Shards are self-contained. The index only lists the expected shards and their hashes; it is replaced atomically, and
+rebuilt from the shards if it is missing or out of date.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from reskill_core.files import PART_PREFIX, atomic_write_json, read_json
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 256 * 2**20
-# One name for each index: nothing else that looks alike may stand in for it.
+# Exactly one name per index, so that similar names are not taken for a shard.
 _SHARD_NAME = re.compile(r"shard-([0-9]{6}|[1-9][0-9]{6,8})\.h5")
 _LOG = logging.getLogger(__name__)
 
 
 def shard_name(index: int) -> str:
-    """File name of shard ``index``."""
+    """Return the file name of shard ``index``."""
     return f"shard-{index:06d}.h5"
 
 
 def find_shards(folder: Path) -> dict[int, Path]:
-    """The shards of a folder by index, in order.
+    """List the shards of a folder by index, in order.
 
     Raises:
         DataError: there is no such folder.
@@ -41,13 +41,13 @@ def find_shards(folder: Path) -> dict[int, Path]:
 
 
 def find_parts(folder: Path) -> list[Path]:
-    """Unfinished shards and indices that a killed writer left behind."""
+    """List unfinished files (shards and index) of a killed writer."""
     names = re.compile(re.escape(PART_PREFIX) + rf"\d+-({_SHARD_NAME.pattern}|{re.escape(MANIFEST)})")
     return sorted(path for path in folder.iterdir() if names.fullmatch(path.name))
 
 
 def read_manifest(folder: Path) -> dict[int, ShardEntry] | None:
-    """The shards that should be there, by index; None if there is no usable index."""
+    """Read the expected shards by index; None without a valid manifest."""
     path = folder / MANIFEST
     if not path.exists():
         return None

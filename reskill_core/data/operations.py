@@ -1,4 +1,4 @@
-"""What one does with whole data sets: summarise, check, merge."""
+"""Operations on whole data sets: summary, validation, repair and merging."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from reskill_core.data.writer import DatasetWriter
 from reskill_core.errors import DataError
 from reskill_core.files import LOCK, commit, lock_new, sha256_of
 
-Progress = Callable[[int, int], None]  # Called with what is done and what there is to do.
+Progress = Callable[[int, int], None]  # Called with the numbers of finished and of all items.
 _BLOCK_EPISODES = 256  # Episodes whose simulator states are read together.
 
 
 def _no_progress(done: int, total: int) -> None:
-    """Report to nobody."""
+    """Ignore progress."""
 
 
 @dataclass
 class Validation:
-    """Outcome of checking a data set.
+    """Result of validating a data set.
 
     Attributes:
-        problems: what is wrong, each with file and place; a data set is valid if there are none.
-        notes: what is worth knowing but costs nothing, such as an index that is behind.
-        num_episodes: episodes seen.
-        num_steps: steps seen.
+        problems: faults, each with file and place; a data set is valid if there are none.
+        notes: harmless findings, such as an index that is out of date.
+        num_episodes: number of checked episodes.
+        num_steps: number of checked steps.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -51,18 +51,18 @@ class Validation:
 
 
 def validate(folder: Path | str, progress: Progress = _no_progress) -> Validation:
-    """Check everything that can be checked about a data set, one shard in memory at a time.
+    """Check a data set completely, with one shard in memory at a time.
 
-    Layout against the specification, values (finite, actions in range), the digest of every episode, the specification
-    against that of the first shard, files against the index, episodes that occur twice (bit for bit, or as two with the
-    same seed, demonstrator and noise in the same world), and the split that is kept beside them.
+    Checks the layout against the specification, values (finite, actions in range), the digest of every episode, the
+    specification against that of the first shard, files against the index, duplicate episodes (bit-equal, or with the
+    same seed, demonstrator and noise in the same world), and the split.
 
     Raises:
         DataError: there is no such folder.
     """
     folder = Path(folder)
     result = Validation()
-    manifest = read_manifest(folder)  # First: a shard that is being added meanwhile must not look lost.
+    manifest = read_manifest(folder)  # Read first, so that a shard added meanwhile does not look missing.
     paths = find_shards(folder)
     if not paths:
         result.problems.append(f"{folder} has no shards such as {shard_name(0)}")
@@ -82,14 +82,14 @@ def validate(folder: Path | str, progress: Progress = _no_progress) -> Validatio
         _check_fingerprint(path, (manifest or {}).get(index), result)
         content.update(shard.arrays[DIGEST].tobytes())
     progress(len(paths), len(paths))
-    # What the episodes are is not known while some cannot be read.
+    # The split can only be checked if all episodes were read.
     if paths and not result.problems:
         _check_splits(folder, content.hexdigest(), result)
     return result
 
 
 def repair(folder: Path | str) -> tuple[str, ...]:
-    """Bring a data set's index up to date and remove unfinished files; return their names. Shards stay as they are.
+    """Update a data set's index and remove unfinished files; returns their names. Shards are not changed.
 
     Raises:
         DataError: there is no data set, none of its shards can be read, or another process writes to it.
@@ -105,10 +105,10 @@ def repair(folder: Path | str) -> tuple[str, ...]:
 
 
 def summarise(folder: Path | str, on_bad_shard: OnBadShard = "skip") -> dict[str, Any]:
-    """Facts about a data set, ready for JSON.
+    """Summarise a data set, ready for JSON.
 
     Raises:
-        DataError: there is no data set, or something is damaged and is to be refused.
+        DataError: there is no data set, or it is damaged and damage is refused.
     """
     dataset = DemoDataset.open(folder, on_bad_shard)
     lengths = dataset.episode_lengths
@@ -163,18 +163,18 @@ def merge(
     skip_duplicates: bool = False,
     progress: Progress = _no_progress,
 ) -> Path:
-    """Join data sets into a new one with large shards. The sources stay as they are.
+    """Merge data sets into a new one with large shards. The sources are not changed.
 
-    Each new shard says where its episodes come from: name, content hash and provenance of the source data sets. Its
-    episodes happened in one world, which it names; where the next one happened in another, a new shard begins.
+    Each new shard records the sources of its episodes: name, content hash and provenance of the source data sets. All
+    its episodes are from one world (the same simulation settings); a new shard starts where the world changes.
 
     Args:
         sources: data sets of the same kind, in order.
-        target: a folder that does not exist yet; it appears when it is complete.
+        target: a new folder; it appears when it is complete.
         episodes_per_shard: size of the new shards.
-        on_bad_shard: what to do about damaged shards of the sources.
-        skip_duplicates: keep the first of episodes that occur twice as :func:`validate` sees it, instead of refusing.
-        progress: told the number of episodes done and to do.
+        on_bad_shard: how to treat damaged shards of the sources.
+        skip_duplicates: keep the first of duplicate episodes, as defined by :func:`validate`, instead of refusing.
+        progress: called with the numbers of finished and of all episodes.
 
     Raises:
         DataError: the sources do not match (every difference is listed), share episodes, cannot be read, or the
@@ -219,21 +219,21 @@ def _merge(
 
 
 class _Seen:
-    """Where each episode was seen first: its contents, and what they should follow from."""
+    """First occurrences of episodes, by digest and by the settings that determine an episode."""
 
     def __init__(self) -> None:
         self._digest: dict[bytes, str] = {}
         self._cause: dict[tuple[object, ...], str] = {}
 
     def twin(self, place: str, digest: bytes, world: DataWorld, source: object, seed: int, noise: float) -> str:
-        """What makes an episode one that there was before; empty if it is new.
+        """Return why an episode is a duplicate; empty if it is new.
 
         Args:
-            place: where it is.
-            digest: of its contents.
-            world: where it happened.
+            place: its position in the data, for messages.
+            digest: digest of its contents.
+            world: its simulation settings.
             source: its demonstrator.
-            seed: its seed; what has none may be like others.
+            seed: its seed; episodes without one are only compared by digest.
             noise: its noise scale.
         """
         if (first := self._digest.setdefault(digest, place)) != place:
@@ -310,7 +310,7 @@ def _source_summary(dataset: DemoDataset, mask: np.ndarray) -> dict[str, Any]:
 
 
 def _first_occurrences(datasets: Sequence[DemoDataset], skip_duplicates: bool) -> list[list[int]]:
-    """Indices of the episodes of each data set that did not occur before."""
+    """Indices of the non-duplicate episodes of each data set."""
     seen = _Seen()
     kept: list[list[int]] = []
     for dataset in datasets:
@@ -330,7 +330,7 @@ def _first_occurrences(datasets: Sequence[DemoDataset], skip_duplicates: bool) -
 def _batches(
     stream: Iterator[tuple[int, DataWorld, Episode]], size: int
 ) -> Iterator[tuple[DataWorld, list[tuple[int, Episode]]]]:
-    """Up to ``size`` episodes at a time that follow each other and happened in one world."""
+    """Batches of up to ``size`` consecutive episodes of one world."""
     for world, group in groupby(stream, key=itemgetter(1)):
         while batch := [(which, episode) for which, _, episode in islice(group, size)]:
             yield world, batch
@@ -339,7 +339,7 @@ def _batches(
 def _episodes(
     datasets: Sequence[DemoDataset], kept: Sequence[Sequence[int]]
 ) -> Iterator[tuple[int, DataWorld, Episode]]:
-    """The kept episodes in order, each with the position of its data set and its world."""
+    """The kept episodes in order, each with the index of its data set and its world."""
     for which, dataset in enumerate(datasets):
         wanted = set(kept[which])
         for start in range(0, dataset.num_episodes, _BLOCK_EPISODES):
@@ -350,7 +350,7 @@ def _episodes(
 
 
 def _origins(dataset: DemoDataset) -> list[dict[str, Any]]:
-    """Where a data set's episodes come from: itself, unless they were merged before."""
+    """Sources of a data set's episodes: the data set itself, or those that it was merged from."""
     origins = [dict(origin) for origin in dataset.merged_from]
     if dataset.provenance:
         name, provenance = dataset.folder.resolve().name, list(dataset.provenance)
@@ -359,7 +359,7 @@ def _origins(dataset: DemoDataset) -> list[dict[str, Any]]:
 
 
 def _fresh_part(target: Path) -> Path:
-    """Folder to write into until the merge is complete; what a killed merge left there is removed."""
+    """Temporary folder of a merge; the remains of a killed merge are removed."""
     part = target.with_name(f".part-{target.name}")
     if part.exists():
         shutil.rmtree(part)

@@ -1,4 +1,4 @@
-"""What a demonstration shard contains: every array once, with type, shape, unit and meaning."""
+"""Schema of a demonstration shard: every array with type, shape, unit and meaning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reskill_core.spec import TaskSpec
 
 FORMAT = "reskill_ros demonstrations"
 FORMAT_VERSION = 2
-# Files of version 1 know neither images nor quantities other than velocities; else they are the same.
+# Files of version 1 have no images and no quantities other than velocities; otherwise they are the same.
 READABLE_VERSIONS = (1, FORMAT_VERSION)
 ACTION_LIMIT = 1.0  # Actions are stored clipped to [-1, 1].
 MAX_SOURCE_BYTES = 64
@@ -27,19 +27,19 @@ ATTR_SPEC = "spec"
 ATTR_PROVENANCE = "provenance"
 # A JSON text of any length: attributes are limited to 64 KiB, a scalar data set is not.
 EXTRA = "extra"
-# Key of ``extra`` under which a merged shard names the data sets it came from.
+# Key of ``extra`` for the source data sets of a merged shard.
 MERGED_FROM = "merged_from"
 
 
 @dataclass(frozen=True)
 class ArrayField:
-    """One array of a shard.
+    """Array of a shard.
 
     Attributes:
-        name: its key, also the attribute of :class:`~reskill_core.data.episode.Episode` where that has one.
+        name: its key, also the attribute of :class:`~reskill_core.data.episode.Episode` if there is one.
         dtype: numpy type, little endian.
         rows: one row per ``step`` of all episodes, or one per ``episode``.
-        width: what the second axis runs over; None for one value per row.
+        width: meaning of the second axis; None for one value per row.
         unit: unit of the values.
         meaning: one sentence.
     """
@@ -73,23 +73,23 @@ ENDS = "episode_ends"
 SIM_STATE = "sim_state"
 DIGEST = "digest"
 DIGEST_BYTES = 32
-# What an episode consists of, beside its images: everything but what follows from its place in a shard.
+# Arrays of an episode itself, without images and those that depend on its position in a shard.
 EPISODE_FIELDS = tuple(item for item in ARRAYS if item.name not in (ENDS, DIGEST))
 
 
 def image_blocks(name: str) -> str:
-    """Key of the compressed frames of an image feature, which no array of the table has."""
+    """Return the key of an image feature's compressed frames; it differs from all keys of the table."""
     return f"image.{name}"
 
 
 def image_ends(name: str) -> str:
-    """Key of the places in these where each block ends."""
+    """Return the key of the ends of an image feature's blocks."""
     return f"image.{name}.ends"
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What all episodes of a data set have in common, and what must match to append.
+    """Specification shared by all episodes of a data set, which must match to append.
 
     Attributes:
         task: observation and action layout, control period, horizon.
@@ -102,7 +102,7 @@ class DatasetSpec:
     sim_state_dim: int = 0
 
     def width(self, field: ArrayField) -> int | None:
-        """Length of an array's second axis; None if it has none."""
+        """Return the length of an array's second axis; None if it has none."""
         if field.width is None:
             return None
         widths = {
@@ -114,12 +114,12 @@ class DatasetSpec:
         return widths[field.width]
 
     def row_shape(self, field: ArrayField) -> tuple[int, ...]:
-        """Shape of one row of an array."""
+        """Return the shape of one row of an array."""
         width = self.width(field)
         return () if width is None else (width,)
 
     def differences(self, other: DatasetSpec) -> list[str]:
-        """Every respect in which two data sets do not match, as ``path: mine != theirs``."""
+        """List all differences between two specifications, as ``path: mine != theirs``."""
         found = [f"task.{difference}" for difference in self.task.differences(other.task)]
         for key in ("profile", "sim_state_dim"):
             mine, theirs = getattr(self, key), getattr(other, key)
@@ -128,12 +128,12 @@ class DatasetSpec:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """As nested dictionaries and lists, ready for JSON."""
+        """Convert to nested dictionaries and lists, ready for JSON."""
         return {"task": self.task.to_dict(), "profile": self.profile, "sim_state_dim": self.sim_state_dim}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> DatasetSpec:
-        """Inverse of :meth:`to_dict`.
+        """Parse the document of :meth:`to_dict`.
 
         Raises:
             DataError: keys are missing or unknown, or a value is impossible.
@@ -153,7 +153,7 @@ def require_match(expected: DatasetSpec, got: DatasetSpec, what: str) -> None:
     Raises:
         DataError: the specifications differ; lists every difference.
     """
-    if got == expected:  # By far the most frequent case, and cheaper to see.
+    if got == expected:  # By far the most frequent case, and faster to check.
         return
     if differences := got.differences(expected):
         listed = "\n".join(f"  - {difference}" for difference in differences)

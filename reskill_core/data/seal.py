@@ -1,9 +1,9 @@
-"""The first bytes of a shard: enough to know the rest is unharmed before it is given to the HDF5 library.
+"""Seal of a shard: its first bytes, by which the file is verified before the HDF5 library opens it.
 
-HDF5 files of the default version carry no checksum of their structure, and damage to it can make the library hang or
-return wrong numbers. A shard therefore starts with a block of text in the space that HDF5 leaves to applications (its
-user block). It holds the file's size and the SHA-256 of everything but the simulator states. Those are by far the
-largest part and are read only on demand; they are checked against the digests of their episodes then.
+HDF5 files of the default version have no checksum of their structure, and damage to it can make the library hang or
+return wrong numbers. A shard therefore starts with a block of text in HDF5's user block, with the file's size and the
+SHA-256 of everything except the simulator states. Those are by far the largest part and are read only on demand; they
+are checked against the digests of their episodes then.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _PATTERN = re.compile(rb"reskill shard\nsize (\d+)\nsim_state (\d+) (\d+)\nsha25
 
 @dataclass(frozen=True)
 class Seal:
-    """What the first block of a shard says.
+    """Contents of a shard's first block.
 
     Attributes:
         size: size of the file [byte].
-        state_start: where the simulator states start in the file [byte].
-        state_stop: where they end [byte].
-        sha256: of all other bytes after this block.
+        state_start: start of the simulator states in the file [byte].
+        state_stop: end of the simulator states in the file [byte].
+        sha256: SHA-256 of all other bytes after this block.
     """
 
     size: int
@@ -41,14 +41,14 @@ class Seal:
 
     @classmethod
     def of(cls, image: bytes, state_start: int, state_stop: int) -> Seal:
-        """The seal of an HDF5 file given without its user block."""
+        """Compute the seal of an HDF5 file, given without its user block."""
         view = memoryview(image)
         sha = hashlib.sha256(view[: state_start - SEAL_BYTES])
         sha.update(view[state_stop - SEAL_BYTES :])
         return cls(SEAL_BYTES + len(image), state_start, state_stop, sha.hexdigest())
 
     def to_bytes(self) -> bytes:
-        """The block to put before the file."""
+        """Format the block that precedes the file."""
         text = _TEXT.format(size=self.size, start=self.state_start, stop=self.state_stop, sha256=self.sha256)
         return text.encode().ljust(SEAL_BYTES, b"\0")
 
@@ -57,7 +57,7 @@ def check_seal(path: Path) -> Seal:
     """Read the seal of a shard and compare the file with it.
 
     Raises:
-        ValueError: there is no seal, or the file is not what it was when it was sealed.
+        ValueError: there is no seal, or the file has changed since it was sealed.
         OSError: the file cannot be read.
     """
     with open_regular(path) as file:

@@ -1,4 +1,4 @@
-"""One HDF5 file of episodes, there whole or not at all."""
+"""Shards: HDF5 files of episodes, written atomically."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_bytes, part_path
 
 _MAX_ATTRIBUTE_BYTES = 60_000  # An HDF5 object header takes 64 KiB.
-# What damaged bytes make h5py, json or the specification raise.
+# Exceptions that h5py, json or the specification raise for damaged bytes.
 _DAMAGE = (
     *(OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError),
     *(MemoryError, OverflowError, RecursionError),
@@ -34,11 +34,11 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """What an index keeps of a shard.
+    """Entry of a shard in the index.
 
     Attributes:
         num_episodes: number of episodes.
-        num_steps: number of steps of all of them.
+        num_steps: total number of steps.
         size_bytes: size of the file.
         sha256: SHA-256 of the file.
     """
@@ -51,13 +51,13 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """What a shard's attributes say.
+    """Attributes of a shard.
 
     Attributes:
-        spec: the kind of data.
+        spec: specification of the data.
         num_episodes: number of episodes.
-        num_steps: number of steps of all of them.
-        provenance: where the data come from: code and library versions and whatever the writer added.
+        num_steps: total number of steps.
+        provenance: code and library versions, and entries added by the writer.
     """
 
     spec: DatasetSpec
@@ -68,15 +68,15 @@ class ShardHeader:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """The contents of one shard.
+    """Contents of a shard.
 
     Attributes:
         path: the file.
         header: its attributes.
         arrays: its arrays by name, see :data:`reskill_core.data.schema.ARRAYS`.
-        extra: facts about this shard alone.
-        sim_state_offset: where the simulator states start in the file [byte], row by row.
-        images: where the frames of each image feature stand, by its name.
+        extra: metadata of this shard.
+        sim_state_offset: offset of the simulator states in the file [byte], row by row.
+        images: locations of the frames, by image feature.
     """
 
     path: Path
@@ -90,24 +90,24 @@ class Shard:
         return len(self.arrays[ENDS])
 
     def episode(self, index: int) -> Episode:
-        """Episode ``index`` of this shard."""
+        """Return episode ``index`` of this shard."""
         return unpack(self.arrays, index, self.frames(index))
 
     def frames(self, index: int) -> dict[str, CompressedFrames]:
-        """Images of episode ``index``, by the name of the feature, read from the file.
+        """Read the images of episode ``index`` from the file, by image feature.
 
         Raises:
-            DataError: the file was removed or cut short meanwhile.
+            DataError: the file was removed or truncated meanwhile.
         """
         features = self.header.spec.task.obs.images
         return {item.name: self.images[item.name].episode(index, item.frame_shape) for item in features}
 
     def faults(self) -> dict[int, list[str]]:
-        """Faults in the values, by episode."""
+        """List faults in the values, by episode."""
         return faulty_episodes(self.arrays)
 
     def keep(self, mask: NDArray[np.bool_]) -> Shard:
-        """The same shard with the episodes selected by ``mask`` (E,) only."""
+        """Return a copy with only the episodes selected by ``mask`` (E,)."""
         images = {name: stored.keep(mask) for name, stored in self.images.items()}
         return replace(self, arrays=select(self.arrays, mask), images=images)
 
@@ -119,14 +119,14 @@ def write_shard(
     provenance: Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
 ) -> ShardEntry:
-    """Write episodes into a new shard; it appears under its name complete and flushed to disk, or not at all.
+    """Write episodes to a new shard, atomically and flushed to disk.
 
     Args:
         path: the new file.
         episodes: the episodes, in order.
-        spec: what they are.
-        provenance: where they come from, ready for JSON, at most about 50 KB.
-        extra: facts about this shard alone (such as messages dropped while recording), ready for JSON.
+        spec: specification of the episodes.
+        provenance: provenance of the episodes, ready for JSON, at most about 50 KB.
+        extra: metadata of this shard (such as messages dropped while recording), ready for JSON.
 
     Raises:
         DataError: the file exists, an episode does not fit the specification, or the disk refuses.
@@ -136,7 +136,7 @@ def write_shard(
     arrays = pack(episodes, spec)
     image = _file_image(arrays, spec, provenance, extra or {})
     try:
-        # The file is laid out in memory and written in one go: an unfinished HDF5 file never reaches the disk.
+        # The file is built in memory and written at once: no unfinished HDF5 file reaches the disk.
         atomic_write_bytes(path, image)
     except OSError as cause:
         part_path(path).unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def write_shard(
 
 
 def read_header(path: Path) -> ShardHeader:
-    """Read what a shard holds without reading its arrays.
+    """Read the attributes of a shard, without its arrays.
 
     Raises:
         DataError: it is missing, damaged or of another format version.
@@ -162,7 +162,7 @@ def read_shard(path: Path, sim_state: bool = True) -> Shard:
         sim_state: False leaves out the simulator states, the bulk of the arrays.
 
     Raises:
-        DataError: it is missing, damaged or not laid out as documented; lists every fault in its layout.
+        DataError: it is missing, damaged or not in the documented layout; lists every fault in its layout.
     """
     with _opened(path) as (file, seal):
         header = _header(file)
@@ -178,12 +178,12 @@ def read_shard(path: Path, sim_state: bool = True) -> Shard:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[h5py.File, Seal]]:
-    """Open a shard for reading and turn whatever damage in it raises into one error that names it."""
+    """Open a shard for reading, and convert all exceptions caused by damage to one error with its name."""
     try:
         if path.resolve().parent != path.parent.resolve():
             raise ValueError("it is a link out of its folder")
         seal = check_seal(path)
-        # Shards never change, so that no lock is needed (some network file systems have none).
+        # Shards never change, so no lock is needed (some network file systems have none).
         with h5py.File(path, "r", locking=False) as file:
             yield file, seal
     except FileNotFoundError:
@@ -209,7 +209,7 @@ def _header(file: h5py.File) -> ShardHeader:
 
 
 def _attribute(file: h5py.File, name: str) -> Any:
-    """A single value that an attribute holds; whatever takes more is not read at all."""
+    """Value of a scalar attribute; larger attributes are not read."""
     if name not in file.attrs:
         raise ValueError(f"attribute {name} is missing")
     attribute = file.attrs.get_id(name)
@@ -233,13 +233,13 @@ def _number(file: h5py.File, name: str) -> int:
 
 
 def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
-    """A data set whose bytes stand in this file, one after the other; None if there is none of that name.
+    """HDF5 dataset stored contiguously in this file; None if there is none of that name.
 
     Raises:
-        ValueError: it is a link, or its contents are elsewhere, put together from elsewhere, or packed.
+        ValueError: it is a link, or its contents are external, virtual or compressed.
     """
     if name not in file:
-        # A link that leads nowhere is there all the same.
+        # Dangling links are refused, too.
         if not isinstance(file.get(name, default=None, getlink=True), (h5py.HardLink, type(None))):
             raise ValueError(f"{name} is a link")
         return None
@@ -255,7 +255,7 @@ def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
 
 
 def _place_fault(dataset: h5py.Dataset, name: str, seal: Seal) -> str:
-    """Why an array is not where it is said to be in the file; empty if it is."""
+    """Why an array's data is not at its declared place in the file; empty if it is."""
     start = dataset.id.get_offset() if dataset.size else SEAL_BYTES
     if dataset.id.get_storage_size() != dataset.nbytes or start is None or start + dataset.nbytes > seal.size:
         return f"{name} says it has {dataset.nbytes} bytes, but they are not there"
@@ -267,14 +267,14 @@ def _place_fault(dataset: h5py.Dataset, name: str, seal: Seal) -> str:
 def _extra(file: h5py.File) -> str:
     dataset = _own_dataset(file, schema.EXTRA)
     kind = None if dataset is None else h5py.check_string_dtype(dataset.dtype)
-    # A text of any length stands elsewhere in the file; one of a fixed length could be said to have any.
+    # Only variable-length strings, stored elsewhere in the file: a fixed length could be declared arbitrarily large.
     if dataset is None or dataset.shape != () or kind is None or kind.length is not None:
         raise ValueError(f"{schema.EXTRA} is no text")
     return str(dataset.asstr()[()])
 
 
 def _datasets(file: h5py.File, header: ShardHeader, seal: Seal) -> dict[str, h5py.Dataset]:
-    """The arrays of a shard, not read yet, once they are known to be laid out as documented."""
+    """Arrays of a shard, not read yet, after checking their layout."""
     found: dict[str, h5py.Dataset] = {}
     faults = []
     for field in ARRAYS:
@@ -296,7 +296,7 @@ def _datasets(file: h5py.File, header: ShardHeader, seal: Seal) -> dict[str, h5p
 def _images(
     file: h5py.File, path: Path, header: ShardHeader, seal: Seal, lengths: NDArray[np.int64]
 ) -> dict[str, StoredFrames]:
-    """Where the frames of each image feature stand, once they are known to be laid out as documented."""
+    """Locations of the frames of each image feature, after checking their layout."""
     found = {}
     num_frames = lengths + 1
     for feature in header.spec.task.obs.images:
@@ -313,10 +313,10 @@ def _images(
 
 
 def _image_array(file: h5py.File, name: str, dtype: str, shape: tuple[int, ...], seal: Seal) -> h5py.Dataset:
-    """An array of images, not read yet; -1 is any length.
+    """Array of images, not read yet; a length of -1 is any.
 
     Raises:
-        ValueError: it is not there, or not as documented.
+        ValueError: it is missing, or not in the documented layout.
     """
     dataset = _own_dataset(file, name)
     if dataset is None:
@@ -351,7 +351,7 @@ def _file_image(arrays: Arrays, spec: DatasetSpec, provenance: Mapping[str, Any]
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
         file.flush()
-        # States of no numbers have no place in the file.
+        # Empty states have no offset in the file.
         state_start = file[SIM_STATE].id.get_offset() if arrays[SIM_STATE].size else SEAL_BYTES
         image: bytes = file.id.get_file_image()
     return Seal.of(image, state_start, state_start + arrays[SIM_STATE].nbytes).to_bytes() + image

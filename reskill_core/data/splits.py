@@ -1,4 +1,4 @@
-"""Dividing a data set's episodes into named parts, and keeping that division beside the data."""
+"""Splits of a data set's episodes into named parts, stored next to the data."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 SPLITS = "splits.json"
 _MAX_SPLITS_BYTES = 256 * 2**20
-_LISTED = 20  # Episodes that an error names.
+_LISTED = 20  # Maximum number of episodes listed in an error.
 
 
 def split_episodes(num_episodes: int, fractions: Mapping[str, float], seed: int) -> dict[str, NDArray[np.int64]]:
-    """Divide episodes at random into parts: disjoint, complete, sorted, the same for the same seed.
+    """Split episodes at random into parts: disjoint, complete, sorted, deterministic for a seed.
 
     Args:
         num_episodes: number of episodes.
         fractions: share of each named part; they add up to 1.
-        seed: seed of the division.
+        seed: random seed.
 
     Raises:
-        DataError: the fractions do not add up to 1, or leave a part without an episode.
+        DataError: the fractions do not add up to 1, or a part would be empty.
     """
     shares = np.array(list(fractions.values()))
     if not math.isclose(shares.sum(), 1.0, abs_tol=1e-6) or not np.all((shares > 0) & (shares <= 1)):
@@ -44,7 +44,7 @@ def split_episodes(num_episodes: int, fractions: Mapping[str, float], seed: int)
 
 
 def write_splits(dataset: DemoDataset, fractions: Mapping[str, float], seed: int) -> dict[str, NDArray[np.int64]]:
-    """Divide a data set and keep the division in ``splits.json`` beside its shards.
+    """Split a data set and write the split to ``splits.json`` next to its shards.
 
     Raises:
         DataError: the fractions are impossible, or the file cannot be written.
@@ -65,17 +65,17 @@ def write_splits(dataset: DemoDataset, fractions: Mapping[str, float], seed: int
 
 
 def read_splits(dataset: DemoDataset) -> dict[str, NDArray[np.int64]] | None:
-    """The division kept beside a data set, each part in ascending order; None if there is none.
+    """Read the split stored next to a data set, each part in ascending order; None if there is none.
 
     Raises:
-        DataError: the file is damaged, was made for other episodes than those that are there now, or does not have
-            every episode once; names the episodes.
+        DataError: the file is damaged, was made for other episodes, or does not contain every episode exactly once;
+            lists the episodes.
     """
     return checked_splits(dataset.folder, dataset.content_hash(), dataset.num_episodes)
 
 
 def checked_splits(folder: Path, content_hash: str, num_episodes: int) -> dict[str, NDArray[np.int64]] | None:
-    """:func:`read_splits` of a data set of so many episodes and with this content hash."""
+    """:func:`read_splits`, given the number of episodes and the content hash of the data set."""
     path = folder / SPLITS
     if not path.exists():
         return None
@@ -102,7 +102,7 @@ def _episode_ids(part: str, ids: Any) -> NDArray[np.int64]:
 
 
 def _faults(parts: Mapping[str, NDArray[np.int64]], num_episodes: int) -> list[str]:
-    """Episodes that a division has twice, leaves out or invents, and parts without any."""
+    """Duplicate, missing and nonexistent episodes of a split, and empty parts."""
     if not parts:
         return ["it has no parts"]
     every = np.concatenate(list(parts.values()))

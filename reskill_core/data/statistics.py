@@ -1,4 +1,4 @@
-"""Mean, spread and range of observations and actions."""
+"""Mean, standard deviation and range of observations and actions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK_ROWS = 65_536  # Rows converted to float64 at a time: an array of a gigabyte is not copied whole.
+_BLOCK_ROWS = 65_536  # Rows converted to float64 at a time, to avoid copying large arrays as a whole.
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Statistics:
 
 
 def moments(array: NDArray[np.float32], rows: NDArray[np.bool_]) -> Moments:
-    """Statistics of the columns of ``array`` (N, D) over the rows selected by ``rows`` (N,), at least one."""
+    """Compute statistics of the columns of ``array`` (N, D) over the rows selected by ``rows`` (N,), at least one."""
     blocks = [slice(start, start + _BLOCK_ROWS) for start in range(0, len(array), _BLOCK_ROWS)]
     blocks = [block for block in blocks if rows[block].any()]
 

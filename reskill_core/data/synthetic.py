@@ -1,4 +1,4 @@
-"""Random episodes of the right shapes, where a benchmark or a test needs data but not their meaning."""
+"""Random episodes of valid shapes, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reskill_core.spec import ImageFeature, ObsSpec, TaskSpec, frame_term, zeros
 def synthetic_spec(
     observation_dim: int = 25, sim_state_dim: int = 6, images: tuple[ImageFeature, ...] = ()
 ) -> DatasetSpec:
-    """A specification with an observation of at least 3 numbers, and images."""
+    """Create a specification with an observation of at least 3 numbers, and images."""
     terms = (frame_term("gripper_position", "position", "gripper"), zeros_term("padding", observation_dim - 3))
     return DatasetSpec(TaskSpec("synthetic", ObsSpec(("gripper",), (), terms, images)), "exact", sim_state_dim)
 
@@ -22,7 +22,7 @@ def synthetic_spec(
 def synthetic_episodes(
     spec: DatasetSpec, count: int, first_seed: int = 0, min_steps: int = 40, max_steps: int = 60
 ) -> list[Episode]:
-    """Episodes with the seeds from ``first_seed`` on; the same seed gives the same episode."""
+    """Create episodes with seeds from ``first_seed`` on; an episode is deterministic for its seed."""
     return [_episode(spec, seed, min_steps, max_steps) for seed in range(first_seed, first_seed + count)]
 
 
@@ -51,7 +51,7 @@ def _episode(spec: DatasetSpec, seed: int, min_steps: int, max_steps: int) -> Ep
 
 
 def synthetic_frames(rng: np.random.Generator, count: int, feature: ImageFeature) -> NDArray[np.uint8]:
-    """Frames (n, H, W, C) of a square that moves before a smooth background, under the noise of a camera."""
+    """Create frames (n, H, W, C) of a square moving in front of a smooth background, with camera noise."""
     height, width, channels = feature.frame_shape
     rows, columns = np.mgrid[0:height, 0:width]
     background = 80.0 + 60.0 * rows / height + 40.0 * columns / width

@@ -1,4 +1,4 @@
-"""Training windows: H consecutive steps of one episode, drawn without a Python loop over samples."""
+"""Training windows: H consecutive steps of an episode, gathered without a Python loop over samples."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from reskill_core.spec import VECTOR
 
 
 class WindowSampler:
-    """Every window of ``horizon`` steps in some episodes, as a list that can be indexed and drawn from.
+    """All windows of ``horizon`` steps in some episodes, to be indexed or sampled.
 
     Attributes:
         horizon: steps H of a window.
-        starts: (W,) int64, data set row at which each window starts, in order.
+        starts: (W,) int64, data set row of each window's first step, in order.
     """
 
     def __init__(self, dataset: DemoDataset, episode_ids: ArrayLike | None = None, horizon: int = 10) -> None:
@@ -49,7 +49,7 @@ class WindowSampler:
         self._observation = _overlapping(dataset.observation, horizon)
         self._action = _overlapping(dataset.action, horizon)
         self._images = dataset.images
-        # Which episode each window is in, and at which of its steps it starts: only images are asked for by these.
+        # Episode of each window and its first step within the episode; only needed for images.
         self._episode = np.repeat(ids, counts) if self._images else np.empty(0, np.int64)
         self._step = self.starts - dataset.episode_starts[self._episode] if self._images else self._episode
 
@@ -59,7 +59,7 @@ class WindowSampler:
         return len(self.starts)
 
     def gather(self, indices: NDArray[np.integer]) -> tuple[Any, NDArray[np.float32]]:
-        """Windows by index (B,).
+        """Gather windows by index (B,).
 
         Returns:
             observations (B, H, O) and labels (B, H, A), float32, copies. Observations with images are a mapping of the
@@ -67,7 +67,7 @@ class WindowSampler:
             :mod:`reskill_core.spec.observations`.
 
         Raises:
-            DataError: images were removed, cut short or damaged meanwhile.
+            DataError: images were removed, truncated or damaged meanwhile.
         """
         starts = self.starts[indices]
         observation = self._observation[starts].view(np.float32)
@@ -82,15 +82,15 @@ class WindowSampler:
         return {VECTOR: vector, **images}
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> tuple[Any, NDArray[np.float32]]:
-        """Windows drawn uniformly with replacement, as :meth:`gather` returns them."""
+        """Sample windows uniformly with replacement; returns them as :meth:`gather` does."""
         return self.gather(rng.integers(self.num_windows, size=batch_size))
 
 
 class EpochOrder:
-    """An endless stream of indices: all of them once per epoch, in a new order each epoch.
+    """Endless stream of indices: all of them once per epoch, in a new order each epoch.
 
-    The order follows from the seed and the epoch alone, so that three numbers are enough to go on after a restart
-    with exactly the indices that would have come. Batches are always full; one may reach into the next epoch.
+    The order depends only on the seed and the epoch, so that three numbers suffice to resume the stream exactly.
+    Batches are always full; one may extend into the next epoch.
     """
 
     def __init__(self, size: int, seed: int) -> None:
@@ -98,7 +98,7 @@ class EpochOrder:
 
         Args:
             size: number of indices.
-            seed: of the run.
+            seed: seed of the run.
 
         Raises:
             DataError: there is nothing to order.
@@ -115,7 +115,7 @@ class EpochOrder:
         return self._epoch
 
     def next(self, batch_size: int) -> NDArray[np.int64]:
-        """The next ``batch_size`` indices."""
+        """Return the next ``batch_size`` indices."""
         pieces = []
         while batch_size > 0:
             piece = self._order[self._position : self._position + batch_size]
@@ -127,15 +127,15 @@ class EpochOrder:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def state(self) -> dict[str, int]:
-        """Where the stream stands, ready for JSON."""
+        """Return the position in the stream, ready for JSON."""
         return {"size": self._size, "seed": self._seed, "epoch": self._epoch, "position": self._position}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], size: int) -> EpochOrder:
-        """Continue a stream where :meth:`state` was taken.
+        """Continue a stream from a saved :meth:`state`.
 
         Raises:
-            DataError: it was taken over another number of indices, so that the data are not the same.
+            DataError: it is of another number of indices, so that the data differs.
         """
         if state["size"] != size:
             raise DataError(f"the order was over {state['size']} windows, the data now give {size}: not the same data")
@@ -152,8 +152,8 @@ class EpochOrder:
 def _overlapping(array: NDArray[np.float32], horizon: int) -> NDArray[np.void]:
     """View of ``array`` (N, D) as N - H + 1 overlapping items, each the bytes of H rows.
 
-    Rows of a window are adjacent in memory: indexing this view copies a window in one go, which takes a third of the
-    time of indexing its rows.
+    Rows of a window are adjacent in memory: indexing this view copies a window at once, which takes a third of the time
+    of indexing its rows.
     """
     row_bytes = array.strides[0]
     return np.ndarray((len(array) - horizon + 1,), f"V{row_bytes * horizon}", array, strides=(row_bytes,))

@@ -1,4 +1,4 @@
-"""The world that episodes happened in: what is needed to draw them, or to do them again."""
+"""World of episodes: the simulation settings that are needed to render or repeat them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from reskill_core.provenance import simulator_of
 
-# Key of a shard's ``extra`` under which its world stands.
+# Key of the world in a shard's ``extra``.
 WORLD = "world"
-# Where shards said how their world varied before they had that key: what `reskill collect` was told.
+# Key of older shards' provenance with the settings of `reskill collect`, including the variation.
 _COLLECTION = "collection"
 _MERGED_FROM, _PROVENANCE = "merged_from", "provenance"
-# Profile of data from a robot, in place of the simulator's.
+# Profile of data from a real robot.
 REAL = "real"
-# How a task's world is where nothing varies: what the simulator's own variation has for that.
+# Nominal values: the defaults of the simulator's variation.
 NOMINAL: Mapping[str, Any] = {
     "friction": [1.0, 1.0],
     "mass": [1.0, 1.0],
@@ -29,13 +29,13 @@ NOMINAL: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class DataWorld:
-    """Where episodes happened.
+    """Simulation settings of episodes.
 
     Attributes:
         profile: fidelity profile of the simulator, or ``real``.
-        variation: what varied and between which bounds, without what was nominal; None where that is not known.
-        simulator: simulator and version, such as ``mujoco 3.11.0``; None where that is not known.
-        mixed: they happened in several worlds, and which one in which is not known.
+        variation: fields of the variation that are not nominal, with their ranges; None if unknown.
+        simulator: simulator and version, such as ``mujoco 3.11.0``; None if unknown.
+        mixed: whether the episodes have several worlds, and it is unknown which episode has which.
     """
 
     profile: str
@@ -45,19 +45,19 @@ class DataWorld:
 
     @classmethod
     def of_shard(cls, profile: str, provenance: Mapping[str, Any], extra: Mapping[str, Any]) -> DataWorld:
-        """The world of a shard's episodes, as far as it says.
+        """Read the world of a shard's episodes, as far as recorded.
 
         Args:
-            profile: of the shard's specification.
-            provenance: of its header.
-            extra: its facts.
+            profile: profile of the shard's specification.
+            provenance: provenance of its header.
+            extra: its metadata.
         """
         kept = extra.get(WORLD)
         if isinstance(kept, Mapping):
             return cls.from_dict(profile, kept)
         if _MERGED_FROM not in extra:
             return cls._of_provenance(profile, provenance)
-        # Merged before merging kept worlds apart.
+        # Merged by an older version, which did not separate worlds.
         origins = [found for origin in extra[_MERGED_FROM] for found in origin.get(_PROVENANCE, [])]
         worlds = [cls._of_provenance(profile, found) for found in origins]
         if any(world.variation != worlds[0].variation for world in worlds):
@@ -73,18 +73,18 @@ class DataWorld:
 
     @classmethod
     def from_dict(cls, profile: str, document: Mapping[str, Any]) -> DataWorld:
-        """Inverse of :meth:`to_dict`."""
+        """Parse the document of :meth:`to_dict`."""
         simulator = document.get("simulator")
         known = str(simulator) if simulator is not None else None
         return cls(profile, deviations(document.get("variation")), known, bool(document.get("mixed")))
 
     def to_dict(self) -> dict[str, Any]:
-        """As a dictionary ready for JSON; the profile stands in the specification beside it."""
+        """Convert to a dictionary, ready for JSON, without the profile, which is part of the specification."""
         varied = None if self.variation is None else dict(self.variation)
         return {"variation": varied, "simulator": self.simulator, **({"mixed": True} if self.mixed else {})}
 
     def describe(self) -> str:
-        """For people: ``fast, friction 0.5:1.5, action_delay 1, mujoco 3.11.0``."""
+        """Format for messages: ``fast, friction 0.5:1.5, action_delay 1, mujoco 3.11.0``."""
         if self.profile == REAL:
             return "a real robot"
         if self.mixed:
@@ -97,7 +97,7 @@ class DataWorld:
 
 
 def deviations(variation: Any) -> dict[str, Any] | None:
-    """What of a variation is not nominal."""
+    """Return the fields of a variation that are not nominal."""
     if not isinstance(variation, Mapping):
         return None
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in variation.items()}

@@ -1,4 +1,4 @@
-"""Adding shards to a data set's folder, so that a kill at any moment costs nothing that was finished."""
+"""Writer of data sets; a kill at any time loses no finished shard."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from reskill_core.errors import DataError
 from reskill_core.files import lock_folder, sha256_of
 from reskill_core.provenance import provenance as code_provenance
 
-# The index is only a convenience: writing it with every one of thousands of small shards would cost more than they.
+# Minimum interval between writes of the index: with thousands of small shards, writing it each time would be slow.
 _MANIFEST_INTERVAL_S = 1.0
 _LOG = logging.getLogger(__name__)
 
 
 class DatasetWriter:
-    """Adds shards to a data set, new or existing; one writer at a time.
+    """Writer that adds shards to a new or existing data set; one writer at a time.
 
-    Opening it repairs what a killed writer left: unfinished files are removed (and named in :attr:`removed_parts`),
-    the index is made anew from the shards. Existing shards are never touched.
+    Opening it cleans up after a killed writer: unfinished files are removed (and named in :attr:`removed_parts`), and
+    the index is rebuilt from the shards. Existing shards are never changed.
 
     Attributes:
         folder: the data set.
-        spec: what its episodes are.
+        spec: specification of its episodes.
         removed_parts: names of the unfinished files that were removed.
-        damaged: shards that cannot be read, each with the reason; they are left alone and their index stays taken.
+        damaged: shards that cannot be read, with reasons; they are not changed and their index stays in use.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class DatasetWriter:
         """Open a data set for writing.
 
         Args:
-            folder: where it is or will be.
-            spec: what the episodes are.
-            resume: add to the shards that are there; False refuses a folder that has any.
-            provenance: facts about this run to keep in every shard beside code and library versions.
-            world: where the episodes happen, to keep in every shard; None where that is not known.
+            folder: folder of the data set, made if missing.
+            spec: specification of the episodes.
+            resume: add to existing shards; False refuses a folder that has any.
+            provenance: entries to store in every shard, in addition to code and library versions.
+            world: simulation settings of the episodes, to store in every shard; None if unknown.
 
         Raises:
             DataError: the folder holds data of another kind (every difference is listed), is being written by
@@ -74,7 +74,7 @@ class DatasetWriter:
 
     @property
     def indices(self) -> frozenset[int]:
-        """Indices of the shards that are there."""
+        """Indices of the existing shards."""
         return frozenset(self._taken)
 
     @property
@@ -105,13 +105,13 @@ class DatasetWriter:
 
         Args:
             episodes: one or more episodes.
-            index: place of the shard in the data set; by default the lowest free one.
-            extra: facts about this shard alone, ready for JSON.
-            world: where these episodes happened; by default where all of this writer do.
+            index: index of the shard; by default the lowest free one.
+            extra: metadata of this shard, ready for JSON.
+            world: simulation settings of these episodes; by default those of the writer.
 
         Raises:
-            DataError: the index is taken, an episode does not fit, the disk refuses, or the writer is closed; nothing
-                was stored then.
+            DataError: the index is in use, an episode does not fit, the file cannot be written, or the writer is
+                closed; nothing is stored then.
         """
         if self._closed:
             raise DataError(f"the writer of {self.folder} is closed; open a new one to add to it")
@@ -128,7 +128,7 @@ class DatasetWriter:
         return path
 
     def close(self) -> None:
-        """Bring the index up to date and let other writers in."""
+        """Update the index and release the lock."""
         if not self._closed:
             self._closed = True
             self._write_manifest()
@@ -148,7 +148,7 @@ class DatasetWriter:
             raise DataError(f"{self.folder} has {len(paths)} shards already; resume it or choose another folder")
         self._taken = set(paths)
         self.damaged = self._index(paths)
-        # Only now is it certain that this folder is ours to tidy.
+        # Only after these checks may files of this folder be removed.
         self.removed_parts = tuple(path.name for path in find_parts(self.folder))
         for name in self.removed_parts:
             _LOG.warning("%s: removing %s, left unfinished by a writer that was killed", self.folder, name)
@@ -156,7 +156,7 @@ class DatasetWriter:
         self._write_manifest()
 
     def _index(self, paths: Mapping[int, Path]) -> tuple[str, ...]:
-        """Fill the index from the old one where that is right, else from the shards; return the damaged ones."""
+        """Fill the index from the old one if it is valid, otherwise from the shards; returns the damaged shards."""
         known = read_manifest(self.folder) or {}
         damaged: list[str] = []
         spec_checked = False
@@ -188,6 +188,6 @@ class DatasetWriter:
         try:
             write_manifest(self.folder, self.spec, self._entries)
         except OSError as cause:
-            # The shards are complete without it and it is made anew on the next occasion.
+            # The shards are complete without the index, and it is rebuilt next time.
             _LOG.warning("%s: cannot write the index: %s", self.folder, cause.strerror)
         self._manifest_time_s = time.monotonic()

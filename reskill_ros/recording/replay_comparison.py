@@ -69,8 +69,12 @@ def load_recorded(bag: Path, namespace: str = "", task: TaskSpec | None = None) 
         task: what the policy acts in; observations of other tasks are left out. None: whatever was recorded.
 
     Raises:
-        DataError: the bag has no such messages, or of several graphs, or none that the policy could answer.
+        DataError: the bag has no such messages, or of several graphs, or none that the policy could answer; or the
+            task observes images.
     """
+    if task is not None and task.obs.images:
+        names = ", ".join(image.name for image in task.obs.images)
+        raise DataError(f"task {task.name} observes images ({names}), which are not replayed from bags yet")
     heard = read_topics(bag, namespace)
     runs = _runs(heard.observations)
     recording = Recording(observations=sum(map(len, runs)), runs=len(runs), faults=list(heard.faults))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from graph_runs import run_graph
 from ros_graph import Graph, MakeGraph
 
 
@@ -31,3 +33,17 @@ def skills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from reskill_ros.tools.bench import untrained_skills
 
     return untrained_skills(tmp_path_factory.mktemp("skills") / "checkpoint", task_spec("block"))
+
+
+@pytest.fixture(scope="session")
+def real_bag(skills: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two episodes of a policy that drives the simulator."""
+    folder = tmp_path_factory.mktemp("recorded")
+    run_graph("policy", folder, skills=skills, episodes=2, pacing="lockstep", bag=folder / "bag")
+    return folder / "bag"
+
+
+@pytest.fixture
+def bag(real_bag: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(real_bag, tmp_path / "bag"))

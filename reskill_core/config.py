@@ -3,7 +3,8 @@
 Unknown keys, wrong types and values out of range are refused in one error, with the full path of each and the
 closest valid key. Every numeric field declares its range (:func:`reskill_core.parameters.parameter`). A dataclass may
 define ``violations(self) -> list[str]`` for rules that involve several fields. If its schema depends on the values, it
-defines a class method ``schema_of(document)`` that returns the class to use.
+defines a class method ``schema_of(document)`` that returns the class to use: itself or a subclass. This holds for the
+whole document and for sections of it.
 """
 
 from __future__ import annotations
@@ -67,9 +68,7 @@ def config_from_dict(
     """
     if not isinstance(document, Mapping):
         raise ConfigError(f"{source} must hold key: value pairs, found {shortened(document)}")
-    schema_of = getattr(cls, "schema_of", None)
-    cls = schema_of(document) if schema_of else cls
-    require_ranges(cls)
+    cls = _schema_of(cls, document)
     faults = _document_faults(cls, document, ())
     config, mistyped = _validated(cls, _without(document, faults))
     if config is None:
@@ -141,7 +140,10 @@ def _document_faults(cls: Any, document: Mapping[str, Any], path: Keys) -> list[
             hint = f"did you mean {'.'.join(map(str, (*path, *close)))}?" if close else f"known: {', '.join(known)}"
             faults.append((where, f"unknown key; {hint}"))
         elif is_dataclass(hints[key]) and isinstance(value, Mapping):
-            faults += _document_faults(hints[key], value, where)
+            try:
+                faults += _document_faults(_schema_of(hints[key], value), value, where)
+            except ConfigError as error:  # of the choice of a schema
+                faults.append((where, str(error)))
         elif sections := list(sections_of(hints[key])):
             entries = value.items() if isinstance(value, Mapping) else enumerate(_listed(value))
             for name, inner in entries:
@@ -160,9 +162,25 @@ def _listed(value: Any) -> Sequence[Any]:
 def _validated(cls: type[T], document: Mapping[str, Any]) -> tuple[T | None, list[Fault]]:
     """The configuration, or the faults of values with a wrong type."""
     try:
-        return _adapter(cls).validate_python(_filled(document, _defaults(cls))), []
+        filled = _filled(cls, document, _defaults(cls), ())
+    except _MistypedError as error:
+        return None, error.faults
+    try:
+        return _adapter(cls).validate_python(filled), []
     except ValidationError as error:
-        return None, [(item["loc"], f"{item['msg']}, got {shortened(item['input'])}") for item in error.errors()]
+        return None, _type_faults(error, ())
+
+
+class _MistypedError(Exception):
+    """A section has values of wrong types."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+
+def _type_faults(error: ValidationError, path: Keys) -> list[Fault]:
+    return [((*path, *item["loc"]), f"{item['msg']}, got {shortened(item['input'])}") for item in error.errors()]
 
 
 def _without(document: Mapping[str, Any], faults: Sequence[Fault]) -> dict[str, Any]:
@@ -184,15 +202,41 @@ def _defaults(cls: Any) -> dict[str, Any]:
     }
 
 
-def _filled(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A document whose sections are completed from the field's default, which may differ from the class's defaults."""
-    filled = dict(document)
+def _filled(cls: Any, document: Mapping[str, Any], defaults: Mapping[str, Any], path: Keys) -> dict[str, Any]:
+    """A document whose sections are completed from the field's default, which may differ from the class's defaults.
+
+    Sections whose schema depends on their values become instances of that schema.
+
+    Raises:
+        _MistypedError: such a section has values of wrong types.
+    """
+    filled, hints = dict(document), hints_of(cls)
     for name, default in defaults.items():
         section = filled.get(name)
-        if is_dataclass(default) and isinstance(section, Mapping):
+        if not is_dataclass(default) or not isinstance(section, Mapping):
+            continue
+        chosen = _schema_of(hints[name], section) if is_dataclass(hints[name]) else type(default)
+        inner = {}
+        if isinstance(default, chosen):
             inner = {field.name: getattr(default, field.name) for field in fields(default)}
-            filled[name] = inner | _filled(section, inner)
+        filled[name] = inner | _filled(chosen, section, inner or _defaults(chosen), (*path, name))
+        if hasattr(chosen, "schema_of"):
+            try:
+                filled[name] = _adapter(chosen).validate_python(filled[name])
+            except ValidationError as error:
+                raise _MistypedError(_type_faults(error, (*path, name))) from error
     return filled
+
+
+def _schema_of(cls: Any, document: Mapping[str, Any]) -> Any:
+    """The class that a document is to be filled in.
+
+    Raises:
+        ConfigError: it names a kind that there is none of.
+    """
+    chosen = cls.schema_of(document) if hasattr(cls, "schema_of") else cls
+    require_ranges(chosen)
+    return chosen
 
 
 def _violations(config: Any, path: str) -> list[str]:

@@ -49,6 +49,7 @@ PURPOSES = (
     "posterior_noise",
     "validation_noise",
     "bootstrap",
+    "features",
 )
 
 # First entry of spawn keys.

@@ -50,7 +50,7 @@ class Showcase:
     """Figures and videos of one run that require the simulator."""
 
     run: AgentRun
-    choices: SkillChoices
+    choices: SkillChoices | None
     videos: tuple[Video, ...]
 
 
@@ -102,7 +102,7 @@ def _section(comparison: Comparison, showcase: Showcase | None) -> dict[str, Any
         "learning": plot_learning(comparison),
         "robustness": plot_robustness(comparison.variants),
         "showcase": showcase,
-        "choices": plot_choices(showcase.choices) if showcase else None,
+        "choices": plot_choices(showcase.choices) if showcase and showcase.choices else None,
         "origins": [_origin(*each) for each in zip(comparison.variants, checkpoints, strict=True)],
     }
 
@@ -110,10 +110,10 @@ def _section(comparison: Comparison, showcase: Showcase | None) -> dict[str, Any
 def _origin(variant: Variant, checkpoint: Checkpoint) -> dict[str, Any]:
     """Origin of a variant: commands, and documents by title."""
     config_file = f"{variant.task}-{variant.name}.yaml".replace(" ", "_")
-    first, skills = variant.runs[0], checkpoint.document[SKILLS_KEY]
+    first, skills = variant.runs[0], checkpoint.document.get(SKILLS_KEY, {})
     documents = {
         f"{config_file}: configuration": config_to_dict(first.config),
-        f"skills: {first.config.skills}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
+        f"skills: {first.config.skills or 'none'}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
         "made from": variant.best.lineage.to_document(),
         "versions it was trained with": checkpoint.document["provenance"],
     }

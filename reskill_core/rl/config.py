@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from reskill_core.files import plain_name_fault
 from reskill_core.models.config import FeatureConfig
 from reskill_core.parameters import MAX_SEED, parameter
+from reskill_core.rl.algorithm import ALGORITHMS
 
 # Steps of an iteration, of all environments together: some GB of memory.
 _MAX_ROLLOUT = 10**6
@@ -27,6 +29,19 @@ class AlgorithmConfig:
 
     algorithm: str = "ppo"
     discount: float = parameter(0.99, low=0.0, high=1.0)
+
+    @classmethod
+    def schema_of(cls, document: Mapping[str, Any]) -> type[AlgorithmConfig]:
+        """The settings of the algorithm that a document names; see :func:`reskill_core.config.config_from_dict`."""
+        schema: type[AlgorithmConfig] = ALGORITHMS.get(str(document.get("algorithm", cls.algorithm))).Config
+        return schema
+
+    def violations(self) -> list[str]:
+        """Rules across fields."""
+        mine = type(self).algorithm
+        if self.algorithm == mine:
+            return []
+        return [f"algorithm: these are the settings of {mine!r}, got {self.algorithm!r}"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +80,12 @@ class PpoConfig(AlgorithmConfig):
 
     def violations(self) -> list[str]:
         """Rules across fields."""
+        faults = super().violations()
         if self.std == ():
-            return ["std: needs one value at least, got none"]
+            return [*faults, "std: needs one value at least, got none"]
         if np.min(self.std) < self.min_std:
-            return [f"std: must be at least min_std {self.min_std}, got {self.std}"]
-        return []
+            faults.append(f"std: must be at least min_std {self.min_std}, got {self.std}")
+        return faults
 
 
 @dataclass(frozen=True)
@@ -113,8 +129,8 @@ class AgentConfig:
         residual: whether there is a residual policy.
         min_weight: below this weight the residual is not trained: what it does shows in nothing.
         schedule: weight of the residual.
-        high_level: decides on a skill every H steps.
-        low_level: the residual, decides in every step.
+        high_level: decides on a skill every H steps; its ``algorithm`` says what else can be set.
+        low_level: the residual, decides in every step; likewise.
     """
 
     skills: bool = True
@@ -125,8 +141,8 @@ class AgentConfig:
     residual: bool = True
     min_weight: float = parameter(0.05, low=0.0, high=1.0)
     schedule: ResidualSchedule = field(default_factory=ResidualSchedule)
-    high_level: PpoConfig = field(default_factory=lambda: PpoConfig(discount=0.993, final_learning_rate=0.1))
-    low_level: PpoConfig = field(
+    high_level: AlgorithmConfig = field(default_factory=lambda: PpoConfig(discount=0.993, final_learning_rate=0.1))
+    low_level: AlgorithmConfig = field(
         default_factory=lambda: PpoConfig(
             discount=0.96,
             learning_rate=5e-4,

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, make_dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from reskill_core.models.config import ReskillModelConfig, SkillModelConfig
 from reskill_core.parameters import MAX_SEED, parameter
-
-if TYPE_CHECKING:
-    ModelSection = SkillModelConfig
-else:
-    # What is configured is validated by the class of its kind: this one, unless the document names another.
-    ModelSection = ReskillModelConfig
 
 
 @dataclass(frozen=True)
@@ -76,14 +69,8 @@ class SkillTrainingConfig:
     validation_windows: int = parameter(4_096, low=1, high=10**6)
     keep_checkpoints: int = parameter(2, low=1, high=10**4)
     threads: int = parameter(1, low=1, high=256)
-    model: ModelSection = field(default_factory=ReskillModelConfig)
+    model: SkillModelConfig = field(default_factory=ReskillModelConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-
-    @classmethod
-    def schema_of(cls, document: Mapping[str, Any]) -> type[SkillTrainingConfig]:
-        """The configuration with the section of the model's kind; see :func:`reskill_core.config.config_from_dict`."""
-        model = document.get("model")
-        return _with_model(SkillModelConfig.schema_of(model if isinstance(model, Mapping) else {}))
 
     def violations(self) -> list[str]:
         """Rules across fields."""
@@ -93,16 +80,3 @@ class SkillTrainingConfig:
             "validate_every: must be a multiple of log_every, so that a run continues with whole averages, got "
             f"{self.validate_every} and {self.log_every}"
         ]
-
-
-_SCHEMAS: dict[type[SkillModelConfig], type[SkillTrainingConfig]] = {ReskillModelConfig: SkillTrainingConfig}
-
-
-def _with_model(model: type[SkillModelConfig]) -> type[SkillTrainingConfig]:
-    """The configuration whose model is of a class; made once, so that equal configurations are of equal classes."""
-    if model not in _SCHEMAS:
-        section: Any = field(default_factory=model)
-        _SCHEMAS[model] = make_dataclass(
-            SkillTrainingConfig.__name__, [("model", model, section)], bases=(SkillTrainingConfig,), frozen=True
-        )
-    return _SCHEMAS[model]

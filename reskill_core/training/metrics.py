@@ -36,12 +36,16 @@ class MetricsLogger:
     Args:
         folder: run folder.
         resume_step: step from which training resumes; later rows, of lost work, are removed.
+        writes: if false, nothing is written; of several processes that train together, one writes.
 
     Raises:
         ConfigError: Weights & Biases is requested but not installed.
     """
 
-    def __init__(self, folder: Path, resume_step: int) -> None:
+    def __init__(self, folder: Path, resume_step: int, writes: bool = True) -> None:
+        self._writes = writes
+        if not writes:
+            return
         # Slow to import, and only needed here.
         from torch.utils.tensorboard import SummaryWriter
 
@@ -54,6 +58,8 @@ class MetricsLogger:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write one row."""
+        if not self._writes:
+            return
         append_jsonl(self._path, {STEP: step, **values})
         for tag, value in values.items():
             self._tensorboard.add_scalar(tag, value, step)
@@ -66,6 +72,8 @@ class MetricsLogger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._writes:
+            return
         self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish(exit_code=0 if error is None else 1)

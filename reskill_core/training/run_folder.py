@@ -1,4 +1,4 @@
-"""The folder of a training run: what is in it, and whether a run may continue in it.
+"""The folder of a training run: what is in it, and where.
 
 ::
 
@@ -13,11 +13,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from reskill_core.checkpoint import (
     BEST_LINK,
@@ -31,8 +29,6 @@ from reskill_core.checkpoint import (
 )
 from reskill_core.errors import CheckpointError
 from reskill_core.files import lock_folder, replace_link
-from reskill_core.lineage import Lineage, differences
-from reskill_core.provenance import provenance
 from reskill_core.resources import shipped_folder
 
 PLOTS_FOLDER = "plots"
@@ -43,7 +39,6 @@ EVALUATION_FOLDER = "evaluation"
 RESULTS_FOLDER = "runs/evaluation"
 NOT_FINITE_FOLDER = "not_finite_batch"
 CONFIG_FILE = "config.yaml"
-_LOG = logging.getLogger(__name__)
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
@@ -85,44 +80,14 @@ def link_checkpoints(run: Path, last: int, best: int) -> None:
         replace_link(run / CHECKPOINTS_FOLDER / link, checkpoint_folder(run, step).name)
 
 
-def last_checkpoint(run: Path, kind: str, settings: Mapping[str, Any], lineage: Lineage) -> Checkpoint | None:
+def last_checkpoint(run: Path, kind: str) -> Checkpoint | None:
     """The checkpoint to continue from; None where there is none yet.
 
-    What an older checkpoint does not say cannot be compared, and other library versions may round otherwise: both are
-    said in a warning.
-
-    Args:
-        run: folder of the run.
-        kind: of the checkpoint.
-        settings: what must stand in its document, so that it is the same run.
-        lineage: what it is made from.
-
     Raises:
-        CheckpointError: it is damaged or of another kind, or has other settings or ingredients; lists every difference.
+        CheckpointError: it is damaged or of another kind.
     """
     last = run / CHECKPOINTS_FOLDER / LAST_LINK
-    if not (last / MANIFEST).is_file():
-        return None
-    checkpoint = load_checkpoint(last, kind)
-    document, made_from = checkpoint.document, Lineage.of(checkpoint.document)
-    faults = [fault for key, value in settings.items() for fault in differences(key, document.get(key), value)]
-    if faults := [*faults, *made_from.differences(lineage)]:
-        raise CheckpointError(
-            f"{run} holds a run with other settings or ingredients (run != now):\n"
-            + "\n".join(f"  - {fault}" for fault in faults)
-            + "\nrestore them to continue it, or choose another out= folder"
-        )
-    if unknown := made_from.unknown(lineage):
-        _LOG.warning("%s does not say its %s; taken to be as now", checkpoint.folder, ", ".join(unknown))
-    if others := differences("", *(_computing(origin) for origin in (document.get("provenance", {}), provenance()))):
-        _LOG.warning("%s continues with other versions, not to the same bits: %s", run, "; ".join(others))
-    return checkpoint
-
-
-def _computing(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Versions, in a provenance, of what computes in training; the simulator is in the lineage."""
-    packages = origin.get("packages", {})
-    return {name: packages.get(name) for name in ("numpy", "torch")}
+    return load_checkpoint(last, kind) if (last / MANIFEST).is_file() else None
 
 
 def best_checkpoint(run: Path) -> Path:

@@ -2,15 +2,14 @@
 
 1. A window is H consecutive steps of one episode; every window of every training episode is visited once per epoch.
 2. Validation takes a fixed set of windows and fixed posterior noise: two validations differ by the model alone.
-3. A checkpoint follows every validation. ``best`` has the lowest ``validation/loss``; from ``last`` a run that was
-   killed continues to the same bits as if it had not been (with one math thread).
+3. A checkpoint follows every validation. ``best`` has the lowest ``validation/loss``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,17 @@ from safetensors.numpy import save
 from torch import Tensor
 from tqdm import tqdm
 
-from reskill_core.checkpoint import load_training_state, prune_checkpoints, save_checkpoint
-from reskill_core.config import config_to_dict, save_config
+from reskill_core.checkpoint import Arrays
 from reskill_core.data import DemoDataset, EpochOrder, WindowSampler
 from reskill_core.errors import TrainingError
 from reskill_core.files import atomic_write_bytes, atomic_write_json
-from reskill_core.lineage import LINEAGE_KEY
+from reskill_core.lineage import Lineage
 from reskill_core.models.io import load_state_arrays, module_contents
 from reskill_core.models.observations import Inputs, as_tensors, taken
 from reskill_core.models.registry import skill_model_kind
 from reskill_core.models.skill_document import model_weights
-from reskill_core.progress import progress_bar
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
-from reskill_core.seeding import SEEDING, run_integer
+from reskill_core.seeding import run_integer
 from reskill_core.training import run_folder
 from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
@@ -46,10 +43,8 @@ from reskill_core.training.split import (
     require_demonstrations,
     training_split,
 )
+from reskill_core.training.training_run import Progress, TrainingRun
 
-_TRAINING_KEY = "training"
-# Fields of the configuration that say where a run lives, not what it is.
-_PLACES = ("data", "out")
 _PLOTTED_WINDOWS = 6
 
 
@@ -73,11 +68,14 @@ class TrainingResult:
 
 
 @dataclass
-class _Progress:
-    """Where a run stands."""
+class SkillProgress(Progress):
+    """Where a run stands.
 
-    step: int = 0
-    best_step: int = 0
+    Attributes:
+        best_validation: of the best checkpoint.
+        stale_validations: how many there have been since.
+    """
+
     best_validation: dict[str, float] = field(default_factory=dict)
     stale_validations: int = 0
 
@@ -100,12 +98,16 @@ def train_skills(config: SkillTrainingConfig, show_progress: bool = True) -> Tra
     return SkillTrainer(config).run(show_progress)
 
 
-class SkillTrainer:
-    """One training run; see :func:`train_skills`."""
+class SkillTrainer(TrainingRun[SkillProgress]):
+    """One training run of a skill module; see :func:`train_skills`."""
+
+    KIND = SKILL_MODULE_KIND
+    PLACES = ("data", "out")
+    label = "train-skills"
 
     def __init__(self, config: SkillTrainingConfig) -> None:
+        super().__init__(config, SkillProgress())
         self.config = config
-        self.folder = Path(config.out)
         self._dataset = DemoDataset.open(config.data, on_bad_shard=config.on_bad_shard)
         require_demonstrations(self._dataset)
         self._task = self._dataset.spec.task
@@ -122,36 +124,36 @@ class SkillTrainer:
             torch.manual_seed(run_integer(config.seed, "skill_weights"))
             model = kind.load_model().fitted(config.model, self._task, self._dataset.observation[train_steps])
         self.learner = SkillLearner(model, config.optimiser, config.beta, config.seed)
-        self._progress = _Progress()
 
     def run(self, show_progress: bool = True) -> TrainingResult:
-        """Train until the step budget is spent or validation no longer improves."""
-        with run_folder.locked(self.folder):
-            self._resume()
-            self._train(show_progress)
-        progress, best = self._progress, run_folder.best_checkpoint(self.folder)
-        return TrainingResult(self.folder, best, progress.step, progress.best_step, progress.best_validation)
-
-    def _train(self, show_progress: bool) -> None:
-        progress, config = self._progress, self.config
-        save_config(config, self.folder / run_folder.CONFIG_FILE)
-        bar = progress_bar(
-            shown=show_progress, total=config.steps, initial=progress.step, desc="train-skills", unit="step"
+        """Train until the step budget is spent or validation no longer improves; see :meth:`TrainingRun.train`."""
+        self.train(show_progress)
+        progress = self.progress
+        return TrainingResult(
+            self.folder, self.best_checkpoint, progress.step, progress.best_step, progress.best_validation
         )
-        with bar, MetricsLogger(self.folder, progress.step) as logger:
-            while not self._finished:
-                self._train_until_validation(logger, bar)
-                self._validate(logger)
-                self._save()
-        self._plot()
 
     @property
-    def _finished(self) -> bool:
-        stale = 0 < self.config.patience <= self._progress.stale_validations
-        return stale or self._progress.step >= self.config.steps
+    def lineage(self) -> Lineage:
+        """The episodes learnt from, and those that choose the best checkpoint."""
+        return self._lineage
+
+    def episodes(self) -> Arrays:
+        """Marks of these episodes."""
+        return self._episodes
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or validation no longer improves."""
+        return super().finished or 0 < self.config.patience <= self.progress.stale_validations
+
+    def advance(self, log: MetricsLogger, bar: tqdm) -> None:
+        """Train until a validation is due, and validate."""
+        self._train_until_validation(log, bar)
+        self._validate(log)
 
     def _train_until_validation(self, logger: MetricsLogger, bar: tqdm) -> None:
-        config, progress = self.config, self._progress
+        config, progress = self.config, self.progress
         throughput, rows = Throughput(), []
         while True:
             rows.append(self.train_step(throughput))
@@ -172,12 +174,12 @@ class SkillTrainer:
             TrainingError: the loss or its gradient is not finite.
         """
         config = self.config
-        rate = learning_rate_factor(config.optimiser, self._progress.step, config.steps)
+        rate = learning_rate_factor(config.optimiser, self.progress.step, config.steps)
         with throughput.step(config.batch_size):
             with throughput.data():
                 observation, action = self._windows.gather(self._order.next(config.batch_size))
             terms = self._update(observation, action, rate)
-        self._progress.step += 1
+        self.progress.step += 1
         return {**terms, "learning_rate_factor": rate}
 
     def _update(self, observation: Any, action: np.ndarray, rate: float) -> dict[str, float]:
@@ -188,10 +190,10 @@ class SkillTrainer:
             parts = observation if isinstance(observation, Mapping) else {"observation": observation}
             batch = {**parts, "action": action, "noise": error.noise}
             atomic_write_bytes(folder / "batch.safetensors", save(batch))
-            report = {"step": self._progress.step, "terms": {name: repr(v) for name, v in error.terms.items()}}
+            report = {"step": self.progress.step, "terms": {name: repr(v) for name, v in error.terms.items()}}
             atomic_write_json(folder / "report.json", report)
             raise TrainingError(
-                f"step {self._progress.step}: {error}. The batch is in {folder}, the last good checkpoint remains. "
+                f"step {self.progress.step}: {error}. The batch is in {folder}, the last good checkpoint remains. "
                 "Look for extreme values in the data (reskill data validate), or lower optimiser.learning_rate "
                 f"(now {self.config.optimiser.learning_rate})"
             ) from error
@@ -205,7 +207,7 @@ class SkillTrainer:
         return as_tensors(observation), torch.from_numpy(action), noise
 
     def _validate(self, logger: MetricsLogger) -> None:
-        progress = self._progress
+        progress = self.progress
         row = averaged("validation", [self.learner.validate(*self._validation)])
         logger.log(progress.step, row)
         if row["validation/loss"] < progress.best_validation.get("validation/loss", math.inf):
@@ -213,7 +215,8 @@ class SkillTrainer:
         else:
             progress.stale_validations += 1
 
-    def _plot(self) -> None:
+    def plot(self) -> None:
+        """Losses over the run, and actions beside what becomes of them."""
         plots = self.folder / run_folder.PLOTS_FOLDER
         plot_losses(plots / run_folder.LOSSES_PLOT, read_metrics(self.folder))
         observation, action, _ = self._validation
@@ -226,33 +229,18 @@ class SkillTrainer:
         names = self._task.action.names
         plot_actions(plots / "actions.png", names, action.numpy(), decoded.numpy())
 
-    def _save(self) -> None:
-        progress = self._progress
+    def checkpoint(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The model, and what it was made from."""
         weights, document = module_contents(self.learner.model, self._task)
-        document |= {
-            **self._settings(),
-            DATA_KEY: data_facts(self._dataset, self.config.validation_fraction, self.config.seed),
-            LINEAGE_KEY: self._lineage.to_document(),
-            "validation": progress.best_validation,
-        }
-        state = {"progress": asdict(progress), "order": self._order.state(), **self.learner.state()}
-        folder = run_folder.checkpoint_folder(self.folder, progress.step)
-        save_checkpoint(folder, SKILL_MODULE_KIND, weights, document, state, self._episodes)
-        run_folder.link_checkpoints(self.folder, last=progress.step, best=progress.best_step)
-        prune_checkpoints(folder.parent, self.config.keep_checkpoints)
+        facts = data_facts(self._dataset, self.config.validation_fraction, self.config.seed)
+        return weights, {**document, DATA_KEY: facts, "validation": self.progress.best_validation}
 
-    def _resume(self) -> None:
-        checkpoint = run_folder.last_checkpoint(self.folder, SKILL_MODULE_KIND, self._settings(), self._lineage)
-        if checkpoint is not None:
-            state = load_training_state(checkpoint.folder)
-            load_state_arrays(self.learner.model, model_weights(checkpoint.weights))
-            self.learner.restore(state)
-            self._order = EpochOrder.from_state(state["order"], self._windows.num_windows)
-            self._progress = _Progress(**state["progress"])
-            run_folder.link_checkpoints(self.folder, last=self._progress.step, best=self._progress.best_step)
-        run_folder.discard_after(self.folder, self._progress.step)
+    def state(self) -> dict[str, Any]:
+        """Of the order of windows, and of the learner."""
+        return {"order": self._order.state(), **self.learner.state()}
 
-    def _settings(self) -> dict[str, Any]:
-        """What stays the same for as long as a run is this run, wherever it and its data are kept."""
-        settings = {key: value for key, value in config_to_dict(self.config).items() if key not in _PLACES}
-        return {_TRAINING_KEY: {**settings, "seeding": SEEDING}}
+    def restore(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`checkpoint` and :meth:`state`."""
+        load_state_arrays(self.learner.model, model_weights(weights))
+        self.learner.restore(state)
+        self._order = EpochOrder.from_state(state["order"], self._windows.num_windows)

@@ -39,7 +39,7 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     task = get_task(config.task, variation)
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     groups = [task.make_env(size, config.profile) for size in sizes.tolist()]
-    module = SkillModule.load(config.skills, batch_invariant=False)
+    module = SkillModule.load(config.skills, batch_invariant=False) if config.skills else None
     evaluate = partial(_evaluate, task, config)
     trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation))
     return trainer.run(show_progress)

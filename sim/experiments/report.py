@@ -14,7 +14,7 @@ from reskill_core.config import config_from_dict
 from reskill_core.data import Episode
 from reskill_core.report import AGENT_POLICY, AgentRun, Showcase, SkillChoices, Video, pick_episodes
 from reskill_core.results import EpisodeOutcome
-from reskill_core.runtime import SkillPolicy
+from reskill_core.runtime import SkillModule, SkillPolicy
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.engine.episodes import run_episodes
@@ -61,8 +61,13 @@ def showcase(run: AgentRun, with_videos: bool = True) -> Showcase:
     return Showcase(run, skill_choices(policy, played), tuple(videos))
 
 
-def skill_choices(policy: SkillPolicy, episodes: Sequence[Episode]) -> SkillChoices:
-    """Return the skills that an agent chose without exploration, and samples of the prior at the same observations."""
+def skill_choices(policy: SkillPolicy, episodes: Sequence[Episode]) -> SkillChoices | None:
+    """Return the skills that an agent chose without exploration, and samples of the prior at the same observations.
+
+    None if the agent has no skill module.
+    """
+    if not isinstance(policy.module, SkillModule):
+        return None
     starts = [episode.observation[:: policy.skill_steps] for episode in episodes]
     observations = np.concatenate(starts)
     number = np.concatenate([np.arange(len(start)) for start in starts])

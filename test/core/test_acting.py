@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -55,10 +56,12 @@ class Agent:
         self.module, self.config = module, config
         width = module.features(np.zeros((1, TASK.obs.dim))).shape[1]
         self.width = width
-        self.high = Ppo(width, width, LATENT, config.high_level, 0) if config.skills else None
+        self.high = Ppo(width, width, LATENT, cast(PpoConfig, config.high_level), 0) if config.skills else None
         self.low: Ppo | None = None
         if config.residual:
-            self.low = Ppo(residual_dim(module, width), width, ACTION, config.low_level, 0, "low_level")
+            self.low = Ppo(
+                residual_dim(module, width), width, ACTION, cast(PpoConfig, config.low_level), 0, "low_level"
+            )
         for number, level in enumerate((self.high, self.low)):
             if level is not None:
                 level.restore(randomised(level.weights(), number), level.state())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from reskill_core.errors import ConfigError, DataError, SpecError
 from reskill_core.files import atomic_write_json, read_json, replace_link
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.parameters import parameter
-from reskill_core.rl.config import AgentConfig, AgentTrainingConfig
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig
 from reskill_core.rotations import euler_from_quat, matrix_from_quat, rotation_vector_between
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import (
@@ -153,7 +154,7 @@ def test_config_file_overrides_and_round_trip(tmp_path: Path) -> None:
 
 def test_a_section_given_in_part_keeps_the_rest_of_its_own_default() -> None:
     config = load_config(AgentTrainingConfig, None, ["task=t", "skills=s", "out=o", "agent.low_level.minibatch=256"])
-    assert config.agent.low_level == replace(AgentConfig().low_level, minibatch=256)
+    assert config.agent.low_level == replace(cast(PpoConfig, AgentConfig().low_level), minibatch=256)
     assert config.agent.high_level == AgentConfig().high_level
 
 

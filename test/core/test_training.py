@@ -57,7 +57,7 @@ def finished(data, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch):
     """Plots take most of the time of a small run; the run of ``finished`` has them."""
-    monkeypatch.setattr(SkillTrainer, "_plot", lambda trainer: None)
+    monkeypatch.setattr(SkillTrainer, "plot", lambda trainer: None)
 
 
 def rows_without_clock(run: Path) -> list[dict[str, float]]:

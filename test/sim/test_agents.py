@@ -23,7 +23,6 @@ import reskill_core
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, save_config
 from reskill_core.data import DemoDataset
-from reskill_core.environment import RestorableVectorEnv
 from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.models.config import ReskillModelConfig
 from reskill_core.models.io import module_contents
@@ -40,7 +39,7 @@ from reskill_core.runtime.skill_module import SKILL_MODULE_KIND, SkillModule
 from reskill_core.runtime.skill_policy import residual_dim
 from reskill_core.seeding import EPISODES as SEEDS
 from reskill_core.seeding import EVALUATION_SEED, first_episode
-from reskill_core.training import agent_trainer
+from reskill_core.training import training_run
 from reskill_sim.cli.main import main
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
@@ -74,9 +73,9 @@ def collector(skills: Path, task: str, config: AgentConfig) -> tuple[Collector, 
     spec = get_task(task).spec
     simulator = Simulator(get_task(task), ENVS, "turbo")
     width = module.features(np.zeros((1, spec.obs.dim))).shape[1]
-    high = Ppo(width, width, module.latent_dim, config.high_level, 0)
-    low = Ppo(residual_dim(module, width), width, 4, config.low_level, 1)
-    return Collector([cast(RestorableVectorEnv, simulator)], module, spec, config, high, low, 0), simulator
+    high = Ppo(width, width, module.latent_dim, cast(PpoConfig, config.high_level), 0)
+    low = Ppo(residual_dim(module, width), width, 4, cast(PpoConfig, config.low_level), 1)
+    return Collector([simulator], module, spec, config, high, low, 0), simulator
 
 
 def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path) -> None:
@@ -236,11 +235,11 @@ def test_every_environment_goes_through_episodes_of_its_own(skills: Path, monkey
         return reset(self, seeds, indices)
 
     module, spec = SkillModule.load(skills, batch_invariant=False), get_task("block").spec
-    groups = [cast(RestorableVectorEnv, Simulator(get_task("block"), size, "turbo")) for size in (2, 3)]
+    groups = [Simulator(get_task("block"), size, "turbo") for size in (2, 3)]
     monkeypatch.setattr(Simulator, "reset", noted)
     width = module.features(np.zeros((1, spec.obs.dim))).shape[1]
     agent = AgentConfig(residual=False)
-    high = Ppo(width, width, module.latent_dim, agent.high_level, 0)
+    high = Ppo(width, width, module.latent_dim, cast(PpoConfig, agent.high_level), 0)
     runner = Collector(groups, module, spec, agent, high, None, seed=1)
     runner.collect(2 * spec.horizon, 0.0)
     first = first_episode(1, "training")
@@ -321,7 +320,7 @@ def test_a_run_with_other_settings_is_not_continued(skills: Path, tmp_path: Path
 def test_a_run_is_not_continued_with_other_streams_of_random_numbers(
     skills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent_trainer, "SEEDING", 1)
+    monkeypatch.setattr(training_run, "SEEDING", 1)
     train_agent(config(skills, tmp_path), show_progress=False)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match=r"training.seeding: 1 != 2"):
@@ -403,6 +402,7 @@ def test_a_report_shows_the_episodes_and_choices_that_the_agent_made(skills: Pat
     assert all(video.episode_return == returns[video.seed] for video in shown.videos)
     assert all(video.mp4[4:8] == b"ftyp" for video in shown.videos)
     # A skill every 5 of 100 steps.
+    assert shown.choices is not None
     assert shown.choices.number.tolist() == list(range(20)) * EPISODES
     page = tmp_path / "report.html"
     assert main(["report", str(run), "--no-videos", "--out", str(page)]) == 0
@@ -416,6 +416,7 @@ def test_choices_in_a_report_are_those_of_the_episodes(skills: Path, tmp_path: P
     simulator = Simulator(get_task("slippery_push"), ENVS, "turbo")
     episodes = sorted(run_episodes(simulator, policy, range(ENVS)), key=lambda episode: episode.seed)
     choices = skill_choices(policy, episodes)
+    assert choices is not None
     policy.reset(range(ENVS))
     observation, chosen = simulator.reset(range(ENVS)), []
     for _ in range(get_task("slippery_push").spec.horizon):

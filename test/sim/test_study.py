@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, ReskillError
 from reskill_core.report import compare, read_run
 from reskill_core.resources import config_folder
+from reskill_core.rl.config import PpoConfig
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.cli.main import main
@@ -34,9 +36,10 @@ def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
     variants = {"agent": {}, "bold": {"agent": {"low_level": {"std": 0.3}}}}
     config = StudyConfig(("agents/complex_hook.yaml",), variants, "runs/s", common={"steps": 7}, seeds=(4,))
     plain, bold = plan_study(config)
+    learns = [cast(PpoConfig, run.agent.low_level) for run in (plain, bold)]
     assert (plain.out, plain.variant, plain.seed) == ("runs/s/complex_hook/agent/seed_4", "agent", 4)
-    assert (plain.steps, bold.steps, plain.agent.low_level.std, bold.agent.low_level.std) == (7, 7, 0.15, 0.3)
-    assert bold.agent.low_level.minibatch == plain.agent.low_level.minibatch == 512
+    assert (plain.steps, bold.steps, *(level.std for level in learns)) == (7, 7, 0.15, 0.3)
+    assert [level.minibatch for level in learns] == [512, 512]
     with pytest.raises(ConfigError, match=r"(?s)variant wrong of agents/complex_hook.yaml.*agent.residul"):
         plan_study(StudyConfig(config.agents, {"wrong": {"agent": {"residul": True}}}, "runs/s"))
 

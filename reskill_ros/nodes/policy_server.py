@@ -11,7 +11,7 @@ from functools import partial
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from reskill_core.frame_stacks import FrameStacks
+from reskill_core.frame_stacks import StampedFrames
 from reskill_core.policy import Policy
 from reskill_core.sensing import MessageError
 from reskill_core.spec import ImageFeature, TaskSpec
@@ -62,7 +62,7 @@ class PolicyServer:
         self._refusals = Refusals(node.get_logger(), self._counters)
         self._next_seed = seed
         self._latency, self._rate = Latency(), Rate()
-        self._stacks = FrameStacks(task.obs.images)
+        self._stacks = StampedFrames(task.obs.images)
         # One message for all answers; the last of them stays in it to be given again.
         self._answer = SkillAction()
         self.forget()

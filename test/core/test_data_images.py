@@ -303,6 +303,17 @@ def negative(file: h5py.File) -> None:
     file["image.camera.ends"][0] = -5
 
 
+def empty(file: h5py.File) -> None:
+    ends = file["image.camera.ends"]
+    ends[0] = ends[1]
+
+
+def longer(file: h5py.File) -> None:
+    data = file["image.camera"][()]
+    del file["image.camera"]
+    file["image.camera"] = np.append(data, np.uint8(0))
+
+
 def fewer(file: h5py.File) -> None:
     data = file["image.camera.ends"][()]
     del file["image.camera.ends"]
@@ -327,6 +338,8 @@ def promised(file: h5py.File) -> None:
         (linked, "image.camera is a link"),
         (short, "image.camera.ends must rise to the number of bytes"),
         (turned, "image.camera.ends must rise to the number of bytes"),
+        (empty, "image.camera.ends must rise to the number of bytes"),
+        (longer, "image.camera.ends must rise to the number of bytes"),
         (negative, "image.camera.ends must rise to the number of bytes"),
         (fewer, "image.camera.ends is int64"),
         (of_floats, r"image.camera is float32"),

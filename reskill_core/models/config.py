@@ -1,4 +1,4 @@
-"""Hyper-parameters of a skill module; they travel in its checkpoint."""
+"""Hyper-parameters of skill models, which are stored in checkpoints."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LEAKY_SLOPE = 0.1
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """How an observation becomes the input of the networks.
+    """Features of an observation, the input of the networks.
 
     Attributes:
         relative: pairs of position terms of the observation; for each, the networks also get the offset of the first
             from the second [m] and its direction.
         direction_softening_m: the direction is ``offset / sqrt(|offset|^2 + softening^2)``, smooth where both
             coincide [m].
-        std_floor: smallest standard deviation an entry is divided by, in the entry's own unit, so that entries that
-            hardly vary in the data are not blown up.
-        limit: normalised entries are clipped to [-limit, limit], which bounds what an outlier can do.
+        std_floor: lower limit of the standard deviation that an entry is divided by, in the entry's unit, which limits
+            the scaling of entries that hardly vary in the data.
+        limit: normalised entries are clipped to [-limit, limit], which bounds outliers.
     """
 
     relative: tuple[tuple[str, str], ...] = ()
@@ -35,7 +35,7 @@ class FeatureConfig:
     limit: float = parameter(8.0, low=1e-3, high=1e6)
 
     def spec_violations(self, obs: ObsSpec) -> list[str]:
-        """Names in :attr:`relative` that are not position terms of ``obs``."""
+        """List the names in :attr:`relative` that are not position terms of ``obs``."""
         allowed = [term.name for term in obs.terms if term.kind == "position"]
         return [
             f"features.relative: {name!r} is no position term of the observation; allowed: {', '.join(allowed)}"
@@ -51,7 +51,7 @@ class EncoderConfig:
 
     Attributes:
         kind: ``mlp`` over the flattened window, or ``lstm`` over its steps.
-        hidden: widths of the hidden layers; of an LSTM, its width and then those of the layers behind it.
+        hidden: widths of the hidden layers; for an LSTM, its width and then those of the following layers.
     """
 
     kind: Literal["mlp", "lstm"] = "mlp"
@@ -64,7 +64,7 @@ class PriorConfig:
 
     Attributes:
         kind: a name in :data:`reskill_core.models.priors.PRIORS`.
-        hidden: widths of the layers that turn the observation into a context; one (the last) at least.
+        hidden: widths of the layers from the observation to the context; at least one.
         couplings: number of affine couplings (flow); from 2 on, every latent entry is transformed.
         coupling_hidden: hidden width of each coupling (flow).
         log_scale_limit: bound on the log-scale of each coupling (flow), or on the log standard deviation (gaussian).
@@ -77,18 +77,18 @@ class PriorConfig:
     log_scale_limit: float = parameter(2.0, low=1e-3, high=20.0)
 
     def violations(self) -> list[str]:
-        """Rules on single values."""
+        """Check rules on single fields."""
         return [] if self.hidden else ["hidden: needs one width at least, got none"]
 
 
 @dataclass(frozen=True)
 class SkillModelConfig:
-    """What every kind of skill module has; each kind has a configuration of its own that inherits from this one.
+    """Base configuration of skill models; each kind has a subclass.
 
     Attributes:
         kind: a name in :data:`reskill_core.models.registry.SKILL_MODELS`.
         horizon: control steps of a skill.
-        latent_dim: entries of the latent that addresses a skill.
+        latent_dim: length of the latent that encodes a skill.
     """
 
     kind: str = "reskill"
@@ -97,24 +97,24 @@ class SkillModelConfig:
 
     @classmethod
     def schema_of(cls, document: Mapping[str, Any]) -> type[SkillModelConfig]:
-        """The configuration of the kind that a document names; see :func:`reskill_core.config.config_from_dict`."""
+        """Return the configuration class of a document's kind; see :func:`reskill_core.config.config_from_dict`."""
         from reskill_core.models.registry import skill_model_kind
 
         return skill_model_kind(document).config
 
     def violations(self) -> list[str]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         mine = type(self).kind
         return [] if self.kind == mine else [f"kind: this is the configuration of {mine!r}, got {self.kind!r}"]
 
 
 @dataclass(frozen=True)
 class ReskillModelConfig(SkillModelConfig):
-    """ReSkill's model: a closed-loop skill VAE, and a flow or Gaussian as prior.
+    """Configuration of ReSkill's model: a closed-loop skill VAE with a flow or Gaussian prior.
 
     Attributes:
-        norm: ``batch`` puts batch normalisation behind each hidden layer of the decoder (folded into the layers for
-            inference), ``none`` leaves it out.
+        norm: ``batch`` adds batch normalisation to each hidden layer of the decoder (folded into the layers for
+            inference), ``none`` omits it.
         decoder_hidden: widths of the decoder's hidden layers.
         features: inputs of all networks.
         encoder: posterior.
@@ -128,7 +128,7 @@ class ReskillModelConfig(SkillModelConfig):
     prior: PriorConfig = field(default_factory=PriorConfig)
 
     def violations(self) -> list[str]:
-        """Rules across sections."""
+        """Check rules that involve several sections."""
         faults = super().violations()
         if self.prior.kind == "flow" and self.latent_dim < 2:
             faults.append(f"latent_dim: prior.kind flow couples two halves and needs 2 at least, got {self.latent_dim}")

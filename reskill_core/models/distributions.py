@@ -1,4 +1,4 @@
-"""Distributions over skills: what a posterior and a skill prior are, given a window or an observation."""
+"""Distributions over latents: posteriors of windows, and skill priors at observations."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from reskill_core.models.networks import standard_normal_log_prob
 
 
 class SkillDistribution(ABC):
-    """B distributions over latents (B, Z), side by side."""
+    """Batch of B distributions over latents (B, Z)."""
 
     @abstractmethod
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """A latent (B, Z) of each, differentiable where the distribution allows it."""
+        """Sample latents (B, Z), differentiable if the distribution allows it."""
 
     @abstractmethod
     def log_prob(self, latent: Tensor) -> Tensor:
         """Log density (B,) of latents (B, Z) [nats]."""
 
     def kl(self, other: SkillDistribution, generator: torch.Generator | None = None) -> Tensor:
-        """KL(self || other) (B,) [nats]; estimated from one sample where there is no closed form."""
+        """KL(self || other) (B,) [nats]; estimated from one sample if there is no closed form."""
         latent = self.sample(generator)
         return self.log_prob(latent) - other.log_prob(latent)
 
 
 @runtime_checkable
 class NoiseMapped(Protocol):
-    """A distribution that is an invertible image of noise n ~ N(0, I), as flows and Gaussians are.
+    """Distribution defined by an invertible map from noise n ~ N(0, I), such as flows and Gaussians.
 
-    An agent may act in its noise space, where N(0, I) is the distribution itself.
+    An agent may act in its noise space, where the distribution is N(0, I).
     """
 
     def to_noise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise (B, Z) that a latent corresponds to, and log |det d noise / d latent| (B,)."""
+        """Map latents to noise (B, Z); also returns log |det d noise / d latent| (B,)."""
 
     def from_noise(self, noise: Tensor) -> Tensor:
-        """Exact inverse of :meth:`to_noise`: (B, Z)."""
+        """Map noise to latents (B, Z), the exact inverse of :meth:`to_noise`."""
 
 
 class NoiseMappedDistribution(SkillDistribution):
-    """A distribution given by an invertible map of noise: density by change of variables, samples from N(0, I)."""
+    """Base class of noise-mapped distributions: density by change of variables, samples from N(0, I) noise."""
 
     @abstractmethod
     def to_noise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ class NoiseMappedDistribution(SkillDistribution):
 
 
 class DiagonalGaussian(NoiseMappedDistribution):
-    """N(mean, diag(std^2)), read as the affine map z = mean + std * n.
+    """Diagonal Gaussian N(mean, diag(std^2)), as the affine map z = mean + std * n.
 
     Args:
         mean: (B, Z).

@@ -1,6 +1,6 @@
-"""Observation to network input: relative terms derived from it, everything normalised.
+"""Features of observations, the network inputs: the observation with relative terms, normalised.
 
-The same function serves training (torch tensors) and inference (numpy arrays), so that they cannot drift.
+The same functions are used in training (torch tensors) and inference (numpy arrays), so that they cannot diverge.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _STATISTICS_CHUNK = 65536
 
 
 def raw_features(xp: Any, observation: Any, expand: Any, same_pair: Any, softening_m: float) -> Any:
-    """Observations with offsets and directions appended, before normalisation.
+    """Append offsets and directions to observations, before normalisation.
 
     Args:
-        xp: ``numpy`` or ``torch``, whose arrays the others are.
+        xp: ``numpy`` or ``torch``, matching the arrays.
         observation: (..., O).
-        expand: (O, O + 3P) identity beside, per pair, +1 and -1 at its two terms: exact copies and differences.
-        same_pair: (3P, 3P) ones between entries of the same pair, which sums squares within a pair.
+        expand: (O, O + 3P) identity and, per pair, +1 and -1 at its two terms: exact copies and differences.
+        same_pair: (3P, 3P) ones between entries of the same pair, to sum squares within a pair.
         softening_m: see :class:`FeatureConfig`.
 
     Returns:
@@ -41,13 +41,13 @@ def raw_features(xp: Any, observation: Any, expand: Any, same_pair: Any, softeni
 
 
 def normalised_features(xp: Any, raw: Any, mean: Any, inverse_std: Any, limit: float) -> Any:
-    """Raw features (..., F) to zero mean and unit variance over the training data, clipped."""
+    """Normalise raw features (..., F) to zero mean and unit variance over the training data, and clip them."""
     return xp.clip((raw - mean) * inverse_std, -limit, limit)
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Normalised features of observations in numpy; also holds the constants for torch.
+    """Map from observations to normalised features, in numpy; also holds the constants for torch.
 
     Attributes:
         expand: (O, O + 3P), see :func:`raw_features`.
@@ -69,10 +69,10 @@ class FeatureMap:
 
     @classmethod
     def fit(cls, config: FeatureConfig, obs: ObsSpec, observations: FloatArray) -> FeatureMap:
-        """Take mean and standard deviation from training observations.
+        """Compute mean and standard deviation from training observations.
 
         Args:
-            config: what to derive and how to normalise.
+            config: configuration of the features.
             obs: layout of the observations.
             observations: (N, O) all steps of the training split.
 
@@ -82,7 +82,7 @@ class FeatureMap:
         count = obs.dim + 6 * len(config.relative)
         unit = cls._build(config, obs, np.zeros(count), np.ones(count))
         total, total_square = np.zeros(count), np.zeros(count)
-        # Moments are taken about the first sample: positions far from 0 would lose digits in a plain sum of squares.
+        # Moments about the first sample, because a plain sum of squares loses precision for positions far from 0.
         origin = unit._raw(observations[:1]).astype(np.float64)
         for start in range(0, len(observations), _STATISTICS_CHUNK):
             shifted = unit._raw(observations[start : start + _STATISTICS_CHUNK]) - origin
@@ -94,11 +94,11 @@ class FeatureMap:
 
     @classmethod
     def from_document(cls, config: FeatureConfig, obs: ObsSpec, document: Mapping[str, Any]) -> FeatureMap:
-        """Rebuild from what :meth:`to_document` gave."""
+        """Rebuild from the document of :meth:`to_document`."""
         return cls._build(config, obs, np.array(document["mean"]), np.array(document["std"]))
 
     def to_document(self) -> dict[str, list[float]]:
-        """Mean and standard deviation for the checkpoint; float32 survives JSON exactly."""
+        """Return mean and standard deviation for the checkpoint; float32 values are exact in JSON."""
         return {"mean": [float(x) for x in self.mean], "std": [float(x) for x in self.std]}
 
     @classmethod
@@ -132,5 +132,5 @@ class FeatureMap:
         return raw_features(np, observation, self.expand, self.same_pair, self.softening_m)
 
     def __call__(self, observation: FloatArray) -> FloatArray:
-        """Normalised features (..., F) of float32 observations (..., O)."""
+        """Compute normalised features (..., F) of float32 observations (..., O)."""
         return normalised_features(np, self._raw(observation), self.mean, self.inverse_std, self.limit)

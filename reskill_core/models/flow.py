@@ -12,7 +12,7 @@ from reskill_core.models.prior import SkillPrior
 
 
 class Coupling(nn.Module):
-    """Scale and shift of one half of the latent, from the other half and the context. Starts as the identity."""
+    """Scale and shift of one half of the latent, from the other half and the context. Initialised to the identity."""
 
     def __init__(self, kept: int, changed: int, context_dim: int, hidden: int) -> None:
         super().__init__()
@@ -28,11 +28,11 @@ class Coupling(nn.Module):
 
 
 class FlowPrior(SkillPrior):
-    """Couplings that take turns in which half of the latent they change. Starts as N(0, I).
+    """Flow of couplings that change alternating halves of the latent. Initialised to N(0, I).
 
     From noise to latent, coupling k maps ``changed -> changed * exp(s) + t``, with ``s`` bounded smoothly by
-    ``log_scale_limit``, so that neither direction can overflow. The observation enters through one context vector
-    that all couplings share: evaluating the flow costs little more than evaluating the context.
+    ``log_scale_limit``, so that neither direction can overflow. All couplings share one context vector of the
+    observation, so evaluating the flow takes little longer than evaluating the context.
     """
 
     def __init__(self, config: PriorConfig, feature_dim: int, latent_dim: int) -> None:

@@ -1,4 +1,4 @@
-"""Gaussian skill prior: a diagonal normal whose mean and scale depend on the observation."""
+"""Gaussian skill prior: a diagonal normal with mean and scale conditioned on the observation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reskill_core.models.prior import SkillPrior
 
 
 class GaussianPrior(SkillPrior):
-    """p(z | features) = N(mean, diag(std^2)). Starts as N(0, I)."""
+    """Prior p(z | features) = N(mean, diag(std^2)). Initialised to N(0, I)."""
 
     def __init__(self, config: PriorConfig, feature_dim: int, latent_dim: int) -> None:
         super().__init__(config, feature_dim, latent_dim)

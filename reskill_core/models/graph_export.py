@@ -1,4 +1,4 @@
-"""Export of a skill model to ONNX graphs, by which it acts without torch and in any language.
+"""Export of a skill model to ONNX graphs, for inference without torch and in any language.
 
 ========  ============================================  ==========================
 graph     inputs                                        outputs
@@ -9,7 +9,7 @@ act       features (N, F), state (N, S)                 action (N, A), following
 prior     noise (N, Z), features (N, F)                 latent (N, Z)
 ========  ============================================  ==========================
 
-There is no ``prior`` where the skill prior is no map from noise.
+``prior`` is missing if the skill prior is not a map from noise.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from reskill_core.spec import TaskSpec
 from reskill_core.spec.observations import VECTOR
 
 _ROWS = 3
-# How far a graph may be from the model that it was exported from: both compute in float32.
+# Tolerance between a graph and its model, which both compute in float32.
 _TOLERANCE = 1e-4
 
 
 def export_graphs(model: SkillModel, task: TaskSpec) -> dict[str, bytes]:
-    """The graphs of a model, each compared with the model on random inputs.
+    """Export the graphs of a model, and compare each with the model on random inputs.
 
     Raises:
-        TrainingError: a part cannot be exported, or its graph answers otherwise than the model, as it does where
-            Python decides by the values of tensors.
+        TrainingError: a part cannot be exported, or its graph differs from the model, for example because of Python
+            branches on values of tensors.
     """
     was_training = model.training
     model.eval()
@@ -81,7 +81,7 @@ def _exported(model: SkillModel, task: TaskSpec) -> dict[str, bytes]:
 
 
 class _Part(nn.Module):
-    """A function of a model, as a module whose parameters are those of the model."""
+    """Function of a model, as a module with the model's parameters."""
 
     def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def _graph(
     try:
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "graph.onnx"
-            # The exporter by tracing takes a hundredth of the time of its successor, which recommends itself.
+            # The tracing exporter takes a hundredth of the time of its successor; its warnings recommend that one.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 part,
@@ -122,7 +122,7 @@ def _graph(
 
 def _compare(name: str, graph: bytes, part: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> None:
     session = Graph(graph)
-    # Another number of rows than it was traced with, and values of either sign.
+    # Compare with a different number of rows than in the trace, and with values of both signs.
     for sign in (1, -1):
         other = {
             key: tensor[1:] if tensor.dtype == torch.uint8 else sign * tensor[1:] for key, tensor in inputs.items()

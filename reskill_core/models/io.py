@@ -1,4 +1,4 @@
-"""Models and optimisers to and from the arrays of a checkpoint."""
+"""Conversion of models and optimisers to and from the arrays of a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _OPTIMISER = "optimiser/"
 
 
 def state_arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
-    """A model's parameters and buffers by name, as arrays of their own."""
+    """Copy a model's parameters and buffers to arrays by name."""
     return {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
 
 
 def load_state_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Inverse of :func:`state_arrays`.
+    """Load the arrays of :func:`state_arrays` into a model.
 
     Raises:
         CheckpointError: names or shapes differ; lists all.
@@ -40,7 +40,7 @@ def load_state_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> 
 
 
 def optimiser_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, NDArray[Any]]:
-    """The state of a model's optimiser, by the names of the parameters."""
+    """Return the state of a model's optimiser, by parameter name."""
     return {
         f"{_OPTIMISER}{name}/{key}": value.detach().numpy().copy()
         for name, parameter in model.named_parameters()
@@ -51,7 +51,7 @@ def optimiser_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict
 def load_optimiser_arrays(
     model: nn.Module, optimiser: torch.optim.Optimizer, arrays: Mapping[str, NDArray[Any]]
 ) -> None:
-    """Inverse of :func:`optimiser_arrays`; entries of other owners are left alone."""
+    """Load the arrays of :func:`optimiser_arrays` into an optimiser; other entries are ignored."""
     parameters = dict(model.named_parameters())
     for path, array in arrays.items():
         name, _, key = path.removeprefix(_OPTIMISER).rpartition("/")
@@ -60,10 +60,10 @@ def load_optimiser_arrays(
 
 
 def module_contents(model: SkillModel, task: TaskSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Weights and document of a skill module's checkpoint; whoever trains it adds to the document.
+    """Return weights and document of a skill module's checkpoint; the trainer adds to the document.
 
     Raises:
-        TrainingError: it acts through exported graphs, and cannot be exported.
+        TrainingError: the model needs exported graphs for inference, and cannot be exported.
     """
     section = config_to_dict(model.config)
     weights = state_arrays(model)
@@ -75,10 +75,10 @@ def module_contents(model: SkillModel, task: TaskSpec) -> tuple[dict[str, NDArra
 
 
 def torch_model(checkpoint: Checkpoint) -> SkillModel:
-    """The model of a skill module's checkpoint, in evaluation mode.
+    """Load the model of a skill module's checkpoint, in evaluation mode.
 
     Raises:
-        CheckpointError: it is not whole; an agent's has no encoder.
+        CheckpointError: it is incomplete, such as the skills in an agent's checkpoint, which lack the encoder.
     """
     document = checkpoint.document
     config = config_from_dict(SkillModelConfig, document[MODEL_KEY], source=f"the model of {checkpoint.folder}")

@@ -21,7 +21,7 @@ class Mlp(nn.Module):
     Args:
         sizes: widths from input to output.
         norm: ``batch`` or ``none``.
-        zero_last: start with an output of zero everywhere.
+        zero_last: initialise the output to zero.
     """
 
     def __init__(self, sizes: Sequence[int], norm: Norm = "none", zero_last: bool = False) -> None:
@@ -32,7 +32,7 @@ class Mlp(nn.Module):
             zero_linear(self.linear[-1])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(..., in) to (..., out)."""
+        """Map (..., in) to (..., out)."""
         hidden = inputs
         for index, linear in enumerate(self.linear[:-1]):
             hidden = linear(hidden)
@@ -43,18 +43,18 @@ class Mlp(nn.Module):
 
 
 def zero_linear(linear: nn.Module) -> None:
-    """Make a linear layer give zero for every input."""
+    """Set all parameters of a linear layer to zero."""
     for parameter in linear.parameters():
         nn.init.zeros_(parameter)
 
 
 def soft_limit(values: Tensor, limit: float) -> Tensor:
-    """Bound values smoothly to (-limit, limit); about the identity near 0."""
+    """Bound values smoothly to (-limit, limit); approximately the identity near 0."""
     return limit * torch.tanh(values / limit)
 
 
 def standard_normal_log_prob(values: Tensor) -> Tensor:
-    """Log density (B,) of N(0, I) at (B, Z)."""
+    """Compute the log density (B,) of N(0, I) at (B, Z)."""
     return -0.5 * (values.square() + np.log(2 * np.pi)).sum(dim=-1)
 
 
@@ -73,9 +73,9 @@ def require_shape(name: str, tensor: Tensor, *expected: int | None) -> None:
 
 
 class Features(nn.Module):
-    """A :class:`FeatureMap` on tensors.
+    """:class:`FeatureMap` on tensors.
 
-    Its constants are no part of the state dict: they have their own place in the checkpoint.
+    Its constants are not part of the state dict, because the checkpoint stores them separately.
     """
 
     def __init__(self, features: FeatureMap) -> None:
@@ -85,6 +85,6 @@ class Features(nn.Module):
             self.register_buffer(name, torch.from_numpy(getattr(features, name)), persistent=False)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """(..., O) to (..., F)."""
+        """Map (..., O) to (..., F)."""
         raw = raw_features(torch, observation, self.expand, self.same_pair, self.map.softening_m)
         return normalised_features(torch, raw, self.mean, self.inverse_std, self.map.limit)

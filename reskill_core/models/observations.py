@@ -1,4 +1,4 @@
-"""Batches of observations as tensors: one tensor, or a mapping where the task has images."""
+"""Batches of observations as tensors: one tensor, or a mapping for tasks with images."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ Inputs = Tensor | Mapping[str, Tensor]
 
 
 def as_tensors(observations: Any) -> Inputs:
-    """Arrays as tensors: vectors in float32, images as they are."""
+    """Convert arrays to tensors: vectors to float32, images unchanged."""
     if isinstance(observations, Mapping):
         return {name: _as_tensor(array) for name, array in observations.items()}
     return _as_tensor(observations)
 
 
 def vector_of(observations: Inputs) -> Tensor:
-    """The vectors (..., O) of observations."""
+    """Return the vectors (..., O) of observations."""
     return observations[VECTOR] if isinstance(observations, Mapping) else observations
 
 
 def taken(observations: Inputs, rows: Any) -> Inputs:
-    """Some rows of a batch."""
+    """Select rows of a batch."""
     if isinstance(observations, Mapping):
         return {name: tensor[rows] for name, tensor in observations.items()}
     return observations[rows]
 
 
 def batches(count: int, size: int) -> Iterator[slice]:
-    """Slices that cut ``count`` rows into batches."""
+    """Yield slices that divide ``count`` rows into batches."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 

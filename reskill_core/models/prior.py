@@ -1,8 +1,8 @@
-"""Skill priors p(z | observation) of ReSkill's model: what they have in common.
+"""Base class of skill priors p(z | observation) of ReSkill's model.
 
-They are invertible maps, given the observation, between a latent z and noise n with n ~ N(0, I). That is what an agent
-needs that acts in the noise space, where a standard normal is the prior. A new one is one subclass, its name in
-:data:`reskill_core.models.priors.PRIORS` and in ``PriorConfig.kind``, and its twin in
+Given the observation, a prior is an invertible map between a latent z and noise n ~ N(0, I). Agents act in the noise
+space, where the prior is a standard normal. A new prior is a subclass, its name in
+:data:`reskill_core.models.priors.PRIORS` and in ``PriorConfig.kind``, and its numpy implementation in
 :mod:`reskill_core.runtime.priors`.
 """
 
@@ -19,7 +19,7 @@ from reskill_core.models.distributions import NoiseMappedDistribution
 class SkillPrior(ABC, nn.Module):
     """Invertible map between latents and noise, conditioned on normalised features.
 
-    Shapes: latent and noise (B, Z), features (B, F) of the observation at which the skill starts.
+    Shapes: latent and noise (B, Z), features (B, F) of a skill's first observation.
     """
 
     def __init__(self, config: PriorConfig, feature_dim: int, latent_dim: int) -> None:
@@ -30,19 +30,19 @@ class SkillPrior(ABC, nn.Module):
 
     @abstractmethod
     def latent_to_noise(self, latent: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise (B, Z) that a latent corresponds to, and log |det d noise / d latent| (B,)."""
+        """Map latents to noise (B, Z); also returns log |det d noise / d latent| (B,)."""
 
     @abstractmethod
     def noise_to_latent(self, noise: Tensor, features: Tensor) -> Tensor:
-        """Exact inverse of :meth:`latent_to_noise`: (B, Z)."""
+        """Map noise to latents (B, Z), the exact inverse of :meth:`latent_to_noise`."""
 
     def at(self, features: Tensor) -> NoiseMappedDistribution:
-        """The distribution at features (B, F)."""
+        """Return the distribution at features (B, F)."""
         return _PriorAt(self, features)
 
 
 class _PriorAt(NoiseMappedDistribution):
-    """A prior at features."""
+    """Distribution of a prior at given features."""
 
     def __init__(self, prior: SkillPrior, features: Tensor) -> None:
         self._prior, self._features = prior, features

@@ -1,4 +1,4 @@
-"""The skill priors of ReSkill's model by name."""
+"""Skill priors of ReSkill's model, by name."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ PRIORS: dict[str, type[SkillPrior]] = {"flow": FlowPrior, "gaussian": GaussianPr
 
 
 def build_prior(config: PriorConfig, feature_dim: int, latent_dim: int) -> SkillPrior:
-    """The prior that a configuration asks for, over ``feature_dim`` inputs and ``latent_dim`` latent entries."""
+    """Create the configured prior, for ``feature_dim`` inputs and ``latent_dim`` latent entries."""
     return PRIORS[config.kind](config, feature_dim, latent_dim)

@@ -1,6 +1,6 @@
-"""The kinds of skill models by name; other packages add to them by entry points of group ``reskill.skill_models``.
+"""Registry of the kinds of skill models; other packages add to it by entry points of group ``reskill.skill_models``.
 
-Importing this module loads no torch: a process that acts needs the configuration and the runtime of a kind only.
+Importing this module does not import torch: inference only needs the configuration and the runtime of a kind.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ SKILL_MODELS = Registry("reskill.skill_models", "skill model", {"reskill": "resk
 
 @dataclass(frozen=True)
 class SkillModelKind:
-    """Where the parts of a kind of skill model are.
+    """Kind of skill model, with the locations of its parts.
 
     Attributes:
         config: dataclass of its hyper-parameters; its default of ``kind`` is the kind's name.
-        model: ``module:class`` of the :class:`~reskill_core.models.skill_model.SkillModel` that is trained, in torch.
-        runtime: ``module:class`` of the :class:`~reskill_core.runtime.skill_runtime.SkillRuntime` that acts. Without
-            one, graphs act that are exported from the model with each checkpoint.
+        model: ``module:class`` of the :class:`~reskill_core.models.skill_model.SkillModel` for training, in torch.
+        runtime: ``module:class`` of the :class:`~reskill_core.runtime.skill_runtime.SkillRuntime` for inference. If
+            empty, inference uses graphs that are exported from the model with each checkpoint.
     """
 
     config: type[SkillModelConfig]
@@ -37,15 +37,15 @@ class SkillModelKind:
 
     @property
     def has_runtime(self) -> bool:
-        """Whether it acts by code of its own, not by exported graphs."""
+        """Whether the kind has its own runtime, instead of exported graphs."""
         return bool(self.runtime)
 
     def load_model(self) -> type[SkillModel]:
-        """The class that is trained; loads torch."""
+        """Import the class for training; imports torch."""
         return _attribute(self.model)
 
     def load_runtime(self) -> type[SkillRuntime]:
-        """The class that acts."""
+        """Import the class for inference."""
         return _attribute(self.runtime or "reskill_core.runtime.graph_skills:GraphSkills")
 
 
@@ -57,12 +57,12 @@ RESKILL = SkillModelKind(
 
 
 def skill_model_kind(document: Mapping[str, Any]) -> SkillModelKind:
-    """The kind that the ``model`` section of a configuration or of a checkpoint names.
+    """Return the kind named in the ``model`` section of a configuration or checkpoint.
 
     Raises:
-        ConfigError: there is no such kind; the message lists those there are.
+        ConfigError: there is no such kind; the message lists the valid names.
     """
-    # Older ones name none: there was one.
+    # Older documents have no kind: there was only one.
     kind: SkillModelKind = SKILL_MODELS.get(str(document.get("kind", SkillModelConfig.kind)))
     return kind
 

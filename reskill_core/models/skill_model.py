@@ -1,11 +1,10 @@
-"""The interface of skill models, in torch: what trainer, evaluation and export know of a model, whatever is in it.
+"""Interface of skill models in torch, as used by trainer, evaluation and export.
 
-A skill model has four parts over the same features of an observation: the posterior q(z | window), the skill prior
-p(z | observation), the decoder, which turns a skill into actions, and the features themselves. A new one is a subclass
-of :class:`SkillModel` with a configuration, and a line in :data:`reskill_core.models.registry.SKILL_MODELS`.
+A skill model has four parts: features of observations, and, on top of them, the posterior q(z | window), the skill
+prior p(z | observation) and the decoder, which maps a skill to actions. A new model is a subclass of
+:class:`SkillModel` with a configuration, and a line in :data:`reskill_core.models.registry.SKILL_MODELS`.
 
-Observations are tensors (..., O) where the task has no images, else mappings of ``vector`` and the names of its images
-to tensors.
+Observations are tensors (..., O); for tasks with images they are mappings of ``vector`` and image names to tensors.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ ModelT = TypeVar("ModelT", bound="SkillModel")
 
 @dataclass(frozen=True)
 class SkillLosses:
-    """Loss terms of a batch of windows, each a mean over the batch; each field is a metric of that name.
+    """Loss terms of a batch of windows, each a mean over the batch and a metric of that name.
 
     Attributes:
         reconstruction: half the squared action error, summed over the window and the action.
         kl: KL(q(z | window) || N(0, I)) [nats], summed over the latent.
-        prior_nll: -log p(z | first observation) of a posterior sample [nats]; its gradient stays in the prior.
-        normal_nll: -log N(z; 0, I) of the same sample [nats]: what the prior has to beat.
+        prior_nll: -log p(z | first observation) of a posterior sample [nats]; the gradient is stopped at the sample.
+        normal_nll: -log N(z; 0, I) of the same sample [nats], the baseline of the prior.
         action_mse: squared error per action component.
     """
 
@@ -46,20 +45,20 @@ class SkillLosses:
     action_mse: Tensor
 
     def total(self, beta: float) -> Tensor:
-        """What training minimises: ``reconstruction + beta * kl + prior_nll``."""
+        """Training loss ``reconstruction + beta * kl + prior_nll``."""
         return self.vae(beta) + self.prior_nll
 
     def vae(self, beta: float) -> Tensor:
-        """``reconstruction + beta * kl``, in the units in which beta is quoted throughout; chooses the checkpoint."""
+        """VAE loss ``reconstruction + beta * kl``, in the convention of beta; it selects the best checkpoint."""
         return self.reconstruction + beta * self.kl
 
 
 class SkillDecoder(ABC):
-    """The decoder of a skill, step by step; also a :class:`torch.nn.Module`.
+    """Step-wise decoder of skills; also a :class:`torch.nn.Module`.
 
-    What it remembers from one control step to the next is its state, a vector for each skill that runs: the latent of a
-    closed-loop decoder, the actions still to come of an open-loop one, the hidden layers of a recurrent one.
-    Shapes: features (B, F) of the observation now, latent (B, Z), state (B, S), action (B, A) in [-1, 1].
+    Its state, one vector per running skill, is kept between control steps: the latent of a closed-loop decoder, the
+    remaining actions of an open-loop decoder, the hidden state of a recurrent decoder.
+    Shapes: features (B, F) of the current observation, latent (B, Z), state (B, S), action (B, A) in [-1, 1].
     """
 
     @property
@@ -69,14 +68,14 @@ class SkillDecoder(ABC):
 
     @abstractmethod
     def begin(self, features: Tensor, latent: Tensor) -> Tensor:
-        """State (B, S) in which skills start at an observation."""
+        """Return the initial state (B, S) of skills at their first observation."""
 
     @abstractmethod
     def act(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Action (B, A) of one control step, and the state after it."""
+        """Return the action (B, A) of one control step, and the next state."""
 
     def window(self, features: Tensor, latent: Tensor) -> Tensor:
-        """Actions (B, H, A) at the features (B, H, F) of whole windows, as training needs them."""
+        """Decode actions (B, H, A) at the features (B, H, F) of whole windows, for training."""
         state, actions = self.begin(features[:, 0], latent), []
         for step in range(features.shape[1]):
             action, state = self.act(features[:, step], state)
@@ -85,11 +84,11 @@ class SkillDecoder(ABC):
 
 
 class SkillModel(ABC, nn.Module):
-    """Features, posterior, decoder and skill prior of one kind.
+    """Skill model: features, posterior, decoder and skill prior.
 
     Args:
-        config: sizes and kinds.
-        task: whose observations and actions it is for.
+        config: hyper-parameters.
+        task: task with the layouts of observations and actions.
 
     Attributes:
         decoder: see :class:`SkillDecoder`.
@@ -105,12 +104,12 @@ class SkillModel(ABC, nn.Module):
     @classmethod
     @abstractmethod
     def fitted(cls: type[ModelT], config: Any, task: TaskSpec, vectors: Any) -> ModelT:
-        """A model that has learnt nothing yet.
+        """Create an untrained model.
 
         Args:
-            config: of the class that its kind names.
-            task: whose observations and actions it is for.
-            vectors: (N, O) float32 vectors of all observations that it will learn from, to normalise by.
+            config: hyper-parameters, of the kind's configuration class.
+            task: task with the layouts of observations and actions.
+            vectors: (N, O) float32 vectors of all training observations, for normalisation.
 
         Raises:
             ConfigError: the configuration does not fit the task.
@@ -119,16 +118,16 @@ class SkillModel(ABC, nn.Module):
     @classmethod
     @abstractmethod
     def restored(cls: type[ModelT], config: Any, task: TaskSpec, normaliser: Mapping[str, Any]) -> ModelT:
-        """A model whose parameters and buffers are loaded next.
+        """Create a model for loading parameters and buffers.
 
         Args:
-            config: of the class that its kind names.
-            task: whose observations and actions it is for.
-            normaliser: what :meth:`normaliser` gave.
+            config: hyper-parameters, of the kind's configuration class.
+            task: task with the layouts of observations and actions.
+            normaliser: saved result of :meth:`normaliser`.
         """
 
     def normaliser(self) -> dict[str, Any]:
-        """Constants that are no parameters or buffers, ready for JSON; none by default."""
+        """Return constants other than parameters and buffers, ready for JSON; none by default."""
         return {}
 
     @property
@@ -138,26 +137,26 @@ class SkillModel(ABC, nn.Module):
 
     @abstractmethod
     def features(self, observation: Inputs) -> Tensor:
-        """Network inputs (..., F) of observations: what posterior, prior and decoder see, and agents."""
+        """Compute features (..., F) of observations, the inputs of posterior, prior, decoder and agents."""
 
     @abstractmethod
     def posterior_of(self, features: Tensor, action: Tensor) -> DiagonalGaussian:
-        """q(z | window) of windows: features (B, H, F), actions (B, H, A)."""
+        """Compute q(z | window) of windows: features (B, H, F), actions (B, H, A)."""
 
     @abstractmethod
     def prior_of(self, features: Tensor) -> SkillDistribution:
-        """p(z | observation) at features (B, F).
+        """Compute p(z | observation) at features (B, F).
 
-        Agents that act in the noise space of the prior need one that is
-        :class:`~reskill_core.models.distributions.NoiseMapped`.
+        Agents that act in the noise space of the prior need a
+        :class:`~reskill_core.models.distributions.NoiseMapped` one.
         """
 
     def prior_parameters(self) -> list[nn.Parameter]:
-        """Parameters that learn at the prior's rate, and are limited apart from the others; may be none."""
+        """Return parameters with the prior's learning rate and separate gradient clipping; may be empty."""
         return [parameter for name, parameter in self.named_parameters() if name.startswith("prior.")]
 
     def posterior(self, observation: Inputs, action: Tensor) -> DiagonalGaussian:
-        """q(z | window) of windows (B, H, O) and (B, H, A).
+        """Compute q(z | window) of windows (B, H, O) and (B, H, A).
 
         Raises:
             SpecError: a shape is wrong.
@@ -166,7 +165,7 @@ class SkillModel(ABC, nn.Module):
         return self.posterior_of(self.features(observation), action)
 
     def decode(self, observation: Inputs, latent: Tensor) -> Tensor:
-        """First actions (B, A) of skills (B, Z) that start at observations (B, O).
+        """Decode the first actions (B, A) of skills (B, Z) that start at observations (B, O).
 
         Raises:
             SpecError: a shape is wrong.
@@ -178,12 +177,12 @@ class SkillModel(ABC, nn.Module):
         return self.decoder.act(features, self.decoder.begin(features, latent))[0]
 
     def losses(self, observation: Inputs, action: Tensor, noise: Tensor) -> SkillLosses:
-        """Loss terms of windows.
+        """Compute the loss terms of windows.
 
         Args:
             observation: (B, H, O).
             action: (B, H, A) labels in [-1, 1].
-            noise: (B, Z) standard normal, by which the posterior is sampled; zeros take its mean.
+            noise: (B, Z) standard normal noise to sample the posterior with; zeros give its mean.
 
         Raises:
             SpecError: a shape is wrong.
@@ -194,7 +193,7 @@ class SkillModel(ABC, nn.Module):
         posterior = self.posterior_of(features, action)
         latent = posterior.from_noise(noise)
         squared_error = (self.decoder.window(features, latent) - action).square()
-        # The prior learns to follow the posterior; the posterior does not move towards the prior.
+        # The prior is trained towards the posterior, but not the posterior towards the prior.
         sample = latent.detach()
         return SkillLosses(
             reconstruction=0.5 * squared_error.sum(dim=(1, 2)).mean(),

@@ -17,24 +17,24 @@ from reskill_core.models.priors import build_prior
 from reskill_core.models.skill_model import SkillDecoder, SkillModel
 from reskill_core.spec import TaskSpec
 
-# Bounds the posterior's standard deviation to (e^-5, e^5): wide enough for any beta, and finite from the first step.
+# Limits the posterior's standard deviation to (e^-5, e^5): wide enough for any beta, and finite from the first step.
 _LOG_STD_LIMIT = 5.0
 
 
 class MlpEncoder(nn.Module):
-    """Posterior parameters from a flattened window."""
+    """Encoder from a flattened window to posterior parameters."""
 
     def __init__(self, config: EncoderConfig, step_dim: int, horizon: int, out_dim: int) -> None:
         super().__init__()
         self.net = Mlp((horizon * step_dim, *config.hidden, out_dim))
 
     def forward(self, steps: Tensor) -> Tensor:
-        """(B, H, F + A) to (B, out)."""
+        """Map (B, H, F + A) to (B, out)."""
         return self.net(steps.flatten(1))
 
 
 class LstmEncoder(nn.Module):
-    """Posterior parameters from the last state of an LSTM over the window's steps."""
+    """Encoder from the last state of an LSTM over the window's steps to posterior parameters."""
 
     def __init__(self, config: EncoderConfig, step_dim: int, horizon: int, out_dim: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class LstmEncoder(nn.Module):
         self.head = Mlp((width, *head, out_dim))
 
     def forward(self, steps: Tensor) -> Tensor:
-        """(B, H, F + A) to (B, out)."""
+        """Map (B, H, F + A) to (B, out)."""
         return self.head(self.lstm(steps)[0][:, -1])
 
 
@@ -51,7 +51,7 @@ ENCODERS: dict[str, type[MlpEncoder] | type[LstmEncoder]] = {"mlp": MlpEncoder, 
 
 
 class ClosedLoopDecoder(Mlp, SkillDecoder):
-    """Actions from features and latent in every step, through tanh; its state is the latent."""
+    """Decoder from features and latent to actions in every step, with tanh output; its state is the latent."""
 
     def __init__(self, config: ReskillModelConfig, feature_dim: int, action_dim: int) -> None:
         super().__init__((feature_dim + config.latent_dim, *config.decoder_hidden, action_dim), norm=config.norm)
@@ -71,18 +71,18 @@ class ClosedLoopDecoder(Mlp, SkillDecoder):
         return torch.tanh(self(torch.cat((features, state), dim=-1))), state
 
     def window(self, features: Tensor, latent: Tensor) -> Tensor:
-        """See :class:`SkillDecoder`; all steps at once, which batch normalisation sees as one batch."""
+        """See :class:`SkillDecoder`; all steps at once, as one batch for batch normalisation."""
         per_step = latent[:, None].expand(-1, features.shape[1], -1)
         return torch.tanh(self(torch.cat((features, per_step), dim=-1)))
 
 
 class SkillVae(SkillModel):
-    """Encoder, closed-loop decoder and prior over the same normalised features.
+    """Skill model of encoder, closed-loop decoder and prior with shared normalised features.
 
     Args:
-        config: sizes and kinds.
-        features: observation to network input.
-        task: whose observations and actions it is for.
+        config: hyper-parameters.
+        features: map from observations to features.
+        task: task with the layouts of observations and actions.
     """
 
     config: ReskillModelConfig
@@ -106,12 +106,12 @@ class SkillVae(SkillModel):
         return cls(config, FeatureMap.from_document(config.features, task.obs, normaliser), task)
 
     def normaliser(self) -> dict[str, Any]:
-        """Mean and standard deviation of the features over the training data."""
+        """Return mean and standard deviation of the features over the training data."""
         return self.feature_map.to_document()
 
     @property
     def feature_map(self) -> FeatureMap:
-        """The features in numpy."""
+        """Features in numpy."""
         return self._features.map
 
     @property
@@ -120,7 +120,7 @@ class SkillVae(SkillModel):
         return self.feature_map.dim
 
     def features(self, observation: Inputs) -> Tensor:
-        """Normalised features (..., F) of observations (..., O)."""
+        """Compute normalised features (..., F) of observations (..., O)."""
         features: Tensor = self._features(vector_of(observation))
         return features
 

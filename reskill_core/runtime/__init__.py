@@ -1,4 +1,4 @@
-"""Skills at control rate, in plain numpy: what evaluation, the policy node and replay all run."""
+"""Inference of skills and agents at control rate, without torch, for evaluation, policy node and replay."""
 
 from reskill_core.rl.actor import Actor
 from reskill_core.runtime.loading import load_policy

@@ -1,7 +1,7 @@
-"""An agent's policy from its parts: skills, what chooses among them, and what corrects their actions.
+"""Policies of agents, composed of a skill module, a high level and a residual policy.
 
-An agent is a skill module, a high level and a residual. Either level may be missing, and without a high level the skill
-module may be, too. While it learns and when it is deployed it is put together in the same way.
+Either level may be missing; without a high level the skill module may be missing, too. The composition is the same in
+training and deployment.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from reskill_core.spec import TaskSpec
 
 AGENT_KIND = "agent"
 
-# Keys of the checkpoint document beside ``task``, and prefixes of weights. The skill module is in the checkpoint: an
-# agent without the very skills that it has learnt to use is worth nothing. Without skills, the normaliser of its
-# features is there instead.
+# Keys of the checkpoint document, in addition to ``task``, and prefixes of weights. The checkpoint includes the skill
+# module, because an agent only works with the skills it was trained with. Without skills it includes the normaliser of
+# the features instead.
 AGENT_KEY, SKILLS_KEY, FEATURES_KEY, WEIGHT_KEY = "agent", "skills", "features", "residual_weight"
 SKILLS, HIGH_LEVEL, LOW_LEVEL = "skills.", "high_level.", "low_level."
 
@@ -44,17 +44,17 @@ def agent_of(
     task: TaskSpec | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> SkillPolicy:
-    """The policy of an agent.
+    """Compose the policy of an agent.
 
     Args:
         module: its skills, or the features of observations.
-        config: what it is.
-        high_level: chooses skills; needed where the configuration says that there are some.
-        residual: corrects their actions.
-        residual_weight: of the correction.
+        config: configuration of the agent.
+        high_level: policy that chooses skills; required for an agent with skills.
+        residual: policy that corrects their actions.
+        residual_weight: weight of the residual.
         mode: see :class:`~reskill_core.runtime.skill_policy.SkillPolicy`.
-        task: in which it acts; by default that of the checkpoint.
-        checkpoint: what it was made from.
+        task: task to act in; by default that of the checkpoint.
+        checkpoint: checkpoint of the agent.
     """
     return SkillPolicy(
         module,
@@ -72,15 +72,15 @@ def agent_of(
 
 
 def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: bool = True) -> SkillPolicy:
-    """The policy of an agent's checkpoint.
+    """Load the policy of an agent's checkpoint.
 
     Args:
-        checkpoint: of kind ``AGENT_KIND``.
-        mode: ``mode`` always takes the most likely skill, as agents are evaluated; ``sample`` draws one.
+        checkpoint: checkpoint of kind ``AGENT_KIND``.
+        mode: ``mode`` uses the most likely skill, as in evaluations; ``sample`` samples one.
         batch_invariant: see :class:`~reskill_core.runtime.skill_module.SkillModule`.
 
     Raises:
-        CheckpointError: it lacks something.
+        CheckpointError: it is incomplete.
     """
     try:
         document, weights = checkpoint.document, checkpoint.weights
@@ -90,7 +90,7 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
         residual = _actor(config.low_level.algorithm, weights, LOW_LEVEL) if config.residual else None
         weight = float(document[WEIGHT_KEY]) if config.residual else 0.0
         policy = agent_of(module, config, high_level, residual, weight, mode, checkpoint=checkpoint)
-        # Acts once with all its parts, so that those that do not fit are found now.
+        # Act once with all parts, to detect mismatches now.
         policy.residual_weight = 1.0
         policy.reset([0])
         policy.act(policy.task_spec.obs.zeros(1))
@@ -109,7 +109,7 @@ def _actor(algorithm: str, weights: Mapping[str, NDArray[np.float32]], prefix: s
 
 
 def _module_of(checkpoint: Checkpoint, config: AgentConfig, batch_invariant: bool) -> SkillModule | ObservationFeatures:
-    """The skill module within an agent's checkpoint, or what it has in place of one."""
+    """The skill module in an agent's checkpoint, or the features of an agent without skills."""
     document = checkpoint.document
     if FEATURES_KEY in document:
         feature_map = FeatureMap.from_document(config.features, checkpoint.task.obs, document[FEATURES_KEY])

@@ -1,4 +1,4 @@
-"""An exported network (ONNX), run by ONNX Runtime on one thread."""
+"""Exported networks (ONNX), run by ONNX Runtime on one thread."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 
 class Graph:
-    """A network with named inputs and outputs.
+    """Network with named inputs and outputs.
 
     Args:
-        content: the ONNX file.
+        content: contents of the ONNX file.
 
     Attributes:
         inputs: names of the inputs.
 
     Raises:
-        ValueError: it is none, or needs something that ONNX Runtime lacks.
+        ValueError: it is not an ONNX file, or ONNX Runtime does not support it.
     """
 
     def __init__(self, content: bytes) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # Networks for one robot take microseconds: waking a second thread takes longer.
+        # Networks for one robot take microseconds, less than waking a second thread.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
@@ -35,10 +35,10 @@ class Graph:
         self.inputs = tuple(item.name for item in self._session.get_inputs())
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Outputs, in their order.
+        """Evaluate the network; returns its outputs in order.
 
         Raises:
-            ValueError: an input is missing or has another shape or type than the network takes.
+            ValueError: an input is missing or has a wrong shape or type.
         """
         try:
             outputs: list[NDArray[Any]] = self._session.run(None, inputs)

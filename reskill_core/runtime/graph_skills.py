@@ -1,4 +1,4 @@
-"""Any skill model by its exported graphs: what acts for a model that brings no runtime of its own."""
+"""Skill runtime by exported graphs, for skill models without a runtime of their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PRIOR = "prior"
 
 
 class GraphSkills:
-    """Graphs of :func:`~reskill_core.models.graph_export.export_graphs`.
+    """Skill runtime by the graphs of :func:`~reskill_core.models.graph_export.export_graphs`.
 
     See :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`.
     """
@@ -66,17 +66,17 @@ class GraphSkills:
 
     @staticmethod
     def acting_weights(weights: Weights) -> dict[str, NDArray[Any]]:
-        """The graphs."""
+        """Select the graphs."""
         return graph_weights(weights)
 
     def _run(self, graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        # Features come with an axis more where rows must be as if alone, see SkillRuntime.
+        # Batch-invariant features have an additional axis, see SkillRuntime.
         given = {name: inputs[name] for name in graph.inputs}
         if "features" in given:
             given["features"] = given["features"].reshape(len(given["features"]), -1)
         rows = len(next(iter(given.values())))
         if rows == 1 or not self._batch_invariant:
             return graph.run(given)
-        # How a batch is summed up may depend on its size.
+        # Row by row, because the order of summation may depend on the batch size.
         single = [graph.run({name: array[row : row + 1] for name, array in given.items()}) for row in range(rows)]
         return [np.concatenate(parts) for parts in zip(*single, strict=True)]

@@ -1,4 +1,4 @@
-"""Policies from checkpoints, whatever is in them."""
+"""Loading of policies from checkpoints of any kind."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from reskill_core.runtime.skill_policy import LatentSource, SkillPolicy
 
 PolicyMode = Literal["auto", "sample", "mode"]
 POLICY_MODES = ("auto", "sample", "mode")
-# What a policy can be made of.
+# Kinds of checkpoints that contain a policy.
 POLICY_KINDS = (SKILL_MODULE_KIND, AGENT_KIND)
 
 
 def load_policy(
     folder: Path | str, mode: PolicyMode = "auto", latent_source: LatentSource = "prior", batch_invariant: bool = True
 ) -> SkillPolicy:
-    """The policy of a skill module or of an agent, from a checkpoint or the best one of a run folder.
+    """Load the policy of a skill module or agent, from a checkpoint or the best one of a run folder.
 
     Args:
         folder: checkpoint or run folder.
-        mode: ``sample`` draws skills, ``mode`` takes the most likely one; ``auto`` draws them where there are skills
-            alone, whose most likely one is arbitrary, and does not where an agent chooses.
-        latent_source: where a skill module's noise becomes a skill; an agent has its own.
+        mode: ``sample`` samples skills, ``mode`` uses the most likely one; ``auto`` samples for a skill module, whose
+            most likely skill is arbitrary, and uses the most likely one for an agent.
+        latent_source: source of a skill module's latents; an agent has its own.
         batch_invariant: see :class:`~reskill_core.runtime.skill_module.SkillModule`.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Networks of a checkpoint in numpy: what :mod:`reskill_core.models.networks` trains, for inference.
+"""Networks of a checkpoint in numpy, for inference; :mod:`reskill_core.models.networks` trains them.
 
-Inputs are (N, K), or (N, 1, K) where each row must come out as if it were alone: numpy then multiplies row by row.
+Inputs are (N, K), or (N, 1, K) for batch-invariant results: numpy then multiplies row by row.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ _SLOPE = np.float32(LEAKY_SLOPE)
 
 @dataclass(frozen=True)
 class Linear:
-    """``inputs @ weight + bias`` with weight (in, out), bias (out,)."""
+    """Linear layer ``inputs @ weight + bias`` with weight (in, out) and bias (out,)."""
 
     weight: FloatArray
     bias: FloatArray
 
     @classmethod
     def from_weights(cls, weights: Weights, name: str) -> Linear:
-        """Take a layer from a checkpoint, which stores its weight as (out, in)."""
+        """Load a layer from a checkpoint, which stores its weight as (out, in)."""
         return cls(np.ascontiguousarray(weights[f"{name}.weight"].T), weights[f"{name}.bias"].copy())
 
     def with_batch_norm(self, weights: Weights, name: str) -> Linear:
-        """This layer and the batch normalisation behind it, folded into one layer."""
+        """Fold the following batch normalisation into this layer."""
         scale = weights[f"{name}.weight"] / np.sqrt(weights[f"{name}.running_var"] + _BATCH_NORM_EPSILON)
         bias = (self.bias - weights[f"{name}.running_mean"]) * scale + weights[f"{name}.bias"]
         return Linear((self.weight * scale).astype(np.float32), bias.astype(np.float32))
 
     def __call__(self, inputs: FloatArray) -> FloatArray:
-        """(..., in) to (..., out)."""
+        """Map (..., in) to (..., out)."""
         outputs = np.matmul(inputs, self.weight)
         outputs += self.bias
         return outputs
 
 
 def leaky_relu(values: FloatArray) -> FloatArray:
-    """LeakyReLU."""
+    """Compute LeakyReLU."""
     return np.maximum(values, values * _SLOPE)
 
 
@@ -63,7 +63,7 @@ class Mlp:
 
     @classmethod
     def from_weights(cls, weights: Weights, name: str) -> Mlp:
-        """Take a network from a checkpoint, batch normalisation folded in."""
+        """Load a network from a checkpoint, with batch normalisation folded in."""
         layers = [Linear.from_weights(weights, f"{name}.linear.0")]
         while f"{name}.linear.{len(layers)}.weight" in weights:
             layers.append(Linear.from_weights(weights, f"{name}.linear.{len(layers)}"))
@@ -73,7 +73,7 @@ class Mlp:
         return cls(tuple(layers))
 
     def __call__(self, inputs: FloatArray) -> FloatArray:
-        """(..., in) to (..., out)."""
+        """Map (..., in) to (..., out)."""
         hidden = inputs
         for layer in self.layers[:-1]:
             hidden = leaky_relu(layer(hidden))

@@ -1,6 +1,6 @@
-"""ReSkill's skill model in numpy: the twin of :class:`reskill_core.models.skill_vae.SkillVae`.
+"""ReSkill's skill model in numpy, equivalent to :class:`reskill_core.models.skill_vae.SkillVae`.
 
-It answers to the last bit as the version did in which the shipped agents were trained and evaluated.
+Results are bit-equal to those of the version with which the shipped agents were trained and evaluated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ENCODER, _DECODER, _PRIOR = "encoder", "decoder", "prior"
 
 
 class NumpySkills:
-    """Features, closed-loop decoder and prior; see :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
+    """Skill runtime with features, decoder and prior; see :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
 
     maps_noise = True
 
@@ -41,11 +41,11 @@ class NumpySkills:
         self.state_dim = config.latent_dim
 
     def features(self, observations: FloatArray) -> FloatArray:
-        """Normalised features of observations (N, O)."""
+        """Compute normalised features of observations (N, O)."""
         return self._features(self._rows(observations))
 
     def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
-        """The latents: a closed-loop decoder remembers nothing else."""
+        """Return the latents, the only state of a closed-loop decoder."""
         return latents
 
     def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -59,9 +59,9 @@ class NumpySkills:
 
     @staticmethod
     def acting_weights(weights: Weights) -> dict[str, NDArray[Any]]:
-        """All but the encoder's."""
+        """Select all weights except the encoder's."""
         return {name: array for name, array in weights.items() if not name.startswith(f"{_ENCODER}.")}
 
     def _rows(self, array: FloatArray) -> FloatArray:
-        # numpy multiplies (N, 1, K) by a matrix one row at a time, (N, K) in blocks whose rounding depends on N.
+        # numpy multiplies (N, 1, K) by a matrix row by row, but (N, K) in blocks with rounding that depends on N.
         return array[:, None] if self._batch_invariant else array

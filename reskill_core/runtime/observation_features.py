@@ -1,4 +1,4 @@
-"""Features of observations for an agent that has no skills."""
+"""Features of observations for an agent without skills."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FloatArray = NDArray[np.float32]
 
 
 class ObservationFeatures:
-    """What stands in an agent without skills where its skill module would: normalised features, and nothing to decode.
+    """Replacement of the skill module in an agent without skills: normalised features, without a decoder.
 
     Args:
-        task: whose observations they are of.
-        feature_map: from observations to features.
+        task: task of the observations.
+        feature_map: map from observations to features.
         batch_invariant: see :class:`~reskill_core.runtime.skill_module.SkillModule`.
     """
 
@@ -32,7 +32,7 @@ class ObservationFeatures:
         self.task_spec, self.feature_map, self.batch_invariant = task, feature_map, batch_invariant
 
     def features(self, observations: Any) -> FloatArray:
-        """Normalised features (N, F) of the vectors of observations; (N, 1, F) where rows must come out as if alone.
+        """Compute normalised features (N, F) of the vectors of observations; (N, 1, F) if batch-invariant.
 
         Raises:
             SpecError: the shape is wrong.

@@ -1,4 +1,4 @@
-"""Skill priors in numpy: noise to latent, given the observation at which a skill starts."""
+"""Skill priors in numpy: map from noise to latents, conditioned on a skill's first observation."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FloatArray = NDArray[np.float32]
 
 
 class NumpyPrior(Protocol):
-    """What a prior can do at run time."""
+    """Interface of a prior at inference."""
 
     def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
-        """Latents (..., Z) of noise (..., Z), which is N(0, I) under the prior, at features (..., F)."""
+        """Map noise (..., Z), which is N(0, I) under the prior, to latents (..., Z) at features (..., F)."""
         ...
 
 
 class NumpyGaussianPrior:
-    """Twin of :class:`reskill_core.models.gaussian.GaussianPrior`."""
+    """Numpy implementation of :class:`reskill_core.models.gaussian.GaussianPrior`."""
 
     def __init__(self, config: PriorConfig, latent_dim: int, weights: Weights, name: str) -> None:
         self._log_scale_limit = config.log_scale_limit
@@ -37,9 +37,9 @@ class NumpyGaussianPrior:
 
 
 class NumpyFlowPrior:
-    """Twin of :class:`reskill_core.models.flow.FlowPrior`.
+    """Numpy implementation of :class:`reskill_core.models.flow.FlowPrior`.
 
-    What the couplings take from the context is one matrix product for all of them.
+    The contributions of the context to all couplings are computed in one matrix product.
     """
 
     def __init__(self, config: PriorConfig, latent_dim: int, weights: Weights, name: str) -> None:
@@ -77,5 +77,5 @@ NUMPY_PRIORS: dict[str, type[NumpyFlowPrior] | type[NumpyGaussianPrior]] = {
 
 
 def build_numpy_prior(config: PriorConfig, latent_dim: int, weights: Weights, name: str) -> NumpyPrior:
-    """The prior that a configuration asks for, with the weights stored under ``name``."""
+    """Create the configured prior, with the weights stored under ``name``."""
     return NUMPY_PRIORS[config.kind](config, latent_dim, weights, name)

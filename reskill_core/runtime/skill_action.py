@@ -1,4 +1,4 @@
-"""What a policy or demonstrator decides in one control step."""
+"""Actions of policies and demonstrators."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class SkillAction:
-    """The action of one control step and how it came about, for a batch of N environments.
+    """Action of one control step with its components, for a batch of N environments.
 
-    ``action = clip(decoded_action + residual_weight * residual)``. A demonstrator's decoded action is its own clean
-    action, the label to learn from; its noise is the residual, with weight 1.
+    ``action = clip(decoded_action + residual_weight * residual)``. A demonstrator's decoded action is its noise-free
+    action, the training label; its noise is the residual, with weight 1.
 
     Attributes:
         action: (N, A) the action to execute, in [-1, 1].
-        decoded_action: (N, A) what the skill decoder, or the demonstrator, wants.
-        residual: (N, A) correction on top of it.
+        decoded_action: (N, A) action of the skill decoder, or of the demonstrator.
+        residual: (N, A) correction added to it.
         residual_weight: (N,) weight of the correction.
         latent: (N, Z) the skill's latent; Z is 0 for a demonstrator.
         skill_step: (N,) control step within the skill, from 0.

@@ -1,4 +1,4 @@
-"""A trained skill module: what agents, policies and evaluations know of skills, whatever model is behind them."""
+"""Trained skill modules, as used by agents, policies and evaluations for any kind of skill model."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ FloatArray = NDArray[np.float32]
 
 SKILL_MODULE_KIND = "skill_module"
 
-# What computing with parts that do not fit each other raises.
+# Exceptions raised when computing with mismatched parts.
 UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ConfigError, SpecError)
 
 
 class SkillModule:
-    """Features, decoder and prior of a skill model, without torch; its posterior in torch, loaded when first used.
+    """Trained skill model: features, decoder and prior without torch; the posterior in torch, imported on first use.
 
-    A skill runs as ``state = begin(features, latents)`` at its first observation, and ``action, state = act(features,
-    state)`` in every control step; whoever runs skills keeps the states. Observations are (N, O), or a mapping of
-    ``vector`` and the names of images where the task has some.
+    A skill runs by ``state = begin(features, latents)`` at its first observation, and ``action, state = act(features,
+    state)`` in every control step; the caller keeps the states. Observations are (N, O), or a mapping of ``vector`` and
+    image names for tasks with images.
 
     Args:
-        checkpoint: of kind ``SKILL_MODULE_KIND``.
-        batch_invariant: compute each row of a batch as if it were alone, to the last bit, so that an episode does not
-            depend on which others run beside it. Off, large batches are several times faster.
+        checkpoint: checkpoint of kind ``SKILL_MODULE_KIND``.
+        batch_invariant: make each row of a batch bit-equal to the same row computed alone, so that an episode does not
+            depend on the other environments. If off, large batches are several times faster.
 
     Raises:
-        CheckpointError: the checkpoint lacks something.
+        CheckpointError: the checkpoint is incomplete.
     """
 
     def __init__(self, checkpoint: Checkpoint, batch_invariant: bool = True) -> None:
@@ -86,21 +86,21 @@ class SkillModule:
 
     @property
     def state_dim(self) -> int:
-        """Length S of what the decoder remembers of a skill from one control step to the next."""
+        """Length S of the decoder's state."""
         return self._runtime.state_dim
 
     @property
     def maps_noise(self) -> bool:
-        """Whether the skill prior is a map from noise to latents, as flows and Gaussians are."""
+        """Whether the skill prior is a map from noise to latents, such as flows and Gaussians."""
         return self._runtime.maps_noise
 
     @property
     def acting_weights(self) -> dict[str, NDArray[Any]]:
-        """Weights of the checkpoint that acting takes: what an agent that uses the skills carries along."""
+        """Weights needed for inference, which are included in an agent's checkpoint."""
         return self._runtime.acting_weights(self.checkpoint.weights)
 
     def features(self, observations: Any) -> FloatArray:
-        """Features of observations, in the layout that the other methods' ``features`` take.
+        """Compute features of observations, in the layout of the other methods' argument ``features``.
 
         Raises:
             SpecError: a shape is wrong.
@@ -111,15 +111,15 @@ class SkillModule:
         return self._runtime.features(self._checked("observations", observations, self.task_spec.obs.dim))
 
     def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
-        """States (N, S) in which skills (N, Z) start at features that :meth:`features` gave."""
+        """Return the initial states (N, S) of skills (N, Z) at features of :meth:`features`."""
         return self._runtime.begin(features, latents)
 
     def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Actions (N, A) in [-1, 1] of one control step at features that :meth:`features` gave, and the next states."""
+        """Return actions (N, A) in [-1, 1] of one control step at features of :meth:`features`, and the next states."""
         return self._runtime.act(features, states)
 
     def decode(self, observations: Any, latents: ArrayLike) -> FloatArray:
-        """First actions (N, A) in [-1, 1] of skills (N, Z) that start at observations.
+        """Decode the first actions (N, A) in [-1, 1] of skills (N, Z) that start at observations.
 
         Raises:
             SpecError: a shape is wrong.
@@ -129,16 +129,16 @@ class SkillModule:
         return self.act(features, self.begin(features, checked))[0]
 
     def noise_to_latent(self, noise: ArrayLike, observations: Any) -> FloatArray:
-        """Latents (N, Z) that noise (N, Z) stands for at observations: N(0, I) noise samples the prior.
+        """Map noise (N, Z) to latents (N, Z) at observations; N(0, I) noise samples the prior.
 
         Raises:
-            SpecError: a shape is wrong, or the model's prior is no map of noise.
+            SpecError: a shape is wrong, or the model's prior is not a map from noise.
         """
         features = self.features(observations)
         return self.prior_features(self._checked("noise", noise, self.latent_dim, len(features)), features)
 
     def prior_features(self, noise: FloatArray, features: FloatArray) -> FloatArray:
-        """:meth:`noise_to_latent` at features that :meth:`features` gave."""
+        """:meth:`noise_to_latent` at features of :meth:`features`."""
         if not self.maps_noise:
             raise SpecError(
                 f"the prior of a skill model of kind {self.config.kind!r} is no map from noise to latents, as flows "
@@ -147,11 +147,11 @@ class SkillModule:
         return self._runtime.noise_to_latent(noise, features)
 
     def encode(self, observations: Any, actions: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Posterior mean and standard deviation, each (B, Z), of windows (B, H, O) and (B, H, A).
+        """Compute posterior mean and standard deviation, each (B, Z), of windows (B, H, O) and (B, H, A).
 
         Raises:
             SpecError: a shape is wrong.
-            CheckpointError: the checkpoint has no posterior, as one within an agent's.
+            CheckpointError: the checkpoint has no posterior, such as the skills in an agent's checkpoint.
         """
         import torch
 
@@ -164,13 +164,13 @@ class SkillModule:
 
     @cached_property
     def torch_model(self) -> SkillModel:
-        """The whole model in torch, in evaluation mode."""
+        """Complete model in torch, in evaluation mode."""
         from reskill_core.models.io import torch_model
 
         return torch_model(self.checkpoint)
 
     def _require_fit(self) -> None:
-        """Raise whatever comes of it if the parts do not fit each other and the task."""
+        """Evaluate all parts once; raises one of :data:`UNFIT` if they do not fit each other and the task."""
         features = self.features(self.task_spec.obs.zeros(1))
         latent = np.zeros((1, self.latent_dim), dtype=np.float32)
         if self.maps_noise:

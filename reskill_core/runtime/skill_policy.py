@@ -1,4 +1,4 @@
-"""The skill policy: observation in, action out, once per control step."""
+"""Policy of skill modules and agents: maps observations to actions once per control step."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ LATENT_SOURCES = ("prior", "standard_normal")
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What both levels decided in one control step in n places, as learning needs it.
+    """Decisions of both levels in one control step for n places, as used in training.
 
     Attributes:
-        action: what came of it.
-        begun: (m,) rows of the n in which a skill was chosen.
-        choice: what the high level decided there; None where no skill was.
-        inputs: (n, I) what the residual saw; None where none was asked.
-        correction: what the residual decided; None where none was asked.
+        action: the resulting action.
+        begun: (m,) rows in which a new skill was chosen.
+        choice: decision of the high level there; None if no skill was chosen.
+        inputs: (n, I) inputs of the residual policy; None if it was not evaluated.
+        correction: decision of the residual policy; None if it was not evaluated.
     """
 
     action: SkillAction
@@ -52,48 +52,48 @@ class Decisions:
 def residual_input(
     features: FloatArray, latents: FloatArray, decoded: FloatArray, phase: FloatArray, weight: float
 ) -> FloatArray:
-    """What the residual of an agent with skills sees, (N, F + Z + A + 2).
+    """Build the inputs (N, F + Z + A + 2) of the residual policy of an agent with skills.
 
     Args:
-        features: (N, F) of the observation.
-        latents: (N, Z) of the running skills.
-        decoded: (N, A) actions that the skills want.
-        phase: (N,) share of the skill that is over, in [0, 1).
-        weight: of the correction, in [0, 1].
+        features: (N, F) features of the observation.
+        latents: (N, Z) latents of the running skills.
+        decoded: (N, A) decoded actions of the skills.
+        phase: (N,) progress of the skill, in [0, 1).
+        weight: weight of the residual, in [0, 1].
     """
     known = np.full(len(features), weight, dtype=np.float32)
     return np.concatenate((features, latents, decoded, phase[:, None], known[:, None]), axis=-1, dtype=np.float32)
 
 
 def residual_dim(module: SkillModule | ObservationFeatures, features: int) -> int:
-    """Entries I of what the residual sees, of F features."""
+    """Return the length I of the residual policy's inputs, given F features."""
     extra = module.latent_dim + module.task_spec.action.dim + 2 if isinstance(module, SkillModule) else 0
     return features + extra
 
 
 class SkillPolicy:
-    """Skills that run in N places: a latent is chosen every H steps, decoded and corrected in every step.
+    """Policy with skills in N places: a latent is chosen every H steps, and decoded and corrected in every step.
 
-    It is a :class:`~reskill_core.policy.Policy`. Each place keeps its own skill clock, and its own random stream, which
-    depends on its episode's seed alone.
+    It is a :class:`~reskill_core.policy.Policy`. Each place has its own skill clock and its own random stream, which
+    depends only on its episode's seed.
 
     Args:
-        module: the skills; of an agent that has none, the features of observations.
-        mode: ``sample`` draws what the high level decides, ``mode`` takes the most likely.
-        latent_source: ``prior`` maps noise to a latent by the skill prior, ``standard_normal`` takes the noise itself
+        module: the skills; for an agent without skills, the features of observations.
+        mode: ``sample`` samples the high level's decisions, ``mode`` uses the most likely ones.
+        latent_source: ``prior`` maps noise to a latent by the skill prior, ``standard_normal`` uses the noise itself
             as latent.
-        high_level: chooses the noise; without one it is N(0, I).
-        residual: corrects the decoded action, if there is one.
-        residual_weight: weight of the correction; the residual is not asked where it is 0.
+        high_level: policy that chooses the noise; without one it is N(0, I).
+        residual: policy that corrects the decoded action, if any.
+        residual_weight: weight of the residual; the residual is not evaluated if it is 0.
         noise_limit: the noise is limited to [-limit, limit].
-        skill_steps: control steps after which the next skill is chosen; None takes the skills' own length.
-        decodes: whether skills are decoded; without them the residual acts alone.
-        task: in which it acts; by default that of the checkpoint.
-        checkpoint: what it was made from, if not the skills' alone.
+        skill_steps: control steps until the next skill is chosen; None for the skills' own length.
+        decodes: whether skills are decoded; without them only the residual acts.
+        task: task to act in; by default that of the checkpoint.
+        checkpoint: checkpoint of the policy, if not that of the skills.
 
     Attributes:
-        residual_weight: as given; may be changed between two steps.
-        skill_steps: control steps from one choice of a skill to the next.
+        residual_weight: as given; may be changed between steps.
+        skill_steps: control steps between choices of a skill.
         decodes: as given.
     """
 
@@ -123,25 +123,25 @@ class SkillPolicy:
         if decodes and not isinstance(module, SkillModule):
             raise ConfigError("without skills there is nothing to decode")
         self.skill_steps, self.decodes = skill_steps or module.horizon, decodes
-        # One for each place, in mode ``sample`` only.
+        # One per place, only in mode ``sample``.
         self._rngs: list[np.random.Generator] = []
         self._start(0)
 
     @property
     def task_spec(self) -> TaskSpec:
-        """The task it acts in; of skills alone, the one they were learnt for."""
+        """Task to act in; for a skill module, its training task."""
         return self._task
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """What it was made from: an agent's, or that of the skills alone."""
+        """Checkpoint of the agent or of the skill module."""
         if self._checkpoint is None:
             raise ConfigError("an agent without skills that is still learning has no checkpoint")
         return self._checkpoint
 
     @property
     def description(self) -> str:
-        """What acts, in a few words."""
+        """Short description of the policy."""
         if self.checkpoint is self.module.checkpoint:
             return f"skills {self._mode}"
         return f"{self.checkpoint.kind} {self._mode}"
@@ -153,7 +153,7 @@ class SkillPolicy:
 
     @property
     def skill_step(self) -> IntArray:
-        """(N,) control steps that the running skills have lasted; 0 where the next step chooses one."""
+        """(N,) control steps since the start of the running skills; 0 if the next step chooses a new one."""
         return self._skill_step
 
     def reset(self, seeds: Sequence[int], places: Places | None = None) -> None:
@@ -161,7 +161,7 @@ class SkillPolicy:
 
         Args:
             seeds: seed of each episode.
-            places: where they start; None resets all, and fixes their number.
+            places: indices of episodes; None resets all, and sets their number.
 
         Raises:
             SpecError: places and seeds differ in number, or a place is out of range.
@@ -178,13 +178,13 @@ class SkillPolicy:
                 self._rngs[place] = episode_rng(seed, "policy")
 
     def act(self, observations: Any, places: Places | None = None) -> SkillAction:
-        """Decide one control step.
+        """Choose the actions of one control step.
 
-        A row with a NaN gives a NaN action and leaves the other rows alone; refusing it is the gate's task.
+        A row with a NaN gives a NaN action and does not affect other rows; the gate refuses such actions.
 
         Args:
-            observations: one for each place: (n, O), or a mapping where the layout has images.
-            places: where, each at most once; everywhere by default. Skills in other places stand still.
+            observations: one per place: (n, O), or a mapping if the layout has images.
+            places: indices of episodes, without duplicates; all by default. Skills in other places do not advance.
 
         Raises:
             SpecError: the shape is wrong, for instance before the first :meth:`reset`.
@@ -205,13 +205,13 @@ class SkillPolicy:
         noise: FloatArray | None = None,
         deviation: FloatArray | None = None,
     ) -> Decisions:
-        """Decide one control step at features of the module; :meth:`act` and learning both do it by this.
+        """Choose the actions of one control step at features of the module; used by :meth:`act` and in training.
 
         Args:
-            features: of n observations, as the module gives them.
-            places: (n,) where.
-            noise: (n, Z) standard normal draws for the high level; None takes the most likely.
-            deviation: (n, A) standard normal draws for the residual; None takes the most likely.
+            features: features of n observations, as returned by the module.
+            places: (n,) indices of episodes.
+            noise: (n, Z) standard normal draws for the high level; None uses the most likely decision.
+            deviation: (n, A) standard normal draws for the residual; None uses the most likely decision.
         """
         skill_step = self._skill_step[places]
         begun = np.flatnonzero(skill_step == 0)
@@ -227,7 +227,7 @@ class SkillPolicy:
         if self._residual is not None and self.residual_weight > 0.0:
             weight = self.residual_weight
             inputs = features.reshape(len(places), -1)
-            # Without skills there is nothing else to know.
+            # Without skills the features are the only inputs.
             if isinstance(self.module, SkillModule):
                 phase = (skill_step / self.skill_steps).astype(np.float32)
                 inputs = residual_input(inputs, latents, decoded, phase, weight)
@@ -251,14 +251,14 @@ class SkillPolicy:
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What the next :meth:`decide` depends on, besides what decides."""
+        """Return the running skills' state, which the next :meth:`decide` depends on."""
         kept = {"latents": self._latents, "decoder_states": self._states, "skill_step": self._skill_step}
         return {name: array.copy() for name, array in kept.items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Inverse of :meth:`state`; entries of other owners are left alone."""
+        """Restore a saved :meth:`state`; other entries are ignored."""
         self._latents, self._skill_step = (np.array(state[name]) for name in ("latents", "skill_step"))
-        # Older ones have none: the decoder that there was remembers nothing but the latent.
+        # Older states have none: the only decoder then had no state but the latent.
         self._states = np.array(state.get("decoder_states", self._latents))
 
     @property
@@ -272,7 +272,7 @@ class SkillPolicy:
         self._skill_step = np.zeros(count, np.int64)
 
     def _drawn(self, places: IntArray) -> FloatArray | None:
-        """(n, Z) draws from the episodes' own streams, in those places where a skill will be chosen."""
+        """(n, Z) draws from the episodes' own streams, for places in which a skill will be chosen."""
         if self._mode == "mode" or not self.decodes:
             return None
         begun = np.flatnonzero(self._skill_step[places] == 0)

@@ -1,4 +1,4 @@
-"""The interface of what acts with a trained skill model: no torch, one observation or a batch of them."""
+"""Interface of skill runtimes: inference with a trained skill model, without torch, for one or many observations."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Weights = Mapping[str, NDArray[Any]]
 
 
 class SkillRuntime(Protocol):
-    """A skill model that acts.
+    """Skill model for inference.
 
     Shapes: N observations; features (N, F), latents and noise (N, Z), decoder states (N, S), actions (N, A). Features
-    may come as (N, 1, F), which numpy multiplies by a matrix row by row; whatever is given back as features is taken
-    back in the same layout.
+    may be (N, 1, F), which numpy multiplies by a matrix row by row; all methods accept the layout that :meth:`features`
+    returns.
 
     Args:
-        config: hyper-parameters, of the class that the model's kind names.
-        task: that the model was made for.
-        weights: of the checkpoint.
+        config: hyper-parameters, of the kind's configuration class.
+        task: the task that the model was trained for.
+        weights: weights of the checkpoint.
         normaliser: constants of the model, from the checkpoint.
-        batch_invariant: compute each row of a batch as if it were alone, to the last bit.
+        batch_invariant: make each row of a batch bit-equal to the same row computed alone.
     """
 
     def __init__(
@@ -40,24 +40,24 @@ class SkillRuntime(Protocol):
 
     @property
     def state_dim(self) -> int:
-        """Length S of what the decoder remembers of a skill from one control step to the next."""
+        """Length S of the decoder's state."""
 
     @property
     def maps_noise(self) -> bool:
         """Whether the prior is a map from noise N(0, I) to latents, so that :meth:`noise_to_latent` works."""
 
     def features(self, observations: Any) -> FloatArray:
-        """Features of observations: (N, O) float32 vectors, or a mapping of them and of images."""
+        """Compute features of observations: (N, O) float32 vectors, or a mapping of them and of images."""
 
     def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
-        """Decoder states (N, S) of skills that start."""
+        """Return the initial decoder states (N, S) of skills."""
 
     def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Actions (N, A) in [-1, 1] of one control step, and the states after it."""
+        """Return actions (N, A) in [-1, 1] of one control step, and the next states."""
 
     def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
-        """Latents (N, Z) that noise (N, Z) stands for: N(0, I) noise samples the prior."""
+        """Map noise (N, Z) to latents (N, Z); N(0, I) noise samples the prior."""
 
     @staticmethod
     def acting_weights(weights: Weights) -> dict[str, NDArray[Any]]:
-        """What it needs of a checkpoint's weights."""
+        """Select the weights of a checkpoint that inference needs."""

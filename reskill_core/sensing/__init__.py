@@ -1,4 +1,4 @@
-"""From single sensor messages to observations: which readings belong together, and when they make a tick."""
+"""Conversion of single sensor messages to observations: synchronisation of readings into ticks."""
 
 from reskill_core.sensing.config import JointSource, MessageError, SensingConfig
 from reskill_core.sensing.sensing import Sensing, named

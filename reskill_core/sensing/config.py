@@ -1,4 +1,4 @@
-"""How a driver's sensors are read: what of it differs from robot to robot, and why a message must not be used."""
+"""Configuration of a driver's sensors, and errors of messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from reskill_core.parameters import parameter
 
 
 class MessageError(ReskillError):
-    """A message must not be used.
+    """A message is refused.
 
     Attributes:
-        reason: short name of the fault, the key under which it is counted.
+        reason: short name of the fault, under which it is counted.
     """
 
     def __init__(self, reason: str, text: str) -> None:
@@ -23,7 +23,7 @@ class MessageError(ReskillError):
 
 @dataclass(frozen=True)
 class JointSource:
-    """Where a joint of the observation comes from: ``sign * position + offset`` of a joint of the driver."""
+    """Source of an observed joint position: ``sign * position + offset`` of a driver's joint."""
 
     name: str = parameter("", "the joint as the driver calls it; empty: as the observation does")
     sign: float = parameter(1.0, "1, or -1 where the driver counts the other way round", low=-1.0, high=1.0)
@@ -32,21 +32,21 @@ class JointSource:
     )
 
     def violations(self) -> list[str]:
-        """A sign that is none."""
+        """Check the sign."""
         return [] if abs(self.sign) == 1.0 else [f"sign: must be 1 or -1, got {self.sign!r}"]
 
     def to_observation(self, position: float) -> float:
-        """A position of the driver's joint, as observed."""
+        """Convert a position of the driver's joint to the observation."""
         return self.sign * position + self.offset
 
     def to_driver(self, position: float) -> float:
-        """A position as observed, of the driver's joint; inverse of :meth:`to_observation`."""
+        """Convert an observed position to the driver's joint, the inverse of :meth:`to_observation`."""
         return self.sign * (position - self.offset)
 
 
 @dataclass(frozen=True)
 class SensingConfig:
-    """How a driver's sensors become observations."""
+    """Configuration of a driver's sensors."""
 
     trigger: str = parameter(
         "timer",
@@ -82,16 +82,16 @@ class SensingConfig:
     )
 
     def violations(self) -> list[str]:
-        """A rotation that is none."""
+        """Check the rotation."""
         fault = rotation_fault(self.base_quat_wxyz)
         return [f"base_quat_wxyz: {fault}"] if fault else []
 
     @property
     def base(self) -> RigidTransform:
-        """From the driver's base frame to the task's world."""
+        """Transform from the driver's base frame to the task's world."""
         return RigidTransform(self.base_position_w, self.base_quat_wxyz)
 
     def joint(self, name: str) -> JointSource:
-        """Where a joint of the observation comes from."""
+        """Return the source of an observed joint."""
         source = self.joints.get(name, JointSource())
         return source if source.name else replace(source, name=name)

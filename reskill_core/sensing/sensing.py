@@ -1,7 +1,7 @@
-"""From single sensor messages to observations: which readings belong together, and when they make a tick.
+"""Conversion of single sensor messages to observations: synchronisation of readings into ticks.
 
-Pure logic without ROS and without clocks: times are handed in, receive times on a steady clock [s], stamps on the
-ROS clock [ns].
+Pure logic without ROS and clocks: times are arguments, receive times on a steady clock [s], stamps on the ROS
+clock [ns].
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from reskill_core.spec import GRIPPER_FRAME, TaskSpec
 
 _NS = 1e9
 _DISPLACEMENTS = ("displacement", "relative_displacement", "joint_displacement", "rotation_displacement")
-# Stamps this close to one control period apart, relative to it, are exactly one apart.
+# Relative tolerance within which the time between stamps counts as exactly one control period.
 _PERIOD_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What one message says: positions by the driver's joint names, a pose, values or a picture.
+    """Reading of one message: positions by the driver's joint names, a pose, values or an image.
 
-    All sources that one message speaks for share it.
+    All sources in the message share it.
     """
 
     value: Any
@@ -41,23 +41,22 @@ class _Reading:
 
 
 class Sensing:
-    """Collects the newest reading of each source and turns them into ticks.
+    """Collector of the newest reading of each source, which combines them into ticks.
 
-    Sources are the joints, each with an age of its own, whether they come in one message or in pieces, and the frames,
-    named terms and images of the observation. Some of them lead: the joints that decide where the gripper is, else the
-    observed ones, else the first of the others. The stamp of a tick is that of the oldest leading reading, and timer
-    ticks need a new reading of each, so that a driver slower than the control rate is never observed twice at the same
-    instant.
+    Sources are the joints (each with its own age, in one message or several), and the frames, named terms and images of
+    the observation. Some sources are leading: the joints that determine the gripper's pose, or else the observed
+    joints, or else the first of the others. The stamp of a tick is that of the oldest leading reading, and timer ticks
+    need a new reading of each leading source, so that a driver slower than the control rate is never observed twice at
+    the same time.
 
     Attributes:
-        joints: names of the needed joints, as the driver calls them.
+        joints: the driver's names of the needed joints.
         frames: the frames whose poses are needed.
         terms: the named terms of the observation.
         images: its images.
-        sources: all of these, by the names that messages for people use: what is no frame has a word before its name,
-            such as joint.
-        leading: those of the sources that lead.
-        counts: readings taken, by source.
+        sources: all of these, by their names in messages: sources other than frames have a prefix, such as joint.
+        leading: the leading sources.
+        counts: number of readings, by source.
     """
 
     def __init__(
@@ -70,11 +69,11 @@ class Sensing:
         """Set up for one task.
 
         Args:
-            task: what to observe.
-            config: how the driver's sensors behave.
-            arm_joints: the joints that decide where the gripper is; for ``gripper: kinematics`` only.
-            kinematics: position and quaternion (w, x, y, z) of the gripper frame in the driver's base frame, from the
-                positions of those.
+            task: the task.
+            config: configuration of the driver's sensors.
+            arm_joints: joints that determine the gripper's pose; only for ``gripper: kinematics``.
+            kinematics: function from their positions to position and quaternion (w, x, y, z) of the gripper frame in
+                the driver's base frame.
         """
         self.config = config
         self._spec = task.obs
@@ -98,9 +97,9 @@ class Sensing:
         self.forget()
 
     def forget(self) -> None:
-        """Start over as if nothing had been received yet, as after a jump of the clock.
+        """Forget all readings, as after a clock jump.
 
-        Only frames that do not move are still where they were: their poses may have been published for good.
+        Only static frames are kept, because their poses may have been published just once.
         """
         static = {source: self._readings[source] for source in self.config.static_frames if source in self._readings}
         self._readings = {source: replace(reading, stamp_ns=0) for source, reading in static.items()}
@@ -117,43 +116,43 @@ class Sensing:
         now_ns: int,
         publisher: Hashable = None,
     ) -> bool:
-        """Take the needed ones of joint positions by name [m or rad]; the others do not matter.
+        """Add joint positions by name [m or rad]; joints that are not needed are ignored.
 
         Args:
-            positions: of any joints.
-            stamp_ns: when they were measured.
-            steady_s: when they were received.
-            now_ns: the same on the ROS clock.
-            publisher: who says so, for :meth:`rivals`.
+            positions: positions of any joints.
+            stamp_ns: time of the measurement, on the ROS clock.
+            steady_s: receive time, on a steady clock.
+            now_ns: receive time, on the ROS clock.
+            publisher: the publisher, for :meth:`rivals`.
 
         Returns:
-            Whether the first source repeats the stamp of the last tick, because somebody waits for its answer.
+            Whether the first source repeats the stamp of the last tick, because the sender waits for its answer.
 
         Raises:
-            MessageError: the time is wrong.
+            MessageError: the stamp is invalid.
         """
         sources = [_joint(name) for name in self.joints if name in positions]
         return bool(sources) and self._take(sources, positions, stamp_ns, steady_s, now_ns, publisher)
 
     def offer_pose(self, frame: str, pose: tuple[Vector, Vector], stamp_ns: int, steady_s: float, now_ns: int) -> bool:
-        """Take the pose of a frame in the driver's base frame: position [m] and unit quaternion (w, x, y, z).
+        """Add the pose of a frame in the driver's base frame: position [m] and unit quaternion (w, x, y, z).
 
         Returns:
             As :meth:`offer_joints`.
 
         Raises:
-            MessageError: the time is wrong.
+            MessageError: the stamp is invalid.
         """
         return self._take([frame], self._base.pose(*pose), stamp_ns, steady_s, now_ns, None)
 
     def offer_values(self, term: str, values: NDArray[np.float64], stamp_ns: int, steady_s: float, now_ns: int) -> bool:
-        """Take the values of a named term, in its unit and in the task's world.
+        """Add the values of a named term, in its unit and in the task's world.
 
         Returns:
             As :meth:`offer_joints`.
 
         Raises:
-            MessageError: the time is wrong, or the number of values is.
+            MessageError: the stamp or the number of values is invalid.
         """
         part = self._spec.slice(term)
         if values.shape != (part.stop - part.start,):
@@ -161,22 +160,22 @@ class Sensing:
         return self._take([_term(term)], values, stamp_ns, steady_s, now_ns, None)
 
     def offer_image(self, name: str, picture: NDArray[np.uint8], stamp_ns: int, steady_s: float, now_ns: int) -> bool:
-        """Take a frame (H, W, C) of an image of the observation.
+        """Add a frame (H, W, C) of an image of the observation.
 
         Returns:
             As :meth:`offer_joints`.
 
         Raises:
-            MessageError: the time is wrong.
+            MessageError: the stamp is invalid.
         """
         return self._take([_image(name)], picture, stamp_ns, steady_s, now_ns, None)
 
     def offer_episode(self, episode: EpisodeStep, stamp_ns: int) -> None:
-        """Take note of which step of which episode a stamp belongs to."""
+        """Record the episode and step of a stamp."""
         self._episode = (stamp_ns, episode)
 
     def tick_if_complete(self) -> Tick | None:
-        """A tick if all sources, and the episode if there is one, carry the same new stamp."""
+        """Return a tick if all sources, and the episode if there is one, have the same new stamp."""
         lead = self._readings.get(self.sources[0])
         if lead is None or (self.last_tick is not None and lead.stamp_ns <= self.last_tick.stamp_ns):
             return None
@@ -189,7 +188,7 @@ class Sensing:
         return self._tick(lead.stamp_ns)
 
     def tick_if_fresh(self, steady_s: float, now_ns: int) -> Tick | None:
-        """A tick from the newest readings, unless one is too old or a leading source has nothing new."""
+        """Return a tick of the newest readings, unless one is too old or a leading source has no new reading."""
         if self.outdated(steady_s, now_ns):
             return None
         stamp_ns = min(self._readings[source].stamp_ns for source in self.leading)
@@ -198,17 +197,17 @@ class Sensing:
         return self._tick(stamp_ns)
 
     def newest_ns(self, source: str) -> int:
-        """Stamp of the newest reading of a source; negative if there is none."""
+        """Return the stamp of the newest reading of a source; negative if there is none."""
         reading = self._readings.get(source)
         return -1 if reading is None else reading.stamp_ns
 
     def age_s(self, source: str, steady_s: float, now_ns: int) -> float | None:
-        """How old the newest reading of a source is, by receive time or by stamp; None if there is none."""
+        """Return the age of the newest reading of a source, by receive time or stamp; None if there is none [s]."""
         reading = self._readings.get(source)
         return None if reading is None else max(steady_s - reading.received_s, (now_ns - reading.stamp_ns) / _NS)
 
     def outdated(self, steady_s: float, now_ns: int) -> dict[str, float | None]:
-        """The sources without a reading young enough, and the age of what there is [s]."""
+        """Return the sources without a fresh reading, with the age of the newest one [s]."""
         ages = {source: self.age_s(source, steady_s, now_ns) for source in self.sources}
         static = self.config.static_frames
         return {
@@ -218,7 +217,7 @@ class Sensing:
         }
 
     def unmatched(self) -> list[str]:
-        """The sources, and the episode if there is one, without a reading of the newest stamp, which ticks wait for."""
+        """Return the sources (including the episode, if any) that lack a reading of the newest stamp."""
         stamps = {source: reading.stamp_ns for source, reading in self._readings.items()}
         if self.config.episodes and self._episode is not None:
             stamps["episode"] = self._episode[0]
@@ -227,7 +226,7 @@ class Sensing:
         return [source for source in needed if stamps.get(source) != newest_ns]
 
     def rivals(self, steady_s: float) -> dict[frozenset[Hashable], list[str]]:
-        """The sources that several publishers speak for, by those publishers; see :class:`Rivals`."""
+        """Return the sources with several publishers, by these publishers; see :class:`Rivals`."""
         return self._rivals.current(steady_s)
 
     def _take(
@@ -254,12 +253,12 @@ class Sensing:
         """The stamp to use for a message.
 
         Raises:
-            MessageError: it must not be used.
+            MessageError: the stamp is invalid.
         """
         if stamp_ns == 0:
             if self.config.zero_stamp == "receive_time":
                 return now_ns
-            # Simulated time does start at zero, in which case there is no age to check either.
+            # Simulated time may be zero, and then there is no age to check either.
             if now_ns != 0:
                 raise MessageError(
                     "zero_stamp",
@@ -267,7 +266,7 @@ class Sensing:
                 )
         age_s = (now_ns - stamp_ns) / _NS
         is_static = sources[0] in self.config.static_frames
-        # What was published once for good may come before the first message on /clock.
+        # A message published just once may arrive before the first message on /clock.
         if -age_s > self.config.future_tolerance_s and not (is_static and now_ns == 0):
             raise MessageError("future", f"{named(sources)}: stamp {-age_s:.3f} s in the future; check use_sim_time")
         if age_s > self.config.timeout_s and not is_static:
@@ -286,7 +285,7 @@ class Sensing:
         previous = self._previous if connected and self._previous is not None else frame
         values = self._builder.build(frame, previous)
         if previous is not frame and abs(elapsed_s / self._period_s - 1.0) > _PERIOD_TOLERANCE:
-            # What is learnt from is displacement over exactly one control period.
+            # Observations use displacements over exactly one control period.
             values[:, self._is_displacement] *= self._period_s / elapsed_s
         self._previous = frame
         images = {name: self._readings[_image(name)].value for name in self.images}
@@ -332,5 +331,5 @@ def _image(name: str) -> str:
 
 
 def named(sources: Sequence[str], most: int = 3) -> str:
-    """Sources for people; the number of them where there are many."""
+    """Format sources for messages; only their number if there are many."""
     return ", ".join(sources[:most]) + (f" and {len(sources) - most} more" if len(sources) > most else "")

@@ -1,4 +1,4 @@
-"""Ticks of the control loop: one observation each, its time, and its place in the episode."""
+"""Ticks of the control loop: an observation with its stamp, episode and step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class EpisodeStep:
-    """Which step of which episode a stamp belongs to; seed -1 where there is none."""
+    """Episode and step of a stamp; the seed is -1 if there is none."""
 
     episode_id: int = 0
     seed: int = -1
@@ -20,13 +20,13 @@ class EpisodeStep:
 
 @dataclass(frozen=True)
 class Tick:
-    """One observation.
+    """Tick of the control loop: one observation.
 
     Attributes:
-        stamp_ns: its stamp [ns].
-        values: (1, O) its vector.
-        episode: its place in the episode.
-        images: newest frame (H, W, C) of each of its images, by name.
+        stamp_ns: stamp [ns].
+        values: (1, O) vector of the observation.
+        episode: episode and step.
+        images: newest frame (H, W, C) of each image, by name.
     """
 
     stamp_ns: int

@@ -1,8 +1,8 @@
-"""What an observation and an action mean: names, order, units, frames and quantities, as data.
+"""Specifications of observations and actions as data: names, order, units, frames and quantities.
 
-An :class:`ObsSpec` is at once documentation (every slice named, with unit and frame), the only source of index
-arithmetic into observations, and the recipe by which :mod:`reskill_core.observation` computes them from sensors,
-in the simulator and on the robot alike. Data sets and checkpoints carry the :class:`TaskSpec` they were made for.
+An :class:`ObsSpec` documents every slice of an observation with unit and frame, is the only source of index arithmetic
+into observations, and defines how :mod:`reskill_core.observation` computes them from sensor readings, in the simulator
+and on the robot. Data sets and checkpoints contain the :class:`TaskSpec` of their task.
 """
 
 from reskill_core.spec.actions import (

@@ -1,4 +1,4 @@
-"""Actions as data: components, each with the quantity that it commands, unit, scale and limits."""
+"""Specifications of actions: components with commanded quantity, unit, scale and limits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reskill_core.errors import SpecError
 from reskill_core.parameters import parameter
 from reskill_core.spec.documents import parsed, with_keys
 
-# What a component of an action commands; for the end effector, along one axis of the world.
+# Commanded quantities; those of the end effector are along one axis of the world.
 END_EFFECTOR_VELOCITY = ("end_effector_velocity_x", "end_effector_velocity_y", "end_effector_velocity_z")
 GRIPPER_VELOCITY = "gripper_velocity"
 JOINT_VELOCITY = "joint_velocity"
 JOINT_POSITION = "joint_position"
 RAW = "raw"
 QUANTITIES = (*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY, JOINT_POSITION, RAW)
-# Quantities held over the control period as a speed, which a factor makes slower.
+# Velocities, which are held over the control period and can be scaled down.
 VELOCITIES = (*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_VELOCITY)
 
 _UNITS = {
@@ -30,26 +30,26 @@ _UNITS = {
     JOINT_VELOCITY: ("rad/s", "m/s"),
     JOINT_POSITION: ("rad", "m"),
 }
-# Keys of the documents of layouts that know velocities only.
+# Keys of older documents, whose actions are only velocities.
 _NAMES, _VELOCITY_SCALE, _QUANTITIES = "names", "velocity_scale", "quantities"
 
 
 @dataclass(frozen=True)
 class ActionComponent:
-    """One number of an action, in [-1, 1]; times ``scale`` it is a command in ``unit``.
+    """Component of an action in [-1, 1]; multiplied by ``scale`` it is a command in ``unit``.
 
     Attributes:
-        name: unique name, for people; the component of a joint has the joint's name in the observation.
-        quantity: what it commands, one of ``QUANTITIES``: the end effector's velocity along an axis of the world,
-            the velocity of each finger joint, a joint's velocity or position, or ``raw`` for what only the
-            environment or the driver understands.
-        unit: unit of the command: m/s or rad/s of a velocity, m or rad of a position, any of a raw one.
-        scale: command that 1 stands for [unit].
-        low: smallest action; -1 unless the joint ends earlier.
+        name: unique name; for a joint, the joint's name in the observation.
+        quantity: the commanded quantity, one of ``QUANTITIES``: the end effector's velocity along an axis of the world,
+            the velocity of each finger joint, a joint's velocity or position, or ``raw`` for a quantity that only the
+            environment or the driver defines.
+        unit: unit of the command: m/s or rad/s for a velocity, m or rad for a position, any for a raw one.
+        scale: command for an action of 1 [unit].
+        low: smallest action; -1 unless the joint's limit is narrower.
         high: largest action.
 
     Raises:
-        SpecError: the quantity is unknown, the unit is not one of its units, or there is nothing between the limits.
+        SpecError: the quantity is unknown, the unit is not one of its units, or the limits are empty.
     """
 
     name: str
@@ -86,11 +86,11 @@ _CARTESIAN = tuple(
 class ActionSpec:
     """Layout of an action: its components, in order. An action is held over one control period.
 
-    Actions are float32, so that scaling to float64 and back is exact: what crosses the wire as a command arrives as
-    the same action, bit for bit.
+    Actions are float32, so that scaling to float64 and back is exact: a command sent in a message converts back to the
+    bit-equal action.
 
     Attributes:
-        components: one for each number of the action.
+        components: the components.
 
     Raises:
         SpecError: there are none, two have the same name, or one axis of the end effector is commanded twice.
@@ -114,7 +114,7 @@ class ActionSpec:
 
     @cached_property
     def quantities(self) -> tuple[str, ...]:
-        """What each component commands."""
+        """Commanded quantity of each component."""
         return tuple(component.quantity for component in self.components)
 
     @cached_property
@@ -124,7 +124,7 @@ class ActionSpec:
 
     @cached_property
     def scale(self) -> tuple[float, ...]:
-        """Command that 1 stands for, of each component [unit]."""
+        """Command for an action of 1, of each component [unit]."""
         return tuple(component.scale for component in self.components)
 
     @cached_property
@@ -144,11 +144,11 @@ class ActionSpec:
 
     @property
     def end_effector(self) -> tuple[int, ...]:
-        """Components that move the end effector, along x, y and z in this order; fewer where there are fewer."""
+        """Indices of the end effector's components along x, y and z in this order, as far as they exist."""
         return tuple(self.quantities.index(axis) for axis in END_EFFECTOR_VELOCITY if axis in self.quantities)
 
     def indices(self, *quantities: str) -> tuple[int, ...]:
-        """Components that command one of these quantities, in order."""
+        """Return the indices of components that command one of these quantities, in order."""
         return tuple(index for index, quantity in enumerate(self.quantities) if quantity in quantities)
 
     def clip(self, action: ArrayLike) -> NDArray[np.float32]:
@@ -163,20 +163,20 @@ class ActionSpec:
         return np.clip(array, *self._bounds)
 
     def to_command(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Command that an action stands for, each component in its unit."""
+        """Convert an action to a command, each component in its unit."""
         return action.astype(np.float64) * self._scale
 
     def from_command(self, command: ArrayLike) -> NDArray[np.float32]:
-        """Action that stands for a command; exact inverse of :meth:`to_command`."""
+        """Convert a command to an action, the exact inverse of :meth:`to_command`."""
         return (np.asarray(command, dtype=np.float64) / self._scale).astype(np.float32)
 
     @classmethod
     def from_dict(cls, document: Any) -> ActionSpec:
-        """Inverse of :func:`dataclasses.asdict`, accepting lists for tuples.
+        """Parse the document of :func:`dataclasses.asdict`, with lists for tuples.
 
-        Documents of data and checkpoints from before there were components are read, too: ``names``,
-        ``velocity_scale`` and perhaps ``quantities``. Where the last are missing the names tell: x, y and z are the
-        end effector's, gripper is the fingers', and any other is a joint.
+        Older documents of data and checkpoints without components are accepted, too: ``names``, ``velocity_scale`` and
+        optionally ``quantities``. Missing quantities follow from the names: x, y and z are the end effector's axes,
+        gripper is the fingers, any other is a joint.
 
         Raises:
             SpecError: keys are missing or unknown, or a value has the wrong type or is out of range.
@@ -191,7 +191,7 @@ class ActionSpec:
 
     @cached_property
     def _bounds(self) -> tuple[Any, Any]:
-        """Limits to clip to; single numbers, which is faster, where all components have the same."""
+        """Limits to clip to; scalars, which are faster, if all components have the same limits."""
         same = (self.low == self.low[0]).all() and (self.high == self.high[0]).all()
         return (self.low[0], self.high[0]) if same else (self.low, self.high)
 
@@ -203,10 +203,10 @@ def _read_only(values: Any, dtype: Any) -> NDArray[Any]:
 
 
 def _with_components(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of a layout that knows velocities only, in today's form.
+    """Older document, with only velocities, in the current form.
 
     Raises:
-        SpecError: keys are missing or unknown, or the lists are none or differ in length.
+        SpecError: keys are missing or unknown, or the values are not lists or differ in length.
     """
     with_keys(document, _NAMES, _VELOCITY_SCALE)
     if unknown := document.keys() - {_NAMES, _VELOCITY_SCALE, _QUANTITIES}:

@@ -1,4 +1,4 @@
-"""Specifications as documents: nested dictionaries and lists, ready for JSON, and how two of them differ."""
+"""Documents of specifications: nested dictionaries and lists, ready for JSON, and their comparison."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def with_keys(document: Any, *keys: str) -> Mapping[str, Any]:
-    """A document that has these keys.
+    """Check that a document has these keys, and return it.
 
     Raises:
-        SpecError: it is no mapping, or one is missing.
+        SpecError: it is not a mapping, or a key is missing.
     """
     if not isinstance(document, Mapping) or not document.keys() >= set(keys):
         raise SpecError(f"a specification needs {', '.join(keys)}, found {shortened(document)}")
@@ -25,7 +25,7 @@ def with_keys(document: Any, *keys: str) -> Mapping[str, Any]:
 
 
 def parsed(cls: type[T], document: Mapping[str, Any]) -> T:
-    """A specification from its document.
+    """Parse a specification from its document.
 
     Raises:
         SpecError: lists every key that is unknown and every value that has the wrong type or is out of range.
@@ -37,7 +37,7 @@ def parsed(cls: type[T], document: Mapping[str, Any]) -> T:
 
 
 def plain(value: Any) -> Any:
-    """The same with lists in place of tuples."""
+    """Replace tuples by lists."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -46,7 +46,7 @@ def plain(value: Any) -> Any:
 
 
 def differences(path: str, mine: Any, theirs: Any) -> list[str]:
-    """Every place in which two documents differ, as ``path: mine != theirs``."""
+    """List all differences between two documents, as ``path: mine != theirs``."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         found = []
         for key in sorted(mine.keys() | theirs.keys()):

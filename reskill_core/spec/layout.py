@@ -1,4 +1,4 @@
-"""Observations as data: a vector of named terms, each with unit and frame, and named images."""
+"""Specifications of observations: a vector of named terms with unit and frame, and named images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from reskill_core.spec.observations import VECTOR, Observations
 GRIPPER_FRAME = "gripper"
 GOAL_FRAME = "goal"
 
-# Entries of an observation's vector: more than any robot has, less than fills a machine.
+# Maximum length of an observation's vector: more than any robot needs, and small enough for memory.
 _MAX_DIM = 10_000
-# Bytes of one observation's images, for the same reason.
+# Maximum size of one observation's images, for the same reason [byte].
 _MAX_IMAGE_BYTES = 2**26
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
@@ -34,7 +34,7 @@ _FRAME_ARITY = {
     "rotation_displacement": 1,
 }
 _JOINT_KINDS = ("joint_position", "joint_displacement")
-# What the environment or the driver says as it is, and what is always the same.
+# Entries provided by the environment or the driver, and constant entries.
 NAMED = "named"
 ZEROS = "zeros"
 TERM_KINDS = (*_FRAME_ARITY, *_JOINT_KINDS, NAMED, ZEROS)
@@ -42,7 +42,7 @@ TERM_KINDS = (*_FRAME_ARITY, *_JOINT_KINDS, NAMED, ZEROS)
 
 @dataclass(frozen=True)
 class ObsTerm:
-    """One named slice of an observation's vector.
+    """Named slice of an observation's vector.
 
     Attributes:
         name: unique name of the slice.
@@ -52,11 +52,11 @@ class ObsTerm:
             period); ``relative_displacement`` the same, minus that of the second frame; ``euler`` angles of a frame
             [rad]; ``rotation_displacement`` rotation vector over the last control period [rad];
             ``joint_position`` and ``joint_displacement`` of joints [m or rad]; ``named`` for entries that the
-            environment or the driver gives under the name of the term [unit]; ``zeros`` as padding.
+            environment or the driver provides under the name of the term [unit]; ``zeros`` as padding.
         of: the frames or joints it refers to.
         size: number of entries.
         unit: unit of the entries.
-        frame: coordinate frame the entries are expressed in, empty where there is none, as for joints.
+        frame: coordinate frame of the entries; empty if there is none, as for joints.
     """
 
     name: str
@@ -81,35 +81,36 @@ class ObsTerm:
 
 
 def frame_term(name: str, kind: str, *of: str) -> ObsTerm:
-    """An observation term over one or two frames, in world coordinates."""
+    """Create an observation term of one or two frames, in world coordinates."""
     return ObsTerm(name, kind, of, 3, "rad" if kind in ("euler", "rotation_displacement") else "m")
 
 
 def joint_term(name: str, kind: str, joints: tuple[str, ...], unit: str = "m") -> ObsTerm:
-    """An observation term over joints."""
+    """Create an observation term of joints."""
     return ObsTerm(name, kind, joints, len(joints), unit, frame="")
 
 
 def named_term(name: str, size: int, unit: str, frame: str = "") -> ObsTerm:
-    """An observation term that the environment or the driver gives under its name."""
+    """Create an observation term that the environment or the driver provides under its name."""
     return ObsTerm(name, NAMED, (), size, unit, frame)
 
 
 def zeros_term(name: str, size: int) -> ObsTerm:
-    """Padding."""
+    """Create a term of padding."""
     return ObsTerm(name, ZEROS, (), size, "1", frame="")
 
 
 @dataclass(frozen=True)
 class ImageFeature:
-    """One named picture of an observation: uint8, the newest ``stack`` frames of it.
+    """Named image of an observation: uint8, its newest ``stack`` frames.
 
     Attributes:
         name: unique name: a letter, then letters, digits and underscores.
         height: height H of a frame [pixel].
         width: width W of a frame [pixel].
-        channels: values C of a pixel: 1 for grey, 3 for red, green and blue.
-        stack: number of frames, oldest first, one control step apart. An episode starts with its first frame in all.
+        channels: channels C of a pixel: 1 for grey, 3 for RGB.
+        stack: number of frames, oldest first, one control step apart. At the start of an episode the first frame is
+            repeated.
     """
 
     name: str
@@ -138,13 +139,13 @@ class ImageFeature:
 
 @dataclass(frozen=True)
 class ObsSpec:
-    """Layout of an observation: a vector, and images where there are some.
+    """Layout of an observation: a vector, and optionally images.
 
     Attributes:
-        frames: names of the frames it needs the poses of, ``gripper`` first, ``goal`` last by convention.
-        joints: names of the joints it needs the positions of.
+        frames: names of the frames whose poses are needed, by convention ``gripper`` first and ``goal`` last.
+        joints: names of the joints whose positions are needed.
         terms: slices of the vector, in order.
-        images: its images; without any, an observation is the vector alone.
+        images: the images; without any, an observation is just the vector.
     """
 
     frames: tuple[str, ...]
@@ -185,7 +186,7 @@ class ObsSpec:
 
     @property
     def named(self) -> tuple[ObsTerm, ...]:
-        """Terms that the environment or the driver gives, in order."""
+        """Terms provided by the environment or the driver, in order."""
         return tuple(term for term in self.terms if term.kind == NAMED)
 
     @property
@@ -194,7 +195,7 @@ class ObsSpec:
         return tuple(name for name in self.frames if name not in (GRIPPER_FRAME, GOAL_FRAME))
 
     def slice(self, name: str) -> slice:
-        """Where a named term stands in the vector.
+        """Return the slice of a term in the vector.
 
         Raises:
             SpecError: no term has that name.
@@ -205,21 +206,21 @@ class ObsSpec:
             raise SpecError(f"no observation term {name!r}; terms: {', '.join(self.names)}") from None
 
     def zeros(self, rows: int) -> Observations:
-        """Observations of ``rows`` environments that are all zero and black."""
+        """Create zero observations of ``rows`` environments, with black images."""
         vector = np.zeros((rows, self.dim))
         return self.observation(vector, {item.name: np.zeros((rows, *item.shape), np.uint8) for item in self.images})
 
     def observation(self, vector: NDArray[Any], images: Mapping[str, NDArray[np.uint8]]) -> Observations:
-        """Observations from their parts: the vector alone where the layout has no images.
+        """Combine observations from their parts; just the vector if the layout has no images.
 
         Args:
             vector: (N, O).
-            images: (N, stack, H, W, C) uint8 of each image feature, by its name.
+            images: (N, stack, H, W, C) uint8 by image feature.
         """
         return {VECTOR: vector, **{item.name: images[item.name] for item in self.images}} if self.images else vector
 
     def check(self, observations: Mapping[str, ArrayLike] | ArrayLike) -> Observations:
-        """Return observations as arrays, once they are known to have this layout, whatever axes come before it.
+        """Check that observations have this layout, with any leading axes, and return them as arrays.
 
         Raises:
             SpecError: a part is missing, unknown, or has another shape or type.
@@ -249,7 +250,7 @@ class ObsSpec:
         return array
 
     def violations(self) -> list[str]:
-        """Sizes that no observation has."""
+        """Check the sizes."""
         faults = []
         if not (0 if self.images else 1) <= self.dim <= _MAX_DIM:
             faults.append(f"must have from 1 to {_MAX_DIM} entries, got {self.dim}")

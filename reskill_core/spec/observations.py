@@ -1,8 +1,8 @@
-"""Observations of N environments: an array (N, O), or a mapping of a vector and images, and what is done to rows.
+"""Observations of N environments: an array (N, O), or a mapping of a vector and images, with operations on rows.
 
-Where a layout has no images, observations are the array alone and these functions do nothing but index it. Else they
-are a mapping ``{"vector": (N, O), "<image>": (N, stack, H, W, C) uint8}``. Whatever axes stand before the layout's own,
-such as time steps, an index or a slice of the first of them is a row here.
+Without images, observations are just the array, and these functions only index it. With images they are a mapping
+``{"vector": (N, O), "<image>": (N, stack, H, W, C) uint8}``. There may be further leading axes, such as time steps;
+rows are those of the first axis.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Rows = Sequence[int] | NDArray[np.int64] | NDArray[np.bool_] | slice
 
 
 def vector_of(observations: Observations) -> NDArray[Any]:
-    """The vectors (N, O)."""
+    """Return the vectors (N, O)."""
     return observations[VECTOR] if isinstance(observations, Mapping) else observations
 
 
 def images_of(observations: Observations) -> dict[str, NDArray[np.uint8]]:
-    """The images (N, stack, H, W, C), by name; none where there are none."""
+    """Return the images (N, stack, H, W, C) by name; empty without images."""
     if not isinstance(observations, Mapping):
         return {}
     return {name: part for name, part in observations.items() if name != VECTOR}
 
 
 def num_rows(observations: Observations) -> int:
-    """Number N of environments."""
+    """Return the number N of environments."""
     return len(vector_of(observations))
 
 
 def take_rows(observations: Observations, rows: Rows) -> Observations:
-    """Observations of some environments."""
+    """Select the observations of some environments."""
     if isinstance(observations, Mapping):
         return {name: part[rows] for name, part in observations.items()}
     return observations[rows]
@@ -49,8 +49,8 @@ def put_rows(target: Observations, rows: Rows, observations: Observations) -> No
 
     Args:
         target: observations of all environments.
-        rows: which of them.
-        observations: one for each of these, in the same layout.
+        rows: rows to overwrite.
+        observations: one per row, in the same layout.
     """
     if isinstance(target, Mapping):
         assert isinstance(observations, Mapping)
@@ -61,7 +61,7 @@ def put_rows(target: Observations, rows: Rows, observations: Observations) -> No
 
 
 def stacked(observations: Sequence[Observations], axis: int = 0) -> Observations:
-    """Observations along a new axis, such as those of single environments or of consecutive steps."""
+    """Stack observations along a new axis, such as those of single environments or of consecutive steps."""
     first = observations[0]
     if isinstance(first, Mapping):
         return {name: np.stack([item[name] for item in observations], axis) for name in first}
@@ -69,7 +69,7 @@ def stacked(observations: Sequence[Observations], axis: int = 0) -> Observations
 
 
 def copied(observations: Observations) -> Observations:
-    """The same in memory of its own."""
+    """Copy observations."""
     if isinstance(observations, Mapping):
         return {name: part.copy() for name, part in observations.items()}
     return observations.copy()

@@ -1,4 +1,4 @@
-"""The specification of a task: layouts, rate and horizon, as data sets and checkpoints carry it."""
+"""Specification of a task, stored in data sets and checkpoints: layouts, control period and horizon."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reskill_core.spec.layout import ObsSpec
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What data, models and nodes must agree on to work together.
+    """Specification of a task, on which data, models and nodes have to agree.
 
     Attributes:
         name: name of the task.
         obs: observation layout.
         action: action layout.
-        control_period_s: time one action is held [s].
+        control_period_s: time for which an action is held [s].
         horizon: control steps after which an episode is truncated.
-        description: one sentence for people.
+        description: one sentence for users.
     """
 
     name: str
@@ -38,23 +38,23 @@ class TaskSpec:
         return 1.0 / self.control_period_s
 
     def to_dict(self) -> dict[str, Any]:
-        """As nested dictionaries and lists, ready for JSON."""
+        """Convert to nested dictionaries and lists, ready for JSON."""
         return plain(asdict(self))
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> TaskSpec:
-        """Inverse of :meth:`to_dict`, which reads documents of earlier versions, too.
+        """Parse the document of :meth:`to_dict`, also of earlier versions.
 
         Raises:
             SpecError: keys are missing or unknown, or a value has the wrong type or is out of range.
         """
         document = with_keys(document, "name", "obs", "action")
-        # By itself, for those of earlier versions have another form.
+        # Parsed separately, because earlier versions have another form.
         action = ActionSpec.from_dict(document["action"])
         return parsed(cls, {**document, "action": action})
 
     def differences(self, other: TaskSpec, ignore: tuple[str, ...] = ("description",)) -> list[str]:
-        """Every field in which two specifications differ, as ``path: mine != theirs``; empty if they agree."""
+        """List all differences between two specifications, as ``path: mine != theirs``."""
         mine, theirs = self.to_dict(), other.to_dict()
         for key in ignore:
             mine.pop(key, None)
@@ -62,5 +62,5 @@ class TaskSpec:
         return differences("", mine, theirs)
 
     def interface_differences(self, other: TaskSpec) -> list[str]:
-        """Like :meth:`differences`, of what a policy needs: layouts and period, not the name or the horizon."""
+        """:meth:`differences` in what a policy depends on: layouts and control period, not name and horizon."""
         return self.differences(other, ignore=("description", "name", "horizon"))

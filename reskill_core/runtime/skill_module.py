@@ -28,6 +28,14 @@ SKILL_MODULE_KIND = "skill_module"
 UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ConfigError, SpecError)
 
 
+def no_noise_map(kind: str) -> str:
+    """Why noise is no latent of the prior in a model of a kind, for people."""
+    return (
+        f"the prior of a skill model of kind {kind!r} is no map from noise to latents, as flows and Gaussians are; "
+        "take latents themselves: latent_source=standard_normal"
+    )
+
+
 class SkillModule:
     """Trained skill model: features, decoder and prior without torch; the posterior in torch, imported on first use.
 
@@ -140,10 +148,7 @@ class SkillModule:
     def prior_features(self, noise: FloatArray, features: FloatArray) -> FloatArray:
         """:meth:`noise_to_latent` at features of :meth:`features`."""
         if not self.maps_noise:
-            raise SpecError(
-                f"the prior of a skill model of kind {self.config.kind!r} is no map from noise to latents, as flows "
-                "and Gaussians are; take latents themselves: latent_source=standard_normal"
-            )
+            raise SpecError(no_noise_map(self.config.kind))
         return self._runtime.noise_to_latent(noise, features)
 
     def encode(self, observations: Any, actions: ArrayLike) -> tuple[FloatArray, FloatArray]:

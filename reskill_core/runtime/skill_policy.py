@@ -16,7 +16,7 @@ from reskill_core.errors import ConfigError, SpecError, require_choice
 from reskill_core.rl.actor import Actor, Decision, StandardNormalActor
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_action import SkillAction
-from reskill_core.runtime.skill_module import SkillModule
+from reskill_core.runtime.skill_module import SkillModule, no_noise_map
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import TaskSpec
 from reskill_core.spec.observations import vector_of
@@ -122,6 +122,8 @@ class SkillPolicy:
         self._noise_limit = np.float32(noise_limit)
         if decodes and not isinstance(module, SkillModule):
             raise ConfigError("without skills there is nothing to decode")
+        if decodes and self._from_prior and not self._skills.maps_noise:
+            raise ConfigError(f"latent_source: {no_noise_map(self._skills.config.kind)}")
         self.skill_steps, self.decodes = skill_steps or module.horizon, decodes
         # One per place, only in mode ``sample``.
         self._rngs: list[np.random.Generator] = []

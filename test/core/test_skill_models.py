@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from point_mass import Ending, PointMass
 from skill_fixtures import (
     TASK,
     observations,
@@ -27,6 +28,8 @@ from toy_skills import Mixture, OpenLoopConfig, OpenLoopModel, RecurrentConfig, 
 
 from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, load_config
+from reskill_core.data import DatasetWriter
+from reskill_core.data.synthetic import synthetic_episodes, synthetic_spec
 from reskill_core.errors import CheckpointError, ConfigError, SpecError, TrainingError
 from reskill_core.models.config import ReskillModelConfig, SkillModelConfig
 from reskill_core.models.distributions import DiagonalGaussian, NoiseMapped, SkillDistribution
@@ -35,9 +38,11 @@ from reskill_core.models.io import module_contents
 from reskill_core.models.observations import as_tensors
 from reskill_core.models.registry import SKILL_MODELS
 from reskill_core.models.skill_model import SkillDecoder, SkillModel
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig
 from reskill_core.runtime import SkillModule, load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import ImageFeature, TaskSpec
+from reskill_core.training.agent_trainer import AgentTrainer
 from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.skill_trainer import train_skills
 
@@ -217,6 +222,8 @@ def test_a_prior_that_maps_no_noise_is_named(tmp_path: Path) -> None:
     assert not module.maps_noise
     with pytest.raises(SpecError, match="'recurrent' is no map from noise to latents"):
         module.noise_to_latent(np.zeros((1, 3)), observations(1))
+    with pytest.raises(ConfigError, match="latent_source: the prior of a skill model of kind 'recurrent'"):
+        load_policy(tmp_path / "skills")
 
 
 def test_images_are_checked(tmp_path: Path) -> None:
@@ -322,6 +329,50 @@ def test_a_plug_in_learns_goes_on_and_acts(kind: str, data: Path, tmp_path: Path
     mean, std = module.encode(observations(8).reshape(2, 4, -1), np.zeros((2, 4, 4), np.float32))
     assert mean.shape == std.shape == (2, 3)
     assert (std > 0).all()
+
+
+def test_images_are_learnt_from_and_acted_on(tmp_path: Path) -> None:
+    spec = synthetic_spec(observation_dim=5, images=(ImageFeature("camera", 8, 8, 3, stack=2),))
+    with DatasetWriter(tmp_path / "data", spec) as writer:
+        writer.add_shard(synthetic_episodes(spec, 20, min_steps=8, max_steps=12))
+    model = RecurrentConfig(horizon=4, latent_dim=3)
+    run = train_skills(
+        training_config(tmp_path / "data", tmp_path / "run", model=model, steps=20), show_progress=False
+    ).run
+    policy = load_policy(run, latent_source="standard_normal")
+    policy.reset([0, 1])
+    vectors, shape = np.zeros((2, 5)), (2, *policy.task_spec.obs.images[0].shape)
+    dark = policy.act({"vector": vectors, "camera": np.zeros(shape, np.uint8)}).action
+    policy.reset([0, 1])
+    bright = policy.act({"vector": vectors, "camera": np.full(shape, 255, np.uint8)}).action
+    assert np.abs(dark - bright).max() > 1e-4
+
+
+def test_an_agent_carries_the_graphs_of_its_skills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reskill_core.training.agent_trainer.plot_returns", lambda path, rows: None)
+    module = SkillModule.load(save_module(tmp_path / "skills", toy("open_loop")), batch_invariant=False)
+    level = PpoConfig(hidden=(8,), epochs=1, minibatch=1000)
+    config = AgentTrainingConfig(
+        task=TASK.name,
+        skills="skills",
+        out=str(tmp_path / "agent"),
+        steps=96,
+        num_envs=4,
+        rollout_steps=12,
+        threads=1,
+        evaluate_every=96,
+        agent=AgentConfig(skill_steps=None, high_level=level, low_level=level),
+    )
+    points = PointMass(4, lambda seed: Ending(12))
+    trainer = AgentTrainer(config, [points], TASK, module, lambda policy: {"return": 1.0, "success": 1.0})
+    trainer.run(show_progress=False)
+    policy = load_policy(tmp_path / "agent")
+    assert isinstance(policy.module, SkillModule)
+    assert sorted(policy.module.acting_weights) == [f"graphs/{name}" for name in ("act", "begin", "features", "prior")]
+    policy.reset([0])
+    first, second = policy.act(observations(1)), policy.act(observations(1, seed=1))
+    state = policy.module.begin(policy.module.features(observations(1)), first.latent)
+    np.testing.assert_allclose(second.decoded_action[0], state[0, 4:8], atol=1e-6)
 
 
 def _first_loss(run: Path) -> float:

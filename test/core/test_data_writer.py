@@ -203,6 +203,7 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> N
         assert writer.next_index >= 0
 
 
+@pytest.mark.timeout(600)
 def test_twenty_kills_lose_nothing_that_was_finished(tmp_path: Path) -> None:
     rng = random.Random(0)
     acknowledged: set[str] = set()

@@ -280,7 +280,7 @@ def test_what_trains_and_what_chooses_is_not_what_is_reported(
     assert len(set(starts) - before) == 2 * ENVS
 
 
-@pytest.mark.timeout(100 + 20 * KILLS)
+@pytest.mark.timeout(300 + 100 * KILLS)
 def test_killed_at_random_moments_it_ends_the_same(skills: Path, tmp_path: Path) -> None:
     iteration = ENVS * 20
     lengths = {"steps": (3 * KILLS + 3) * iteration, "evaluate_every": iteration}

@@ -1,1 +1,1 @@
-"""Reinforcement learning on top of skills: the two-level agent, its experience and its updates."""
+"""Reinforcement learning on top of skills: rollouts and updates of the two-level agent."""

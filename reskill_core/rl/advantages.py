@@ -1,4 +1,4 @@
-"""Advantages of decisions that may last several control steps, with time limits kept apart from real ends."""
+"""Advantages of decisions of variable duration, with a distinction between time limits and terminal states."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Experience:
-    """Decisions to learn from, B of them in any order.
+    """Training batch of B decisions, in any order.
 
     Attributes:
-        actor_input: (B, I) what the actor saw.
-        critic_input: (B, C) what the critic saw.
-        action: (B, A) what was decided.
-        log_prob: (B,) log density of it under the policy that acted [nats].
-        advantage: (B,).
-        target: (B,) for the critic.
+        actor_input: (B, I) inputs of the actor.
+        critic_input: (B, C) inputs of the critic.
+        action: (B, A) decisions.
+        log_prob: (B,) their log densities under the rollout policy [nats].
+        advantage: (B,) advantages.
+        target: (B,) targets of the critic.
     """
 
     actor_input: FloatArray
@@ -36,16 +36,16 @@ class Experience:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Decisions of N environments in order, T of each; every array is (T, N).
+    """Decisions of N environments in order of time, T of each; every array is (T, N).
 
     Attributes:
-        reward: what a decision earned, discounted to its beginning.
-        discount: of what follows it: the discount per control step to the power of the steps it lasted.
-        value: estimate where it was made.
-        next_value: estimate where it led; also of the last state of an episode that a time limit cut off, so that a
-            time limit does not look like an end.
-        terminated: whether the episode really ended there: nothing follows.
-        ended: whether the episode was over there for any reason: the next decision belongs to another one.
+        reward: reward during a decision, discounted to its start.
+        discount: discount of the following value: the discount per control step to the power of the duration.
+        value: value estimate at the start of a decision.
+        next_value: value estimate at its end; also for the last state of an episode cut off by a time limit, which is
+            not a terminal state.
+        terminated: whether the episode ended in a terminal state.
+        ended: whether the episode ended for any reason, so that the next decision belongs to another one.
     """
 
     reward: FloatArray
@@ -59,15 +59,15 @@ class Decisions:
 def experience_of(
     transitions: SkillTransition, value: FloatArray, next_value: FloatArray, discount: float, trace: float
 ) -> Experience:
-    """Transitions with their advantages and targets.
+    """Compute advantages and targets of transitions.
 
-    Rewards are scaled by one minus the discount, so that values are of the size of a single reward.
+    Rewards are scaled by one minus the discount, so that values have the magnitude of a single reward.
 
     Args:
-        transitions: those of one place in order of time.
-        value: (B,) estimates where decisions were made.
-        next_value: (B,) estimates where they led.
-        discount: of rewards, per control step.
+        transitions: transitions, in order of time for each place.
+        value: (B,) value estimates at the start of decisions.
+        next_value: (B,) value estimates at their end.
+        discount: discount of rewards per control step.
         trace: lambda of the advantage estimate, per decision.
     """
     reward = transitions.reward * np.float32(1 - discount)
@@ -92,10 +92,10 @@ def experience_of(
 
 
 def generalised_advantages(decisions: Decisions, trace: float) -> FloatArray:
-    """(T, N) advantages by generalised advantage estimation (Schulman et al. 2016).
+    """Compute (T, N) advantages by generalised advantage estimation (Schulman et al. 2016).
 
     Args:
-        decisions: in order of time.
+        decisions: decisions in order of time.
         trace: lambda, per decision.
     """
     follows = decisions.next_value * ~decisions.terminated
@@ -110,7 +110,7 @@ def generalised_advantages(decisions: Decisions, trace: float) -> FloatArray:
 
 
 def _cells(place: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Of B decisions, which one of its place each is, and which of the places it is in."""
+    """For B decisions, the index of each within its place, and the index of its place."""
     _, column, counts = np.unique(place, return_inverse=True, return_counts=True)
     order = np.argsort(column, kind="stable")
     number = np.empty(len(place), np.intp)
@@ -119,7 +119,7 @@ def _cells(place: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]
 
 
 def _grid(column: NDArray[Any], cells: tuple[NDArray[np.intp], NDArray[np.intp]]) -> NDArray[Any]:
-    """Decisions (B,) as (T, N). Cells after the last decision of a place are zero: they add nothing to those before."""
+    """Decisions (B,) as (T, N). Cells after the last decision of a place are zero, without effect on earlier ones."""
     grid = np.zeros(tuple(index.max(initial=-1) + 1 for index in cells), column.dtype)
     grid[cells] = column
     return grid

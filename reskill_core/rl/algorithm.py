@@ -1,4 +1,4 @@
-"""Learning algorithms of one level of an agent, by name; other packages add theirs by entry points."""
+"""Interface and registry of learning algorithms for one level of an agent; other packages add entries."""
 
 from __future__ import annotations
 
@@ -16,67 +16,67 @@ FloatArray = NDArray[np.float32]
 
 
 class Algorithm(Actor, Protocol):
-    """Learns what to decide at one level: which skill to choose, or how to correct its actions.
+    """Learning algorithm of one level, which chooses skills or corrects their actions.
 
-    A class of this kind stands in the registry. It is made with keywords:
+    The registry contains classes of this interface. They are constructed with keywords:
 
-    - ``inputs``: entries I of what decides sees, the features first;
-    - ``features``: entries F of features;
-    - ``decisions``: entries D of a decision;
+    - ``inputs``: length I of the policy's inputs, which begin with the features;
+    - ``features``: length F of the features;
+    - ``decisions``: length D of a decision;
     - ``config``: an instance of its ``Config``;
-    - ``seed``: of the run, from which all that is random here follows;
-    - ``level``: ``high_level`` or ``low_level``, for streams of random numbers of their own.
+    - ``seed``: seed of the run, the only source of randomness;
+    - ``level``: ``high_level`` or ``low_level``, for separate random streams.
 
     Attributes:
-        Config: its settings, a subclass of :class:`~reskill_core.rl.config.AlgorithmConfig`.
+        Config: configuration class, a subclass of :class:`~reskill_core.rl.config.AlgorithmConfig`.
     """
 
     Config: ClassVar[type[Any]]
 
     @classmethod
     def actor_from(cls, weights: Mapping[str, NDArray[np.float32]], prefix: str) -> Actor:
-        """What is deployed, from the weights of a checkpoint; those of this level have names with this prefix.
+        """Load the actor from the weights of a checkpoint, where the names of this level have this prefix.
 
         Raises:
-            KeyError: one is missing.
+            KeyError: a weight is missing.
         """
 
     def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
-        """See :class:`~reskill_core.rl.actor.Actor`; as it is now, until the next :meth:`update`."""
+        """Act with the current policy; see :class:`~reskill_core.rl.actor.Actor`."""
 
     def observe(self, transitions: SkillTransition) -> None:
-        """Take what its decisions led to, for the next :meth:`update`."""
+        """Add transitions of its decisions, for the next :meth:`update`."""
 
     def update(self, progress: float) -> dict[str, float]:
-        """Learn.
+        """Update the policy.
 
         Args:
-            progress: share of the training that is over, in [0, 1].
+            progress: progress of the training, in [0, 1].
 
         Returns:
             Metrics by name.
 
         Raises:
-            TrainingError: what it computes is not finite.
+            TrainingError: a loss is not finite.
         """
 
     def imitate(self, inputs: FloatArray, decisions: FloatArray, updates: int) -> None:
-        """Learn to decide as demonstrated, before it learns from rewards.
+        """Train the policy by imitation, before reinforcement learning.
 
         Args:
-            inputs: (B, I).
-            decisions: (B, D).
+            inputs: (B, I) inputs.
+            decisions: (B, D) demonstrated decisions.
             updates: number of gradient steps.
         """
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Parameters by name, as a checkpoint keeps them."""
+        """Return the parameters by name, for a checkpoint."""
 
     def state(self) -> dict[str, Any]:
-        """Everything else that the next update depends on: optimisers, random streams, stored transitions."""
+        """Return all other state that the next update depends on: optimisers, random streams, stored transitions."""
 
     def restore(self, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`weights` and :meth:`state`.
+        """Restore saved :meth:`weights` and :meth:`state`.
 
         Raises:
             CheckpointError: a weight is missing or has another shape.

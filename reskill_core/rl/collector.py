@@ -1,4 +1,4 @@
-"""Experience of an agent: groups of environments that act side by side, and what both levels learn from."""
+"""Collection of an agent's training data by rollouts in groups of environments."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from reskill_core.spec import TaskSpec
 
 @dataclass(frozen=True)
 class Collected:
-    """What an iteration brought.
+    """Training data of an iteration.
 
     Attributes:
-        high_level: the skills that ended, environment by environment; None where none did.
-        low_level: the steps, in order of time, those of all environments together; None where there is no residual or
-            its weight is too small to learn from.
-        episodes: the episodes that ended.
+        high_level: transitions of the skills that ended, ordered by environment; None if none did.
+        low_level: transitions of all steps in order of time, with the environments of a step together; None without a
+            residual, or if its weight is too small for training.
+        episodes: statistics of the episodes that ended.
     """
 
     high_level: SkillTransition | None
@@ -39,22 +39,22 @@ class Collected:
 
 
 class Collector:
-    """Lets an agent act and keeps what it needs to learn.
+    """Collector of an agent's training data.
 
-    Environments come in groups. A group acts on its own for as long as an iteration lasts, so that one thread computes
-    what to do next while another one simulates. What is collected does not depend on the number of threads.
+    Environments are divided into groups. Each group acts independently during an iteration, so that one thread computes
+    actions while another one simulates. The data does not depend on the number of threads.
 
-    A skill that has not ended when an iteration does goes on into the next one and is learnt from there.
+    A skill that is running at the end of an iteration continues in the next one, and is used for training there.
 
     Args:
-        groups: where it acts.
-        module: the skills, with ``batch_invariant`` off, or the features of an agent that has none.
+        groups: groups of environments.
+        module: the skills, with ``batch_invariant`` off, or the features of an agent without skills.
         task: the task.
-        config: the agent.
-        high_level: chooses skills, if there are any.
-        low_level: the residual, if there is one.
-        seed: of the run, for exploration and its episodes.
-        threads: groups that act at the same time, at least one.
+        config: configuration of the agent.
+        high_level: algorithm that chooses skills, if any.
+        low_level: algorithm of the residual, if any.
+        seed: seed of the run, for exploration and its episodes.
+        threads: number of groups that act concurrently, at least one.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Collector:
         ]
 
     def collect(self, steps: int, weight: float) -> Collected:
-        """Act for a number of control steps in every environment.
+        """Run a number of control steps in every environment.
 
         Args:
-            steps: control steps T.
-            weight: of the residual.
+            steps: number T of control steps.
+            weight: weight of the residual.
         """
         latent_dim, action_dim = self._dims
         drawn = self._rng.standard_normal((steps, self._num_envs, latent_dim + action_dim), dtype=np.float32)
@@ -113,14 +113,14 @@ class Collector:
         return Collected(high, self._steps(rollouts) if weight >= self._config.min_weight else None, episodes)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next :meth:`collect` depends on but the networks."""
+        """Return the state that the next :meth:`collect` depends on, except for the networks."""
         state: dict[str, Any] = {"collector_rng": self._rng.bit_generator.state}
         for index, group in enumerate(self._groups):
             state |= {f"group{index}/{name}": array for name, array in group.state().items()}
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`state`; entries of other owners are left alone."""
+        """Restore a saved :meth:`state`; other entries are ignored."""
         self._rng.bit_generator.state = state["collector_rng"]
         for index, group in enumerate(self._groups):
             prefix = f"group{index}/"
@@ -128,7 +128,7 @@ class Collector:
 
     @staticmethod
     def _steps(rollouts: Sequence[Rollout]) -> SkillTransition | None:
-        """The residual's transitions of all groups, those in which the physics held."""
+        """Transitions of the residual in all groups, without diverged steps."""
         in_time = [step for together in zip(*(r.steps for r in rollouts), strict=True) for step in together]
         if not in_time:
             return None

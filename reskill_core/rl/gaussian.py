@@ -1,4 +1,4 @@
-"""The Gaussian actor: a mean that a network gives, and a standard deviation that does not depend on the input."""
+"""Gaussian actor: a network for the mean, and a standard deviation that does not depend on the input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTOR, LOG_STD = "actor", "log_std"
 
 
 class GaussianActor(NamedTuple):
-    """See :class:`~reskill_core.rl.actor.Actor`.
+    """Gaussian :class:`~reskill_core.rl.actor.Actor`.
 
     Attributes:
         mean: network from inputs (..., I) to means (..., D).
@@ -30,7 +30,7 @@ class GaussianActor(NamedTuple):
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, NDArray[np.float32]], prefix: str = "") -> GaussianActor:
-        """Take an actor from the weights of a checkpoint, whose names begin with ``prefix``."""
+        """Load an actor from the weights of a checkpoint whose names begin with ``prefix``."""
         return cls(Mlp.from_weights(weights, f"{prefix}{ACTOR}"), np.exp(weights[f"{prefix}{LOG_STD}"]))
 
     def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
@@ -42,7 +42,7 @@ class GaussianActor(NamedTuple):
 
 
 def log_density(drawn: FloatArray, log_std: FloatArray) -> FloatArray:
-    """(...,) log densities of a Gaussian where standard normal draws (..., D) have led [nats]."""
+    """Compute (...,) log densities of Gaussian samples, given their standard normal draws (..., D) [nats]."""
     half_log_two_pi = np.float32(0.5 * math.log(2 * math.pi))
     density: FloatArray = (-0.5 * drawn * drawn - (log_std + half_log_two_pi)).sum(axis=-1, dtype=np.float32)
     return density

@@ -1,7 +1,7 @@
-"""Networks that learn, in numpy.
+"""Trainable networks in numpy, with explicit gradients.
 
-For networks of this size a library that records and differentiates any computation spends most of its time on doing so:
-written out, an update takes a quarter of it. :mod:`reskill_core.runtime.networks` evaluates the same networks.
+For networks of this size automatic differentiation spends most of its time on overhead: with explicit gradients an
+update takes a quarter of the time. :mod:`reskill_core.runtime.networks` evaluates the same networks.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SLOPE, _REST = np.float32(LEAKY_SLOPE), np.float32(LEAKY_SLOPE - 1.0)
 
 
 class Parameters:
-    """Named arrays that learn, each a view into one vector, so that what is done to all of them is done at once.
+    """Named trainable arrays, as views into one vector, so that operations on all of them are vectorised.
 
     Args:
-        shapes: of the arrays.
+        shapes: shapes of the arrays by name.
 
     Attributes:
         vector: (P,) all values.
-        gradient: (P,) of what is to become small.
+        gradient: (P,) gradient of the loss.
         values: views into ``vector`` by name.
         gradients: views into ``gradient`` by name.
     """
@@ -41,7 +41,7 @@ class Parameters:
 
 
 def mlp_shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the parameters of an :class:`Mlp` with widths from input to output."""
+    """Return the shapes of the parameters of an :class:`Mlp`, given its widths from input to output."""
     shapes: dict[str, tuple[int, ...]] = {}
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         shapes |= {f"linear.{index}.weight": (inputs, outputs), f"linear.{index}.bias": (outputs,)}
@@ -51,11 +51,11 @@ def mlp_shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
 class Mlp:
     """Linear layers with LeakyReLU between them.
 
-    Its output is zero everywhere at first; the layers before start uniformly within one over the root of their inputs.
+    The last layer is initialised to zero, the others uniformly within one over the square root of their inputs.
 
     Args:
-        parameters: with those of :func:`mlp_shapes`.
-        rng: of the initial weights.
+        parameters: parameters that include those of :func:`mlp_shapes`.
+        rng: generator of the initial weights.
     """
 
     def __init__(self, parameters: Parameters, rng: np.random.Generator) -> None:
@@ -72,7 +72,7 @@ class Mlp:
         self._inputs: list[FloatArray] = []
 
     def __call__(self, inputs: FloatArray) -> FloatArray:
-        """(B, in) to (B, out); remembers what :meth:`backward` needs."""
+        """Map (B, in) to (B, out), and store activations for :meth:`backward`."""
         self._inputs = []
         outputs = inputs
         for index, (weight, bias, *_) in enumerate(self._layers):
@@ -84,7 +84,7 @@ class Mlp:
         return outputs
 
     def backward(self, gradient: FloatArray) -> None:
-        """Gradients of all parameters, from the gradient (B, out) by the last outputs."""
+        """Compute the gradients of all parameters, given the gradient (B, out) of the last outputs."""
         ones = np.ones(len(gradient), np.float32)
         for index in reversed(range(len(self._layers))):
             weight, _, weight_gradient, bias_gradient = self._layers[index]
@@ -93,18 +93,18 @@ class Mlp:
             np.matmul(ones, gradient, out=bias_gradient)
             if index:
                 gradient = gradient @ weight.T
-                # LeakyReLU keeps the sign: its slope where the output is negative, 1 elsewhere.
+                # LeakyReLU preserves the sign, so its slope follows from the sign of the output.
                 slope = (inputs < 0) * _REST
                 slope += 1
                 gradient *= slope
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015) on parameters, with gradients scaled down to a norm.
+    """Adam optimiser (Kingma and Ba 2015) with gradient clipping by norm.
 
     Args:
-        parameters: that learn.
-        learning_rate: may be changed at any time.
+        parameters: parameters to optimise.
+        learning_rate: learning rate; may be changed at any time.
     """
 
     DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-5
@@ -115,7 +115,7 @@ class Adam:
         self._steps = 0
 
     def step(self, gradient_norm: float) -> None:
-        """Follow the gradient down, scaled to a norm if it is longer."""
+        """Take an optimisation step, with the gradient clipped to a norm."""
         gradient = self._parameters.gradient
         norm = math.sqrt(float(gradient @ gradient))
         if norm > gradient_norm:
@@ -127,7 +127,7 @@ class Adam:
         gradient *= gradient
         gradient *= np.float32(1 - self.SQUARE_DECAY)
         self._square += gradient
-        # Both averages started at zero; their shares of real gradients so far.
+        # Bias correction: both averages are initialised to zero.
         mean_share, square_share = 1 - self.DECAY**self._steps, 1 - self.SQUARE_DECAY**self._steps
         size = np.sqrt(self._square)
         size *= np.float32(1 / math.sqrt(square_share))
@@ -137,11 +137,11 @@ class Adam:
         self._parameters.vector -= size
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs."""
+        """Return the state for :meth:`restore`."""
         return {"mean": self._mean.copy(), "square": self._square.copy(), "steps": self._steps}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`state`."""
+        """Restore a saved :meth:`state`."""
         self._mean[:], self._square[:], self._steps = state["mean"], state["square"], state["steps"]
 
 

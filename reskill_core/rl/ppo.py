@@ -26,13 +26,13 @@ CRITIC = "critic"
 
 
 class _Learner:
-    """A network that descends losses, in minibatches of its own.
+    """Network with its optimiser and minibatches.
 
     Args:
         sizes: widths of the network, from input to output.
-        learning_rate: before it is annealed.
-        rng: of weights and minibatches.
-        more: shapes of parameters beside those of the network.
+        learning_rate: initial learning rate.
+        rng: generator of weights and minibatches.
+        more: shapes of parameters in addition to those of the network.
     """
 
     def __init__(
@@ -49,31 +49,31 @@ class _Learner:
         self._learning_rate = learning_rate
 
     def minibatches(self, columns: Sequence[FloatArray], size: int) -> Iterator[tuple[FloatArray, ...]]:
-        """One pass over rows of the columns in random order."""
+        """Yield minibatches of one epoch over the rows of the columns, in random order."""
         order = self.rng.permutation(len(columns[0]))
-        # What is left over at the end would make a batch of its own size; it comes up in another pass.
+        # An incomplete last minibatch is dropped; its rows occur in other epochs.
         whole = max(len(order) // size, 1) * size
         shuffled = [column.take(order[:whole], axis=0) for column in columns]
         for first in range(0, len(shuffled[0]), size):
             yield tuple(column[first : first + size] for column in shuffled)
 
     def scale_learning_rate(self, factor: float) -> None:
-        """Learn with a share of the learning rate from now on."""
+        """Set the learning rate to a share of the initial one."""
         self.optimiser.learning_rate = factor * self._learning_rate
 
     def weights(self, name: str) -> dict[str, NDArray[Any]]:
-        """Parameters by name; weights as (out, in), as checkpoints keep them."""
+        """Return the parameters by name; weights as (out, in), as in checkpoints."""
         return {
             f"{name}.{key}" if key.startswith("linear.") else key: array.T.copy()
             for key, array in self.parameters.values.items()
         }
 
     def state(self) -> dict[str, Any]:
-        """Optimiser and random stream."""
+        """Return the state of optimiser and random stream."""
         return {"rng": self.rng.bit_generator.state, **self.optimiser.state()}
 
     def restore(self, name: str, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`weights` and :meth:`state`."""
+        """Restore saved :meth:`weights` and :meth:`state`."""
         for key, array in self.weights(name).items():
             if key not in weights or weights[key].shape != array.shape:
                 raise CheckpointError(f"{key} of shape {array.shape} is not in the checkpoint")
@@ -83,17 +83,17 @@ class _Learner:
 
 
 class Ppo:
-    """An :class:`~reskill_core.rl.algorithm.Algorithm`: a Gaussian with a mean that depends on the input, and a value.
+    """PPO with a Gaussian actor and a critic; an :class:`~reskill_core.rl.algorithm.Algorithm`.
 
-    The mean starts at zero everywhere. Actor and critic share nothing. The critic sees the features alone.
+    The mean is initialised to zero. Actor and critic share no weights. The critic's input is only the features.
 
     Args:
-        inputs: entries I of the actor's input.
-        features: entries F of the critic's input.
-        decisions: entries D of a decision.
-        config: how it learns.
-        seed: of the run, for weights and minibatches.
-        level: which level it is: ``high_level`` or ``low_level``.
+        inputs: length I of the actor's input.
+        features: length F of the critic's input.
+        decisions: length D of a decision.
+        config: hyper-parameters.
+        seed: seed of the run, for weights and minibatches.
+        level: ``high_level`` or ``low_level``.
     """
 
     Config: ClassVar[type[PpoConfig]] = PpoConfig
@@ -127,25 +127,25 @@ class Ppo:
         return self._acting.act(inputs, draws)
 
     def actor(self) -> GaussianActor:
-        """The actor as it is now; learning does not change it."""
+        """Return a copy of the current actor."""
         return GaussianActor.from_weights(self._actor.weights(ACTOR))
 
     def values(self, features: FloatArray) -> FloatArray:
-        """(...,) values of features (..., F)."""
+        """Estimate (...,) values of features (..., F)."""
         rows = features.reshape(-1, features.shape[-1])
         return self._critic.network(rows).reshape(features.shape[:-1])
 
     # ------------------------------------------------------------------ learning
 
     def observe(self, transitions: SkillTransition) -> None:
-        """Take what its decisions led to, for the next :meth:`update`, which forgets them."""
+        """Add transitions of its decisions, for the next :meth:`update` only."""
         self._observed.append(transitions)
 
     def update(self, progress: float) -> dict[str, float]:
-        """Learn from what was observed; see :class:`~reskill_core.rl.algorithm.Algorithm`.
+        """Update from the observed transitions; see :class:`~reskill_core.rl.algorithm.Algorithm`.
 
         Returns:
-            What :meth:`learn_actor` and :meth:`learn_critic` return; nothing where nothing was observed.
+            Metrics of :meth:`learn_actor` and :meth:`learn_critic`; empty without transitions.
         """
         if not self._observed:
             return {}
@@ -155,25 +155,25 @@ class Ppo:
         return self.learn_actor(experience) | self.learn_critic(experience)
 
     def experience(self, transitions: SkillTransition) -> Experience:
-        """Transitions with the advantages and targets that follow from the values as they are now."""
+        """Compute advantages and targets of transitions with the current value estimates."""
         value, next_value = self.values(transitions.features), self.values(transitions.next_features)
         return experience_of(transitions, value, next_value, self.config.discount, self.config.trace)
 
     def anneal(self, progress: float) -> None:
-        """Set the learning rates for a share of the training that is over."""
+        """Set the learning rates for a progress of the training."""
         factor = 1.0 + progress * (self.config.final_learning_rate - 1.0)
         for learner in (self._actor, self._critic):
             learner.scale_learning_rate(factor)
 
     def learn_actor(self, experience: Experience) -> dict[str, float]:
-        """Improve the policy, in passes over the experience until it has moved away from the one that acted.
+        """Update the actor, in epochs over the experience until it has moved too far from the rollout policy.
 
         Returns:
-            ``kl`` to the policy that acted and share of ``clipped`` decisions in the last pass, ``passes``, and ``std``
-            of actions.
+            ``kl`` to the rollout policy and share of ``clipped`` decisions in the last epoch, number of epochs
+            (``passes``), and ``std`` of actions.
 
         Raises:
-            TrainingError: the gain is not finite.
+            TrainingError: the objective is not finite.
         """
         config, actor = self.config, self._actor
         self._acting = None
@@ -193,7 +193,7 @@ class Ppo:
             passes += 1
             log_ratios = np.concatenate(moved)
             ratios = np.exp(log_ratios)
-            # Never negative, and of little variance (Schulman, "Approximating KL divergence", 2020).
+            # Estimator that is never negative and has low variance (Schulman, "Approximating KL divergence", 2020).
             kl = float((ratios - 1 - log_ratios).mean())
             clipped = float((np.abs(ratios - 1) > config.clip).mean())
             if kl > config.target_kl:
@@ -201,10 +201,10 @@ class Ppo:
         return {"kl": kl, "clipped": clipped, "passes": float(passes), "std": float(np.exp(self._log_std).mean())}
 
     def learn_critic(self, experience: Experience) -> dict[str, float]:
-        """Improve the estimate of values.
+        """Update the critic.
 
         Returns:
-            ``value_loss`` in the last pass, and ``explained`` share of the targets' variance before the first.
+            ``value_loss`` in the last epoch, and ``explained`` share of the targets' variance before the first.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -221,7 +221,7 @@ class Ppo:
         return {"value_loss": float(np.mean(losses)), "explained": explained}
 
     def imitate(self, inputs: FloatArray, decisions: FloatArray, updates: int) -> None:
-        """Learn to decide as demonstrated, by least squares; see :class:`~reskill_core.rl.algorithm.Algorithm`."""
+        """Train the mean by least squares; see :class:`~reskill_core.rl.algorithm.Algorithm`."""
         learner = _Learner(self._actor_sizes, _IMITATION_RATE, run_rng(self._seed, self._level, 2))
         columns = (inputs, decisions.astype(np.float32))
         batches = (pair for _ in count() for pair in learner.minibatches(columns, _IMITATION_MINIBATCH))
@@ -234,7 +234,7 @@ class Ppo:
     def _gain(
         self, mean: FloatArray, action: FloatArray, log_prob: FloatArray, advantage: FloatArray
     ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """What is to be maximised, (B,) log ratios to the policy that acted, gradients by mean and log std."""
+        """Objective to maximise, (B,) log ratios to the rollout policy, and gradients by mean and log std."""
         config, log_std = self.config, self._log_std
         inverse_std = np.exp(-log_std)
         scaled = (action - mean) * inverse_std
@@ -244,20 +244,20 @@ class Ppo:
         free = ratio * standard
         held = np.clip(ratio, np.float32(1 - config.clip), np.float32(1 + config.clip)) * standard
         gain = float(np.minimum(free, held).mean()) + config.entropy * float(log_std.sum())
-        # Where the ratio is held, it earns nothing more; elsewhere its derivative by its own logarithm is itself.
+        # The derivative is zero where the ratio is clipped; elsewhere d ratio / d log ratio is the ratio itself.
         by_log_ratio = np.where(free <= held, free, np.float32(0)) / np.float32(len(free))
         by_mean = scaled * inverse_std * by_log_ratio[:, None]
         by_log_std = by_log_ratio @ (scaled * scaled - 1) + np.float32(config.entropy)
         return gain, log_ratio, by_mean, by_log_std
 
-    # ------------------------------------------------------------------ keeping
+    # ------------------------------------------------------------------ saving and restoring
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Parameters by name."""
+        """Return the parameters by name."""
         return self._actor.weights(ACTOR) | self._critic.weights(CRITIC)
 
     def state(self) -> dict[str, Any]:
-        """Optimisers and random streams, to continue from exactly between two updates; the weights are not in it."""
+        """Return optimisers and random streams, for exact resume between updates, without the weights."""
         return {
             f"{name}/{key}": value
             for name, learner in ((ACTOR, self._actor), (CRITIC, self._critic))
@@ -265,7 +265,7 @@ class Ppo:
         }
 
     def restore(self, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`weights` and :meth:`state`.
+        """Restore saved :meth:`weights` and :meth:`state`.
 
         Raises:
             CheckpointError: a weight is missing or has another shape.
@@ -278,7 +278,7 @@ class Ppo:
 
 
 def _descend_squares(learner: _Learner, inputs: FloatArray, target: FloatArray, gradient_norm: float) -> float:
-    """Take a step down the squared error (summed over outputs, mean over rows); returns its value."""
+    """Take an optimisation step on the squared error (summed over outputs, mean over rows); returns its value."""
     error = learner.network(inputs) - target
     loss = float(np.vdot(error, error)) / len(error)
     _require_finite("squared error", loss)

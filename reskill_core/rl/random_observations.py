@@ -1,4 +1,4 @@
-"""What chance sees in an environment: observations to normalise by where nothing was demonstrated."""
+"""Observations under random actions, for normalisation without demonstrations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from reskill_core.spec.observations import vector_of
 
 
 def random_observations(environments: RestorableVectorEnv, seed: int) -> NDArray[np.float32]:
-    """Vectors (T * N, O) of an episode's length of actions uniform in [-1, 1], in N environments.
+    """Collect vectors (T * N, O) of observations in N environments, under uniform actions in [-1, 1].
+
+    T is the length of an episode.
 
     Args:
-        environments: left somewhere within episodes; to be reset before they are used.
-        seed: of the run.
+        environments: the environments; they have to be reset before further use.
+        seed: seed of the run.
     """
     count, rng = environments.num_envs, run_rng(seed, "features")
     seeds = first_episode(seed, "training") + np.arange(count)

@@ -1,4 +1,4 @@
-"""Rollouts of an agent that learns: a group of environments, acted in by the policy that is deployed later."""
+"""Training rollouts of an agent in a group of environments, by the policy that is also deployed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass
 class EpisodeStatistics:
-    """Returns and successes of the episodes that ended while collecting."""
+    """Returns and successes of the episodes that ended in an iteration."""
 
     returns: list[float] = field(default_factory=list)
     successes: list[bool] = field(default_factory=list)
     diverged: int = 0
 
     def add(self, other: EpisodeStatistics) -> None:
-        """Count others as well."""
+        """Add the statistics of other episodes."""
         self.returns += other.returns
         self.successes += other.successes
         self.diverged += other.diverged
@@ -36,13 +36,13 @@ class EpisodeStatistics:
 
 @dataclass(frozen=True)
 class Rollout:
-    """What a group of n environments did in an iteration of T control steps.
+    """Rollout of a group of n environments over T control steps.
 
     Attributes:
-        steps: transitions of the residual, arrays (T, n, ...); none where no residual was asked.
-        valid: (T, n) whether the physics held in a step; the others are not to be learnt from.
-        skills: transitions of the skills that ended, in order of time; those that ended together stand together.
-        episodes: the episodes that ended.
+        steps: transitions of the residual, one per control step; empty if the residual was not evaluated.
+        valid: (T, n) whether the physics did not diverge in a step; other steps are not used for training.
+        skills: transitions of the skills that ended, in order of time; those of the same step are together.
+        episodes: statistics of the episodes that ended.
     """
 
     steps: list[SkillTransition]
@@ -52,15 +52,15 @@ class Rollout:
 
 
 class EnvironmentGroup:
-    """Environments that are stepped together.
+    """Group of environments that are stepped together.
 
     Args:
-        environments: n of them.
-        policy: acts in them; draws nothing by itself.
-        discounts: of rewards, per control step, of the high level and of the residual.
-        places: (n,) numbers of the environments among all.
-        seeds: (n,) of their first episodes.
-        stride: from the seed of an environment's episode to that of its next one.
+        environments: n environments.
+        policy: policy to act with; it draws no random numbers itself.
+        discounts: discounts of rewards per control step, of the high level and of the residual.
+        places: (n,) indices of the environments among all groups.
+        seeds: (n,) seeds of their first episodes.
+        stride: difference between the seeds of an environment's consecutive episodes.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class EnvironmentGroup:
         self._running = RunningSkills(len(self._rows), self._features.shape[1], policy.module.latent_dim)
 
     def act(self, noise: FloatArray, deviation: FloatArray, weight: float) -> Rollout:
-        """Act for T control steps.
+        """Run T control steps.
 
         Args:
-            noise: (T, n, Z) standard normal draws of the high level.
-            deviation: (T, n, A) standard normal draws of the residual.
-            weight: of the correction.
+            noise: (T, n, Z) standard normal draws for the high level.
+            deviation: (T, n, A) standard normal draws for the residual.
+            weight: weight of the residual.
         """
         self._policy.residual_weight = weight
         rollout = Rollout([], np.ones(deviation.shape[:2], np.bool_), [], EpisodeStatistics())
@@ -113,7 +113,7 @@ class EnvironmentGroup:
         return rollout
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that the next :meth:`act` depends on but what decides."""
+        """Return the state that the next :meth:`act` depends on, except for the actors."""
         return {
             "environments": self._envs.state(),
             **self._policy.state(),
@@ -123,7 +123,7 @@ class EnvironmentGroup:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Inverse of :meth:`state`."""
+        """Restore a saved :meth:`state`."""
         self._envs.set_state(np.array(state["environments"]))
         self._features = self._policy.module.features(self._envs.observation())
         self._policy.restore(state)
@@ -139,7 +139,7 @@ class EnvironmentGroup:
         following: FloatArray,
         finished: list[SkillTransition],
     ) -> None:
-        """Let the running skills earn what a step brought, and keep those that are over."""
+        """Add the rewards of a step to the running skills, and store those that have ended."""
         self._running.earn(reward, self._high_discount)
         over = np.flatnonzero((result.done | (self._policy.skill_step == 0)) & ~result.diverged)
         if over.size:
@@ -168,7 +168,7 @@ class EnvironmentGroup:
         )
 
     def _cut(self, rollout: Rollout, step: int, rows: IntArray) -> None:
-        """Where the physics broke down, let nothing that is kept continue into what is not."""
+        """Mark the last valid transitions of diverged environments as ended, since the following ones are dropped."""
         if step and rollout.steps:
             before = rollout.steps[step - 1]
             ended = before.ended.copy()

@@ -1,7 +1,7 @@
-"""Transitions of skills: what a decision was, what it earned, and where it led.
+"""Transitions of skills: decision, discounted reward, and next features.
 
-A residual decides anew in every control step: its transitions are those of skills that last one step. What learns on
-policy and what keeps a replay buffer take the same ones.
+A residual decides in every control step: its transitions are those of skills of one step. On-policy algorithms and
+replay buffers use the same type.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SkillTransition:
-    """Decisions of one level that are over, B of them; those of one place are in order of time.
+    """Finished decisions of one level, B of them, in order of time for each place.
 
-    Decisions in which the physics broke down are not among them.
+    Decisions in which the physics diverged are excluded.
 
     Attributes:
-        features: (B, F) where a decision was made.
-        inputs: (B, I) what decided saw: the features, or more than those.
-        decision: (B, D) as it was drawn, before it is limited.
-        log_prob: (B,) log density of the decision under the policy that acted [nats]; NaN where it has none.
-        reward: (B,) what it earned, discounted to its beginning.
-        discount: (B,) of what follows: the discount per control step to the power of ``length``.
-        length: (B,) control steps that it lasted.
-        next_features: (B, F) where it led; at the end of an episode its last state, not the next one's first.
-        terminated: (B,) whether the episode was over there by the task's own rule: nothing follows.
-        ended: (B,) whether the episode was over there for any reason, or what followed is lost because the physics
-            broke down: the next decision of the place does not continue from it.
-        place: (B,) number of the environment.
+        features: (B, F) features at the start of a decision.
+        inputs: (B, I) inputs of the policy: the features, possibly with further entries.
+        decision: (B, D) decision as sampled, before limits.
+        log_prob: (B,) log density of the decision under the rollout policy [nats]; NaN if it has none.
+        reward: (B,) reward during the decision, discounted to its start.
+        discount: (B,) discount of the following value: the discount per control step to the power of ``length``.
+        length: (B,) duration in control steps.
+        next_features: (B, F) features at its end; at the end of an episode those of its last state, not of the next
+            episode.
+        terminated: (B,) whether the episode ended in a terminal state.
+        ended: (B,) whether the episode ended for any reason, or the following steps were dropped because the physics
+            diverged: the next decision of the place does not continue from this one.
+        place: (B,) index of the environment.
     """
 
     features: FloatArray
@@ -54,31 +55,31 @@ class SkillTransition:
         return len(self.reward)
 
     def map(self, change: Callable[[NDArray], NDArray]) -> SkillTransition:  # type: ignore[type-arg]
-        """The same change made to every array."""
+        """Apply a function to every array."""
         return SkillTransition(*(change(getattr(self, field.name)) for field in fields(self)))
 
     def take(self, rows: IntArray | BoolArray) -> SkillTransition:
-        """Some of them, by number or by mask."""
+        """Select transitions by indices or mask."""
         return self.map(lambda array: array[rows])
 
     def by_place(self) -> SkillTransition:
-        """Place by place, each in order of time."""
+        """Sort by place, each in order of time."""
         return self.take(np.argsort(self.place, kind="stable"))
 
 
 def concatenate(parts: Sequence[SkillTransition]) -> SkillTransition:
-    """All of them, one part after the other."""
+    """Concatenate transitions."""
     names = [field.name for field in fields(SkillTransition)]
     return SkillTransition(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 class RunningSkills:
-    """The skill that is running in each of N places, from its choice to its end.
+    """Running skills of N places, from their choice to their end.
 
     Args:
-        count: places N.
-        features_dim: entries F of features.
-        decision_dim: entries D of a decision.
+        count: number N of places.
+        features_dim: length F of the features.
+        decision_dim: length D of a decision.
     """
 
     def __init__(self, count: int, features_dim: int, decision_dim: int) -> None:
@@ -88,13 +89,13 @@ class RunningSkills:
         self.discount = np.ones(count, np.float32)
 
     def begin(self, places: IntArray, features: FloatArray, decision: FloatArray, log_prob: FloatArray | None) -> None:
-        """Skills were chosen in some places."""
+        """Start new skills in some places."""
         self.features[places], self.noise[places] = features, decision
         self.log_prob[places] = np.nan if log_prob is None else log_prob
         self.reward[places], self.discount[places] = 0.0, 1.0
 
     def earn(self, reward: FloatArray, discount: np.float32) -> None:
-        """A control step is over in all places."""
+        """Add the rewards of a control step in all places."""
         self.reward += self.discount * reward
         self.discount *= discount
 
@@ -107,15 +108,15 @@ class RunningSkills:
         ended: BoolArray,
         numbers: IntArray,
     ) -> SkillTransition:
-        """The transitions of skills that are over in some places.
+        """Return the transitions of skills that have ended in some places.
 
         Args:
-            places: which of the N.
-            length: (N,) control steps that they lasted, and so on for all places.
-            next_features: (N, F).
-            terminated: (N,).
-            ended: (N,).
-            numbers: (N,) of the environments among all.
+            places: places of these skills.
+            length: (N,) durations of all skills in control steps.
+            next_features: (N, F) features at their end.
+            terminated: (N,) whether the episode ended in a terminal state.
+            ended: (N,) whether the episode ended for any reason.
+            numbers: (N,) indices of the environments among all.
         """
         features = self.features[places]
         return SkillTransition(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 VECTOR = "vector"
 
 Observations = NDArray[Any] | Mapping[str, NDArray[Any]]
-Rows = Sequence[int] | NDArray[np.int64] | NDArray[np.bool_] | slice
+Rows = int | Sequence[int] | NDArray[np.int64] | NDArray[np.bool_] | slice
 
 
 def vector_of(observations: Observations) -> NDArray[Any]:

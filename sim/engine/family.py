@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -70,6 +71,7 @@ class Family(ABC):
         profiles: fidelity profiles; the first is ``REFERENCE_PROFILE``, the most faithful one.
         learning_profile: profile that learners use by default.
         joint_names: joints of the robot as its driver publishes them; empty for what has none.
+        metric_titles: what the metrics of its tasks' episodes are called in tables, by name.
         gripper_joints: those of them that the gripper's command moves; empty for what has no gripper.
     """
 
@@ -80,6 +82,7 @@ class Family(ABC):
     learning_profile: str = REFERENCE_PROFILE
     joint_names: tuple[str, ...] = ()
     gripper_joints: tuple[str, ...] = ()
+    metric_titles: Mapping[str, str] = MappingProxyType({})
 
     # ------------------------------------------------------------------ tasks and their environments
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import mujoco
 import numpy as np
@@ -56,12 +57,14 @@ class Mechanism(ABC):
         layout: where what stands in the physical state.
         frames: names of the sensors that say position and quaternion of each observed frame but the goal. A frame that
             stands for the goal is read in its place.
+        named: name of the sensor whose values a named term of an observation is, where it is not the term's own.
         perceived: the frames that are perceived late and with noise where the world varies so.
         joint_names: joints of the robot as its driver publishes them.
         control_spec: of what a control signal consists, flags of ``mujoco.mjtState``.
     """
 
     frames: Mapping[str, tuple[str, str]]
+    named: Mapping[str, str] = MappingProxyType({})
     perceived: tuple[str, ...] = ()
     joint_names: tuple[str, ...] = ()
     control_spec: int = int(mujoco.mjtState.mjSTATE_CTRL)
@@ -77,6 +80,10 @@ class Mechanism(ABC):
         if scene not in self._models:
             self._models[scene] = self.compiled(scene)
         return self._models[scene]
+
+    def sensor_of(self, term: str) -> slice:
+        """Where among the sensors the values of a named term of an observation stand."""
+        return self.sensors[self.named.get(term, term)]
 
     # ------------------------------------------------------------------ episodes and steps
 

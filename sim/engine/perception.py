@@ -33,6 +33,8 @@ class Perception:
         self._num_joints = len(task.spec.obs.joints)
         self._joint_columns = mechanism.joint_columns(task.spec.obs.joints)
         self._frame_columns = self._columns_of_frames(task, mechanism)
+        sensors = np.arange(self._num_joints, layout.reading_size)
+        self._named_columns = {term.name: sensors[mechanism.sensor_of(term.name)] for term in task.spec.obs.named}
         self._noisy = task.variation.perception_noise[1] > 0.0
         # Noise over each environment's episode, drawn when it starts.
         self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
@@ -88,7 +90,8 @@ class Perception:
         """Sensor frame of readings (n, R) and goals (n, 3)."""
         values = np.concatenate([readings, goal, np.broadcast_to(_UPRIGHT, (len(readings), 4))], axis=1)
         pos, quat = self._frame_columns
-        return SensorFrame(readings[:, : self._num_joints], values.take(pos, axis=1), values.take(quat, axis=1))
+        named = {name: readings[:, column] for name, column in self._named_columns.items()}
+        return SensorFrame(readings[:, : self._num_joints], values.take(pos, axis=1), values.take(quat, axis=1), named)
 
     def _columns_of_frames(self, task: SimulatedTask, mechanism: Mechanism) -> tuple[IntArray, IntArray]:
         """Where among readings, goal and no rotation the position (F, 3) and the quaternion (F, 4) of each frame stand.

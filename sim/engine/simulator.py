@@ -71,6 +71,8 @@ class Simulator:
             raise SimulationError(
                 f"num_envs must be from 1 to {MAX_ENVS} and threads from 0 to {MAX_THREADS}, got {num_envs}, {threads}"
             )
+        if task.spec.obs.images:
+            raise SimulationError(f"task {task.spec.name!r} observes images, which this simulator does not paint")
         self.task, self.num_envs, self.profile, self._threads = task, num_envs, profile, threads
         self.num_diverged = 0
         self._divergence_folder = divergence_folder

@@ -20,6 +20,7 @@ from reskill_sim.engine.family import REFERENCE_PROFILE
 from reskill_sim.engine.variation import NOMINAL, POOL, Variation
 
 if TYPE_CHECKING:
+    from reskill_core.data import Episode
     from reskill_sim.engine.family import Family
     from reskill_sim.engine.mechanism import Mechanism
 
@@ -72,6 +73,17 @@ class Task(ABC):
     def draw_scene(self, seed: int) -> int:
         """Number of the scene of the episode with this seed."""
         return 0 if self.num_scenes == 1 else int(episode_rng(seed, "world").integers(self.num_scenes))
+
+    def metrics(self, episode: Episode) -> dict[str, float]:
+        """Further metrics of an episode, by name: what is true or false is reported as a rate; none by default."""
+        return {}
+
+    def result_of(self, vectors: FloatArray) -> FloatArray:
+        """(N, K) what counts when an episode is done again, of the vectors (N, O) of final observations.
+
+        Two results that are less than 3 cm apart count as the same. By default, everything counts.
+        """
+        return vectors
 
     @property
     def positions(self) -> dict[str, slice]:

@@ -247,6 +247,7 @@ def evaluate_policy(
                 lineage.agent or lineage.skills,
                 episode.num_steps,
                 task.draw_scene(episode.seed),
+                task.metrics(episode),
             )
         )
     in_order = tuple(sorted(outcomes, key=lambda outcome: outcome.seed))

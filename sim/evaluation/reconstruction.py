@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.data import Episode
+from reskill_core.data.images import stack_rows
 from reskill_core.runtime import SkillModule
+from reskill_core.spec import VECTOR, Observations, copied, put_rows, take_rows, vector_of
 from reskill_sim.engine.task import Task
-from reskill_sim.evaluation.rollouts import object_positions
 
 RECONSTRUCTED_M = 0.03
 
@@ -23,7 +24,8 @@ class ReconstructionOutcome:
     Attributes:
         seed: seed of the demonstration.
         source: its demonstrator.
-        error_m: distance between where the object ended in the demonstration and in its reconstruction [m].
+        error_m: distance between the result of the demonstration and of its reconstruction, such as where the object
+            ended [m].
     """
 
     seed: int
@@ -32,7 +34,7 @@ class ReconstructionOutcome:
 
     @property
     def reconstructed(self) -> bool:
-        """Whether the object ended within 3 cm of where the demonstration left it."""
+        """Whether the result is within 3 cm of the demonstration's."""
         return self.error_m < RECONSTRUCTED_M
 
 
@@ -50,18 +52,17 @@ def reconstruct(
     latents = [window_latents(module, episode) for episode in demonstrations]
     states = np.zeros((count, module.state_dim), np.float32)
     lengths = np.array([episode.num_steps for episode in demonstrations])
-    observation = environments.observation()
+    observation = copied(environments.observation())
     for step in range(lengths.max()):
         active = np.flatnonzero(lengths > step)
-        features = module.features(observation[active])
+        features = module.features(take_rows(observation, active))
         if step % horizon == 0:
             chosen = np.stack([latents[index][step // horizon] for index in active])
             states[active] = module.begin(features, chosen)
         action, states[active] = module.act(features, states[active])
-        observation[active] = environments.step(action, active).observation
-    column = task.spec.obs.slice(f"{task.spec.obs.objects[0]}_position")
-    ends = np.stack([object_positions(task.spec, episode)[-1] for episode in demonstrations])
-    errors = np.linalg.norm(observation[:, column] - ends, axis=1)
+        put_rows(observation, active, environments.step(action, active).observation)
+    ends = task.result_of(np.stack([episode.final_observation for episode in demonstrations]))
+    errors = np.linalg.norm(task.result_of(vector_of(observation)) - ends, axis=1)
     return [
         ReconstructionOutcome(episode.seed, episode.source, float(error))
         for episode, error in zip(demonstrations, errors, strict=True)
@@ -74,4 +75,15 @@ def window_latents(module: SkillModule, episode: Episode) -> NDArray[np.float32]
     starts = np.arange(0, episode.num_steps, horizon)
     starts[-1] = max(0, min(starts[-1], episode.num_steps - horizon))
     steps = starts[:, None] + np.arange(horizon)
-    return module.encode(episode.observation[steps], episode.action[steps])[0]
+    return module.encode(take_rows(_observations(module, episode), steps), episode.action[steps])[0]
+
+
+def _observations(module: SkillModule, episode: Episode) -> Observations:
+    """Observations before each of an episode's steps."""
+    if not episode.images:
+        return episode.observation
+    stacks = {
+        image.name: episode.images[image.name].array()[stack_rows(0, episode.num_steps, image.stack)]
+        for image in module.task_spec.obs.images
+    }
+    return {VECTOR: episode.observation, **stacks}

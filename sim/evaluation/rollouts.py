@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,6 @@ from reskill_core.seeding import EVALUATION_SEED, episode_rng
 from reskill_core.spec import TaskSpec
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.task import Task
-
-MOVED_M = 0.02
-LIFTED_M = 0.02
-NEAR_GOAL_M = 0.05
 
 
 class UniformPolicy:
@@ -57,25 +53,17 @@ def plain_action(action: NDArray[np.float32]) -> SkillAction:
 
 @dataclass(frozen=True)
 class RolloutOutcome:
-    """What one rollout did to the manipulated object.
+    """Outcome of one rollout.
 
     Attributes:
         seed: seed of the episode.
-        moved: the object was moved by more than 2 cm.
-        lifted: the object was lifted by more than 2 cm.
-        reached: the object came within 5 cm of the goal at some time.
         success: the episode ended in success.
-        final_distance_m: distance of the object to the goal at the end [m].
-        travel_m: distance of the object at the end to where it started [m].
+        metrics: further metrics of the task, by name.
     """
 
     seed: int
-    moved: bool
-    lifted: bool
-    reached: bool
     success: bool
-    final_distance_m: float
-    travel_m: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def policy_of(source: str, module: SkillModule, num_envs: int) -> Policy:
@@ -106,29 +94,8 @@ def rollout_outcomes(
     outcomes = []
     for episode in run_episodes(environments, policy_for(num_envs), seeds):
         on_episode(episode)
-        outcomes.append(outcome_of(task.spec, episode))
+        outcomes.append(RolloutOutcome(episode.seed, episode.success, task.metrics(episode)))
     return sorted(outcomes, key=lambda outcome: outcome.seed)
-
-
-def object_positions(spec: TaskSpec, episode: Episode) -> NDArray[np.float32]:
-    """(T + 1, 3) positions of the manipulated object over an episode [m]."""
-    column = spec.obs.slice(f"{spec.obs.objects[0]}_position")
-    return np.concatenate([episode.observation[:, column], episode.final_observation[None, column]])
-
-
-def outcome_of(spec: TaskSpec, episode: Episode) -> RolloutOutcome:
-    """Judge one rollout."""
-    path = object_positions(spec, episode)
-    distance = np.linalg.norm(path - episode.final_observation[spec.obs.slice("goal_position")], axis=1)
-    return RolloutOutcome(
-        seed=episode.seed,
-        moved=bool(np.linalg.norm(path - path[0], axis=1).max() > MOVED_M),
-        lifted=bool((path[:, 2] - path[0, 2]).max() > LIFTED_M),
-        reached=bool(distance.min() < NEAR_GOAL_M),
-        success=episode.success,
-        final_distance_m=float(distance[-1]),
-        travel_m=float(np.linalg.norm(path[-1] - path[0])),
-    )
 
 
 def paths_from_one_state(task: Task, policy: Policy, num_paths: int, profile: str) -> NDArray[np.float64]:

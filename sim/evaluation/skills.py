@@ -20,6 +20,7 @@ from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.results import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, SKILLS_FILE
 from reskill_core.runtime import SkillModule
+from reskill_core.spec import GRIPPER_FRAME
 from reskill_core.training.split import HeldOut, held_out_episodes
 from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation.acting_lineage import acting_lineage
@@ -67,6 +68,7 @@ class SkillEvaluation:
         reconstructions: outcomes of held-out demonstrations done again; empty without data.
         likelihood: action error and likelihoods on held-out windows; empty without data.
         held_out: what is known of the held-out episodes, a sentence; empty without data.
+        titles: what metrics are called in a table, by name; their own names by default.
         worlds: where the rollouts happened, and the demonstrations that were done again, for people.
     """
 
@@ -76,16 +78,16 @@ class SkillEvaluation:
     likelihood: dict[str, float] = field(default_factory=dict)
     held_out: str = ""
     worlds: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Rates with intervals, ready for JSON."""
         found: dict[str, Any] = {"task": self.task, "held_out": self.held_out, "likelihood": self.likelihood}
         found |= {"worlds": dict(self.worlds), "rollouts": {}, "reconstruction": {}}
         for source, outcomes in self.rollouts.items():
-            found["rollouts"][source] = {
-                measure: asdict(rate([getattr(outcome, measure) for outcome in outcomes]))
-                for measure in ("moved", "lifted", "reached", "success")
-            }
+            judged = [{**outcome.metrics, "success": outcome.success} for outcome in outcomes]
+            binary = [name for name, value in judged[0].items() if isinstance(value, bool)]
+            found["rollouts"][source] = {name: asdict(rate([bool(row[name]) for row in judged])) for name in binary}
         for source in ("all", *sorted({outcome.source for outcome in self.reconstructions})):
             mine = [o.reconstructed for o in self.reconstructions if source in ("all", o.source)]
             if mine:
@@ -95,7 +97,9 @@ class SkillEvaluation:
     def table(self) -> list[str]:
         """Lines for the terminal."""
         summary = self.summary()
-        lines = ["rollouts of         moved >2cm            lifted >2cm           <5cm of goal          success"]
+        names = next(iter(summary["rollouts"].values()))
+        heads = "  ".join(f"{self.titles.get(name, name):20}" for name in names)
+        lines = [f"{'rollouts of':20}{heads}".rstrip()]
         for source, measures in summary["rollouts"].items():
             lines.append(f"  {source:16}" + "  ".join(f"{_interval(value):20}" for value in measures.values()))
         lines += [f"world of the {what}: {world}" for what, world in self.worlds.items()]
@@ -146,12 +150,13 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
     found = _with_data(config, module, *held_out) if held_out else {}
     data = held_out[0].content_hash() if held_out else None
     worlds = {"rollouts": world.describe(), **found.pop("worlds", {})}
-    evaluation = SkillEvaluation(task.spec.name, rollouts, worlds=worlds, **found)
-    paths = {
-        source: paths_from_one_state(task, policy_of(source, module, _PATHS), _PATHS, config.profile)
-        for source in SOURCES
-    }
-    plot_paths(out / PATHS_PLOT, task, paths)
+    evaluation = SkillEvaluation(task.spec.name, rollouts, worlds=worlds, titles=task.family.metric_titles, **found)
+    if GRIPPER_FRAME in task.positions:
+        paths = {
+            source: paths_from_one_state(task, policy_of(source, module, _PATHS), _PATHS, config.profile)
+            for source in SOURCES
+        }
+        plot_paths(out / PATHS_PLOT, task, paths)
     split = Lineage.of(module.checkpoint.document).split
     lineage = replace(acting_lineage(task, config.profile, module.checkpoint), data=data, split=split)
     _write(out, config, evaluation, lineage)
@@ -226,7 +231,7 @@ def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.nd
 
 def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation, lineage: Lineage) -> None:
     rows = [
-        {"diagnostic": "rollout", "skills": source, **asdict(outcome)}
+        {"diagnostic": "rollout", "skills": source, "seed": outcome.seed, **outcome.metrics, "success": outcome.success}
         for source, outcomes in evaluation.rollouts.items()
         for outcome in outcomes
     ]

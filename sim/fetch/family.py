@@ -17,6 +17,7 @@ from reskill_sim.engine.family import (
     Kinematics,
 )
 from reskill_sim.fetch.constants import ARM_JOINTS, FINGER_JOINTS, JOINT_NAMES
+from reskill_sim.fetch.object_metrics import TITLES
 from reskill_sim.fetch.profiles import PROFILES
 from reskill_sim.fetch.tasks import TASKS, get_task
 
@@ -39,6 +40,7 @@ class FetchFamily(Family):
     learning_profile = "fast"
     joint_names = JOINT_NAMES
     gripper_joints = FINGER_JOINTS
+    metric_titles = TITLES
 
     # MuJoCo and the modules that need it are imported on demand, so that listing names is fast.
 

@@ -13,8 +13,8 @@ from reskill_core.progress import progress_bar
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import NOMINAL, Variation
-from reskill_sim.evaluation.rollouts import outcome_of
 from reskill_sim.fetch.demonstrators import CONTROLLERS, make_demonstrator
+from reskill_sim.fetch.object_metrics import object_metrics
 from reskill_sim.fetch.profiles import PROFILES
 from reskill_sim.fetch.tasks import get_task
 from reskill_sim.fetch.tasks.base import FetchTask
@@ -63,16 +63,16 @@ def _fidelity_rows(name: str, kind: str, episodes: int) -> list[dict[str, Any]]:
         row |= {"gripper_mm": gripper_mm, "object_mm": object_mm}
         for noise in _NOISE_SCALES:
             done = _demonstrated(task, kind, noise, profile, episodes)
-            outcomes = [outcome_of(task.spec, episode) for episode in done]
+            ran = [(episode, object_metrics(task.spec, episode)) for episode in done]
             success = np.zeros(episodes)
-            success[[outcome.seed for outcome in outcomes]] = [outcome.success for outcome in outcomes]
+            success[[episode.seed for episode, _ in ran]] = [episode.success for episode, _ in ran]
             gap = success - exact_success.setdefault(noise, success)
             # If all outcomes are equal, use the error for a single different one.
             error = max(gap.std() / np.sqrt(episodes), 1 / episodes)
             row |= {f"success_{noise:g}": success.mean(), f"gap_{noise:g}": gap.mean(), f"se_{noise:g}": error}
-        low, middle, high = np.quantile([1e3 * outcome.travel_m for outcome in outcomes], [0.1, 0.5, 0.9])
+        low, middle, high = np.quantile([1e3 * metrics["travel_m"] for _, metrics in ran], [0.1, 0.5, 0.9])
         row["travel_mm"] = f"{middle:.0f} [{low:.0f}, {high:.0f}]"
-        row["lifted"] = np.mean([outcome.lifted for outcome in outcomes])
+        row["lifted"] = np.mean([metrics["lifted"] for _, metrics in ran])
         rows.append(row)
     return rows
 

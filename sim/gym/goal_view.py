@@ -28,6 +28,8 @@ class GoalView:
                 f"task {task.spec.name!r} has no goal form: its reward depends on more than where an object and its "
                 f"goal are; tasks that have: {having}"
             )
+        if task.spec.obs.images:
+            raise SimulationError("goals need observations without images")
         if task.variation.perceives_otherwise:
             raise SimulationError(
                 "goals need objects to be perceived as they are: leave perception_noise and perception_delay at 0"

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.config import config_from_dict
 from reskill_core.errors import SimulationError, SpecError
+from reskill_core.spec import VECTOR, Observations, images_of, vector_of
 from reskill_sim.engine.interfaces import Image, Renderer
 from reskill_sim.engine.task import BoolArray, FloatArray, Task
 from reskill_sim.engine.variation import Variation
@@ -20,7 +21,6 @@ from reskill_sim.gym.goal_view import GoalView
 from reskill_sim.gym.observation_spaces import action_space, bounds, observation_space
 
 IntArray = NDArray[np.int64]
-Observation = FloatArray | dict[str, FloatArray]
 
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}
 
@@ -30,14 +30,14 @@ class Outcome:
     """What a control step led to, in Gymnasium's terms, for the n environments stepped.
 
     Attributes:
-        observation: (n, O).
+        observation: of the n environments, in the layout of the task.
         reward: (n,).
         terminated: (n,).
         truncated: (n,) at the horizon, or because physics broke down.
         info: (n,) values by name.
     """
 
-    observation: FloatArray
+    observation: Observations
     reward: FloatArray
     terminated: BoolArray
     truncated: BoolArray
@@ -84,8 +84,8 @@ class GymEpisodes:
         self._success_steps, self._steps = np.zeros((2, num_envs), dtype=np.int64)
         self._renderer: Renderer | None = None
 
-    def reset(self, seeds: Sequence[int], places: Sequence[int]) -> FloatArray:
-        """Start episodes with these seeds; returns (N, O) observations of all environments."""
+    def reset(self, seeds: Sequence[int], places: Sequence[int]) -> Observations:
+        """Start episodes with these seeds; returns observations of all N environments."""
         self._success_steps[list(places)] = self._steps[list(places)] = 0
         return self._within(self.environments.reset(seeds, places))
 
@@ -110,9 +110,9 @@ class GymEpisodes:
         truncated = result.truncated | result.diverged | ((steps >= self.horizon) & ~result.terminated)
         return Outcome(self._within(result.observation), result.reward, result.terminated, truncated, info)
 
-    def view(self, observation: FloatArray) -> Observation:
-        """Observations (..., O) in the form of the observation space."""
-        return self.goals.split(observation) if self.goals else observation
+    def view(self, observation: Observations) -> Observations:
+        """Observations, of one environment or of several, in the form of the observation space."""
+        return self.goals.split(vector_of(observation)) if self.goals else observation
 
     def render(self, place: int) -> Image:
         """Picture of one environment."""
@@ -130,8 +130,13 @@ class GymEpisodes:
         """All but the renderer, which holds memory of the graphics card; who draws gets another one."""
         return {**vars(self), "_renderer": None}
 
-    def _within(self, observation: FloatArray) -> FloatArray:
-        return np.clip(observation, -self._bound, self._bound)
+    def _within(self, observation: Observations) -> Observations:
+        """The same within the space, in memory of its own."""
+        vector = np.clip(vector_of(observation), -self._bound, self._bound)
+        if not isinstance(observation, Mapping):
+            return vector
+        # An environment may go on to paint into what it has shown.
+        return {VECTOR: vector, **{name: image.copy() for name, image in images_of(observation).items()}}
 
 
 def metadata_of(task: Task, render_mode: str | None) -> dict[str, Any]:

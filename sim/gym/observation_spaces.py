@@ -8,13 +8,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from reskill_core.spec import ObsSpec, ObsTerm, TaskSpec
+from reskill_core.spec import VECTOR, ObsSpec, ObsTerm, TaskSpec
 
 FloatArray = NDArray[np.float64]
 
-# Observations end somewhere, as Gymnasium asks of a space. An object that a hook flings away stays within 10 m in an
+# Vectors end somewhere, as Gymnasium asks of a space. An object that a hook flings away stays within 10 m in an
 # episode; this is cut off only where physics is about to break down.
-FAR_M = 100.0
+FAR = 100.0
 
 
 def action_space(spec: TaskSpec) -> spaces.Box:
@@ -23,13 +23,17 @@ def action_space(spec: TaskSpec) -> spaces.Box:
 
 
 def observation_space(spec: ObsSpec) -> spaces.Space[Any]:
-    """The space of observations (O,)."""
-    return box(bounds(spec))
+    """The space of observations: a box (O,); where the layout has images, a dictionary of that and one box for each."""
+    vector = box(bounds(spec))
+    if not spec.images:
+        return vector
+    images = {image.name: spaces.Box(0, 255, image.shape, np.uint8) for image in spec.images}
+    return spaces.Dict({VECTOR: vector, **images})
 
 
 def bounds(spec: ObsSpec) -> FloatArray:
-    """(O,) absolute values that the entries of an observation do not exceed."""
-    return np.concatenate([np.full(term.size, _bound(term)) for term in spec.terms])
+    """(O,) absolute values that the entries of an observation's vector do not exceed."""
+    return np.array([_bound(term) for term in spec.terms for _ in range(term.size)])
 
 
 def box(bound: FloatArray) -> spaces.Box:
@@ -40,4 +44,4 @@ def box(bound: FloatArray) -> spaces.Box:
 def _bound(term: ObsTerm) -> float:
     if term.kind == "zeros":
         return 1.0
-    return np.pi if term.unit == "rad" else FAR_M
+    return np.pi if term.kind in ("euler", "rotation_displacement") else FAR

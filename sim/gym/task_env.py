@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.seeding import drawn_episode
+from reskill_core.spec import take_rows
 from reskill_sim.engine.interfaces import Image
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.gym.goal_methods import GoalMethods
@@ -61,7 +62,7 @@ class TaskEnv(GoalMethods, gymnasium.Env[Any, NDArray[np.float32]]):
         """Start an episode; there are no options."""
         super().reset(seed=seed)
         episode_seed = drawn_episode(self.np_random) if seed is None else seed
-        observation = self._episodes.reset([episode_seed], [0])[0]
+        observation = take_rows(self._episodes.reset([episode_seed], [0]), 0)
         return self._episodes.view(observation), {"seed": episode_seed}
 
     def step(self, action: ArrayLike) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -72,7 +73,7 @@ class TaskEnv(GoalMethods, gymnasium.Env[Any, NDArray[np.float32]]):
         """
         outcome = self._episodes.step(np.asarray(action)[None], self._only)
         return (
-            self._episodes.view(outcome.observation[0]),
+            self._episodes.view(take_rows(outcome.observation, 0)),
             float(outcome.reward[0]),
             bool(outcome.terminated[0]),
             bool(outcome.truncated[0]),

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.errors import SimulationError, SpecError
 from reskill_core.seeding import drawn_episode
+from reskill_core.spec import Observations, put_rows, take_rows
 from reskill_sim.engine.interfaces import Image
 from reskill_sim.engine.task import BoolArray, FloatArray
 from reskill_sim.engine.variation import NOMINAL, Variation
@@ -137,7 +138,8 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         going = np.setdiff1d(self._everybody, waiting)
         if going.size:
             outcome = self._episodes.step(array[going], going)
-            observation[going], reward[going] = outcome.observation, outcome.reward
+            put_rows(observation, going, outcome.observation)
+            reward[going] = outcome.reward
             terminated[going], truncated[going] = outcome.terminated, outcome.truncated
             info = self._spread(outcome.info, going) | info
         self._over = terminated | truncated
@@ -160,8 +162,8 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         if over.any() and self._mode is AutoresetMode.SAME_STEP:
             finished = np.flatnonzero(over)
             last = np.full(self.num_envs, None, dtype=object)
-            for place in finished:
-                last[place] = self._episodes.view(outcome.observation[place])
+            for place in finished.tolist():
+                last[place] = self._episodes.view(take_rows(outcome.observation, place))
             going = np.flatnonzero(~over)
             of_last = self._spread({name: values[finished] for name, values in outcome.info.items()}, finished)
             started, info = self._start(finished, [None] * finished.size)
@@ -172,8 +174,8 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
             self._over = over
         return observation, outcome.reward, outcome.terminated, outcome.truncated, info
 
-    def _start(self, places: IntArray, seeds: Sequence[int | None]) -> tuple[FloatArray, dict[str, Any]]:
-        """Start episodes in some environments, with drawn seeds for None; (N, O) observations of all, and the info."""
+    def _start(self, places: IntArray, seeds: Sequence[int | None]) -> tuple[Observations, dict[str, Any]]:
+        """Start episodes in some environments, with drawn seeds for None; observations of all N, and the info."""
         given = [
             drawn_episode(self._random[place][0]) if seed is None else int(seed)
             for place, seed in zip(places, seeds, strict=True)

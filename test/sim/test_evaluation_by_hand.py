@@ -22,14 +22,13 @@ from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconst
 from reskill_sim.evaluation.rollouts import (
     RolloutOutcome,
     UniformPolicy,
-    object_positions,
-    outcome_of,
     paths_from_one_state,
     plain_action,
     policy_of,
     rollout_outcomes,
 )
 from reskill_sim.fetch.demonstrators import make_demonstrator
+from reskill_sim.fetch.object_metrics import TITLES, object_metrics, object_positions
 from reskill_sim.fetch.tasks import get_task
 
 TASK = get_task("block")
@@ -47,11 +46,9 @@ def test_an_object_is_followed_to_the_last_observation() -> None:
 def test_outcomes_by_hand() -> None:
     goal = [1.0, 1.0, 0.5]
     start = [1.0, 0.5, 0.5]
-    outcome = outcome_of(SPEC, shown([start, [1.0, 0.5, 0.8], [1.3, 0.9, 0.5]], goal, seed=11, success=True))
-    assert (outcome.seed, outcome.success) == (11, True)
-    assert outcome.travel_m == pytest.approx(0.5, abs=1e-6)
-    assert outcome.final_distance_m == pytest.approx(np.hypot(0.3, 0.1), abs=1e-6)
-    assert not outcome_of(SPEC, shown([start, start], goal)).success
+    metrics = object_metrics(SPEC, shown([start, [1.0, 0.5, 0.8], [1.3, 0.9, 0.5]], goal))
+    assert metrics["travel_m"] == pytest.approx(0.5, abs=1e-6)
+    assert metrics["final_distance_m"] == pytest.approx(np.hypot(0.3, 0.1), abs=1e-6)
     # Just below and just above two centimetres, and five from the goal; downwards is not lifted.
     for moved, lifted, end in (
         (False, False, [1.0, 0.519, 0.5]),
@@ -60,10 +57,10 @@ def test_outcomes_by_hand() -> None:
         (True, True, [1.0, 0.5, 0.521]),
         (True, False, [1.0, 0.5, 0.4]),
     ):
-        found = outcome_of(SPEC, shown([start, end], goal))
-        assert (found.moved, found.lifted) == (moved, lifted)
+        found = object_metrics(SPEC, shown([start, end], goal))
+        assert (found["moved"], found["lifted"]) == (moved, lifted)
     for reached, end in ((False, [1.0, 0.949, 0.5]), (True, [1.0, 0.951, 0.5])):
-        assert outcome_of(SPEC, shown([start, end, start], goal)).reached == reached
+        assert object_metrics(SPEC, shown([start, end, start], goal))["reached"] == reached
 
 
 def test_uniform_actions_are_uniform_and_depend_on_the_seed_alone() -> None:
@@ -134,7 +131,7 @@ def test_rollouts_are_those_of_the_evaluation_seeds_in_order() -> None:
     )
     assert [outcome.seed for outcome in outcomes] == list(range(10**9, 10**9 + 5))
     assert sorted(outcomes, key=lambda outcome: outcome.seed) == sorted(
-        (outcome_of(SPEC, episode) for episode in episodes), key=lambda outcome: outcome.seed
+        (RolloutOutcome(e.seed, e.success, object_metrics(SPEC, e)) for e in episodes), key=lambda outcome: outcome.seed
     )
     assert outcomes == rollout_outcomes(TASK, lambda n: make_demonstrator("block", num_envs=n), 5, 1, "turbo")
 
@@ -142,7 +139,7 @@ def test_rollouts_are_those_of_the_evaluation_seeds_in_order() -> None:
 class Oracle:
     """In place of a skill module: a latent is a window, which it decodes to what was demonstrated in it."""
 
-    horizon = 10
+    horizon, state_dim = 10, 1
 
     def __init__(self, demonstrations: list[Episode], scale: float) -> None:
         self._windows: list[np.ndarray] = []
@@ -155,13 +152,19 @@ class Oracle:
         numbers = np.arange(first, len(self._windows), dtype=np.float32)[:, None]
         return numbers, np.ones_like(numbers)
 
-    def decode(self, observation: np.ndarray, latents: np.ndarray) -> np.ndarray:
+    def features(self, observation: np.ndarray) -> np.ndarray:
+        return observation
+
+    def begin(self, features: np.ndarray, latents: np.ndarray) -> np.ndarray:
+        return latents
+
+    def act(self, features: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         actions = []
-        for number in latents[:, 0].astype(int):
+        for number in states[:, 0].astype(int):
             step = self._steps.get(number, 0)
             self._steps[number] = step + 1
             actions.append(self._scale * self._windows[number][step])
-        return np.stack(actions)
+        return np.stack(actions), states
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +207,8 @@ def test_reconstructed_is_within_three_centimetres() -> None:
 
 
 def outcomes(*moved: bool) -> list[RolloutOutcome]:
-    return [RolloutOutcome(n, one, False, True, n == 0, 0.1, 0.2) for n, one in enumerate(moved)]
+    rest = {"lifted": False, "reached": True, "final_distance_m": 0.1, "travel_m": 0.2}
+    return [RolloutOutcome(n, n == 0, {"moved": one, **rest}) for n, one in enumerate(moved)]
 
 
 def test_a_skill_evaluation_is_summed_up_by_hand() -> None:
@@ -215,6 +219,7 @@ def test_a_skill_evaluation_is_summed_up_by_hand() -> None:
         {"kl": 1.25},
         "a note",
         {"rollouts": "here"},
+        TITLES,
     )
     summary = evaluation.summary()
     assert summary["task"] == "block"

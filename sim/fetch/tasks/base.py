@@ -13,9 +13,11 @@ from reskill_core.spec import GRIPPER_FRAME
 from reskill_sim.engine.task import BoolArray, EpisodeStart, FloatArray, SimulatedTask, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
+from reskill_sim.fetch.object_metrics import object_metrics
 from reskill_sim.fetch.scene import Scene, SceneObject
 
 if TYPE_CHECKING:
+    from reskill_core.data import Episode
     from reskill_sim.fetch.family import FetchFamily
     from reskill_sim.fetch.robot import FetchMechanism
 
@@ -53,6 +55,14 @@ class FetchTask(SimulatedTask):
         from reskill_sim.fetch.robot import FetchMechanism
 
         return FetchMechanism(self, profile)
+
+    def metrics(self, episode: Episode) -> dict[str, float]:
+        """What became of the manipulated object."""
+        return object_metrics(self.spec, episode)
+
+    def result_of(self, vectors: FloatArray) -> FloatArray:
+        """(N, 3) position of the manipulated object [m]."""
+        return vectors[:, self.positions[self.spec.obs.objects[0]]]
 
     @property
     def num_base_scenes(self) -> int:  # type: ignore[override]

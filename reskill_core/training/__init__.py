@@ -1,1 +1,1 @@
-"""Training: skill modules from demonstrations."""
+"""Training runs of skill modules and agents."""

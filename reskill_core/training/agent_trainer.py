@@ -1,8 +1,8 @@
-"""Training of an agent into a run folder.
+"""Training of an agent.
 
-1. The agent acts for some control steps in every environment, then its levels learn from what they did.
+1. In an iteration the agent acts for some control steps in every environment, then its levels are updated.
 2. The residual's weight follows its schedule; below a small weight it is not trained.
-3. A checkpoint follows every evaluation. ``best`` has the highest evaluated return, over episodes that choose and are
+3. Every evaluation is followed by a checkpoint. ``best`` has the highest return in the selection episodes, which are
    not those of reported evaluations (:mod:`reskill_core.seeding`).
 """
 
@@ -53,20 +53,20 @@ from reskill_core.training.plots import plot_returns
 from reskill_core.training.split import require_demonstrations
 from reskill_core.training.training_run import Progress, TrainingRun
 
-# From a policy to how well it does: values by name, ``return`` among them, higher is better.
+# Function from a policy to its metrics by name, including ``return``; higher is better.
 Evaluate = Callable[[SkillPolicy], dict[str, float]]
 
 
 @dataclass(frozen=True)
 class AgentTrainingResult:
-    """What a finished run left.
+    """Result of a finished run.
 
     Attributes:
-        run: its folder.
-        checkpoint: its best checkpoint.
-        steps: environment steps trained.
+        run: the run folder.
+        checkpoint: the best checkpoint.
+        steps: number of environment steps.
         best_step: environment steps of the best checkpoint.
-        evaluation: of the best checkpoint, over the episodes that chose it: better than what it is worth.
+        evaluation: metrics of the best checkpoint in the selection episodes, an optimistic estimate.
     """
 
     run: Path
@@ -78,12 +78,12 @@ class AgentTrainingResult:
 
 @dataclass
 class AgentProgress(Progress):
-    """Where a run stands; steps are environment steps.
+    """Progress of an agent training run; steps are environment steps.
 
     Attributes:
         next_evaluation: step from which the next evaluation is due.
-        best_evaluation: of the best checkpoint.
-        trained_s: time that training took, evaluations not counted [s].
+        best_evaluation: metrics of the best checkpoint.
+        trained_s: training time, without evaluations [s].
     """
 
     next_evaluation: int = 0
@@ -92,19 +92,19 @@ class AgentProgress(Progress):
 
 
 class AgentTrainer(TrainingRun[AgentProgress]):
-    """One training run of an agent.
+    """Training run of an agent.
 
     Args:
-        config: what to train, where to.
-        environments: where the agent acts, in groups.
+        config: configuration of the run.
+        environments: groups of environments to train in.
         task: its task.
-        module: the skills, with ``batch_invariant`` off; None of an agent that has none.
-        evaluate: judges the agent as it is executed later, without exploration.
-        variation: how the world of the environments varies, complete.
+        module: the skills, with ``batch_invariant`` off; None for an agent without skills.
+        evaluate: evaluates the agent as deployed, without exploration.
+        variation: randomisation of the environments, all fields.
 
     Raises:
         CheckpointError: the skills do not fit the task.
-        DataError: it imitates demonstrations, and they cannot be read or do not fit the task.
+        DataError: demonstrations for imitation cannot be read or do not fit the task.
     """
 
     KIND = AGENT_KIND
@@ -147,7 +147,7 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         self._found: dict[str, float] = {}
 
     def run(self, show_progress: bool = True) -> AgentTrainingResult:
-        """Train until the steps are spent; see :meth:`TrainingRun.train`."""
+        """Train for the configured steps; see :meth:`TrainingRun.train`."""
         self.train(show_progress)
         progress = self.progress
         return AgentTrainingResult(
@@ -158,16 +158,16 @@ class AgentTrainer(TrainingRun[AgentProgress]):
 
     @property
     def label(self) -> str:
-        """What is trained."""
+        """Label of the progress bar."""
         return f"train-agent {self.config.task}"
 
     @property
     def lineage(self) -> Lineage:
-        """Demonstrations, skills and world."""
+        """Demonstrations, skills, profile, variation and simulator."""
         return self._lineage
 
     def begin(self) -> None:
-        """Let the low level, where it acts alone, start from the demonstrations."""
+        """Train the low level of an agent without skills by imitation of demonstrations, if configured."""
         dataset, self._demonstrations = self._demonstrations, None
         if dataset is None:
             return
@@ -179,7 +179,7 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         self._levels[LOW_LEVEL].imitate(inputs, dataset.action, self.config.imitation_updates)
 
     def advance(self, log: MetricsLogger, bar: tqdm) -> None:
-        """Act and learn until an evaluation is due, and evaluate."""
+        """Train until an evaluation is due, and evaluate."""
         progress, config = self.progress, self.config
         while True:
             row = self._iterate()
@@ -196,31 +196,31 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             progress.best_step, progress.best_evaluation = progress.step, self._found
 
     def checkpoint(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The agent as it was evaluated."""
+        """Return the evaluated agent."""
         weights, document = self._agent()
         return weights, {**document, "evaluation": self._found}
 
     def state(self) -> dict[str, Any]:
-        """Of environments and algorithms."""
+        """Return the state of environments and algorithms."""
         state = self._collector.state()
         for prefix, level in self._levels.items():
             state |= {f"{prefix}{name}": value for name, value in level.state().items()}
         return state
 
     def restore(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`checkpoint` and :meth:`state`."""
+        """Restore saved :meth:`checkpoint` and :meth:`state`."""
         for prefix, level in self._levels.items():
             level.restore(_below(prefix, weights), _below(prefix, state))
         self._collector.restore(state)
 
     def plot(self) -> None:
-        """The learning curve."""
+        """Plot the learning curve."""
         plot_returns(self.folder / run_folder.PLOTS_FOLDER / run_folder.RETURNS_PLOT, read_metrics(self.folder))
 
     # ------------------------------------------------------------------ of an agent's
 
     def _make_levels(self) -> dict[str, Algorithm]:
-        """What learns, by the prefix of its weights."""
+        """Algorithms by the prefix of their weights."""
         agent, actions = self.config.agent, self._task.action.dim
         features = self._module.features(self._task.obs.zeros(1)).shape[-1]
         levels: dict[str, Algorithm] = {}
@@ -242,7 +242,7 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         return learner
 
     def _features_of(self, environments: RestorableVectorEnv) -> ObservationFeatures:
-        """Features of an agent without skills, normalised by what was demonstrated or, else, by what chance sees."""
+        """Features of an agent without skills, normalised over demonstrations or else over random actions."""
         if self._demonstrations is not None:
             observations = self._demonstrations.observation[:]
         else:

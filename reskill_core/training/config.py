@@ -11,15 +11,15 @@ from reskill_core.parameters import MAX_SEED, parameter
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Adam, one learning rate for encoder and decoder and one for the prior.
+    """Configuration of Adam, with separate learning rates for encoder and decoder and for the prior.
 
     Attributes:
-        learning_rate: of encoder and decoder.
-        prior_learning_rate: of the prior.
-        schedule: ``cosine`` falls to zero at the last step, ``constant`` stays.
-        warmup_steps: steps over which the rate rises linearly from zero.
-        gradient_norm: gradients of encoder and decoder together, and of the prior, are scaled down to this norm.
-        weight_decay: decoupled, per step and unit of learning rate.
+        learning_rate: learning rate of encoder and decoder.
+        prior_learning_rate: learning rate of the prior.
+        schedule: ``cosine`` decays to zero at the last step, ``constant`` does not decay.
+        warmup_steps: steps of linear warm-up from zero.
+        gradient_norm: gradients of encoder and decoder together, and of the prior, are clipped to this norm.
+        weight_decay: decoupled weight decay, per step and unit of learning rate.
     """
 
     learning_rate: float = parameter(3e-3, low=1e-9, high=1.0)
@@ -32,27 +32,27 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class SkillTrainingConfig:
-    """A skill training run.
+    """Configuration of a skill training run.
 
     Attributes:
         data: folder of the demonstrations.
         out: run folder.
-        on_bad_shard: ``refuse`` to train if a shard is damaged, or ``skip`` it, naming it.
-        seed: of initial weights, split, window sampling and posterior noise.
-        validation_fraction: share of the episodes held out.
-        beta: weight of the KL term against half the summed squared error. The default leaves the latent informative
-            (about 10 nats) and yet filled well enough for N(0, I) to be a usable prior; 1e-6 gives better
-            reconstruction to nobody and a latent space full of holes, 1e-2 blurs actions (figures: README.md).
+        on_bad_shard: ``refuse`` to train if a shard is damaged, or ``skip`` it with a warning.
+        seed: seed of initial weights, split, window sampling and posterior noise.
+        validation_fraction: share of held-out episodes.
+        beta: weight of the KL term relative to half the summed squared error. With the default the latent is
+            informative (about 10 nats), and N(0, I) is still a usable prior; 1e-6 does not improve reconstruction and
+            leaves holes in the latent space, 1e-2 blurs actions (figures: README.md).
         batch_size: windows per step.
-        steps: step budget.
+        steps: number of training steps.
         patience: stop after this many validations without improvement; 0 never stops early.
         log_every: steps between rows of training metrics.
         validate_every: steps between validations, each followed by a checkpoint; the last step always is.
-        validation_windows: windows that every validation takes.
-        keep_checkpoints: numbered checkpoints kept beside the best one.
+        validation_windows: windows per validation.
+        keep_checkpoints: numbered checkpoints kept in addition to the best one.
         threads: math threads. Two are nearly twice as fast on an idle machine and many times slower on a busy one.
-        model: the skill module; what it may hold depends on its ``kind``.
-        optimiser: how it is trained.
+        model: configuration of the skill model; its fields depend on its ``kind``.
+        optimiser: configuration of the optimiser.
     """
 
     data: str
@@ -73,7 +73,7 @@ class SkillTrainingConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
     def violations(self) -> list[str]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         if self.log_every < 1 or self.validate_every % self.log_every == 0:
             return []
         return [

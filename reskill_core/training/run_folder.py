@@ -1,4 +1,4 @@
-"""The folder of a training run: what is in it, and where.
+"""Folder of a training run.
 
 ::
 
@@ -7,8 +7,8 @@
       metrics.jsonl  tensorboard/ metrics
       checkpoints/<step>/  last  best
       plots/*.png                 at the end
-      evaluation/                 where an evaluation was told to leave its results
-      not_finite_batch/           the batch that stopped training, if one did
+      evaluation/                 results of an evaluation
+      not_finite_batch/           the batch that stopped the training, if any
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ PLOTS_FOLDER = "plots"
 # Learning curves, of skills and of agents.
 LOSSES_PLOT, RETURNS_PLOT = "losses.png", "returns.png"
 EVALUATION_FOLDER = "evaluation"
-# Of evaluations of what is in no run folder.
+# Results of evaluations of checkpoints outside a run folder.
 RESULTS_FOLDER = "runs/evaluation"
 NOT_FINITE_FOLDER = "not_finite_batch"
 CONFIG_FILE = "config.yaml"
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
-    """Where the checkpoint of a step is kept."""
+    """Return the folder of a step's checkpoint."""
     return run / CHECKPOINTS_FOLDER / f"{step:08d}"
 
 
 def evaluation_folder(given: Path | str) -> Path:
-    """Where results of evaluating a checkpoint go unless told otherwise: into its run, or its own folder.
+    """Return the default folder for evaluation results of a checkpoint: in its run folder, or its own folder.
 
-    Those of a model that ships with the package go to ``runs/evaluation/<name>`` in the current folder: it may be
-    installed where nobody can write, and a folder beside the user's runs must not look like it.
+    Results of a shipped model go to ``runs/evaluation/<name>`` in the current folder, because the installation may not
+    be writable.
 
     Raises:
         CheckpointError: there is no checkpoint.
@@ -65,10 +65,10 @@ def evaluation_folder(given: Path | str) -> Path:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Let nobody else train into the run folder meanwhile.
+    """Lock the run folder against other processes.
 
     Raises:
-        CheckpointError: somebody does, or it cannot be written to.
+        CheckpointError: another process holds the lock, or the folder cannot be written to.
     """
     with lock_folder(run, CheckpointError):
         yield
@@ -81,7 +81,7 @@ def link_checkpoints(run: Path, last: int, best: int) -> None:
 
 
 def last_checkpoint(run: Path, kind: str) -> Checkpoint | None:
-    """The checkpoint to continue from; None where there is none yet.
+    """Load the checkpoint to resume from; None if there is none yet.
 
     Raises:
         CheckpointError: it is damaged or of another kind.
@@ -91,12 +91,12 @@ def last_checkpoint(run: Path, kind: str) -> Checkpoint | None:
 
 
 def best_checkpoint(run: Path) -> Path:
-    """The best checkpoint of a run so far."""
+    """Return the link to the best checkpoint of a run."""
     return run / CHECKPOINTS_FOLDER / BEST_LINK
 
 
 def discard_after(run: Path, step: int) -> None:
-    """Delete checkpoints later than ``step``, written by a run that was killed before ``last`` pointed at them."""
+    """Delete checkpoints later than ``step``, of a run that was killed before ``last`` pointed at them."""
     folder = run / CHECKPOINTS_FOLDER
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name.isdigit() and int(path.name) > step:

@@ -1,8 +1,8 @@
-"""One optimisation step and one validation of a skill module; knows nothing of data sets and folders.
+"""Optimisation steps and validation of a skill model, independent of data sets and folders.
 
 1. The loss is ``1/2 sum_{H,A} (action - label)^2 + beta * sum_Z KL(q || N(0, I))``, averaged over the batch.
-2. The prior minimises its NLL of the posterior's samples in the same step; its gradient stops at the sample, and its
-   gradient norm is limited apart from the others', so that it cannot influence encoder and decoder.
+2. In the same step the prior minimises its NLL of posterior samples. Its gradient is stopped at the sample and clipped
+   separately, so that it does not affect encoder and decoder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _VALIDATION_BATCH = 1024
 
 
 class NotFiniteError(TrainingError):
-    """A loss term or gradient norm is not finite; the model was left as it was.
+    """A loss term or gradient norm is not finite; the model is unchanged.
 
     Attributes:
         terms: all loss terms and gradient norms of the step.
@@ -46,13 +46,13 @@ class NotFiniteError(TrainingError):
 
 
 class SkillLearner:
-    """A skill model with its optimiser and the random stream of its posterior noise.
+    """Skill model with its optimiser and the random stream of its posterior noise.
 
     Args:
-        model: what to train.
-        config: optimiser settings.
+        model: the model to train.
+        config: configuration of the optimiser.
         beta: weight of the KL term.
-        seed: of the run, for the posterior noise.
+        seed: seed of the run, for the posterior noise.
     """
 
     def __init__(self, model: SkillModel, config: OptimiserConfig, beta: float, seed: int) -> None:
@@ -80,7 +80,7 @@ class SkillLearner:
             rate: factor on the base learning rates.
 
         Returns:
-            Loss terms, and gradient norms before they were limited.
+            Loss terms, and gradient norms before clipping.
 
         Raises:
             NotFiniteError: one of them is not finite.
@@ -102,15 +102,15 @@ class SkillLearner:
         return terms
 
     def validate(self, observation: Inputs, action: Tensor, noise: Tensor) -> dict[str, float]:
-        """Loss terms of a fixed set of windows.
+        """Compute the loss terms of a fixed set of windows.
 
         Args:
             observation: (W, H, O).
             action: (W, H, A) labels.
-            noise: (W, Z) of the posterior.
+            noise: (W, Z) posterior noise.
 
         Returns:
-            As :meth:`update`, without gradient norms; ``action_mse`` is that of the posterior mean.
+            Loss terms as of :meth:`update`; ``action_mse`` is that of the posterior mean.
         """
         self.model.eval()
         totals: dict[str, float] = {}
@@ -126,20 +126,20 @@ class SkillLearner:
         return {name: total / len(action) for name, total in totals.items()}
 
     def state(self) -> dict[str, Any]:
-        """Optimiser and random stream as arrays by name, to continue from exactly; the model is not in it."""
+        """Return optimiser and random stream as arrays by name, for exact resume, without the model."""
         return {
             _NOISE_RNG: self._noise_rng.get_state().numpy().copy(),
             **optimiser_arrays(self.model, self._optimiser),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`state`; entries of other owners are left alone."""
+        """Restore a saved :meth:`state`; other entries are ignored."""
         self._noise_rng.set_state(torch.from_numpy(np.array(state[_NOISE_RNG])))
         load_optimiser_arrays(self.model, self._optimiser, state)
 
 
 def learning_rate_factor(config: OptimiserConfig, step: int, steps: int) -> float:
-    """Factor on the base learning rates for step ``step`` (from 0) of ``steps``."""
+    """Return the factor on the base learning rates for step ``step`` (from 0) of ``steps``."""
     warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == "constant":
         return warmup

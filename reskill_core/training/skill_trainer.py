@@ -1,8 +1,8 @@
-"""Training of a skill module from a data set into a run folder.
+"""Training of a skill module on a data set.
 
-1. A window is H consecutive steps of one episode; every window of every training episode is visited once per epoch.
-2. Validation takes a fixed set of windows and fixed posterior noise: two validations differ by the model alone.
-3. A checkpoint follows every validation. ``best`` has the lowest ``validation/loss``.
+1. A window is H consecutive steps of one episode; every window of every training episode is used once per epoch.
+2. Validation uses a fixed set of windows and fixed posterior noise: validations differ only by the model.
+3. Every validation is followed by a checkpoint. ``best`` has the lowest ``validation/loss``.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _PLOTTED_WINDOWS = 6
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run left.
+    """Result of a finished run.
 
     Attributes:
-        run: its folder.
-        checkpoint: its best checkpoint.
-        steps: steps trained.
+        run: the run folder.
+        checkpoint: the best checkpoint.
+        steps: number of training steps.
         best_step: step of the best checkpoint.
         validation: validation metrics of the best checkpoint.
     """
@@ -69,11 +69,11 @@ class TrainingResult:
 
 @dataclass
 class SkillProgress(Progress):
-    """Where a run stands.
+    """Progress of a skill training run.
 
     Attributes:
-        best_validation: of the best checkpoint.
-        stale_validations: how many there have been since.
+        best_validation: validation metrics of the best checkpoint.
+        stale_validations: number of validations since then.
     """
 
     best_validation: dict[str, float] = field(default_factory=dict)
@@ -81,25 +81,25 @@ class SkillProgress(Progress):
 
 
 def train_skills(config: SkillTrainingConfig, show_progress: bool = True) -> TrainingResult:
-    """Train a skill module, or continue a run that was interrupted in the same folder.
+    """Train a skill module, or resume an interrupted run in the same folder.
 
     Args:
-        config: what to train, on what, where to.
-        show_progress: draw a progress bar on stderr.
+        config: configuration of the run.
+        show_progress: whether to draw a progress bar on stderr.
 
     Raises:
         DataError: the data set is missing, damaged or has no windows.
         ConfigError: the model does not fit the data set's task.
         CheckpointError: the run folder holds a run with other settings or data, or a damaged checkpoint, or another
             process trains in it.
-        TrainingError: the loss or its gradient is not finite; the batch is dumped.
+        TrainingError: the loss or its gradient is not finite; the batch is saved.
     """
     torch.set_num_threads(config.threads)
     return SkillTrainer(config).run(show_progress)
 
 
 class SkillTrainer(TrainingRun[SkillProgress]):
-    """One training run of a skill module; see :func:`train_skills`."""
+    """Training run of a skill module; see :func:`train_skills`."""
 
     KIND = SKILL_MODULE_KIND
     PLACES = ("data", "out")
@@ -126,7 +126,7 @@ class SkillTrainer(TrainingRun[SkillProgress]):
         self.learner = SkillLearner(model, config.optimiser, config.beta, config.seed)
 
     def run(self, show_progress: bool = True) -> TrainingResult:
-        """Train until the step budget is spent or validation no longer improves; see :meth:`TrainingRun.train`."""
+        """Train for the configured steps or until validation stops improving; see :meth:`TrainingRun.train`."""
         self.train(show_progress)
         progress = self.progress
         return TrainingResult(
@@ -135,16 +135,16 @@ class SkillTrainer(TrainingRun[SkillProgress]):
 
     @property
     def lineage(self) -> Lineage:
-        """The episodes learnt from, and those that choose the best checkpoint."""
+        """Training and validation episodes."""
         return self._lineage
 
     def episodes(self) -> Arrays:
-        """Marks of these episodes."""
+        """Return the identifiers of these episodes."""
         return self._episodes
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is spent, or validation no longer improves."""
+        """Whether all steps are done, or validation has stopped improving."""
         return super().finished or 0 < self.config.patience <= self.progress.stale_validations
 
     def advance(self, log: MetricsLogger, bar: tqdm) -> None:
@@ -168,7 +168,7 @@ class SkillTrainer(TrainingRun[SkillProgress]):
                 return
 
     def train_step(self, throughput: Throughput) -> dict[str, float]:
-        """Load a batch of windows and learn from it; returns the metrics of the step.
+        """Train on a batch of windows; returns the metrics of the step.
 
         Raises:
             TrainingError: the loss or its gradient is not finite.
@@ -216,7 +216,7 @@ class SkillTrainer(TrainingRun[SkillProgress]):
             progress.stale_validations += 1
 
     def plot(self) -> None:
-        """Losses over the run, and actions beside what becomes of them."""
+        """Plot the losses of the run, and demonstrated and reconstructed actions."""
         plots = self.folder / run_folder.PLOTS_FOLDER
         plot_losses(plots / run_folder.LOSSES_PLOT, read_metrics(self.folder))
         observation, action, _ = self._validation
@@ -230,17 +230,17 @@ class SkillTrainer(TrainingRun[SkillProgress]):
         plot_actions(plots / "actions.png", names, action.numpy(), decoded.numpy())
 
     def checkpoint(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The model, and what it was made from."""
+        """Return the model, and a description of its data."""
         weights, document = module_contents(self.learner.model, self._task)
         facts = data_facts(self._dataset, self.config.validation_fraction, self.config.seed)
         return weights, {**document, DATA_KEY: facts, "validation": self.progress.best_validation}
 
     def state(self) -> dict[str, Any]:
-        """Of the order of windows, and of the learner."""
+        """Return the state of the window order and of the learner."""
         return {"order": self._order.state(), **self.learner.state()}
 
     def restore(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`checkpoint` and :meth:`state`."""
+        """Restore saved :meth:`checkpoint` and :meth:`state`."""
         load_state_arrays(self.learner.model, model_weights(weights))
         self.learner.restore(state)
         self._order = EpochOrder.from_state(state["order"], self._windows.num_windows)

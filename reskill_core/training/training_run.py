@@ -1,7 +1,7 @@
-"""The skeleton of a training run: what training skills, agents and whatever else comes have in common.
+"""Base class of training runs of skills, agents and others.
 
-A run goes from checkpoint to checkpoint. From the last one a run that was killed continues to the same bits as if it
-had not been (with one math thread), as long as it is the same run: the same settings, made from the same ingredients.
+A run proceeds from checkpoint to checkpoint. A killed run resumes from its last checkpoint, bit-equal to an
+uninterrupted run (with one math thread), provided that settings and ingredients are the same.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Where a run stands; every kind of run adds what else it has to remember.
+    """Progress of a run; each kind of run adds its own fields.
 
     Attributes:
-        step: steps that are over.
+        step: number of finished steps.
         best_step: step of the best checkpoint.
     """
 
@@ -47,20 +47,20 @@ P = TypeVar("P", bound=Progress)
 
 
 class TrainingRun(ABC, Generic[P]):
-    """One training run in a folder.
+    """Training run in a folder.
 
-    Where several processes train together, each makes the same run with a rank of its own. All of them resume and
-    learn; the one of rank 0 holds the lock and writes.
+    In distributed training each process creates the same run with its own rank. All of them resume and train; rank 0
+    holds the lock and writes.
 
     Args:
-        config: what to train; a dataclass with ``out``, the run folder, ``steps`` and ``keep_checkpoints``.
-        progress: of a run that has just begun.
-        rank: of this process among those that train together.
+        config: configuration; a dataclass with ``out``, the run folder, ``steps`` and ``keep_checkpoints``.
+        progress: progress of a new run.
+        rank: rank of this process in distributed training.
 
     Attributes:
         KIND: kind of its checkpoints.
-        PLACES: fields of the configuration that say where a run lives and what it is called, not what it is.
-        progress: where it stands.
+        PLACES: fields of the configuration with paths and names, which may change when a run is resumed.
+        progress: current progress.
     """
 
     KIND: ClassVar[str]
@@ -70,57 +70,57 @@ class TrainingRun(ABC, Generic[P]):
         self.folder, self.progress, self._rank = Path(config.out), progress, rank
         self._run_config = config
 
-    # ------------------------------------------------------------------ what each kind of run brings
+    # ------------------------------------------------------------------ defined by each kind of run
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """What is trained, beside the progress bar."""
+        """Label of the progress bar."""
 
     @property
     @abstractmethod
     def lineage(self) -> Lineage:
-        """What it is made from."""
+        """Ingredients of the run."""
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether the training is finished."""
         return bool(self.progress.step >= self._run_config.steps)
 
     def begin(self) -> None:
-        """What comes before the first step; not done again by a run that continues."""
+        """Prepare a new run before its first step; not called for a resumed run."""
 
     @abstractmethod
     def advance(self, log: MetricsLogger, bar: tqdm) -> None:
-        """Train until the next checkpoint is due, and keep the best step up to date."""
+        """Train until the next checkpoint is due, and update the best step."""
 
     @abstractmethod
     def checkpoint(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Weights and document of a checkpoint as of now, without what :meth:`settings` and lineage say."""
+        """Return weights and document of a checkpoint, without :meth:`settings` and lineage."""
 
     def episodes(self) -> Arrays | None:
-        """Marks of the episodes it is made from, for the checkpoint."""
+        """Return the identifiers of training and validation episodes, for the checkpoint."""
         return None
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, besides weights and progress."""
+        """Return the state that the next step depends on, in addition to weights and progress."""
 
     @abstractmethod
     def restore(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Continue from weights and state of a checkpoint."""
+        """Restore weights and state of a checkpoint."""
 
     @abstractmethod
     def plot(self) -> None:
-        """Leave pictures of a run that is over."""
+        """Write the plots of a finished run."""
 
-    # ------------------------------------------------------------------ what they have in common
+    # ------------------------------------------------------------------ shared by all runs
 
     def train(self, show_progress: bool = True) -> None:
-        """Train until it is finished, from the last checkpoint of its folder if there is one.
+        """Train until the run is finished, from the last checkpoint of its folder if there is one.
 
         Raises:
-            TrainingError: what it computes is not finite; the last good checkpoint remains.
+            TrainingError: a loss is not finite; the last good checkpoint remains.
             CheckpointError: the folder holds a run with other settings or ingredients, or a damaged checkpoint, or
                 another process trains in it.
         """
@@ -146,12 +146,12 @@ class TrainingRun(ABC, Generic[P]):
                 self.plot()
 
     def settings(self) -> dict[str, Any]:
-        """What stays the same for as long as a run is this run, as its checkpoints say it."""
+        """Return the settings that must not change when the run is resumed, for its checkpoints."""
         return {_TRAINING_KEY: {**self._identity(self._run_config), "seeding": SEEDING}}
 
     @property
     def best_checkpoint(self) -> Path:
-        """The best checkpoint so far."""
+        """Best checkpoint so far."""
         return run_folder.best_checkpoint(self.folder)
 
     @property
@@ -185,10 +185,10 @@ class TrainingRun(ABC, Generic[P]):
             run_folder.discard_after(self.folder, self.progress.step)
 
     def _require_same_run(self, kept: Checkpoint) -> None:
-        """Refuse to continue another run.
+        """Refuse to resume a different run.
 
-        What an older checkpoint does not say cannot be compared, and other library versions may round otherwise: both
-        are said in a warning.
+        Settings that an older checkpoint does not record cannot be compared, and other library versions may round
+        differently: both give a warning.
 
         Raises:
             CheckpointError: the checkpoint has other settings or ingredients; lists every difference.
@@ -208,7 +208,7 @@ class TrainingRun(ABC, Generic[P]):
             _LOG.warning("%s continues with other versions, not to the same bits: %s", self.folder, "; ".join(others))
 
     def _kept_settings(self, kept: Checkpoint) -> Any:
-        """Settings of a run as its checkpoint says them; what was unknown at the time by default."""
+        """Settings of a checkpoint, with defaults for settings that it does not record."""
         settings = kept.document.get(_TRAINING_KEY)
         if not isinstance(settings, Mapping):
             return settings
@@ -222,6 +222,6 @@ class TrainingRun(ABC, Generic[P]):
 
 
 def _computing(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Versions, in a provenance, of what computes in training; the simulator is in the lineage."""
+    """Versions of the libraries that affect training results; the simulator is part of the lineage."""
     packages = origin.get("packages", {})
     return {name: packages.get(name) for name in ("numpy", "torch")}

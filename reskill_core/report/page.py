@@ -113,7 +113,7 @@ def _origin(variant: Variant, checkpoint: Checkpoint) -> dict[str, Any]:
     first, skills = variant.runs[0], checkpoint.document.get(SKILLS_KEY, {})
     documents = {
         f"{config_file}: configuration": config_to_dict(first.config),
-        f"skills: {first.config.skills or 'none'}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
+        f"skills: {first.config.skills}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
         "made from": variant.best.lineage.to_document(),
         "versions it was trained with": checkpoint.document["provenance"],
     }

@@ -16,6 +16,8 @@ from reskill_core.rl.algorithm import ALGORITHMS
 
 # Steps of an iteration, of all environments together: some GB of memory.
 _MAX_ROLLOUT = 10**6
+# In place of the folder of a skill module.
+NO_SKILLS = "none"
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class AgentTrainingConfig:
     Attributes:
         task: name of the task.
         out: run folder.
-        skills: run folder or checkpoint of the skill module; empty where there is none, which takes agent.skills=false.
+        skills: run folder or checkpoint of the skill module; ``none`` for an agent without one (agent.skills=false).
         variant: what the run is called in tables and plots.
         seed: of initial weights, exploration and episodes.
         steps: environment steps in all, of all environments together.
@@ -199,7 +201,7 @@ class AgentTrainingConfig:
 
     task: str
     out: str
-    skills: str = ""
+    skills: str = NO_SKILLS
     variant: str = "agent"
     seed: int = parameter(0, low=0, high=MAX_SEED)
     steps: int = parameter(1_500_000, low=1, high=10**10)
@@ -223,7 +225,7 @@ class AgentTrainingConfig:
         faults = [f"{key}: {fault}" for key, name in names.items() if (fault := plain_name_fault(name))]
         if (size := self.num_envs * self.rollout_steps) > _MAX_ROLLOUT:
             faults.append(f"num_envs times rollout_steps: must be at most {_MAX_ROLLOUT}, got {size}")
-        if self.agent.skills and not self.skills:
+        if self.agent.skills and self.skills == NO_SKILLS:
             faults.append("skills: needs a skill module, or agent.skills=false to learn without one")
         if self.imitation_updates and (self.agent.skills or not self.demonstrations):
             faults.append(

@@ -13,7 +13,7 @@ import numpy as np
 
 from reskill_core.config import config_from_dict, config_to_dict, load_config
 from reskill_core.resources import config_folder
-from reskill_core.rl.config import AgentTrainingConfig, ResidualSchedule
+from reskill_core.rl.config import NO_SKILLS, AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode
@@ -39,7 +39,7 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     task = get_task(config.task, variation)
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     groups = [task.make_env(size, config.profile) for size in sizes.tolist()]
-    module = SkillModule.load(config.skills, batch_invariant=False) if config.skills else None
+    module = SkillModule.load(config.skills, batch_invariant=False) if config.skills != NO_SKILLS else None
     evaluate = partial(_evaluate, task, config)
     trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation))
     return trainer.run(show_progress)

@@ -46,7 +46,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> SkillModule:
 def train(module: SkillModule | None, out: Path, agent: dict, **changes: object) -> AgentTrainingResult:
     given = {
         "task": TASK.name,
-        "skills": "skills" if module else "",
+        "skills": "skills" if module else "none",
         "out": str(out),
         "steps": 4 * ITERATION,
         "num_envs": ENVS,

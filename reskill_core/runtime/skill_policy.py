@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -198,7 +198,7 @@ class SkillPolicy:
                 f"observations have shape {vectors.shape}, expected ({len(where)}, {self._task.obs.dim}): "
                 "one row for each place given to reset()"
             )
-        return self.decide(self.module.features(observations), where, self._drawn(where)).action
+        return self._decide(self.module.features(observations), where, self._drawn, None).action
 
     def decide(
         self,
@@ -215,11 +215,20 @@ class SkillPolicy:
             noise: (n, Z) standard normal draws for the high level; None uses the most likely decision.
             deviation: (n, A) standard normal draws for the residual; None uses the most likely decision.
         """
+        return self._decide(features, places, lambda rows, _: None if noise is None else noise[rows], deviation)
+
+    def _decide(
+        self,
+        features: FloatArray,
+        places: IntArray,
+        draw: Callable[[IntArray, IntArray], FloatArray | None],
+        deviation: FloatArray | None,
+    ) -> Decisions:
         skill_step = self._skill_step[places]
         begun = np.flatnonzero(skill_step == 0)
         choice = None
         if self.decodes and begun.size:
-            choice = self._choose(features[begun], places[begun], None if noise is None else noise[begun])
+            choice = self._choose(features[begun], places[begun], draw(begun, places[begun]))
         latents = self._latents[places]
         if self.decodes:
             decoded, self._states[places] = self._skills.act(features, self._states[places])
@@ -273,17 +282,11 @@ class SkillPolicy:
         self._states = np.zeros((count, self.module.state_dim), np.float32)
         self._skill_step = np.zeros(count, np.int64)
 
-    def _drawn(self, places: IntArray) -> FloatArray | None:
-        """(n, Z) draws from the episodes' own streams, for places in which a skill will be chosen."""
-        if self._mode == "mode" or not self.decodes:
+    def _drawn(self, rows: IntArray, places: IntArray) -> FloatArray | None:
+        """(n, Z) draws from the random streams of the episodes in those places, where skills start."""
+        if self._mode == "mode":
             return None
-        begun = np.flatnonzero(self._skill_step[places] == 0)
-        if not begun.size:
-            return None
-        drawn = np.zeros((len(places), self.module.latent_dim), np.float32)
-        for row in begun:
-            drawn[row] = self._rngs[places[row]].standard_normal(drawn.shape[1], dtype=np.float32)
-        return drawn
+        return np.stack([self._rngs[place].standard_normal(self.module.latent_dim, np.float32) for place in places])
 
     def _choose(self, features: FloatArray, places: IntArray, drawn: FloatArray | None) -> Decision:
         choice = self._high_level.act(features, drawn)

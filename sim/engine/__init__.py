@@ -1,1 +1,1 @@
-"""The batched simulator: rows, steps, variation, divergence, pictures. Knows no robot."""
+"""Batched simulator, independent of the robot: state rows, stepping, variation, divergence, rendering."""

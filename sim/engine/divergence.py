@@ -1,4 +1,4 @@
-"""Where the physics broke down, kept so that it can be looked at again."""
+"""Records of diverged simulations, for debugging."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from reskill_sim.engine.variation import Variation
 
 @dataclass(frozen=True)
 class Divergence:
-    """The last good state of an environment and the action that broke it.
+    """Last valid state of an environment, and the action after which the physics diverged.
 
     Attributes:
         task: name of the task.
         profile: fidelity profile of the simulator.
-        variation: how the task's world varied.
+        variation: the task's variation.
         seed: seed of the episode.
         step: control step of the episode.
         state: (S,) state of the environment, see :meth:`reskill_sim.engine.simulator.Simulator.state`.
-        action: (A,) the action, as it was given.
+        action: (A,) the action, before clipping.
     """
 
     task: str
@@ -38,7 +38,7 @@ class Divergence:
     action: NDArray[np.float64]
 
     def save(self, folder: Path) -> Path:
-        """Write it to a folder, whole or not at all."""
+        """Write the record to a folder, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.task}_{self.profile}_seed{self.seed}_step{self.step}.npz"
         document = {
@@ -56,10 +56,10 @@ class Divergence:
 
 
 def load_divergence(path: Path) -> Divergence:
-    """Read what :meth:`Divergence.save` wrote.
+    """Read a file of :meth:`Divergence.save`.
 
     Raises:
-        SimulationError: it is missing or something else.
+        SimulationError: it is missing or invalid.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

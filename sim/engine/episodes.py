@@ -1,4 +1,4 @@
-"""Run episodes in a batch and keep what happened, for collecting data and for evaluation alike."""
+"""Batched execution and recording of episodes, for data collection and evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IntArray = NDArray[np.int64]
 
 
 class _Tape:
-    """What the running episodes are recorded on: arrays (N, T, ...), and the frames of images, compressed."""
+    """Recording of the running episodes: (N, T, ...) arrays, and compressed frames of images."""
 
     def __init__(self, environments: RestorableVectorEnv) -> None:
         spec = environments.spec
@@ -60,18 +60,18 @@ def run_episodes(
     seeds: Sequence[int],
     describe: Callable[[int], tuple[str, float]] = lambda place: ("", 0.0),
 ) -> Iterator[Episode]:
-    """Run one episode for each seed, as many at a time as there are environments.
+    """Run one episode per seed, with as many in parallel as there are environments.
 
-    What an episode contains depends on its seed alone, not on the batch it ran in.
+    An episode depends only on its seed, not on the batch.
 
     Args:
-        environments: where they run.
-        policy: who acts; has as many places as there are environments.
-        seeds: one for each episode.
-        describe: name of the policy's source and its noise scale in a place, for the record.
+        environments: the environments.
+        policy: the policy, for as many places as there are environments.
+        seeds: seeds of the episodes.
+        describe: returns the policy's source name and noise scale in a place, for the record.
 
     Yields:
-        Episodes in the order in which they end. Those in which the physics broke down are left out.
+        Episodes in the order in which they end, without diverged ones.
     """
     waiting = list(reversed(seeds))
     tape = _Tape(environments)

@@ -1,4 +1,4 @@
-"""Environment families: tasks that share a robot and a simulator, and what the rest of the package asks of them."""
+"""Interface of environment families: tasks that share a robot and a simulator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reskill_core.errors import SimulationError, require_choice
 
-# Names are quick to have: what makes environments is imported when it is asked for.
+# Modules of simulators are imported on demand, so that listing names is fast.
 if TYPE_CHECKING:
     from reskill_core.environment import RestorableVectorEnv
     from reskill_core.policy import Policy
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from reskill_sim.engine.task import Task
     from reskill_sim.engine.variation import Variation
 
-# The profile that every family has: the most faithful one, and the default of evaluation.
+# The profile that every family has: the one of highest fidelity, and the default of evaluations.
 REFERENCE_PROFILE = "exact"
-# The kind of demonstrator that draws one of a task's demonstrators for each episode.
+# Kind of demonstrator that draws one of a task's demonstrators for each episode.
 MIXED = "mixed"
 DEFAULT_NOISE_RANGE = (0.0, 0.15)
 
@@ -33,9 +33,9 @@ class Kinematics:
     """Forward kinematics of an arm.
 
     Attributes:
-        joints: names of the joints that it needs.
-        pose: position (3,) [m] and quaternion (4,), scalar first, of the end effector in the robot's base, from the
-            positions of the joints [m or rad].
+        joints: names of the required joints.
+        pose: function from joint positions [m or rad] to position (3,) [m] and quaternion (4,), scalar first, of the
+            end effector in the robot's base.
     """
 
     joints: tuple[str, ...]
@@ -44,13 +44,13 @@ class Kinematics:
 
 @dataclass(frozen=True)
 class BenchLoad:
-    """What environments are measured by: demonstrations of a task.
+    """Load for benchmarks of environments: demonstrations of a task.
 
     Attributes:
         task: name of the task.
-        demonstrator: name of the demonstrator whose actions are taken.
-        reference_name: what the environments are measured beside.
-        reference: makes a run of it from actions (T, A); None where there is nothing to compare with.
+        demonstrator: name of the demonstrator that provides the actions.
+        reference_name: name of the reference environment.
+        reference: creates a run of the reference from actions (T, A); None if it is not available.
     """
 
     task: str
@@ -60,19 +60,19 @@ class BenchLoad:
 
 
 class Family(ABC):
-    """Tasks that share a robot and a simulator.
+    """Family of tasks that share a robot and a simulator.
 
-    What is listed below costs no import of the simulator: command lines and graphs ask for names alone.
+    The attributes must not require importing the simulator, because command lines and graphs only need names.
 
     Attributes:
         name: name of the family.
-        gym_prefix: what the Gymnasium ids of its tasks start with: ``reskill/<prefix><Task>-v0``.
-        tasks: names of its tasks, which no other family may use.
-        profiles: fidelity profiles; the first is ``REFERENCE_PROFILE``, the most faithful one.
-        learning_profile: profile that learners use by default.
-        joint_names: joints of the robot as its driver publishes them; empty for what has none.
-        metric_titles: what the metrics of its tasks' episodes are called in tables, by name.
-        gripper_joints: those of them that the gripper's command moves; empty for what has no gripper.
+        gym_prefix: prefix in the Gymnasium ids of its tasks, ``reskill/<prefix><Task>-v0``.
+        tasks: names of its tasks, unique among all families.
+        profiles: fidelity profiles; the first is ``REFERENCE_PROFILE``, the one of highest fidelity.
+        learning_profile: default profile for training.
+        joint_names: the driver's names of the robot's joints; may be empty.
+        gripper_joints: joints moved by the gripper command; empty without a gripper.
+        metric_titles: titles of the tasks' metrics in tables, by name.
     """
 
     name: str
@@ -88,10 +88,10 @@ class Family(ABC):
 
     @abstractmethod
     def make_task(self, name: str, variation: Variation) -> Task:
-        """One of the tasks, in a world that varies.
+        """Create a task with a variation.
 
         Raises:
-            ConfigError: the family's tasks cannot vary in that way.
+            ConfigError: the family does not support the variation.
         """
 
     @abstractmethod
@@ -103,14 +103,14 @@ class Family(ABC):
         threads: int = 0,
         divergence_folder: Path | None = None,
     ) -> RestorableVectorEnv:
-        """Environments of a task.
+        """Create environments of a task.
 
         Args:
-            task: one that :meth:`make_task` made.
+            task: a task of :meth:`make_task`.
             num_envs: number N of environments.
             profile: fidelity profile.
             threads: threads that share the environments; 0 steps them in the calling thread.
-            divergence_folder: where states in which the simulation broke down are kept; None keeps none.
+            divergence_folder: folder for states before a divergence; None saves none.
 
         Raises:
             ConfigError: there is no such profile.
@@ -118,11 +118,11 @@ class Family(ABC):
         """
 
     def make_robot(self, task: Task, profile: str = REFERENCE_PROFILE) -> RobotEnv:
-        """One environment of a task, to stand behind the topics of a real robot.
+        """Create one environment of a task as a simulated robot, with the topics of a real one.
 
         Raises:
             ConfigError: there is no such profile.
-            SimulationError: the family's environments have no sensors that could be read.
+            SimulationError: the family's environments do not provide sensor readings.
         """
         from reskill_sim.engine.interfaces import RobotEnv
 
@@ -135,7 +135,7 @@ class Family(ABC):
         return environment
 
     def make_kinematics(self) -> Kinematics:
-        """Forward kinematics of the arm, for robots that publish joint states but no pose of the end effector.
+        """Create forward kinematics of the arm, for robots that publish joint states but no end-effector pose.
 
         Raises:
             SimulationError: the family has none.
@@ -146,14 +146,14 @@ class Family(ABC):
         """Check the name of a profile.
 
         Raises:
-            ConfigError: there is no such profile; the message lists those there are.
+            ConfigError: there is no such profile; the message lists the valid names.
         """
         require_choice("simulator profile", profile, self.profiles)
 
     # ------------------------------------------------------------------ scripted policies
 
     def demonstrators(self, task: str) -> tuple[str, ...]:
-        """Names of the demonstrators of a task; none by default."""
+        """List the names of a task's demonstrators; none by default."""
         return ()
 
     def make_demonstrator(
@@ -163,12 +163,12 @@ class Family(ABC):
         noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
         num_envs: int = 1,
     ) -> Demonstrator:
-        """The demonstrator of a task.
+        """Create a demonstrator of a task.
 
         Args:
             task: name of the task.
             kind: one of :meth:`demonstrators`, or ``MIXED``.
-            noise_range: lowest and highest scale of the noise, in action units.
+            noise_range: lowest and highest noise scale, in action units.
             num_envs: number of places.
 
         Raises:

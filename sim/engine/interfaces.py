@@ -1,4 +1,4 @@
-"""Interfaces of what a family makes: robots, demonstrators, renderers, viewers."""
+"""Interfaces of a family's products: robots, demonstrators, renderers, viewers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Image = NDArray[np.uint8]
 
 @runtime_checkable
 class RobotEnv(RestorableVectorEnv, Protocol):
-    """Environments whose sensors can be read, so that they can stand behind the topics of a real robot."""
+    """Environments with sensor readings, which can be simulated robots with the topics of a real one."""
 
     @property
     def frame(self) -> SensorFrame:
-        """Sensor values of all N environments, as they are."""
+        """True sensor readings of all N environments."""
 
     @property
     def perceived_frame(self) -> SensorFrame:
-        """Sensor values of all N environments as a robot perceives them: observations are computed from these."""
+        """Perceived sensor readings of all N environments, from which observations are computed."""
 
     @property
     def step_count(self) -> NDArray[np.int64]:
@@ -34,41 +34,41 @@ class RobotEnv(RestorableVectorEnv, Protocol):
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """Names of the robot's J joints, as its driver names them."""
+        """The driver's names of the robot's J joints."""
 
     def joint_positions(self, place: int = 0) -> NDArray[np.float64]:
-        """(J,) positions [m or rad] in one environment."""
+        """(J,) joint positions [m or rad] in one environment."""
 
     def joint_velocities(self, place: int = 0) -> NDArray[np.float64]:
-        """(J,) velocities [m/s or rad/s] in one environment."""
+        """(J,) joint velocities [m/s or rad/s] in one environment."""
 
 
 class Demonstrator(Policy, Protocol):
-    """A scripted policy whose actions are disturbed by noise, and that says what it does."""
+    """Scripted policy with action noise."""
 
     @property
     def task(self) -> TaskSpec:
-        """What is demonstrated."""
+        """The demonstrated task."""
 
     @property
     def noise_scale(self) -> NDArray[np.float64]:
-        """(N,) standard deviation of the noise in the episode of each place, in action units."""
+        """(N,) standard deviation of the noise in each episode, in action units."""
 
     def source(self, place: int = 0) -> str:
-        """Name of the controller that demonstrates the episode in a place."""
+        """Return the name of an episode's controller."""
 
 
 class Renderer(Protocol):
-    """Draws states of a task's environments."""
+    """Renderer of states of a task's environments."""
 
     def render(self, state_row: NDArray[np.float64]) -> Image:
-        """Picture (height, width, 3) of the state of one environment."""
+        """Render the state of one environment as an image (height, width, 3)."""
 
     def close(self) -> None:
         """Release graphics memory."""
 
     def __enter__(self) -> Renderer:
-        """The renderer itself."""
+        """Return the renderer itself."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -77,7 +77,7 @@ class Renderer(Protocol):
 
 
 class Viewer(Protocol):
-    """A window that shows states of a task's environments."""
+    """Window that shows states of a task's environments."""
 
     def show(self, state_row: NDArray[np.float64]) -> None:
         """Show the state of one environment."""

@@ -1,4 +1,4 @@
-"""Mechanisms: what the simulator is given to simulate, a robot and its surroundings as compiled MuJoCo models."""
+"""Mechanisms: robots and their surroundings as compiled MuJoCo models, for the simulator."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from reskill_sim.engine.task import EpisodeStart, FloatArray
 
 IntArray = NDArray[np.int64]
 
-# What the simulator takes for the physical state of an environment.
+# The physical state of an environment.
 PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 
-# (n, P) physics after a number of substeps, and (n, substeps, S) sensors as of the start of each, from physics (n, P)
-# and a control signal (n, C) that is held.
+# Function from physics (n, P), a constant control signal (n, C) and a number of substeps to the physics (n, P) after
+# them, and the sensors (n, substeps, S) at the start of each.
 Integrate = Callable[[FloatArray, FloatArray, int], tuple[FloatArray, FloatArray]]
 
 
 class SensorTable:
-    """Where the values of each sensor of a model stand among those of all, by the sensor's name."""
+    """Slices of a model's sensor values, by sensor name."""
 
     def __init__(self, model: mujoco.MjModel) -> None:
         sensors = [model.sensor(index) for index in range(model.nsensor)]
@@ -37,7 +37,7 @@ class SensorTable:
 
 
 class PhysicsLayout:
-    """Where what stands in the physical state of an environment."""
+    """Layout of the physical state of an environment."""
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self.width = mujoco.mj_stateSize(model, PHYSICS)
@@ -47,20 +47,20 @@ class PhysicsLayout:
 
 
 class Mechanism(ABC):
-    """A robot and its surroundings: a compiled model for each scene, and what is particular about stepping them.
+    """Robot and its surroundings: a compiled model per scene, and the specifics of stepping them.
 
-    The models of all scenes have one layout of state and sensors.
+    The models of all scenes have the same layout of state and sensors.
 
     Attributes:
-        model: that of scene 0.
-        sensors: where which sensor's values stand.
-        layout: where what stands in the physical state.
-        frames: names of the sensors that say position and quaternion of each observed frame but the goal. A frame that
-            stands for the goal is read in its place.
-        named: name of the sensor whose values a named term of an observation is, where it is not the term's own.
-        perceived: the frames that are perceived late and with noise where the world varies so.
-        joint_names: joints of the robot as its driver publishes them.
-        control_spec: of what a control signal consists, flags of ``mujoco.mjtState``.
+        model: model of scene 0.
+        sensors: slices of the sensors' values.
+        layout: layout of the physical state.
+        frames: names of the sensors of position and quaternion, for each observed frame except the goal. The goal may
+            be among them, if it is a body.
+        named: sensor names of named observation terms, if they differ from the terms' names.
+        perceived: frames that are affected by perception delay and noise.
+        joint_names: the driver's names of the robot's joints.
+        control_spec: components of a control signal, flags of ``mujoco.mjtState``.
     """
 
     frames: Mapping[str, tuple[str, str]]
@@ -76,54 +76,54 @@ class Mechanism(ABC):
         self.layout = PhysicsLayout(self.model)
 
     def model_of(self, scene: int) -> mujoco.MjModel:
-        """The compiled model of a scene."""
+        """Return the compiled model of a scene."""
         if scene not in self._models:
             self._models[scene] = self.compiled(scene)
         return self._models[scene]
 
     def sensor_of(self, term: str) -> slice:
-        """Where among the sensors the values of a named term of an observation stand."""
+        """Return the slice of a named observation term in the sensor values."""
         return self.sensors[self.named.get(term, term)]
 
     # ------------------------------------------------------------------ episodes and steps
 
     @abstractmethod
     def compiled(self, scene: int, looks: bool = False) -> mujoco.MjModel:
-        """Compile the model of a scene; with all that is for show only if ``looks``."""
+        """Compile the model of a scene; with visual parts only if ``looks``."""
 
     @abstractmethod
     def start_state(self) -> mujoco.MjData:
-        """The state of :attr:`model` that episodes start from, but for what :meth:`place` puts somewhere else."""
+        """Return the start state of :attr:`model`, before :meth:`place`."""
 
     @abstractmethod
     def place(self, physics: FloatArray, sensors: FloatArray, starts: Sequence[EpisodeStart]) -> None:
-        """Put things where episodes start.
+        """Set the start poses of objects.
 
         Args:
             physics: (n, P) states to change.
-            sensors: (n, S) values of sensors to change accordingly.
-            starts: where things are.
+            sensors: (n, S) sensor values to change accordingly.
+            starts: starts of the episodes.
         """
 
     @abstractmethod
     def control(self, physics: FloatArray, sensors: FloatArray, actions: FloatArray) -> FloatArray:
-        """(n, C) the control signal of a control period, from actions (n, A) in [-1, 1]."""
+        """Compute the control signal (n, C) of a control period from actions (n, A) in [-1, 1]."""
 
     def advance(
         self, integrate: Integrate, physics: FloatArray, sensors: FloatArray, actions: FloatArray, substeps: int
     ) -> tuple[FloatArray, FloatArray]:
-        """Physics (n, P) and sensors (n, S) after one control period.
+        """Simulate one control period; returns physics (n, P) and sensors (n, S).
 
-        Sensors are those of the last substep's start; what reads or corrects otherwise overrides this.
+        Sensors are read at the start of the last substep; subclasses may read or correct them differently.
         """
         physics, readings = integrate(physics, self.control(physics, sensors, actions), substeps)
         return physics, readings[:, -1]
 
-    # ------------------------------------------------------------------ what can be read
+    # ------------------------------------------------------------------ readings
 
     @abstractmethod
     def joint_columns(self, names: Sequence[str]) -> IntArray:
-        """Where in the physical state the positions of joints stand, by their driver's names."""
+        """Return the columns of joint positions in the physical state, by the driver's joint names."""
 
     def joint_positions(self, qpos: FloatArray) -> FloatArray:
         """(J,) positions of :attr:`joint_names` [m or rad] from coordinates (nq,)."""
@@ -133,14 +133,14 @@ class Mechanism(ABC):
         """(J,) velocities of :attr:`joint_names` [m/s or rad/s] from velocities (nv,)."""
         return np.zeros(0)
 
-    # ------------------------------------------------------------------ pictures
+    # ------------------------------------------------------------------ rendering
 
     def show_goal(self, model: mujoco.MjModel, goal_pos_w: FloatArray) -> None:  # noqa: B027 - most have no mark
-        """Mark the goal (3,) [m] in a model that was compiled with its looks."""
+        """Mark the goal (3,) [m] in a model that was compiled with visual parts."""
 
     @property
     def camera(self) -> mujoco.MjvCamera:
-        """From where pictures are taken."""
+        """Camera for rendering."""
         camera = mujoco.MjvCamera()
         mujoco.mjv_defaultFreeCamera(self.model, camera)
         return camera

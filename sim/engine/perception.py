@@ -1,4 +1,4 @@
-"""Perception: what observations are computed from, the sensors as they are or late and noisy."""
+"""Perception: sensor readings for observations, true or with delay and noise."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 
 
 class Perception:
-    """Sensor frames of environments' rows.
+    """Computation of sensor frames from state rows.
 
     Args:
-        task: what is simulated, with how perception varies.
-        mechanism: whose sensors they are.
-        layout: of the rows.
+        task: the task, with its variation of perception.
+        mechanism: the mechanism with the sensors.
+        layout: layout of the rows.
         num_envs: number N of environments.
     """
 
@@ -36,7 +36,7 @@ class Perception:
         sensors = np.arange(self._num_joints, layout.reading_size)
         self._named_columns = {term.name: sensors[mechanism.sensor_of(term.name)] for term in task.spec.obs.named}
         self._noisy = task.variation.perception_noise[1] > 0.0
-        # Noise over each environment's episode, drawn when it starts.
+        # Noise over each environment's episode, drawn at its start.
         self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
         self._perceived = np.array([name in mechanism.perceived for name in task.spec.obs.frames], dtype=np.bool_)
 
@@ -48,11 +48,11 @@ class Perception:
             self._noise[place] = scale * rng.standard_normal(self._noise.shape[1:]) * self._perceived[:, None]
 
     def readings(self, rows: FloatArray) -> FloatArray:
-        """(n, R) positions of the joints that observations refer to, and sensor values."""
+        """(n, R) readings: positions of observed joints, and sensor values."""
         return np.concatenate([rows[:, self._joint_columns], rows[:, self._layout.sensors]], axis=1)
 
     def actual(self, rows: FloatArray) -> tuple[SensorFrame, SensorFrame]:
-        """Sensors now and one control step ago, as they are."""
+        """Return the true sensor frames now and one control step ago."""
         layout, goal = self._layout, rows[:, self._layout.goal]
         previous = rows[:, layout.history][:, : layout.reading_size]
         return self.frame(self.readings(rows), goal), self.frame(previous, goal)
@@ -60,12 +60,12 @@ class Perception:
     def perceived(
         self, rows: FloatArray, actual: tuple[SensorFrame, SensorFrame], places: IntArray | None
     ) -> tuple[SensorFrame, SensorFrame]:
-        """Sensors now and one control step ago, as they are perceived: the robot as it is, objects as varied.
+        """Return the perceived sensor frames now and one control step ago: objects with delay and noise.
 
         Args:
-            rows: (n, S) of the environments.
-            actual: what :meth:`actual` says of them.
-            places: (n,) which environments they are; all by default.
+            rows: (n, S) rows of the environments.
+            actual: their true sensor frames, of :meth:`actual`.
+            places: (n,) indices of the environments; all by default.
         """
         if not self._variation.perceives_otherwise:
             return actual
@@ -81,7 +81,7 @@ class Perception:
             frame.frame_pos_w[:, self._perceived] = late.frame_pos_w[:, self._perceived]
             frame.frame_quat_wxyz[:, self._perceived] = late.frame_quat_wxyz[:, self._perceived]
             if self._noisy:
-                # Before anything has arrived, the same first impression; past the horizon, the same noise again.
+                # Before the first reading has arrived, the first noise; past the horizon, the noise repeats.
                 seen = np.maximum(step - delay - age, 0) % noise.shape[1]
                 frame.frame_pos_w[:] += noise[np.arange(count), seen]
         return frames[0], frames[1]
@@ -94,9 +94,9 @@ class Perception:
         return SensorFrame(readings[:, : self._num_joints], values.take(pos, axis=1), values.take(quat, axis=1), named)
 
     def _columns_of_frames(self, task: SimulatedTask, mechanism: Mechanism) -> tuple[IntArray, IntArray]:
-        """Where among readings, goal and no rotation the position (F, 3) and the quaternion (F, 4) of each frame stand.
+        """Columns of position (F, 3) and quaternion (F, 4) of each frame in readings, goal and identity rotation.
 
-        The goal is read where a frame of the mechanism stands for it; otherwise it is a constant of the episode.
+        The goal is read from the mechanism if that has a frame for it; otherwise it is a constant of the episode.
         """
         goal = self._layout.reading_size
         columns = {GOAL_FRAME: (goal, goal + 3)}

@@ -14,20 +14,20 @@ from reskill_sim.engine.mechanism import Mechanism
 
 FloatArray = NDArray[np.float64]
 
-# Portions of the batch for each thread: few enough to be handed out at little cost, enough to share the work evenly.
+# Chunks of the batch per thread: few enough for low overhead, enough to balance the load.
 _CHUNKS = 4
 
-# A simulator says which environments diverged. MuJoCo's own way is to write to the terminal and to a file in the
-# current folder each time; whoever wants to see that listens to this logger.
+# The simulator reports diverged environments. MuJoCo's own warnings, which it would write to the terminal and to a file
+# in the current folder, go to this logger.
 if mujoco.get_mju_user_warning() is None:
     mujoco.set_mju_user_warning(logging.getLogger("mujoco").info)
 
 
 class BatchedPhysics:
-    """Steps the physics of environments that share a mechanism but may have different scenes.
+    """Batched physics of environments that share a mechanism but may have different scenes.
 
     Args:
-        mechanism: what is simulated.
+        mechanism: the mechanism.
         control_period_s: duration of a control period [s].
         threads: threads that share the environments; 0 steps them in the calling thread.
     """
@@ -41,12 +41,12 @@ class BatchedPhysics:
     def advance(
         self, models: Sequence[mujoco.MjModel], physics: FloatArray, sensors: FloatArray, actions: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Physics (n, P) and sensors (n, S) after one control period.
+        """Simulate one control period; returns physics (n, P) and sensors (n, S).
 
         Args:
-            models: n models, those of the environments' scenes.
-            physics: (n, P).
-            sensors: (n, S) values of the sensors after the control period before.
+            models: n models of the environments' scenes.
+            physics: (n, P) physical states.
+            sensors: (n, S) sensor values after the previous control period.
             actions: (n, A) in [-1, 1].
         """
 

@@ -1,4 +1,4 @@
-"""Off-screen pictures of simulator states, and files of pictures."""
+"""Off-screen rendering of simulator states, and image and video files."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from reskill_sim.engine.task import SimulatedTask
 
 
 class PosedScene:
-    """A scene with all that is for show, brought into states of a task's simulator.
+    """Scene with visual parts, posed according to states of a task's simulator.
 
     Args:
         task: the task.
-        profile: fidelity profile the states come from.
+        profile: fidelity profile of the states.
 
     Attributes:
-        model: the scene of the last state.
-        data: everything at its place there.
-        camera: from where pictures are taken.
+        model: model of the last state's scene.
+        data: its MuJoCo data, in the last state.
+        camera: camera for rendering.
     """
 
     def __init__(self, task: SimulatedTask, profile: str) -> None:
@@ -38,7 +38,7 @@ class PosedScene:
         self._load(0)
 
     def pose(self, state_row: NDArray[np.float64]) -> bool:
-        """Take the state of one environment; returns whether its scene is another one than before."""
+        """Set the state of one environment; returns whether the scene has changed."""
         scene = self._simulator.scene_of(state_row)
         other = scene != self._scene
         if other:
@@ -55,16 +55,16 @@ class PosedScene:
 
 
 class MujocoRenderer:
-    """Draws states of a task's simulator.
+    """Renderer of states of a task's simulator.
 
     Args:
         task: the task.
-        width: of the pictures [pixels].
-        height: of the pictures [pixels].
-        profile: fidelity profile the states come from.
+        width: image width [pixels].
+        height: image height [pixels].
+        profile: fidelity profile of the states.
 
     Raises:
-        SimulationError: there is no way to draw off-screen here.
+        SimulationError: off-screen rendering is not available.
     """
 
     def __init__(self, task: SimulatedTask, width: int = 480, height: int = 360, profile: str = "exact") -> None:
@@ -73,7 +73,7 @@ class MujocoRenderer:
         self._renderer = self._open()
 
     def render(self, state_row: NDArray[np.float64]) -> Image:
-        """Picture (height, width, 3) of one environment's state, see :meth:`Simulator.state`."""
+        """Render one environment's state (:meth:`Simulator.state`) as an image (height, width, 3)."""
         if self._posed.pose(state_row):
             self._renderer.close()
             self._renderer = self._open()
@@ -89,7 +89,7 @@ class MujocoRenderer:
             ) from error
 
     def close(self) -> None:
-        """Give the graphics memory back."""
+        """Release graphics memory."""
         self._renderer.close()
 
     def __enter__(self) -> MujocoRenderer:
@@ -102,10 +102,10 @@ class MujocoRenderer:
 
 
 def write_video(path: Path, frames: Iterable[Image], rate_hz: float, comment: str = "") -> None:
-    """Write pictures as an H.264 MP4, whole or not at all, with a comment in its metadata.
+    """Write images as an H.264 MP4, atomically, with a comment in its metadata.
 
     Raises:
-        SimulationError: it could not be written whole.
+        SimulationError: it could not be written completely.
     """
     pictures = np.stack(list(frames))
     with replacing(path) as part:
@@ -118,7 +118,7 @@ def write_video(path: Path, frames: Iterable[Image], rate_hz: float, comment: st
             macro_block_size=2,
             output_params=["-metadata", f"comment={comment}"],
         )
-        # The encoder is a process of its own, whose failure on a full disk goes unnoticed.
+        # The encoder is a separate process, whose failure on a full disk is not reported.
         try:
             written, _ = count_frames_and_secs(str(part))
         except RuntimeError:
@@ -128,7 +128,7 @@ def write_video(path: Path, frames: Iterable[Image], rate_hz: float, comment: st
 
 
 def write_sheet(path: Path, pictures: Sequence[Image], columns: int = 4) -> None:
-    """Write pictures of one size side by side as a PNG, row by row; what is missing in the last row stays white."""
+    """Write images of one size side by side as a PNG, row by row; the last row is padded with white."""
     blank = np.full_like(pictures[0], 255)
     padded = [*pictures, *[blank] * (-len(pictures) % columns)]
     rows = [np.concatenate(padded[first : first + columns], axis=1) for first in range(0, len(padded), columns)]

@@ -1,4 +1,4 @@
-"""Rows: all there is to know about an environment, as one row of float64 numbers."""
+"""State rows: the complete state of an environment as one row of float64 numbers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ FloatArray = NDArray[np.float64]
 
 
 class RowLayout:
-    """Where what stands in a row.
+    """Layout of a state row.
 
     Attributes:
         physics: MuJoCo's state.
         sensors: values of all sensors.
-        history: readings of earlier control steps, newest first; one is needed for displacements. A reading is the
-            positions of the joints that observations refer to, and the sensors.
-        pending: actions that are still to take effect, newest first.
+        history: readings of earlier control steps, newest first; one is needed for displacements. A reading consists of
+            the positions of observed joints, and the sensors.
+        pending: delayed actions that have not taken effect yet, newest first.
         goal: position of the goal [m].
         step: control steps since the start of the episode.
-        held: for how many of them in a row the task has been solved.
+        held: number of consecutive steps in success.
         scene: number of the scene.
-        seed: of the episode.
-        delays: of perception and of actions [control steps].
+        seed: seed of the episode.
+        delays: delays of perception and of actions [control steps].
     """
 
     physics: slice
@@ -58,12 +58,12 @@ class RowLayout:
         for name, size in sizes.items():
             setattr(self, name, slice(self.width, self.width + size))
             self.width += size
-        # The physical state stands first.
+        # The physical state comes first.
         self.time, self.qpos, self.qvel = mechanism.layout.time, mechanism.layout.qpos, mechanism.layout.qvel
 
 
 def pushed(queue: FloatArray, newest: FloatArray) -> FloatArray:
-    """(n, K) a queue with a new entry in front and its oldest one gone; an empty queue stays empty."""
+    """(n, K) queue with a new entry at the front and without its oldest one; an empty queue stays empty."""
     if queue.shape[1] <= newest.shape[1]:
         return newest[:, : queue.shape[1]]
     return np.concatenate([newest, queue], axis=1)[:, : queue.shape[1]]

@@ -1,11 +1,11 @@
-"""The batched simulator: N environments of one task, stepped together over MuJoCo's threaded rollout.
+"""Batched simulator: N environments of one task, stepped together with MuJoCo's threaded rollout.
 
-Every environment is one row of a float64 array that holds all there is to know about it, so that saving, restoring
-and resetting an environment is copying a row. A single environment is a batch of one. Results do not depend on the
-number of threads, on the size of the batch or on the place of an environment in it.
+The complete state of an environment is one row of a float64 array, so that saving, restoring and resetting an
+environment means copying a row. A single environment is a batch of one. Results do not depend on the number of threads,
+the batch size or the row in the batch.
 
-What varies from episode to episode is part of the row as well: which scene it is (a compiled model of its own), the
-seed, from which the noise of perception follows, and how long perception and actions are delayed.
+The variation of an episode is part of the row as well: its scene (a compiled model), the seed, which determines the
+noise of perception, and the delays of perception and actions.
 """
 
 from __future__ import annotations
@@ -34,29 +34,28 @@ from reskill_sim.engine.task import BoolArray, EpisodeStart, FloatArray, Simulat
 IntArray = NDArray[np.int64]
 
 _HUGE = 1e6
-# Environments and threads of one simulator: more have no use, and far more no place in memory.
+# Maximum numbers of environments and threads: more are not useful, and many more do not fit in memory.
 MAX_ENVS, MAX_THREADS = 2**16, 256
-# Diverged states that a simulator keeps; what breaks more often breaks in the same way.
+# Maximum number of saved divergences, since further ones are likely to have the same cause.
 MAX_KEPT = 100
 
 
 class Simulator:
-    """N environments of one task.
+    """Simulator of N environments of one task.
 
     Args:
-        task: what to simulate.
+        task: the task.
         num_envs: number of environments N.
         profile: name of the fidelity profile.
         threads: threads that share the environments; 0 steps them in the calling thread.
-        divergence_folder: where to keep the states in which the physics broke down, up to ``MAX_KEPT`` of them; None
-            keeps none.
+        divergence_folder: folder for states before a divergence, up to ``MAX_KEPT`` of them; None saves none.
 
-    Copied or pickled, it goes on from where it is, in the copy and in the original alike.
+    A copied or pickled simulator continues from its current state, independently of the original.
 
     Attributes:
         mechanism: the robot and its surroundings.
-        layout: where what is in a row of its :meth:`state`.
-        num_diverged: how often the physics broke down so far.
+        layout: layout of the rows of :meth:`state`.
+        num_diverged: number of divergences so far.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class Simulator:
 
     @property
     def model(self) -> mujoco.MjModel:
-        """The compiled model of scene 0."""
+        """Compiled model of scene 0."""
         return self.mechanism.model
 
     # ------------------------------------------------------------------ episodes
@@ -105,9 +104,9 @@ class Simulator:
         """Start new episodes.
 
         Args:
-            seeds: one seed for each environment to reset; everything random in an episode follows from it.
-            places: which environments; all by default.
-            scenes: number of the scene of each; by default it follows from the seed, too.
+            seeds: one seed per environment to reset; everything random in an episode follows from it.
+            places: indices of environments; all by default.
+            scenes: number of the scene of each; by default it follows from the seed.
 
         Returns:
             (N, O) observations of all environments.
@@ -132,11 +131,11 @@ class Simulator:
         return self.observation()
 
     def initial_rows(self, starts: Sequence[EpisodeStart], seeds: Sequence[int]) -> FloatArray:
-        """(n, S) complete states of environments at the start of episodes.
+        """Create (n, S) complete states of environments at the start of episodes.
 
         Args:
-            starts: where things are.
-            seeds: of what is drawn later in each episode: delays, noise of perception.
+            starts: starts of the episodes.
+            seeds: seeds of later draws in each episode: delays, noise of perception.
         """
         layout = self.layout
         rows = np.tile(self._start_row, (len(starts), 1))
@@ -156,8 +155,8 @@ class Simulator:
         """Advance environments by one control period.
 
         Args:
-            actions: (n, A) one action for each environment stepped, clipped to [-1, 1].
-            places: (n,) which environments; all by default. The others stay as they are.
+            actions: (n, A) one action per environment, clipped to [-1, 1].
+            places: (n,) indices of environments; all by default. The others are not stepped.
 
         Raises:
             SpecError: the actions have the wrong size.
@@ -206,20 +205,20 @@ class Simulator:
         """(N, O) current observations."""
         return self._observe(self._rows, self._situation(self._rows), None)
 
-    # ------------------------------------------------------------------ what can be read
+    # ------------------------------------------------------------------ readings
 
     def readings(self, rows: FloatArray) -> FloatArray:
-        """(n, R) what a row's history keeps of states (n, S): positions of observed joints, and sensors."""
+        """(n, R) readings of states (n, S), as stored in a row's history: observed joint positions, and sensors."""
         return self._perception.readings(rows)
 
     @property
     def frame(self) -> SensorFrame:
-        """Current sensor values of all environments, as they are."""
+        """Current true sensor readings of all environments."""
         return self._perception.actual(self._rows)[0]
 
     @property
     def perceived_frame(self) -> SensorFrame:
-        """Current sensor values of all environments as a robot perceives them: objects late and noisy if so varied."""
+        """Current perceived sensor readings of all environments, with delay and noise of the variation."""
         return self._perception.perceived(self._rows, self._perception.actual(self._rows), None)[0]
 
     @property
@@ -239,7 +238,7 @@ class Simulator:
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """Names of the robot's joints, as the real robot's driver names them."""
+        """The real robot's driver's names of the joints."""
         return self.mechanism.joint_names
 
     def joint_positions(self, place: int = 0) -> FloatArray:
@@ -258,14 +257,14 @@ class Simulator:
         return self.layout.width
 
     def state(self, places: Places | None = None) -> FloatArray:
-        """(n, S) complete state of environments, of all by default."""
+        """(n, S) complete states of environments; all by default."""
         return self._rows.copy() if places is None else self._rows[np.asarray(places)]
 
     def set_state(self, rows: FloatArray, places: Places | None = None) -> None:
-        """Put environments into states that :meth:`state` or a data set recorded, exactly.
+        """Restore states of :meth:`state` or of a data set exactly.
 
         Raises:
-            SimulationError: the rows have another shape, so they come from another task or version.
+            SimulationError: the rows have a wrong shape, so they are of another task or version.
         """
         chosen = list(range(self.num_envs)) if places is None else list(places)
         if rows.shape != (len(chosen), self.state_dim):
@@ -274,7 +273,7 @@ class Simulator:
         self._follow_rows(chosen)
 
     def scene_of(self, row: FloatArray) -> int:
-        """Number of the scene in a state row, for rendering."""
+        """Return the number of the scene in a state row, for rendering."""
         return int(row[self.layout.scene][0])
 
     def qpos_of(self, row: FloatArray) -> FloatArray:
@@ -286,7 +285,7 @@ class Simulator:
         return row[self.layout.goal]
 
     def __getstate__(self) -> dict[str, Any]:
-        """What it is made from, and where its environments are: compiled models and threads are made anew."""
+        """Return arguments and state; compiled models and threads are created again."""
         made_from = (self.task, self.num_envs, self.profile, self._threads, self._divergence_folder)
         return {"made_from": made_from, "num_diverged": self.num_diverged, "rows": self._rows}
 
@@ -298,14 +297,14 @@ class Simulator:
     # ------------------------------------------------------------------ internals
 
     def _follow_rows(self, places: Sequence[int]) -> None:
-        """Bring along what rows imply but do not hold: the compiled scene and the noise to come."""
+        """Update objects that depend on rows: compiled models and perception noise."""
         for place in places:
             row = self._rows[place]
             self._models[place] = self.mechanism.model_of(self.scene_of(row))
             self._perception.begin(place, row)
 
     def _delayed(self, rows: FloatArray, actions: FloatArray) -> FloatArray:
-        """(n, A) the actions that take effect now."""
+        """(n, A) actions that take effect now."""
         layout, count, dim = self.layout, *actions.shape
         if layout.pending.start == layout.pending.stop:
             return actions
@@ -313,11 +312,11 @@ class Simulator:
         return waiting[np.arange(count), rows[:, layout.delays][:, 1].astype(int)]
 
     def _broken(self, before: FloatArray, after: FloatArray) -> BoolArray:
-        """(n,) where MuJoCo gave up; it then silently starts over, which shows in the time."""
+        """(n,) whether the physics diverged; MuJoCo then silently resets, which shows in the time."""
         elapsed = after[:, self.layout.time] - before[:, self.layout.time]
         restarted = np.abs(elapsed - self.task.spec.control_period_s) > 1e-6
         state = after[:, self.layout.physics]
-        # Of what is not a number, this is not true either.
+        # Also true for NaN.
         return restarted | ~(np.abs(state) <= _HUGE).all(axis=1)
 
     def _note_divergence(self, rows: FloatArray, actions: FloatArray) -> None:

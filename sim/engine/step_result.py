@@ -1,4 +1,4 @@
-"""What a control step of a batch of environments led to."""
+"""Result of a control step of a batch of environments."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class StepResult:
-    """Outcome of one control step, for each of the environments stepped.
+    """Result of one control step, for each of the stepped environments.
 
-    It is what :class:`reskill_core.environment.StepResult` asks for.
+    It implements :class:`reskill_core.environment.StepResult`.
 
     Attributes:
-        observation: (N, O) float64, or a mapping where the layout has images.
+        observation: (N, O) float64, or a mapping if the layout has images.
         reward: (N,) float64.
-        success: (N,) whether the task is solved right now.
-        terminated: (N,) whether the episode is over because success has held long enough.
-        truncated: (N,) whether the horizon is reached without that.
-        diverged: (N,) whether the physics broke down; the environment is left where it was and must be reset.
+        success: (N,) whether the task is solved in the current state.
+        terminated: (N,) whether the episode ended because success has held long enough.
+        truncated: (N,) whether the episode reached the horizon otherwise.
+        diverged: (N,) whether the physics diverged; the environment stays in its previous state and must be reset.
     """
 
     observation: Any

@@ -1,4 +1,4 @@
-"""Tasks: what is to be done, how episodes start, what counts as success. All of it works on batches."""
+"""Tasks: start states, success and reward, for batches of environments."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ BoolArray = NDArray[np.bool_]
 
 
 class Task(ABC):
-    """One MDP of a family.
+    """Task (MDP) of a family.
 
     Args:
-        variation: how its world varies from episode to episode.
+        variation: randomisation of physics, perception and latency.
 
     Attributes:
         spec: layouts, horizon, control period.
-        hold_steps: an episode ends when success has held for this many control steps in a row, so that what
-            follows success (letting go, moving away) is part of it; None goes on until the horizon, so that every
-            step of success pays.
+        hold_steps: an episode terminates when success has held for this many consecutive control steps, so that it
+            includes what follows success (letting go, moving away); with None it runs until the horizon, so that every
+            step of success is rewarded.
         goal_object: the object whose distance to the goal alone decides about success and reward; None if they depend
             on more than that.
     """
@@ -53,7 +53,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def family(self) -> Family:
-        """The family that it belongs to, which makes its environments and draws them."""
+        """Family of the task, which creates its environments and renderers."""
 
     def make_env(
         self,
@@ -62,7 +62,7 @@ class Task(ABC):
         threads: int = 0,
         divergence_folder: Path | None = None,
     ) -> RestorableVectorEnv:
-        """Environments of this task, see :meth:`reskill_sim.engine.family.Family.make_env`."""
+        """Create environments of this task, see :meth:`reskill_sim.engine.family.Family.make_env`."""
         return self.family.make_env(self, num_envs, profile, threads, divergence_folder)
 
     @property
@@ -71,7 +71,7 @@ class Task(ABC):
         return 1
 
     def draw_scene(self, seed: int) -> int:
-        """Number of the scene of the episode with this seed."""
+        """Return the number of the scene of the episode with this seed."""
         return 0 if self.num_scenes == 1 else int(episode_rng(seed, "world").integers(self.num_scenes))
 
     def metrics(self, episode: Episode) -> dict[str, float]:
@@ -87,23 +87,23 @@ class Task(ABC):
 
     @property
     def positions(self) -> dict[str, slice]:
-        """Where an observation has the position of each frame whose position is part of it [m]."""
+        """Slices of the observed positions of frames [m]."""
         obs = self.spec.obs
         return {term.of[0]: obs.slice(term.name) for term in obs.terms if term.kind == "position"}
 
     def goal_outcome(self, achieved: FloatArray, desired: FloatArray) -> tuple[FloatArray, BoolArray]:
-        """Reward (n,) and success (n,) of having ``goal_object`` at positions (n, 3) with goals at (n, 3) [m]."""
+        """Compute reward (n,) and success (n,) for ``goal_object`` at positions (n, 3) and goals at (n, 3) [m]."""
         raise SimulationError(f"task {self.spec.name!r} has no goal form")
 
 
 @dataclass(frozen=True)
 class EpisodeStart:
-    """How one episode begins.
+    """Start of an episode.
 
     Attributes:
         object_poses: (number of objects, 7) body position [m] and quaternion (scalar first), in the scene's order.
         goal_pos_w: (3,) goal position [m].
-        scene: number of the scene it takes place in.
+        scene: number of the scene.
     """
 
     object_poses: FloatArray
@@ -113,12 +113,12 @@ class EpisodeStart:
 
 @dataclass(frozen=True)
 class Situation:
-    """What success and reward are judged by, for a batch of N environments.
+    """State for computing success and reward, for a batch of N environments.
 
     Attributes:
         frames: names of the frames, in the order of the sensor frames.
-        now: the sensors now.
-        before: the sensors one control step ago.
+        now: sensor readings now.
+        before: sensor readings one control step ago.
         size: (N,) factor on the size of the manipulated object.
     """
 
@@ -138,17 +138,17 @@ class Situation:
 
 
 class SimulatedTask(Task):
-    """A task whose physics is computed by the engine's simulator: a mechanism, starts, success and reward.
+    """Task in the engine's simulator: mechanism, start states, success and reward.
 
     Attributes:
-        num_base_scenes: number of scenes that the task describes; where physics varies, each occurs in several worlds.
+        num_base_scenes: number of scenes before variation of the physics.
     """
 
     num_base_scenes: int = 1
 
     @abstractmethod
     def make_mechanism(self, profile: str) -> Mechanism:
-        """The robot and its surroundings, as detailed as a fidelity profile says.
+        """Create the robot and its surroundings with a fidelity profile.
 
         Raises:
             ConfigError: there is no such profile.
@@ -156,28 +156,28 @@ class SimulatedTask(Task):
 
     @abstractmethod
     def start_in(self, rng: np.random.Generator, scene: int) -> EpisodeStart:
-        """Draw how an episode in the scene of that number begins."""
+        """Draw the start of an episode in the scene with that number."""
 
     @abstractmethod
     def success(self, situation: Situation) -> BoolArray:
-        """(N,) whether the task is solved right now."""
+        """(N,) whether the task is solved in the current state."""
 
     @abstractmethod
     def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
-        """(N,) reward of arriving here, where the task is solved or not."""
+        """(N,) reward of a step that led to this state."""
 
     @property
     def num_scenes(self) -> int:
-        """Number of scenes that episodes draw from; where physics varies, each is in a world of its own."""
+        """Number of scenes that episodes draw from, including variations of the physics."""
         repeats = math.ceil(POOL / self.num_base_scenes) if self.variation.has_many_worlds else 1
         return self.num_base_scenes * repeats
 
     def size_factor(self, number: int) -> float:
-        """Factor on the size of the manipulated object in a scene."""
+        """Return the factor on the size of the manipulated object in a scene."""
         return self.variation.draw_world(number).size
 
     def sample_start(self, rng: np.random.Generator, scene: int = 0) -> EpisodeStart:
-        """Draw how an episode in a scene begins.
+        """Draw the start of an episode in a scene.
 
         Raises:
             SimulationError: there is no scene of that number.
@@ -187,11 +187,11 @@ class SimulatedTask(Task):
         return self.start_in(rng, scene)
 
     def frame_index(self, name: str) -> int:
-        """Index of a frame in :class:`SensorFrame` arrays."""
+        """Return the index of a frame in :class:`SensorFrame` arrays."""
         return self.spec.obs.frames.index(name)
 
     def goal_outcome(self, achieved: FloatArray, desired: FloatArray) -> tuple[FloatArray, BoolArray]:
-        """Reward (n,) and success (n,) in a situation of which only object and goal are known, by position (n, 3)."""
+        """Compute reward (n,) and success (n,) from only the positions (n, 3) of object and goal."""
         if self.goal_object is None:
             return super().goal_outcome(achieved, desired)
         count, obs = len(achieved), self.spec.obs

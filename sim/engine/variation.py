@@ -1,7 +1,7 @@
-"""Variations: how far the world may be from the one a task describes, as data.
+"""Variations: ranges for the randomisation of physics, perception and latency, as data.
 
-They measure how robust a policy is, and train it to be. What differs within an episode follows from the episode's
-seed, and stands in the simulator's state.
+They are used to measure and to train the robustness of policies. An episode's values follow from its seed, and are part
+of the simulator's state.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from reskill_core.parameters import parameter
 
 Range = tuple[float, float]
 
-# Where physics varies, episodes draw from at least so many compiled worlds: drawing one costs nothing, compiling one
-# 10 ms and keeping it 2 MB.
+# Minimum number of compiled models that episodes draw from if the physics varies: compiling one takes 10 ms and 2 MB,
+# drawing one is free.
 POOL = 64
 _MAX_DELAY = 10
 
 
 @dataclass(frozen=True)
 class Variation:
-    """Ranges from which each episode draws how it differs; a single value is a range of no width.
+    """Ranges from which each episode draws its values; a fixed value is a range of no width.
 
-    Friction, mass and size are drawn together, as one of ``POOL`` worlds or more.
+    Friction, mass and size are drawn together, as one of at least ``POOL`` compiled models.
     """
 
     friction: Range = parameter((1.0, 1.0), "factor on the sliding friction of every surface", low=0.01, high=10.0)
@@ -45,30 +45,30 @@ class Variation:
     )
 
     def violations(self) -> list[str]:
-        """Values out of range, and ranges the wrong way round."""
+        """Check the order of the bounds."""
         ranges = {name: value for name, value in vars(self).items() if isinstance(value, tuple)}
         turned = [f"{name}: must be low:high, got {low}:{high}" for name, (low, high) in ranges.items() if low > high]
         return turned
 
     @property
     def has_many_worlds(self) -> bool:
-        """Whether friction, mass or size differ from episode to episode."""
+        """Whether friction, mass or size vary between episodes."""
         return any(low != high for low, high in (self.friction, self.mass, self.size))
 
     @property
     def perceives_otherwise(self) -> bool:
-        """Whether objects are seen late or with noise."""
+        """Whether objects are perceived with delay or noise."""
         return self.perception_noise[1] > 0.0 or self.perception_delay[1] > 0
 
     def draw_world(self, number: int) -> World:
-        """The world with this number; the same number is always the same world."""
+        """Return the physics factors with this number; a number always gives the same factors."""
         rng = np.random.default_rng([number, 1])
         return World(*(float(rng.uniform(*bounds)) for bounds in (self.friction, self.mass, self.size)))
 
 
 @dataclass(frozen=True)
 class World:
-    """Factors on friction of every surface, and on mass and size of the manipulated object."""
+    """Physics factors: on friction of every surface, and on mass and size of the manipulated object."""
 
     friction: float = 1.0
     mass: float = 1.0
@@ -79,7 +79,7 @@ NOMINAL = Variation()
 
 
 def parse_variation(entries: Sequence[str]) -> Variation:
-    """Variation from ``name=value`` and ``name=low:high`` entries, as people write them on a command line.
+    """Parse a variation from ``name=value`` and ``name=low:high`` entries of a command line.
 
     Raises:
         ConfigError: an entry is malformed, unknown or out of range; every fault is listed.

@@ -1,4 +1,4 @@
-"""A window that shows what the simulator does."""
+"""Interactive viewer window of the simulator."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from reskill_sim.engine.task import SimulatedTask
 
 
 class MujocoViewer:
-    """Shows states of a task's simulator in a window, which can be looked around in but not interfered with.
+    """Viewer of states of a task's simulator; the camera can be moved, but not the simulation.
 
     Args:
         task: the task.
-        profile: fidelity profile the states come from.
+        profile: fidelity profile of the states.
 
     Raises:
         SimulationError: there is no display.
@@ -33,7 +33,7 @@ class MujocoViewer:
         self._open()
 
     def show(self, state_row: NDArray[np.float64]) -> None:
-        """Show one environment's state, see :meth:`Simulator.state`; nothing happens once the window is closed."""
+        """Show one environment's state, see :meth:`Simulator.state`; no effect once the window is closed."""
         if not self._window.is_running():
             return
         with self._window.lock():
@@ -53,6 +53,6 @@ class MujocoViewer:
     def close(self) -> None:
         """Close the window."""
         self._window.close()
-        # Ending the process while the window's own thread still draws would crash it.
+        # The process would crash if it ended while the window's thread is still drawing.
         for thread in self._threads:
             thread.join()

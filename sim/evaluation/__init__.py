@@ -1,4 +1,4 @@
-"""Is it any good? Diagnostics of skill modules, and the protocol by which policies are judged on tasks."""
+"""Evaluation of skill modules, and of policies on tasks."""
 
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.evaluation.policies import (

@@ -1,4 +1,4 @@
-"""What an episode in the simulator is made from: who acts, in which world, by which simulator."""
+"""Lineage of simulated episodes: checkpoint, task, simulation settings and simulator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from reskill_sim.engine.task import Task
 
 
 def acting_lineage(task: Task, profile: str, checkpoint: Checkpoint | None = None) -> Lineage:
-    """Lineage of episodes of a task.
+    """Return the lineage of episodes of a task.
 
     Args:
         task: the task, with its variation.
         profile: fidelity profile of the simulator.
-        checkpoint: the skill module or agent that acts; None if neither does.
+        checkpoint: checkpoint of the acting skill module or agent, if any.
     """
     agent = checkpoint is not None and checkpoint.kind == AGENT_KIND
     own, made_from = (checkpoint.sha256, Lineage.of(checkpoint.document)) if checkpoint else (None, Lineage())

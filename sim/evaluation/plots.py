@@ -1,4 +1,4 @@
-"""Pictures of what skills and policies do."""
+"""Plots of evaluations of skills and policies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TITLES = {
 
 
 def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]]) -> None:
-    """Gripper paths of many samples from one start, from above and from the side, coloured by time.
+    """Plot gripper paths of many samples from one start state, from above and from the side, coloured by time.
 
     Args:
         path: the PNG.
@@ -60,9 +60,9 @@ def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]])
 
 
 def plot_sweeps(path: Path, title: str, results: Sequence[Robustness]) -> None:
-    """Success and return of a policy along sweeps, with their 95 % intervals as bands; one column for each sweep.
+    """Plot success and return of a policy over sweeps, with 95 % intervals as bands; one column per sweep.
 
-    A dotted line marks the nominal world.
+    A dotted line marks the nominal value.
     """
     figure = Figure(figsize=(max(1.5 + 2.5 * len(results), 6), 5), layout="constrained")
     grid = figure.subplots(2, len(results), sharex="col", sharey="row", squeeze=False)

@@ -1,4 +1,4 @@
-"""The one protocol by which anything that acts is judged on a task: fixed seeds, success with interval, return."""
+"""Evaluation protocol of policies on tasks: fixed seeds, success and return with intervals."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ BATCH = 64
 
 
 class ZeroPolicy:
-    """Stands still."""
+    """Policy with zero actions."""
 
     def __init__(self, task: TaskSpec) -> None:
         self._dim = task.action.dim
 
     def reset(self, seeds: Sequence[int], places: Places | None = None) -> None:
-        """Nothing to start."""
+        """Start episodes; has no effect."""
 
     def act(self, observations: Any, places: Places | None = None) -> SkillAction:
-        """Zero actions (n, A)."""
+        """Return zero actions (n, A)."""
         return plain_action(np.zeros((len(observations), self._dim), np.float32))
 
 
@@ -72,7 +72,7 @@ def _fast_script(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -
 
 PolicyFactory = Callable[[TaskSpec, int, Checkpoint | None], Policy]
 
-# What a learner has to beat, and about what it can reach, without learning; and what has been learnt.
+# Baselines, scripted policies as lower and upper bounds, and trained policies.
 POLICIES: dict[str, PolicyFactory] = {
     "zero": lambda task, num_envs, checkpoint: ZeroPolicy(task),
     "random": lambda task, num_envs, checkpoint: UniformPolicy(task, num_envs),
@@ -81,19 +81,19 @@ POLICIES: dict[str, PolicyFactory] = {
     "prior": _prior,
     "agent": _agent,
 }
-# Of what kind the checkpoint has to be that a policy acts by.
+# Required kind of checkpoint, by policy.
 _KINDS = {"prior": SKILL_MODULE_KIND, "agent": AGENT_KIND}
 
 
 def acting_checkpoints(
     policy: str, task: TaskSpec, checkpoints: Sequence[Checkpoint]
 ) -> Sequence[Checkpoint] | tuple[None]:
-    """By which of the checkpoints a policy acts on a task, each once; None alone if it needs none.
+    """Select the checkpoints that a policy can use on a task, without duplicates; only None if it needs none.
 
-    Those with the task's layout; of agents only the task's own, where there are any.
+    They need the task's layout; if there are agents of the task itself, other agents are excluded.
 
     Raises:
-        ConfigError: there is no policy of that name, or none of the checkpoints fits.
+        ConfigError: there is no policy of that name, or no checkpoint fits.
     """
     require_choice("policy", policy, tuple(POLICIES))
     if policy not in _KINDS:
@@ -114,27 +114,28 @@ def acting_checkpoints(
 
 
 def make_policy(name: str, task: TaskSpec, num_envs: int, checkpoints: Sequence[Checkpoint] = ()) -> Policy:
-    """The policy of that name for N environments of a task, by the first of the checkpoints that fits.
+    """Create a policy by name for N environments of a task, with the first checkpoint that fits.
 
     Raises:
-        ConfigError: there is none of that name or for that task, or none of the checkpoints fits.
+        ConfigError: there is no policy of that name or for that task, or no checkpoint fits.
     """
     return POLICIES[name](task, num_envs, acting_checkpoints(name, task, checkpoints)[0])
 
 
 @dataclass(frozen=True)
 class PolicyEvaluationConfig:
-    """What to evaluate, and how.
+    """Configuration of an evaluation of policies.
 
     Attributes:
         policies: names of policies, see ``POLICIES``.
-        tasks: names of tasks; none means those of the checkpoints.
-        checkpoints: run folders or checkpoints of skill modules and agents; each that fits a task is evaluated on it.
+        tasks: names of tasks; by default those of the checkpoints.
+        checkpoints: run folders or checkpoints of skill modules and agents; each is evaluated on the tasks that it
+            fits.
         out: folder for the results.
-        episodes: number of episodes of each policy on each task; they have the same seeds for all.
+        episodes: number of episodes per policy and task, with the same seeds for all.
         profile: fidelity profile of the simulator.
-        variation: how the tasks' world varies from episode to episode.
-        threads: threads that simulate.
+        variation: randomisation of physics, perception and latency.
+        threads: number of simulation threads.
     """
 
     policies: tuple[str, ...]
@@ -149,15 +150,15 @@ class PolicyEvaluationConfig:
 
 @dataclass(frozen=True)
 class PolicyEvaluation:
-    """How one policy did on one task.
+    """Evaluation of one policy on one task.
 
     Attributes:
         task: name of the task.
         policy: name of the policy.
-        outcomes: of the episodes, in the order of their seeds.
-        num_diverged: episodes in which the physics broke down; they are not among the outcomes.
-        lineage: who acted, and where.
-        checkpoint: by what it acted, as it was given; empty if by none.
+        outcomes: outcomes of the episodes, ordered by seed.
+        num_diverged: number of diverged episodes, which are not among the outcomes.
+        lineage: lineage of the result.
+        checkpoint: the policy's checkpoint, as given by the user; empty if it has none.
     """
 
     task: str
@@ -193,11 +194,11 @@ class PolicyEvaluation:
 
     @property
     def acting(self) -> str | None:
-        """SHA-256 of the checkpoint that acted, if one did."""
+        """SHA-256 of the policy's checkpoint, if it has one."""
         return self.lineage.agent or self.lineage.skills
 
     def cells(self) -> list[str]:
-        """Success, return and number of diverged episodes, for a table."""
+        """Format success, return and number of diverged episodes, for a table."""
         returned = self.episode_return
         return [
             f"{self.success}",
@@ -217,18 +218,18 @@ def evaluate_policy(
     checkpoint: Checkpoint | None = None,
     first_seed: int = EVALUATION_SEED,
 ) -> PolicyEvaluation:
-    """Run a policy on evaluation seeds, which are the same whoever acts.
+    """Evaluate a policy on the evaluation seeds, which are the same for all policies.
 
     Args:
         task: the task, with its variation.
-        make_acting: makes the policy for a number of environments.
+        make_acting: creates the policy for a number of environments.
         policy: its name.
         episodes: number of episodes.
         profile: fidelity profile of the simulator.
-        threads: threads that simulate.
-        on_episode: called with every episode when it is over.
-        checkpoint: by what it acts, if by one.
-        first_seed: of the episodes, which count up from it: those of reported evaluations unless told otherwise.
+        threads: number of simulation threads.
+        on_episode: called with every finished episode.
+        checkpoint: the policy's checkpoint, if any.
+        first_seed: seed of the first episode, the others count up; by default those of reported evaluations.
     """
     num_envs = min(BATCH, episodes)
     environments = task.make_env(num_envs, profile, threads)
@@ -255,10 +256,10 @@ def evaluate_policy(
 
 
 def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True) -> list[PolicyEvaluation]:
-    """Run every policy on every task by every checkpoint that fits; leave ``policies.json`` and ``episodes.jsonl``.
+    """Evaluate every policy on every task with every checkpoint that fits; writes the result files.
 
     Raises:
-        ConfigError: a policy or task is unknown, no task is named, or no checkpoint fits.
+        ConfigError: a policy or task is unknown, no task is given, or no checkpoint fits.
         CheckpointError: a checkpoint cannot be read.
     """
     config, checkpoints = with_checkpoints(config)
@@ -270,7 +271,7 @@ def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True
 
 
 def with_checkpoints(config: PolicyEvaluationConfig) -> tuple[PolicyEvaluationConfig, list[Checkpoint]]:
-    """The configuration, with the tasks of its checkpoints if it names none, and these checkpoints.
+    """Load the checkpoints of a configuration, and complete its tasks by theirs if it has none.
 
     Raises:
         ConfigError: there is no task.
@@ -289,13 +290,13 @@ def evaluate_runs(
     checkpoints: Sequence[Checkpoint],
     show_progress: bool,
 ) -> list[PolicyEvaluation]:
-    """Run pairs of a task and the name of a policy, with one progress bar over all episodes.
+    """Evaluate pairs of a task and a policy's name, with one progress bar over all episodes.
 
     Returns:
-        One evaluation for each pair; where several checkpoints fit, one for each of them.
+        One evaluation per pair and checkpoint that fits.
 
     Raises:
-        ConfigError: a policy is unknown, or no checkpoint fits; said before anything has run.
+        ConfigError: a policy is unknown, or no checkpoint fits; raised before the first episode.
     """
     given = {id(checkpoint): name for name, checkpoint in zip(config.checkpoints, checkpoints, strict=True)}
     acting = [(task, name, by) for task, name in runs for by in acting_checkpoints(name, task.spec, checkpoints)]
@@ -316,7 +317,7 @@ def evaluate_runs(
 
 
 def checkpoint_names(config: PolicyEvaluationConfig, checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
-    """Which checkpoint each folder of the configuration stood for: in a run, the name is the step."""
+    """Return the name of the checkpoint used for each folder of the configuration; in a run it is the step."""
     folders = [checkpoint.folder.name for checkpoint in checkpoints]
     return dict(zip(config.checkpoints, folders, strict=True))
 
@@ -334,9 +335,9 @@ def _write(
 
 
 def table(results: Sequence[PolicyEvaluation]) -> list[str]:
-    """Lines of a Markdown table: success at the end and return, both with their 95 % intervals.
+    """Format a Markdown table of success at the end and return, with 95 % intervals.
 
-    Where policies act by checkpoints, they are named, with the first digits of their hash.
+    Checkpoints are listed with the first digits of their hash, if there are any.
     """
     named = any(result.acting for result in results)
     heads = ["task", "policy", *(["checkpoint"] if named else []), "success", "return", "diverged"]

@@ -1,4 +1,4 @@
-"""Closed-loop reconstruction: can the skills do again what a demonstration did?"""
+"""Closed-loop reconstruction of demonstrations by skills."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RECONSTRUCTED_M = 0.03
 
 @dataclass(frozen=True)
 class ReconstructionOutcome:
-    """How well one demonstration was done again.
+    """Outcome of the reconstruction of one demonstration.
 
     Attributes:
         seed: seed of the demonstration.
         source: its demonstrator.
-        error_m: distance between the result of the demonstration and of its reconstruction, such as where the object
-            ended [m].
+        error_m: distance between the results of the demonstration and of its reconstruction, such as the final
+            positions of the object [m].
     """
 
     seed: int
@@ -41,10 +41,10 @@ class ReconstructionOutcome:
 def reconstruct(
     task: Task, module: SkillModule, demonstrations: Sequence[Episode], threads: int, profile: str
 ) -> list[ReconstructionOutcome]:
-    """Do demonstrations again in closed loop, from their recorded starts.
+    """Reconstruct demonstrations in closed loop, from their recorded start states.
 
-    Each demonstration is cut into consecutive windows; the posterior mean of each is decoded at what the simulator
-    shows, not at what the demonstration saw. What is left over at the end belongs to the window that ends there.
+    Each demonstration is divided into consecutive windows, and the posterior mean of each is decoded at the
+    observations of the simulation, not of the demonstration. The last steps use the window that ends with the episode.
     """
     count, horizon = len(demonstrations), module.horizon
     environments = task.make_env(count, profile, threads)
@@ -70,7 +70,7 @@ def reconstruct(
 
 
 def window_latents(module: SkillModule, episode: Episode) -> NDArray[np.float32]:
-    """(W, Z) posterior means of an episode's consecutive windows, the last one ending with the episode."""
+    """Compute (W, Z) posterior means of an episode's consecutive windows, the last one ending with the episode."""
     horizon = module.horizon
     starts = np.arange(0, episode.num_steps, horizon)
     starts[-1] = max(0, min(starts[-1], episode.num_steps - horizon))

@@ -1,4 +1,4 @@
-"""Robustness: what a policy can still do while one variation at a time moves the world away from the nominal one."""
+"""Robustness of a policy to changes of the simulated world, in one parameter at a time."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from reskill_sim.families import get_task
 
 @dataclass(frozen=True)
 class Sweep:
-    """Values that one variation takes, one after the other, in all episodes, while the others are nominal.
+    """Values of one parameter, each for all episodes, while the other parameters are nominal.
 
     Attributes:
-        name: of the variation, a range of :class:`~reskill_sim.engine.variation.Variation`.
-        unit: of its values.
-        values: in ascending order.
+        name: name of the parameter, a range of :class:`~reskill_sim.engine.variation.Variation`.
+        unit: unit of its values.
+        values: values in ascending order.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Sweep:
     values: tuple[float, ...]
 
     def variations(self) -> list[Variation]:
-        """One for each value.
+        """Return one variation per value.
 
         Raises:
             ConfigError: a value is out of range.
@@ -55,7 +55,7 @@ SWEEPS = {
     for sweep in (
         Sweep("friction", "factor", _FACTORS),
         Sweep("mass", "factor", _FACTORS),
-        # At 1.3 the gripper does not take the block any more, at 0.7 demonstrators often miss it.
+        # At 1.3 the gripper cannot grasp the block any more, at 0.7 demonstrators often miss it.
         Sweep("size", "factor", (0.8, 0.9, 1.0, 1.1, 1.2)),
         Sweep("action_delay", "control steps", (0, 1, 2, 3)),
         Sweep("perception_delay", "control steps", (0, 1, 2, 3)),
@@ -65,7 +65,7 @@ SWEEPS = {
 
 
 def parse_sweeps(entries: Sequence[str]) -> tuple[Sweep, ...]:
-    """Sweeps from ``name`` and ``name=value,value,…`` entries; no entries mean all of ``SWEEPS``.
+    """Parse sweeps from ``name`` and ``name=value,value,…`` entries; without entries, all of ``SWEEPS``.
 
     Raises:
         ConfigError: an entry is malformed, unknown or out of range.
@@ -84,17 +84,17 @@ def _parse_sweep(entry: str) -> Sweep:
     except ValueError:
         raise ConfigError(f"sweep {entry!r} is not of the form name or name=value,value,…") from None
     sweep = replace(SWEEPS[name], values=tuple(values))
-    # As the variation has them: delays are integers.
+    # Converted by the variation: delays are integers.
     return replace(sweep, values=tuple(getattr(variation, name)[0] for variation in sweep.variations()))
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """How one policy did along one sweep.
+    """Evaluations of one policy over one sweep.
 
     Attributes:
-        sweep: what was varied.
-        evaluations: one for each value.
+        sweep: the sweep.
+        evaluations: one evaluation per value.
     """
 
     sweep: Sweep
@@ -102,7 +102,7 @@ class Robustness:
 
     @property
     def points(self) -> list[tuple[float, PolicyEvaluation]]:
-        """Values, each with how the policy did."""
+        """Values with their evaluations."""
         return list(zip(self.sweep.values, self.evaluations, strict=True))
 
     @property
@@ -117,12 +117,12 @@ class Robustness:
 def evaluate_robustness(
     config: PolicyEvaluationConfig, sweeps: Sequence[Sweep] = tuple(SWEEPS.values()), show_progress: bool = True
 ) -> list[Robustness]:
-    """Run one policy on one task along sweeps and leave ``robustness.json`` and ``robustness.png`` in ``out``.
+    """Evaluate one policy on one task over sweeps, and write ``robustness.json`` and ``robustness.png`` to ``out``.
 
-    Every point has the same seeds. A world that several sweeps share, as they do the nominal one, is simulated once.
+    Every point has the same seeds. Variations that several sweeps share, such as the nominal one, are simulated once.
 
     Raises:
-        ConfigError: there are several policies, tasks or checkpoints, the world varies already, or as for
+        ConfigError: there are several policies, tasks or checkpoints, the configuration has a variation, or as for
             :func:`~reskill_sim.evaluation.policies.evaluate_policies`.
         CheckpointError: the checkpoint cannot be read.
     """
@@ -140,7 +140,7 @@ def evaluate_robustness(
         config.episodes,
         config.profile,
         checkpoint_names(config, checkpoints),
-        # The variation is what is swept.
+        # Without the variation, which is swept.
         replace(next(iter(done.values())).lineage, variation=None).to_document(),
         provenance(),
     )
@@ -159,7 +159,7 @@ def _require_one(config: PolicyEvaluationConfig) -> None:
 
 
 def table(results: Sequence[Robustness]) -> list[str]:
-    """Lines of a Markdown table: success at the end and return, both with their 95 % intervals."""
+    """Format a Markdown table of success at the end and return, with 95 % intervals."""
     lines = ["| variation | value | success | return | diverged |", "|---|---|---|---|---|"]
     for result in results:
         name = f"{result.sweep.name} [{result.sweep.unit}]"

@@ -1,4 +1,4 @@
-"""Rollouts of a skill module from fresh starts: what its prior does, beside two yardsticks."""
+"""Rollouts of a skill module's prior and of two baselines, from evaluation start states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reskill_sim.engine.task import Task
 
 
 class UniformPolicy:
-    """Every action component uniform in [-1, 1], drawn anew in every step."""
+    """Policy with actions uniform in [-1, 1], drawn in every step."""
 
     def __init__(self, task: TaskSpec, num_envs: int) -> None:
         self._task = task
@@ -32,7 +32,7 @@ class UniformPolicy:
             self._rngs[place] = episode_rng(seed, "policy")
 
     def act(self, observations: Any, places: Places | None = None) -> SkillAction:
-        """Random actions (n, A)."""
+        """Return random actions (n, A)."""
         chosen = range(len(self._rngs)) if places is None else places
         size = self._task.action.dim
         action = np.stack([self._rngs[place].uniform(-1, 1, size) for place in chosen]).astype(np.float32)
@@ -40,7 +40,7 @@ class UniformPolicy:
 
 
 def plain_action(action: NDArray[np.float32]) -> SkillAction:
-    """Actions (n, A) of something that knows neither skills nor residuals."""
+    """Wrap actions (n, A) of a policy without skills and residual."""
     return SkillAction(
         action=action,
         decoded_action=action,
@@ -57,7 +57,7 @@ class RolloutOutcome:
 
     Attributes:
         seed: seed of the episode.
-        success: the episode ended in success.
+        success: whether the episode ended in success.
         metrics: further metrics of the task, by name.
     """
 
@@ -67,14 +67,14 @@ class RolloutOutcome:
 
 
 def policy_of(source: str, module: SkillModule, num_envs: int) -> Policy:
-    """Who rolls out: the skills sampled from the ``prior`` or from N(0, I), or ``uniform`` random actions."""
+    """Create a policy of skills sampled from the ``prior`` or from N(0, I), or of ``uniform`` random actions."""
     if source == "uniform":
         return UniformPolicy(module.task_spec, num_envs)
     return with_places(SkillPolicy(module, latent_source="prior" if source == "prior" else "standard_normal"), num_envs)
 
 
 def with_places(policy: SkillPolicy, num_envs: int) -> SkillPolicy:
-    """The policy, ready to be reset place by place for N environments."""
+    """Prepare a policy for N environments, so that single places can be reset."""
     policy.reset([0] * num_envs)
     return policy
 
@@ -87,7 +87,7 @@ def rollout_outcomes(
     profile: str,
     on_episode: Callable[[Episode], None] = lambda episode: None,
 ) -> list[RolloutOutcome]:
-    """Run evaluation episodes; their seeds are the same whoever acts."""
+    """Run evaluation episodes, with the same seeds for all policies."""
     num_envs = min(64, episodes)
     environments = task.make_env(num_envs, profile, threads)
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + episodes)
@@ -99,7 +99,7 @@ def rollout_outcomes(
 
 
 def paths_from_one_state(task: Task, policy: Policy, num_paths: int, profile: str) -> NDArray[np.float64]:
-    """(num_paths, T + 1, 3) gripper paths [m] of different samples from one and the same start."""
+    """Run several samples from one start state; returns (num_paths, T + 1, 3) gripper paths [m]."""
     environments = task.make_env(num_paths, profile)
     observation = environments.reset([EVALUATION_SEED] * num_paths)
     policy.reset(range(num_paths))

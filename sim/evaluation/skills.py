@@ -1,4 +1,4 @@
-"""The evaluation of a skill module: reconstruction, prior rollouts, likelihoods, as table, files and pictures."""
+"""Evaluation of a skill module: reconstruction, rollouts of the prior, likelihoods, as table, files and plots."""
 
 from __future__ import annotations
 
@@ -36,17 +36,16 @@ _PATHS = 48
 
 @dataclass(frozen=True)
 class SkillEvaluationConfig:
-    """How to evaluate a skill module.
+    """Configuration of an evaluation of a skill module.
 
     Attributes:
         skills: run folder or checkpoint.
-        data: folder of a data set, for the episodes in it that the module has not learnt from; empty leaves out what
-            needs them.
+        data: folder of a data set, for its held-out episodes; if empty, measurements that need them are omitted.
         out: folder for the results.
-        episodes: number of episodes of each diagnostic.
-        profile: fidelity profile of the rollouts; empty takes that of the data that the skills learnt from.
-        variation: how the world of the rollouts varies; None takes that of the data that the skills learnt from.
-        threads: threads that simulate.
+        episodes: number of episodes per measurement.
+        profile: fidelity profile of the rollouts; if empty, that of the training data.
+        variation: variation of the rollouts; if None, that of the training data.
+        threads: number of simulation threads.
     """
 
     skills: str
@@ -60,16 +59,16 @@ class SkillEvaluationConfig:
 
 @dataclass(frozen=True)
 class SkillEvaluation:
-    """What the diagnostics found.
+    """Results of the evaluation of a skill module.
 
     Attributes:
         task: name of the task.
         rollouts: outcomes of rollouts, by source of the skills.
-        reconstructions: outcomes of held-out demonstrations done again; empty without data.
+        reconstructions: outcomes of reconstructed held-out demonstrations; empty without data.
         likelihood: action error and likelihoods on held-out windows; empty without data.
-        held_out: what is known of the held-out episodes, a sentence; empty without data.
-        titles: what metrics are called in a table, by name; their own names by default.
-        worlds: where the rollouts happened, and the demonstrations that were done again, for people.
+        held_out: a sentence on the held-out episodes; empty without data.
+        titles: titles of metrics in a table, by name; by default their names.
+        worlds: simulation settings of rollouts and reconstructed demonstrations, for messages.
     """
 
     task: str
@@ -81,7 +80,7 @@ class SkillEvaluation:
     titles: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
-        """Rates with intervals, ready for JSON."""
+        """Return rates with intervals, ready for JSON."""
         found: dict[str, Any] = {"task": self.task, "held_out": self.held_out, "likelihood": self.likelihood}
         found |= {"worlds": dict(self.worlds), "rollouts": {}, "reconstruction": {}}
         for source, outcomes in self.rollouts.items():
@@ -95,7 +94,7 @@ class SkillEvaluation:
         return found
 
     def table(self) -> list[str]:
-        """Lines for the terminal."""
+        """Format the results for the terminal."""
         summary = self.summary()
         names = next(iter(summary["rollouts"].values()))
         heads = "  ".join(f"{self.titles.get(name, name):20}" for name in names)
@@ -119,22 +118,22 @@ def _interval(value: dict[str, Any]) -> str:
 
 
 def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -> SkillEvaluation:
-    """Run all diagnostics and leave ``evaluation.json``, ``episodes.jsonl`` and ``paths.png`` in the folder ``out``.
+    """Evaluate a skill module, and write ``evaluation.json``, ``episodes.jsonl`` and ``paths.png`` to ``out``.
 
-    Demonstrations are done again in the world that they happened in.
+    Demonstrations are reconstructed with their own simulation settings.
 
     Raises:
-        CheckpointError: the skill module cannot be read, or the data are of another task.
-        ConfigError: it learnt from several worlds, and not both profile and variation are named.
-        DataError: the data cannot be read, or it has learnt from all of them, or from which ones is unknown, or they
-            happened in no world of this simulator.
+        CheckpointError: the skill module cannot be read, or the data is of another task.
+        ConfigError: the training data has several worlds, and profile and variation are not both given.
+        DataError: the data cannot be read, the module was trained on all of it, its training episodes are unknown, or
+            this simulator does not have the settings of the data.
     """
     module = SkillModule.load(config.skills)
     world = learnt_world(module.checkpoint, config.profile, config.variation)
     task = task_in(world, module.task_spec.name, f"what {config.skills} learnt from")
     config = replace(config, profile=world.profile, variation=task.variation)
     module.checkpoint.require_task(task.spec)
-    # Before anything is simulated, so that what is wrong with the data is said at once.
+    # Before simulating, so that errors of the data are raised immediately.
     held_out = _held_out(config.data, module) if config.data else None
     out = Path(config.out)
     rollouts = {}
@@ -168,11 +167,11 @@ def _policy_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
 
 
 def _held_out(data: str, module: SkillModule) -> tuple[DemoDataset, HeldOut]:
-    """The data set, and the episodes in it that the module has not learnt from and that are long enough for a skill.
+    """The data set, and its held-out episodes that are long enough for a skill.
 
     Raises:
-        CheckpointError: the data are of another task.
-        DataError: there are none, or they happened in no world of this simulator.
+        CheckpointError: the data is of another task.
+        DataError: there are none, or this simulator does not have their settings.
     """
     dataset = DemoDataset.open(data)
     module.checkpoint.require_task(dataset.spec.task)
@@ -188,7 +187,7 @@ def _held_out(data: str, module: SkillModule) -> tuple[DemoDataset, HeldOut]:
 def _with_data(
     config: SkillEvaluationConfig, module: SkillModule, dataset: DemoDataset, held_out: HeldOut
 ) -> dict[str, Any]:
-    """What the held-out episodes show, as :class:`SkillEvaluation` has it."""
+    """Results on held-out episodes, as fields of :class:`SkillEvaluation`."""
     chosen = held_out.episodes[: config.episodes]
     outcomes: list[ReconstructionOutcome] = []
     worlds = []
@@ -207,7 +206,7 @@ def _with_data(
 
 
 def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.ndarray) -> dict[str, float]:
-    """Action error at the posterior mean and negative log likelihoods of posterior samples [nats]."""
+    """Compute action error at the posterior mean and negative log likelihoods of posterior samples [nats]."""
     import torch
 
     from reskill_core.models.observations import as_tensors

@@ -1,4 +1,4 @@
-"""From what a data set says of the world its episodes happened in to the task and profile that are that world."""
+"""Conversion between the world of a data set (its simulation settings) and the simulator's task and profile."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from reskill_sim.families import family_of, get_task
 
 
 def world_of(profile: str, variation: Variation) -> DataWorld:
-    """What a data set keeps of the world that this simulator is."""
+    """Describe profile, variation and simulator as the world of a data set."""
     return DataWorld(profile, deviations(config_to_dict(variation)), simulator_version())
 
 
 def task_in(world: DataWorld, name: str, what: str) -> Task:
-    """The task of that name in a world; a variation that is not known is taken to be nominal.
+    """Create a task with the variation of a world; an unknown variation is assumed to be nominal.
 
     Args:
-        world: what the data say.
-        name: of the task.
-        what: whose world it is, for the message.
+        world: world of the data.
+        name: name of the task.
+        what: the data with this world, for the message.
 
     Raises:
-        DataError: it is no world of this simulator, or which of several it is is not known.
+        DataError: this simulator does not have these settings, or the world is ambiguous.
     """
     profiles = family_of(name).profiles
     if world.profile == REAL or world.profile not in profiles:
@@ -49,10 +49,10 @@ def task_in(world: DataWorld, name: str, what: str) -> Task:
 
 
 def task_of(dataset: DemoDataset, world: DataWorld) -> Task:
-    """The task that a data set's episodes of one world happened in, able to go on from their states.
+    """Create the task of a data set's episodes of one world, compatible with their states.
 
     Raises:
-        DataError: as of :func:`task_in`, or the states are not those of that world.
+        DataError: as of :func:`task_in`, or the states do not fit the world.
     """
     what = f"episodes of {dataset.folder}"
     task, found = task_in(world, dataset.spec.task.name, what), dataset.spec.sim_state_dim
@@ -65,15 +65,15 @@ def task_of(dataset: DemoDataset, world: DataWorld) -> Task:
 
 
 def learnt_world(checkpoint: Checkpoint, profile: str = "", variation: Variation | None = None) -> DataWorld:
-    """The world that a model learnt from, or what is named in its place.
+    """Return the world of a model's training data, with optional changes.
 
     Args:
-        checkpoint: of the model.
-        profile: fidelity profile to take instead.
-        variation: variation to take instead.
+        checkpoint: checkpoint of the model.
+        profile: fidelity profile to use instead.
+        variation: variation to use instead.
 
     Raises:
-        ConfigError: it learnt from several worlds, and not both are named.
+        ConfigError: the training data has several worlds, and profile and variation are not both given.
     """
     learnt = learnt_worlds(checkpoint)
     kinds = {(world.profile, str(world.variation)): world for world in learnt}

@@ -6,27 +6,44 @@ wants something else of this package does not pay for MuJoCo.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import gymnasium
 
-from reskill_sim.families import family_of, task_names
+from reskill_core.plugins import PluginError
+from reskill_sim.families import FAMILIES, family_of
+
+if TYPE_CHECKING:
+    from reskill_sim.engine.family import Family
 
 
 def env_id(task: str) -> str:
     """Gymnasium's id of a task."""
-    return f"reskill/{family_of(task).gym_prefix}{task.title().replace('_', '')}-v0"
+    return _id_in(family_of(task), task)
 
 
 def register_envs() -> None:
-    """Register every task that is not registered yet.
+    """Register every task of every family that can be imported and is not registered yet.
 
     No ``max_episode_steps``: the horizon is the task's, and the environment itself truncates there. Gymnasium would
     put a second clock around it.
     """
-    for task in task_names():
-        if env_id(task) not in gymnasium.registry:
-            gymnasium.register(
-                env_id(task),
-                entry_point="reskill_sim.gym.task_env:TaskEnv",
-                vector_entry_point="reskill_sim.gym.task_vector_env:TaskVectorEnv",
-                kwargs={"task": task},
-            )
+    for name in FAMILIES:
+        try:
+            family: Family = FAMILIES.get(name)
+        except PluginError:
+            # Whoever asks for it is told. One that is being imported at this moment, before this package, is not
+            # broken: its tasks have ids after the next call.
+            continue
+        for task in family.tasks:
+            if _id_in(family, task) not in gymnasium.registry:
+                gymnasium.register(
+                    _id_in(family, task),
+                    entry_point="reskill_sim.gym.task_env:TaskEnv",
+                    vector_entry_point="reskill_sim.gym.task_vector_env:TaskVectorEnv",
+                    kwargs={"task": task},
+                )
+
+
+def _id_in(family: Family, task: str) -> str:
+    return f"reskill/{family.gym_prefix}{task.title().replace('_', '')}-v0"

@@ -116,6 +116,10 @@ def assert_equal_to_the_last_bit(dataset: DemoDataset, expected: dict[int, Episo
                 assert kept.dtype == value.dtype, name
                 assert kept.shape == value.shape, name
                 assert kept.tobytes() == value.tobytes(), name
+            elif name == "images":
+                assert {image: frames.array().tobytes() for image, frames in kept.items()} == {
+                    image: frames.array().tobytes() for image, frames in value.items()
+                }
             elif name == "noise_scale":
                 assert np.float32(kept) == np.float32(value)
             else:

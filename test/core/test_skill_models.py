@@ -99,9 +99,9 @@ def gaussian(mean: list[float], std: list[float]) -> DiagonalGaussian:
 
 
 def test_kl_between_gaussians_by_hand() -> None:
-    one, other = gaussian([1.0, 0.0], [2.0, 1.0]), gaussian([0.0, 0.0], [1.0, 2.0])
-    # log(1/2) + (4 + 1)/2 - 1/2, and log 2 + 1/8 - 1/2.
-    assert one.kl(other).item() == pytest.approx(2.0 + 0.125 - 0.5)
+    one, other = gaussian([1.0, 0.0], [2.0, 1.0]), gaussian([0.0, 0.0], [1.0, 4.0])
+    # log(1/2) + (4 + 1)/2 - 1/2, and log 4 + 1/32 - 1/2.
+    assert one.kl(other).item() == pytest.approx(math.log(2) + 2.0 + 1 / 32 - 0.5)
     assert one.kl(one).item() == pytest.approx(0.0, abs=1e-6)
 
 
@@ -121,16 +121,17 @@ def test_kl_is_estimated_where_there_is_no_closed_form() -> None:
 
 
 def test_density_and_samples_of_a_gaussian() -> None:
-    one = gaussian([1.0, -1.0], [2.0, 0.5])
-    # One standard deviation away in both: -1/2 (1 + 1) - log(2 pi) - log 2 - log(1/2).
-    assert one.log_prob(torch.tensor([[3.0, -1.5]])).item() == pytest.approx(-1 - math.log(2 * math.pi))
+    one = gaussian([1.0, -1.0], [2.0, 0.25])
+    # One standard deviation away in both: -1/2 (1 + 1) - log(2 pi) - log 2 - log(1/4).
+    expected = -1 - math.log(2 * math.pi) + math.log(2)
+    assert one.log_prob(torch.tensor([[3.0, -1.25]])).item() == pytest.approx(expected)
     many = DiagonalGaussian(one.mean.repeat(20_000, 1), one.log_std.repeat(20_000, 1))
     sample = many.sample(torch.Generator().manual_seed(0))
     torch.testing.assert_close(sample.mean(dim=0), one.mean[0], atol=0.05, rtol=0)
     torch.testing.assert_close(sample.std(dim=0), one.log_std.exp()[0], atol=0.05, rtol=0)
     noise, log_det = one.to_noise(one.from_noise(torch.tensor([[0.3, -0.7]])))
     torch.testing.assert_close(noise, torch.tensor([[0.3, -0.7]]))
-    assert log_det.item() == pytest.approx(-math.log(2.0) - math.log(0.5), abs=1e-6)
+    assert log_det.item() == pytest.approx(math.log(2.0), abs=1e-6)
 
 
 def test_which_distributions_map_noise() -> None:

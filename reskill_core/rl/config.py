@@ -22,11 +22,11 @@ NO_SKILLS = "none"
 
 @dataclass(frozen=True)
 class AlgorithmConfig:
-    """How one of the two levels learns; each algorithm has settings of its own that inherit from these.
+    """Base configuration of one level's algorithm; each algorithm has a subclass.
 
     Attributes:
-        algorithm: its name.
-        discount: of rewards, per control step; a decision that lasts d steps discounts what follows by its d-th power.
+        algorithm: name of the algorithm.
+        discount: discount of rewards per control step; after a decision of d steps it is raised to the power of d.
     """
 
     algorithm: str = "ppo"
@@ -34,12 +34,12 @@ class AlgorithmConfig:
 
     @classmethod
     def schema_of(cls, document: Mapping[str, Any]) -> type[AlgorithmConfig]:
-        """The settings of the algorithm that a document names; see :func:`reskill_core.config.config_from_dict`."""
+        """Return the settings class of a document's algorithm; see :func:`reskill_core.config.config_from_dict`."""
         schema: type[AlgorithmConfig] = ALGORITHMS.get(str(document.get("algorithm", cls.algorithm))).Config
         return schema
 
     def violations(self) -> list[str]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         mine = type(self).algorithm
         if self.algorithm == mine:
             return []
@@ -48,22 +48,22 @@ class AlgorithmConfig:
 
 @dataclass(frozen=True)
 class PpoConfig(AlgorithmConfig):
-    """Proximal policy optimisation (Schulman et al. 2017) of one of the two levels.
+    """Configuration of proximal policy optimisation (Schulman et al. 2017) for one level.
 
     Attributes:
         hidden: widths of the hidden layers of actor and critic.
         trace: lambda of the advantage estimate, per decision.
-        clip: how far the probability ratio may leave 1 before it earns nothing more.
-        learning_rate: of the actor.
-        critic_learning_rate: of the critic; None learns as fast as the actor.
-        final_learning_rate: share of the learning rates left at the end of training, to which they fall linearly.
-        epochs: passes over the experience of an iteration.
-        minibatch: decisions per update.
-        target_kl: the actor's passes end once it has moved this far from the policy that acted [nats].
-        std: standard deviation of actions before training: of all entries, or of each.
-        min_std: smallest standard deviation.
+        clip: clipping range of the probability ratio around 1.
+        learning_rate: learning rate of the actor.
+        critic_learning_rate: learning rate of the critic; None for that of the actor.
+        final_learning_rate: final learning rates as a share of the initial ones; the decay is linear.
+        epochs: epochs over the rollout of an iteration.
+        minibatch: decisions per minibatch.
+        target_kl: KL divergence from the rollout policy at which the actor's epochs end [nats].
+        std: initial standard deviation of actions: one value for all entries, or one per entry.
+        min_std: lower limit of the standard deviation.
         entropy: weight of the entropy bonus.
-        gradient_norm: gradients are scaled down to this norm.
+        gradient_norm: gradients are clipped to this norm.
     """
 
     hidden: tuple[int, ...] = parameter((64, 64), low=1, high=4096, entries=8)
@@ -81,7 +81,7 @@ class PpoConfig(AlgorithmConfig):
     gradient_norm: float = parameter(1.0, low=1e-6, high=1e6)
 
     def violations(self) -> list[str]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         faults = super().violations()
         if self.std == ():
             return [*faults, "std: needs one value at least, got none"]
@@ -92,13 +92,13 @@ class PpoConfig(AlgorithmConfig):
 
 @dataclass(frozen=True)
 class ResidualSchedule:
-    """Weight of the residual's correction over the environment steps of training.
+    """Schedule of the residual's weight over the environment steps of training.
 
     Attributes:
-        kind: ``linear`` rises from 0 at ``begin`` to 1 at ``end``; ``logistic``, as published, is 1/2 in the middle
-            between the two, 2 % at ``begin`` and 98 % at ``end``.
-        begin: environment steps, of all environments together.
-        end: environment steps.
+        kind: ``linear`` rises from 0 at ``begin`` to 1 at ``end``; ``logistic``, as published, is 2 % at ``begin``, 1/2
+            halfway and 98 % at ``end``.
+        begin: start of the schedule in environment steps, summed over all environments.
+        end: end of the schedule in environment steps.
     """
 
     kind: Literal["linear", "logistic"] = "linear"
@@ -106,11 +106,11 @@ class ResidualSchedule:
     end: int = parameter(10_000, low=1, high=10**10)
 
     def violations(self) -> list[str]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         return [] if self.begin < self.end else [f"begin: must be below end, got {self.begin} and {self.end}"]
 
     def weight(self, steps: int) -> float:
-        """Weight after so many environment steps."""
+        """Return the weight after a number of environment steps."""
         progress = (steps - self.begin) / (self.end - self.begin)
         if self.kind == "linear":
             return min(max(progress, 0.0), 1.0)
@@ -119,20 +119,20 @@ class ResidualSchedule:
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """What an agent is and how each of its levels learns.
+    """Configuration of an agent and of the algorithms of its levels.
 
     Attributes:
-        skills: whether skills are decoded. Without them the low level acts alone, as plain reinforcement learning does.
-        features: what it sees where it has no skill module; else it sees the features of its skills.
-        skill_steps: control steps after which the next skill is chosen; None takes the length skills were learnt with.
-        latent_source: ``prior`` maps the high level's noise to a skill by the skill prior, ``standard_normal`` takes it
-            as the skill itself.
-        noise_limit: the high level's noise stays within [-limit, limit].
+        skills: whether skills are decoded. Without them the low level acts alone, as in plain reinforcement learning.
+        features: features of an agent without a skill module; otherwise those of its skills are used.
+        skill_steps: control steps until the next skill is chosen; None for the length of the skills in their training.
+        latent_source: ``prior`` maps the high level's noise to a latent by the skill prior, ``standard_normal`` uses it
+            as the latent.
+        noise_limit: the high level's noise is limited to [-limit, limit].
         residual: whether there is a residual policy.
-        min_weight: below this weight the residual is not trained: what it does shows in nothing.
-        schedule: weight of the residual.
-        high_level: decides on a skill every H steps; its ``algorithm`` says what else can be set.
-        low_level: the residual, decides in every step; likewise.
+        min_weight: below this weight the residual is not trained, because it has no visible effect.
+        schedule: schedule of the residual's weight.
+        high_level: algorithm that chooses a skill every H steps; its other fields depend on ``algorithm``.
+        low_level: algorithm of the residual, which acts in every step; likewise.
     """
 
     skills: bool = True
@@ -158,15 +158,15 @@ class AgentConfig:
     )
 
     def violations(self) -> list[str]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         return [] if self.skills or self.residual else ["residual: must be true where skills is false: nothing acts"]
 
     def steps_per_skill(self, horizon: int) -> int:
-        """Control steps from one choice of a skill to the next, of skills learnt with a horizon."""
+        """Return the control steps between choices of a skill, given the horizon of the skills."""
         return (self.skill_steps or horizon) if self.skills else 1
 
     def residual_weight(self, steps: int) -> float:
-        """Weight of the residual after so many environment steps of training."""
+        """Return the residual's weight after a number of environment steps."""
         if not self.residual:
             return 0.0
         return self.schedule.weight(steps) if self.skills else 1.0
@@ -174,29 +174,29 @@ class AgentConfig:
 
 @dataclass(frozen=True)
 class AgentTrainingConfig:
-    """An agent training run.
+    """Configuration of an agent training run.
 
     Attributes:
         task: name of the task.
         out: run folder.
         skills: run folder or checkpoint of the skill module; ``none`` for an agent without one (agent.skills=false).
-        variant: what the run is called in tables and plots.
-        seed: of initial weights, exploration and episodes.
-        steps: environment steps in all, of all environments together.
-        num_envs: environments that it acts in.
-        group_size: environments stepped together, by one thread.
-        rollout_steps: control steps of each environment in an iteration.
-        demonstrations: data set that the skills were learnt from.
-        imitation_updates: gradient steps in which the low level, where it acts alone, learns to act as demonstrated
-            before it learns from rewards.
-        profile: fidelity profile of the simulator that it learns in.
-        variation: how the world that it learns in varies from episode to episode, as ``reskill collect`` and
-            ``reskill evaluate --vary`` name it; None learns in the task's own.
-        threads: threads that act and simulate; what a run becomes does not depend on them.
+        variant: name of the run in tables and plots.
+        seed: seed of initial weights, exploration and episodes.
+        steps: total number of environment steps, summed over all environments.
+        num_envs: number of environments.
+        group_size: number of environments stepped together, by one thread.
+        rollout_steps: control steps per environment in an iteration.
+        demonstrations: data set of demonstrations, for imitation.
+        imitation_updates: gradient steps of imitation by the low level of an agent without skills, before
+            reinforcement learning.
+        profile: fidelity profile of the simulator.
+        variation: randomisation of physics, perception and latency, with the fields of ``reskill collect`` and
+            ``reskill evaluate --vary``; None for none.
+        threads: number of acting and simulating threads; results do not depend on it.
         evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
-        evaluation_episodes: episodes of an evaluation.
-        keep_checkpoints: numbered checkpoints kept beside the best one.
-        agent: the agent.
+        evaluation_episodes: episodes per evaluation.
+        keep_checkpoints: numbered checkpoints kept in addition to the best one.
+        agent: configuration of the agent.
     """
 
     task: str
@@ -219,7 +219,7 @@ class AgentTrainingConfig:
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def violations(self) -> list[str]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         # Both become names of folders and files, of studies and reports.
         names = {"task": self.task, "variant": self.variant}
         faults = [f"{key}: {fault}" for key, name in names.items() if (fault := plain_name_fault(name))]

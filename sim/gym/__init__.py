@@ -1,1 +1,1 @@
-"""Tasks as Gymnasium environments."""
+"""Gymnasium environments of the tasks."""

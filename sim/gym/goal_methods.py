@@ -1,4 +1,4 @@
-"""What hindsight relabelling calls on an environment."""
+"""Methods of environments for hindsight relabelling."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from reskill_sim.gym.gym_episodes import GymEpisodes
 
 
 class GoalMethods:
-    """What hindsight relabelling calls: outcomes for goals that an episode did not have.
+    """Mixin for hindsight relabelling: outcomes for any goals.
 
-    Goals are (3,) or (N, 3) positions [m]; ``info`` is what :meth:`step` returned with them: one dictionary, of numbers
-    or of arrays, or a sequence of dictionaries.
+    Goals are (3,) or (N, 3) positions [m]; ``info`` is that of :meth:`step`: one dictionary, of numbers or arrays, or a
+    sequence of dictionaries.
     """
 
     _episodes: GymEpisodes
 
     def compute_reward(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any = None) -> Any:
-        """Reward () or (N,) of arriving at ``achieved_goal``; needs no info."""
+        """Compute the reward () or (N,) of reaching ``achieved_goal``; needs no info."""
         return self._goals.reward(achieved_goal, desired_goal)[()]
 
     def compute_terminated(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any) -> Any:
-        """Whether () or (N,) the episode is over for good there.
+        """Whether () or (N,) the episode terminates there.
 
-        It is if that is success, and success had held for long enough. For how long it would have held for another
-        goal than the episode's, one transition cannot tell: there, both have to be reached.
+        It does if the goal is reached, and the episode's own goal had been held long enough. A single transition does
+        not tell for how long another goal would have been held, so both goals have to be reached.
         """
         enough = self._episodes.task.hold_steps
         success = self._goals.success(achieved_goal, desired_goal)
@@ -39,7 +39,7 @@ class GoalMethods:
         return (success & (_of(info, "success_steps") >= enough) & ~_of(info, "diverged"))[()]
 
     def compute_truncated(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any) -> Any:
-        """Whether () or (N,) the episode is cut off there: at the horizon, or because physics broke down."""
+        """Whether () or (N,) the episode is truncated there: at the horizon, or because the physics diverged."""
         cut_off = (_of(info, "step") >= self._episodes.horizon) | _of(info, "diverged")
         return (cut_off & ~self.compute_terminated(achieved_goal, desired_goal, info))[()]
 
@@ -51,5 +51,5 @@ class GoalMethods:
 
 
 def _of(info: Any, name: str) -> NDArray[Any]:
-    """A value of an info: () or (N,)."""
+    """Value of an info: () or (N,)."""
     return np.asarray(info[name] if isinstance(info, Mapping) else [one[name] for one in info])

@@ -1,4 +1,4 @@
-"""Tasks as ones of reaching goals, for learners that relabel goals in hindsight."""
+"""Goal-conditioned form of tasks, for hindsight relabelling."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reskill_sim.gym.observation_spaces import box
 
 
 class GoalView:
-    """A task as one of reaching goals: observations without the goal, and rewards for any goal.
+    """Goal-conditioned form of a task: observations without the goal, and rewards for any goal.
 
     Raises:
-        SimulationError: the task's reward needs more than the positions of one object and the goal, or they are not
-            perceived as they are.
+        SimulationError: the task's reward needs more than the positions of one object and the goal, or they are
+            perceived with delay or noise.
     """
 
     def __init__(self, task: Task) -> None:
@@ -40,11 +40,11 @@ class GoalView:
         self._kept = np.concatenate([np.arange(task.spec.obs.dim)[task.spec.obs.slice(term.name)] for term in kept])
 
     def space(self, bound: FloatArray) -> spaces.Dict:
-        """The space of what :meth:`split` makes of observations between ``-bound`` and ``bound`` (O,)."""
+        """Return the space of :meth:`split` for observations between ``-bound`` and ``bound`` (O,)."""
         return spaces.Dict({name: box(part) for name, part in self.split(bound).items()})
 
     def split(self, observation: FloatArray) -> dict[str, FloatArray]:
-        """Observation (..., O) as dictionary; a goal left in ``observation`` would contradict a relabelled one."""
+        """Convert observations (..., O) to a dictionary; ``observation`` omits the goal, which may be relabelled."""
         return {
             "observation": observation[..., self._kept],
             "achieved_goal": observation[..., self._achieved].copy(),
@@ -52,12 +52,12 @@ class GoalView:
         }
 
     def reward(self, achieved: ArrayLike, desired: ArrayLike) -> FloatArray:
-        """(...) reward of having the object at positions (..., 3) [m] with goals at (..., 3) [m]."""
+        """Compute (...) rewards for the object at positions (..., 3) [m] and goals at (..., 3) [m]."""
         achieved, desired, shape = _aligned(achieved, desired)
         return self._task.goal_outcome(achieved, desired)[0].reshape(shape)
 
     def success(self, achieved: ArrayLike, desired: ArrayLike) -> BoolArray:
-        """(...) success of having the object at positions (..., 3) [m] with goals at (..., 3) [m]."""
+        """Compute (...) success for the object at positions (..., 3) [m] and goals at (..., 3) [m]."""
         achieved, desired, shape = _aligned(achieved, desired)
         return self._task.goal_outcome(achieved, desired)[1].reshape(shape)
 
@@ -66,7 +66,7 @@ def _aligned(achieved: ArrayLike, desired: ArrayLike) -> tuple[FloatArray, Float
     """Positions of object and goal as (n, 3) each, and their leading dimensions.
 
     Raises:
-        SpecError: the last axis has another length.
+        SpecError: the last axis has a wrong length.
     """
     object_pos, goal_pos = np.broadcast_arrays(
         np.asarray(achieved, dtype=np.float64), np.asarray(desired, dtype=np.float64)

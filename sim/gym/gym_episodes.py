@@ -1,4 +1,4 @@
-"""Episodes of a batch of environments in Gymnasium's terms: what single and vector environments share."""
+"""Episodes of a batch of environments in Gymnasium's terms, for single and vector environments."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a control step led to, in Gymnasium's terms, for the n environments stepped.
+    """Result of a control step in Gymnasium's terms, for the n stepped environments.
 
     Attributes:
-        observation: of the n environments, in the layout of the task.
-        reward: (n,).
-        terminated: (n,).
-        truncated: (n,) at the horizon, or because physics broke down.
+        observation: observations of the n environments, in the layout of the task.
+        reward: (n,) rewards.
+        terminated: (n,) whether an episode terminated.
+        truncated: (n,) whether an episode was truncated, at the horizon or because the physics diverged.
         info: (n,) values by name.
     """
 
@@ -45,16 +45,16 @@ class Outcome:
 
 
 class GymEpisodes:
-    """Episodes of N environments in Gymnasium's terms; what the single and the vector environment share.
+    """Episodes of N environments in Gymnasium's terms.
 
     Args:
         task: name of the task.
         num_envs: number of environments N.
-        profile: fidelity profile; empty takes the family's for learning.
+        profile: fidelity profile; if empty, the family's default for training.
         threads: threads that share the environments.
         goal_dict: whether observations are dictionaries with goals.
-        variation: how the world varies from episode to episode.
-        max_episode_steps: truncates earlier than the task's horizon.
+        variation: randomisation of physics, perception and latency.
+        max_episode_steps: limit below the task's horizon.
     """
 
     def __init__(
@@ -111,36 +111,36 @@ class GymEpisodes:
         return Outcome(self._within(result.observation), result.reward, result.terminated, truncated, info)
 
     def view(self, observation: Observations) -> Observations:
-        """Observations, of one environment or of several, in the form of the observation space."""
+        """Convert observations of one or more environments to the observation space."""
         return self.goals.split(vector_of(observation)) if self.goals else observation
 
     def render(self, place: int) -> Image:
-        """Picture of one environment."""
+        """Render one environment."""
         if self._renderer is None:
             self._renderer = self.task.family.make_renderer(self.task, profile=self.profile)
         return self._renderer.render(self.environments.state([place])[0])
 
     def close(self) -> None:
-        """Give the graphics memory back."""
+        """Release graphics memory."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the renderer, which holds memory of the graphics card; who draws gets another one."""
+        """Return the state without the renderer, which is created again on demand."""
         return {**vars(self), "_renderer": None}
 
     def _within(self, observation: Observations) -> Observations:
-        """The same within the space, in memory of its own."""
+        """Clip observations to the space, and copy them."""
         vector = np.clip(vector_of(observation), -self._bound, self._bound)
         if not isinstance(observation, Mapping):
             return vector
-        # An environment may go on to paint into what it has shown.
+        # An environment may reuse the memory of its images.
         return {VECTOR: vector, **{name: image.copy() for name, image in images_of(observation).items()}}
 
 
 def metadata_of(task: Task, render_mode: str | None) -> dict[str, Any]:
-    """Metadata of one environment.
+    """Return the metadata of one environment.
 
     Raises:
         SimulationError: there is no such render mode.

@@ -1,4 +1,4 @@
-"""Spaces of observations and actions, from their layouts."""
+"""Gymnasium spaces of observations and actions, from their layouts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from reskill_core.spec import VECTOR, ObsSpec, ObsTerm, TaskSpec
 
 FloatArray = NDArray[np.float64]
 
-# Vectors end somewhere, as Gymnasium asks of a space. An object that a hook flings away stays within 10 m in an
-# episode; this is cut off only where physics is about to break down.
+# Bound of vectors, which Gymnasium requires. An object thrown by a hook stays within 10 m in an episode; larger values
+# only occur before a divergence.
 FAR = 100.0
 
 
 def action_space(spec: TaskSpec) -> spaces.Box:
-    """The space of actions (A,)."""
+    """Return the space of actions (A,)."""
     return spaces.Box(-1.0, 1.0, (spec.action.dim,), np.float32)
 
 
 def observation_space(spec: ObsSpec) -> spaces.Space[Any]:
-    """The space of observations: a box (O,); where the layout has images, a dictionary of that and one box for each."""
+    """Return the space of observations: a box (O,), or with images a dictionary with this and one box per image."""
     vector = box(bounds(spec))
     if not spec.images:
         return vector
@@ -32,12 +32,12 @@ def observation_space(spec: ObsSpec) -> spaces.Space[Any]:
 
 
 def bounds(spec: ObsSpec) -> FloatArray:
-    """(O,) absolute values that the entries of an observation's vector do not exceed."""
+    """Return (O,) bounds of the absolute values of an observation's vector."""
     return np.array([_bound(term) for term in spec.terms for _ in range(term.size)])
 
 
 def box(bound: FloatArray) -> spaces.Box:
-    """The space between ``-bound`` and ``bound``."""
+    """Return the space between ``-bound`` and ``bound``."""
     return spaces.Box(-bound, bound, dtype=np.float64)
 
 

@@ -1,7 +1,7 @@
-"""The tasks as Gymnasium ids, ``reskill/FetchCleanUp-v0`` for the task ``clean_up``.
+"""Registration of the tasks with Gymnasium, such as ``reskill/FetchCleanUp-v0`` for the task ``clean_up``.
 
-Importing ``reskill_sim`` registers them. What an id stands for is imported when it is made, so that a process that
-wants something else of this package does not pay for MuJoCo.
+Importing ``reskill_sim`` registers them. The environment classes are imported on demand, so that other uses of this
+package do not import MuJoCo.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def env_id(task: str) -> str:
-    """Gymnasium's id of a task."""
+    """Return the Gymnasium id of a task."""
     return _id_in(family_of(task), task)
 
 
 def register_envs() -> None:
     """Register every task of every family that can be imported and is not registered yet.
 
-    No ``max_episode_steps``: the horizon is the task's, and the environment itself truncates there. Gymnasium would
-    put a second clock around it.
+    Without ``max_episode_steps``, because the environment itself truncates at the task's horizon, and Gymnasium would
+    add a ``TimeLimit`` wrapper.
     """
     for name in FAMILIES:
         try:

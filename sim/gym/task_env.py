@@ -1,7 +1,7 @@
-"""One task as a Gymnasium environment.
+"""Gymnasium environment of a task.
 
-It can be copied (``copy.deepcopy``) and pickled in the middle of an episode: the copy goes on as the original does, and
-by itself.
+It can be copied (``copy.deepcopy``) and pickled in the middle of an episode: the copy continues like the original and
+independently of it.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from reskill_sim.gym.gym_episodes import METADATA, GymEpisodes, metadata_of
 
 
 class TaskEnv(GoalMethods, gymnasium.Env[Any, NDArray[np.float32]]):
-    """One task as a Gymnasium environment.
+    """Gymnasium environment of a task.
 
     ``reset(seed=s)`` starts the simulator's episode s; without a seed the episode's seed is drawn from ``np_random``.
-    ``info`` of a reset has that ``seed``; that of a step has ``is_success``, whether the task is solved right now, and
-    ``diverged``: physics broke down, the episode is truncated, the observation is the last good one.
+    ``info`` of a reset has that ``seed``; that of a step has ``is_success``, whether the task is solved in the current
+    state, and ``diverged``: the physics diverged, the episode is truncated, the observation is the last valid one.
 
     Args:
         task: name of the task.
-        profile: fidelity profile; empty takes the family's for learning.
+        profile: fidelity profile; if empty, the family's default for training.
         goal_dict: observations are dictionaries of ``observation`` (without the goal), ``achieved_goal`` (3,) [m] and
             ``desired_goal`` (3,) [m].
         render_mode: ``rgb_array`` or None.
-        variation: how the world varies from episode to episode; a dictionary of its fields will do.
+        variation: randomisation of physics, perception and latency; may be a dictionary of its fields.
 
     Raises:
         ConfigError: there is no such task or profile, or the variation is out of range.
-        SimulationError: ``goal_dict`` and the task's reward needs more than goals.
+        SimulationError: ``goal_dict`` is set, and the task's reward needs more than goals.
     """
 
     metadata = METADATA
@@ -81,9 +81,9 @@ class TaskEnv(GoalMethods, gymnasium.Env[Any, NDArray[np.float32]]):
         )
 
     def render(self) -> Image | None:
-        """Picture (height, width, 3), or None without a render mode."""
+        """Render an image (height, width, 3); None without a render mode."""
         return None if self.render_mode is None else self._episodes.render(0)
 
     def close(self) -> None:
-        """Give the graphics memory back."""
+        """Release graphics memory."""
         self._episodes.close()

@@ -1,7 +1,7 @@
-"""Many environments of one task as a Gymnasium vector environment, stepped together.
+"""Gymnasium vector environment of a task.
 
-Episodes are those of :class:`~reskill_sim.gym.task_env.TaskEnv`, bit for bit, for the same seeds and actions. It can be
-copied and pickled in the middle of episodes as well.
+For the same seeds and actions its episodes are bit-equal to those of :class:`~reskill_sim.gym.task_env.TaskEnv`. It can
+be copied and pickled in the middle of episodes as well.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from reskill_sim.gym.gym_episodes import METADATA, GymEpisodes, IntArray, metada
 
 
 class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any]]):
-    """N environments of one task, stepped together over one simulator.
+    """Gymnasium vector environment of N environments of a task, stepped together in one simulator.
 
     Episodes, infos and autoreset are those of N :class:`TaskEnv` in Gymnasium's own vector environments.
 
     Args:
         task: name of the task.
         num_envs: number of environments N.
-        profile: fidelity profile; empty takes the family's for learning.
-        goal_dict: as of :class:`TaskEnv`.
+        profile: fidelity profile; if empty, the family's default for training.
+        goal_dict: as for :class:`TaskEnv`.
         render_mode: ``rgb_array`` or None.
-        variation: as of :class:`TaskEnv`.
+        variation: as for :class:`TaskEnv`.
         threads: threads that share the environments; 0 steps them in the calling thread. Results are the same.
-        autoreset_mode: when an environment whose episode is over starts the next one.
-        max_episode_steps: truncates earlier than the task's horizon.
+        autoreset_mode: Gymnasium's autoreset mode.
+        max_episode_steps: limit below the task's horizon.
 
     Raises:
         ConfigError: there is no such task or profile, or the variation is out of range.
-        SimulationError: ``goal_dict`` and the task's reward needs more than goals.
+        SimulationError: ``goal_dict`` is set, and the task's reward needs more than goals.
     """
 
     metadata = METADATA
@@ -76,12 +76,12 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
-        """The environments' generators, which seeds of episodes without a given seed are drawn from."""
+        """Generators of the environments, for the seeds of episodes without a given seed."""
         return tuple(generator for generator, _ in self._random)
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The environments' last given seeds."""
+        """Last given seeds of the environments."""
         return tuple(seed for _, seed in self._random)
 
     def reset(
@@ -90,11 +90,11 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         """Start episodes.
 
         Args:
-            seed: of the first environment, the others' follow one by one; or one for each.
-            options: ``reset_mask``, (N,) bool, leaves the others as they are.
+            seed: seed of the first environment, from which the others count up; or one seed per environment.
+            options: ``reset_mask``, (N,) bool, selects the environments to reset.
 
         Raises:
-            SimulationError: not one seed for each environment, or a mask of another shape or type.
+            SimulationError: the number of seeds is wrong, or the mask has a wrong shape or type.
         """
         seeds = [seed] * self.num_envs if seed is None else seed
         if isinstance(seeds, (int, np.integer)):
@@ -115,12 +115,12 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
     def step(self, actions: ArrayLike) -> tuple[Any, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
         """Advance by one control period with actions (N, A) in [-1, 1].
 
-        With autoreset in the next step, an environment whose episode is over starts the next one instead: its action is
-        not used and its reward is 0.
+        With next-step autoreset, an environment whose episode has ended starts the next one instead: its action is
+        ignored and its reward is 0.
 
         Raises:
             SpecError: the actions have the wrong shape.
-            ResetNeeded: an episode is over, or has not begun, and nothing but :meth:`reset` starts the next one.
+            ResetNeeded: an episode has ended or not begun, and autoreset does not start the next one.
         """
         array = np.asarray(actions, dtype=np.float32)
         if array.shape != self.action_space.shape:
@@ -146,13 +146,13 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         return self._episodes.view(observation), reward, terminated, truncated, info
 
     def render(self) -> tuple[Image, ...] | None:
-        """A picture (height, width, 3) of each environment, or None without a render mode."""
+        """Render an image (height, width, 3) of each environment; None without a render mode."""
         if self.render_mode is None:
             return None
         return tuple(self._episodes.render(place) for place in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Give the graphics memory back."""
+        """Release graphics memory."""
         self._episodes.close()
 
     def _step_everybody(self, actions: NDArray[np.float32]) -> tuple[Any, FloatArray, BoolArray, BoolArray, Any]:
@@ -175,7 +175,7 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         return observation, outcome.reward, outcome.terminated, outcome.truncated, info
 
     def _start(self, places: IntArray, seeds: Sequence[int | None]) -> tuple[Observations, dict[str, Any]]:
-        """Start episodes in some environments, with drawn seeds for None; observations of all N, and the info."""
+        """Start episodes in some environments, with drawn seeds for None; returns observations of all N, and info."""
         given = [
             drawn_episode(self._random[place][0]) if seed is None else int(seed)
             for place, seed in zip(places, seeds, strict=True)
@@ -185,7 +185,7 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         return observation, self._spread({"seed": np.array(given, dtype=np.int64)}, places)
 
     def _spread(self, info: Mapping[str, NDArray[Any]], places: IntArray) -> dict[str, Any]:
-        """Values (n,) of some environments as Gymnasium has them: (N,) each, with a mask of where they are from."""
+        """Values (n,) of some environments in Gymnasium's form: (N,) each, with a mask of these environments."""
         spread: dict[str, Any] = {}
         for name, values in info.items() if places.size else ():
             spread[name], spread[f"_{name}"] = np.zeros(self.num_envs, values.dtype), np.zeros(self.num_envs, np.bool_)

@@ -75,8 +75,9 @@ class Graph:
     def spin_for(self, duration_s: float) -> None:
         """Run callbacks for a while, to see that something does not happen."""
         end_s = time.monotonic() + duration_s
-        while (left_s := end_s - time.monotonic()) > 0:
-            self.executor.spin_once(timeout_sec=left_s)
+        # With another timeout each time, rclpy would begin with the first topic each time, and not come to the last.
+        while time.monotonic() < end_s:
+            self.executor.spin_once(timeout_sec=0.005)
 
     def listen(self, kind: type, topic: str, profile: QoSProfile = qos.STATE) -> list[Any]:
         """Every message on a topic from now on, in order."""

@@ -50,7 +50,7 @@ MUTANTS ?= 300
 SEED ?= 0
 mutants: setup ## do the tests notice? faults put into the code, one by one; report in build/mutants (an hour)
 	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mutants]"
-	@$(WORKSPACE) nice -n 19 python scripts/mutants.py --number $(MUTANTS) --seed $(SEED)
+	@$(WORKSPACE) nice -n 19 python -m scripts.mutants --number $(MUTANTS) --seed $(SEED)
 
 check: setup lint types ## format, lint and types of the whole tree
 

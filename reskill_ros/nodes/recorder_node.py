@@ -30,7 +30,6 @@ from reskill_core.errors import DataError
 from reskill_core.provenance import simulator_version
 from reskill_core.sensing import MessageError
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
-from reskill_ros.nodes.recorder_parameters import UNKNOWN, RecorderParameters
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.clock import watch_clock
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
@@ -42,6 +41,7 @@ from reskill_ros.plumbing.topics import RECORDER_ACKNOWLEDGE, observed_image
 from reskill_ros.recording import recorded_values
 from reskill_ros.recording.episode_assembler import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembled, EpisodeAssembler
 from reskill_ros.recording.episode_store import EpisodeStore
+from reskill_ros.recording.recorder_parameters import UNKNOWN, RecorderParameters
 
 _CHECK_PERIOD_S = 0.25
 # When asked to end, so long at most an episode is waited for that is not complete yet; then it is given up. Whoever

@@ -19,12 +19,12 @@ from std_srvs.srv import SetBool
 
 from reskill_core.errors import GraphError, ReskillError
 from reskill_core.files import atomic_write_json, require_writable_file
-from reskill_ros.nodes.sim_parameters import LOCKSTEP, SimParameters
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.simulation.command_buffer import Command
 from reskill_ros.simulation.sim_inputs import SimInputs
+from reskill_ros.simulation.sim_parameters import LOCKSTEP, SimParameters
 from reskill_ros.simulation.sim_publisher import SimPublisher
 from reskill_ros.simulation.sim_views import SimViews
 from reskill_ros.simulation.simulated_robot import SimulatedRobot

@@ -13,8 +13,8 @@ from reskill_core.data import DatasetSpec, DatasetWriter, DataWorld, DemoDataset
 from reskill_core.data.manifest import find_shards
 from reskill_core.errors import DataError
 from reskill_core.text import printable
-from reskill_ros.nodes.recorder_parameters import RecorderParameters
 from reskill_ros.recording.episode_assembler import Assembled
+from reskill_ros.recording.recorder_parameters import RecorderParameters
 
 _GB = 1e9
 # What may become of an episode that is not recorded, as the summary says it.

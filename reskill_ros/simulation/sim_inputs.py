@@ -22,13 +22,13 @@ from reskill_core.spec import (
     ActionSpec,
     TaskSpec,
 )
-from reskill_ros.nodes.sim_parameters import SimParameters
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.refusals import Refusals
 from reskill_ros.simulation.command_buffer import Command, CommandBuffer, Setpoint
+from reskill_ros.simulation.sim_parameters import SimParameters
 
 
 class SimInputs:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 
-from reskill_ros.nodes.sim_parameters import SimParameters
 from reskill_ros.plumbing import convert, qos
+from reskill_ros.simulation.sim_parameters import SimParameters
 from reskill_ros.simulation.simulated_robot import SimulatedRobot
 from reskill_sim.families import get_task
 

@@ -38,12 +38,12 @@ from reskill_ros.drivers.adapters import ADAPTERS
 from reskill_ros.drivers.driver_file import DriverConfig
 from reskill_ros.graphs.node_table import GRAPHS, argument_table
 from reskill_ros.msg import Observation, SkillAction
-from reskill_ros.nodes.sim_parameters import SimParameters
 from reskill_ros.plumbing import qos
 from reskill_ros.plumbing.diagnostics import Report
 from reskill_ros.plumbing.served_task import task_spec
 from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, RECORDER_ACKNOWLEDGE
 from reskill_ros.recording.bag import BagWriter
+from reskill_ros.simulation.sim_parameters import SimParameters
 from reskill_ros.simulation.sim_views import SimViews
 from reskill_ros.tools.bench import untrained_skills
 from reskill_ros.tools.reference_texts import ARGUMENTS, DIAGNOSTICS, DRIVERS, HEAD, MEANINGS

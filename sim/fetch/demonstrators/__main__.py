@@ -16,7 +16,6 @@ from reskill_core.intervals import Estimate, rate
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.family import DEFAULT_NOISE_RANGE
-from reskill_sim.families import get_task
 from reskill_sim.fetch.demonstrators import (
     CONTROLLERS,
     FAST_SCRIPTS,
@@ -24,6 +23,7 @@ from reskill_sim.fetch.demonstrators import (
     make_demonstrator,
     make_fast_script,
 )
+from reskill_sim.fetch.tasks import get_task
 
 NOISE_RANGES = ((0.0, 0.0), (0.0, 0.05), (0.0, 0.1), DEFAULT_NOISE_RANGE, (0.2, 0.2))
 _BATCH = 64

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.errors import SpecError
 from reskill_core.rotations import euler_from_quat, rotation_vector_between
 from reskill_core.spec import ObsSpec, ObsTerm
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,10 @@ class SensorFrame:
         named: (N, size) values of each ``named`` term, by its name [its unit].
     """
 
-    joint_pos: FloatArray
-    frame_pos_w: FloatArray
-    frame_quat_wxyz: FloatArray
-    named: Mapping[str, FloatArray] = field(default_factory=dict)
+    joint_pos: Float64Array
+    frame_pos_w: Float64Array
+    frame_quat_wxyz: Float64Array
+    named: Mapping[str, Float64Array] = field(default_factory=dict)
 
     def check(self, spec: ObsSpec) -> None:
         """Raise a :class:`SpecError` unless the shapes fit ``spec``."""
@@ -65,7 +63,7 @@ class ObservationBuilder:
         self._frame_index = {name: index for index, name in enumerate(spec.frames)}
         self._joint_index = {name: index for index, name in enumerate(spec.joints)}
 
-    def build(self, frame: SensorFrame, previous: SensorFrame) -> FloatArray:
+    def build(self, frame: SensorFrame, previous: SensorFrame) -> Float64Array:
         """Compute observations (N, O) from the sensor readings now and one control period ago.
 
         In the first step of an episode pass the same frame twice: displacements are zero.
@@ -81,7 +79,7 @@ class ObservationBuilder:
                 observation[:, self.spec.slice(term.name)] = self._term(term, frame, previous)
         return observation
 
-    def _term(self, term: ObsTerm, now: SensorFrame, before: SensorFrame) -> FloatArray:
+    def _term(self, term: ObsTerm, now: SensorFrame, before: SensorFrame) -> Float64Array:
         if term.kind == "named":
             return now.named[term.name]
         if term.kind in ("joint_position", "joint_displacement"):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from reskill_core.arrays import Float64Array
 
 
-def matrix_from_quat(quat_wxyz: FloatArray) -> FloatArray:
+def matrix_from_quat(quat_wxyz: Float64Array) -> Float64Array:
     """Rotation matrices (..., 3, 3) of quaternions (..., 4)."""
     w, x, y, z = np.moveaxis(quat_wxyz, -1, 0)
     rows = [
@@ -24,7 +23,7 @@ def matrix_from_quat(quat_wxyz: FloatArray) -> FloatArray:
     return matrices
 
 
-def euler_from_quat(quat_wxyz: FloatArray) -> FloatArray:
+def euler_from_quat(quat_wxyz: Float64Array) -> Float64Array:
     """Euler angles (..., 3) [rad], the rotations about the fixed x, y and z axes in the Fetch environments' convention.
 
     The rotation matrix is R = Rx(e0) Ry(e1) Rz(e2); where cos(e1) vanishes, e0 is set to zero.
@@ -46,7 +45,7 @@ def euler_from_quat(quat_wxyz: FloatArray) -> FloatArray:
     )
 
 
-def multiply_quat(left_wxyz: FloatArray, right_wxyz: FloatArray) -> FloatArray:
+def multiply_quat(left_wxyz: Float64Array, right_wxyz: Float64Array) -> Float64Array:
     """Hamilton product (..., 4)."""
     w1, x1, y1, z1 = np.moveaxis(left_wxyz, -1, 0)
     w2, x2, y2, z2 = np.moveaxis(right_wxyz, -1, 0)
@@ -61,7 +60,7 @@ def multiply_quat(left_wxyz: FloatArray, right_wxyz: FloatArray) -> FloatArray:
     )
 
 
-def rotation_vector_between(from_wxyz: FloatArray, to_wxyz: FloatArray) -> FloatArray:
+def rotation_vector_between(from_wxyz: Float64Array, to_wxyz: Float64Array) -> Float64Array:
     """World-frame rotation vector (..., 3) [rad] from one orientation to the other, the shorter way."""
     relative = multiply_quat(to_wxyz, from_wxyz * np.array([1.0, -1.0, -1.0, -1.0]))
     relative = np.where(relative[..., :1] < 0, -relative, relative)

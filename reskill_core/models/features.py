@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.errors import ConfigError
 from reskill_core.models.config import FeatureConfig
 from reskill_core.spec import ObsSpec
-
-FloatArray = NDArray[np.float32]
 
 _STATISTICS_CHUNK = 65536
 
@@ -59,16 +58,16 @@ class FeatureMap:
         limit: see :class:`FeatureConfig`.
     """
 
-    expand: FloatArray
-    same_pair: FloatArray
-    mean: FloatArray
-    std: FloatArray
-    inverse_std: FloatArray
+    expand: Float32Array
+    same_pair: Float32Array
+    mean: Float32Array
+    std: Float32Array
+    inverse_std: Float32Array
     softening_m: float
     limit: float
 
     @classmethod
-    def fit(cls, config: FeatureConfig, obs: ObsSpec, observations: FloatArray) -> FeatureMap:
+    def fit(cls, config: FeatureConfig, obs: ObsSpec, observations: Float32Array) -> FeatureMap:
         """Compute mean and standard deviation from training observations.
 
         Args:
@@ -128,9 +127,9 @@ class FeatureMap:
         """Length F of the feature vector."""
         return self.mean.shape[0]
 
-    def _raw(self, observation: FloatArray) -> FloatArray:
+    def _raw(self, observation: Float32Array) -> Float32Array:
         return raw_features(np, observation, self.expand, self.same_pair, self.softening_m)
 
-    def __call__(self, observation: FloatArray) -> FloatArray:
+    def __call__(self, observation: Float32Array) -> Float32Array:
         """Compute normalised features (..., F) of float32 observations (..., O)."""
         return normalised_features(np, self._raw(observation), self.mean, self.inverse_std, self.limit)

@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.intervals import Estimate
 from reskill_core.report.runs import Comparison, Variant, seed_band
-
-FloatArray = NDArray[np.float64]
 
 _AXES = (("steps", "environment steps, all environments together"), ("minutes", "time trained [min]"))
 _DASHES = ((0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (6, 2, 1, 2, 1, 2)))
@@ -120,7 +119,7 @@ def plot_choices(choices: SkillChoices) -> str:
     return _svg(figure)
 
 
-def principal_plane(latents: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
+def principal_plane(latents: NDArray[np.float32]) -> tuple[Float64Array, Float64Array]:
     """Project latents onto their first two principal components.
 
     Args:

@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.errors import ConfigError
 from reskill_core.intervals import Estimate, mean, mean_over_seeds, rate, rate_over_seeds
 from reskill_core.lineage import Lineage, short_hash
 from reskill_core.results import POLICIES_FILE, EpisodeOutcome, RobustnessResults
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.training.run_folder import CONFIG_FILE, EVALUATION_FOLDER
-
-FloatArray = NDArray[np.float64]
 
 AGENT_POLICY, PRIOR_POLICY = "agent", "prior"
 
@@ -83,10 +81,10 @@ class LearningCurve:
         successes: (K,) share of episodes that ended in success.
     """
 
-    steps: FloatArray
-    minutes: FloatArray
-    returns: FloatArray
-    successes: FloatArray
+    steps: Float64Array
+    minutes: Float64Array
+    returns: Float64Array
+    successes: Float64Array
 
 
 @dataclass(frozen=True)
@@ -253,7 +251,9 @@ def compare(runs: Iterable[AgentRun], references: Sequence[PolicyOutcomes] = ())
     ]
 
 
-def seed_band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def seed_band(
+    curves: Sequence[tuple[Float64Array, Float64Array]],
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Compute mean and range over seeds of curves with different x values, within their common range.
 
     Args:

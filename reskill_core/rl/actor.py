@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from reskill_core.arrays import Float32Array
 
 
 class Decision(NamedTuple):
@@ -18,14 +17,14 @@ class Decision(NamedTuple):
         log_prob: (N,) their log densities [nats]; None if they were not sampled.
     """
 
-    value: FloatArray
-    log_prob: FloatArray | None
+    value: Float32Array
+    log_prob: Float32Array | None
 
 
 class Actor(Protocol):
     """Policy of one level; it may be called by several threads concurrently."""
 
-    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+    def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """Decide for N places.
 
         Args:
@@ -44,6 +43,6 @@ class StandardNormalActor:
     def __init__(self, dim: int) -> None:
         self._dim = dim
 
-    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+    def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """See :class:`Actor`. The skill of the mode is arbitrary, but always the same."""
         return Decision(np.zeros((len(inputs), self._dim), np.float32) if draws is None else draws, None)

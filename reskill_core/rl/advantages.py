@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.rl.transitions import SkillTransition
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,12 @@ class Experience:
         target: (B,) targets of the critic.
     """
 
-    actor_input: FloatArray
-    critic_input: FloatArray
-    action: FloatArray
-    log_prob: FloatArray
-    advantage: FloatArray
-    target: FloatArray
+    actor_input: Float32Array
+    critic_input: Float32Array
+    action: Float32Array
+    log_prob: Float32Array
+    advantage: Float32Array
+    target: Float32Array
 
 
 @dataclass(frozen=True)
@@ -48,16 +47,16 @@ class Decisions:
         ended: whether the episode ended for any reason, so that the next decision belongs to another one.
     """
 
-    reward: FloatArray
-    discount: FloatArray
-    value: FloatArray
-    next_value: FloatArray
+    reward: Float32Array
+    discount: Float32Array
+    value: Float32Array
+    next_value: Float32Array
     terminated: NDArray[np.bool_]
     ended: NDArray[np.bool_]
 
 
 def experience_of(
-    transitions: SkillTransition, value: FloatArray, next_value: FloatArray, discount: float, trace: float
+    transitions: SkillTransition, value: Float32Array, next_value: Float32Array, discount: float, trace: float
 ) -> Experience:
     """Compute advantages and targets of transitions.
 
@@ -91,7 +90,7 @@ def experience_of(
     )
 
 
-def generalised_advantages(decisions: Decisions, trace: float) -> FloatArray:
+def generalised_advantages(decisions: Decisions, trace: float) -> Float32Array:
     """Compute (T, N) advantages by generalised advantage estimation (Schulman et al. 2016).
 
     Args:

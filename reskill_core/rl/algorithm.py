@@ -8,11 +8,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.plugins import Registry
 from reskill_core.rl.actor import Actor, Decision
 from reskill_core.rl.transitions import SkillTransition
-
-FloatArray = NDArray[np.float32]
 
 
 class Algorithm(Actor, Protocol):
@@ -41,7 +40,7 @@ class Algorithm(Actor, Protocol):
             KeyError: a weight is missing.
         """
 
-    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+    def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """Act with the current policy; see :class:`~reskill_core.rl.actor.Actor`."""
 
     def observe(self, transitions: SkillTransition) -> None:
@@ -60,7 +59,7 @@ class Algorithm(Actor, Protocol):
             TrainingError: a loss is not finite.
         """
 
-    def imitate(self, inputs: FloatArray, decisions: FloatArray, updates: int) -> None:
+    def imitate(self, inputs: Float32Array, decisions: Float32Array, updates: int) -> None:
         """Train the policy by imitation, before reinforcement learning.
 
         Args:

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.rl.actor import Decision
 from reskill_core.runtime.networks import Mlp
-
-FloatArray = NDArray[np.float32]
 
 ACTOR, LOG_STD = "actor", "log_std"
 
@@ -26,14 +25,14 @@ class GaussianActor(NamedTuple):
     """
 
     mean: Mlp
-    std: FloatArray
+    std: Float32Array
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, NDArray[np.float32]], prefix: str = "") -> GaussianActor:
         """Load an actor from the weights of a checkpoint whose names begin with ``prefix``."""
         return cls(Mlp.from_weights(weights, f"{prefix}{ACTOR}"), np.exp(weights[f"{prefix}{LOG_STD}"]))
 
-    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+    def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """See :class:`~reskill_core.rl.actor.Actor`."""
         mean = self.mean(inputs).reshape(len(inputs), -1)
         if draws is None:
@@ -41,8 +40,8 @@ class GaussianActor(NamedTuple):
         return Decision(mean + self.std * draws, log_density(draws, np.log(self.std)))
 
 
-def log_density(drawn: FloatArray, log_std: FloatArray) -> FloatArray:
+def log_density(drawn: Float32Array, log_std: Float32Array) -> Float32Array:
     """Compute (...,) log densities of Gaussian samples, given their standard normal draws (..., D) [nats]."""
     half_log_two_pi = np.float32(0.5 * math.log(2 * math.pi))
-    density: FloatArray = (-0.5 * drawn * drawn - (log_std + half_log_two_pi)).sum(axis=-1, dtype=np.float32)
+    density: Float32Array = (-0.5 * drawn * drawn - (log_std + half_log_two_pi)).sum(axis=-1, dtype=np.float32)
     return density

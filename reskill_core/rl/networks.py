@@ -12,11 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.models.config import LEAKY_SLOPE
-
-FloatArray = NDArray[np.float32]
 
 _SLOPE, _REST = np.float32(LEAKY_SLOPE), np.float32(LEAKY_SLOPE - 1.0)
 
@@ -69,9 +67,9 @@ class Mlp:
             bound = 1.0 / math.sqrt(len(weight))
             for array in (weight, bias):
                 array[:] = rng.uniform(-bound, bound, array.shape)
-        self._inputs: list[FloatArray] = []
+        self._inputs: list[Float32Array] = []
 
-    def __call__(self, inputs: FloatArray) -> FloatArray:
+    def __call__(self, inputs: Float32Array) -> Float32Array:
         """Map (B, in) to (B, out), and store activations for :meth:`backward`."""
         self._inputs = []
         outputs = inputs
@@ -83,7 +81,7 @@ class Mlp:
             outputs += bias
         return outputs
 
-    def backward(self, gradient: FloatArray) -> None:
+    def backward(self, gradient: Float32Array) -> None:
         """Compute the gradients of all parameters, given the gradient (B, out) of the last outputs."""
         ones = np.ones(len(gradient), np.float32)
         for index in reversed(range(len(self._layers))):
@@ -145,7 +143,7 @@ class Adam:
         self._mean[:], self._square[:], self._steps = state["mean"], state["square"], state["steps"]
 
 
-def _views(vector: FloatArray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, FloatArray]:
+def _views(vector: Float32Array, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32Array]:
     bounds = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
     parts = np.split(vector, bounds)
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.errors import CheckpointError, ConfigError, TrainingError
 from reskill_core.rl.actor import Decision
 from reskill_core.rl.advantages import Experience, experience_of
@@ -18,8 +19,6 @@ from reskill_core.rl.gaussian import ACTOR, LOG_STD, GaussianActor, log_density
 from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
 from reskill_core.rl.transitions import SkillTransition, concatenate
 from reskill_core.seeding import run_rng
-
-FloatArray = NDArray[np.float32]
 
 _IMITATION_RATE, _IMITATION_MINIBATCH = 1e-3, 512
 CRITIC = "critic"
@@ -48,7 +47,7 @@ class _Learner:
         self.optimiser = Adam(self.parameters, learning_rate)
         self._learning_rate = learning_rate
 
-    def minibatches(self, columns: Sequence[FloatArray], size: int) -> Iterator[tuple[FloatArray, ...]]:
+    def minibatches(self, columns: Sequence[Float32Array], size: int) -> Iterator[tuple[Float32Array, ...]]:
         """Yield minibatches of one epoch over the rows of the columns, in random order."""
         order = self.rng.permutation(len(columns[0]))
         # An incomplete last minibatch is dropped; its rows occur in other epochs.
@@ -120,7 +119,7 @@ class Ppo:
         """See :class:`~reskill_core.rl.algorithm.Algorithm`."""
         return GaussianActor.from_weights(weights, prefix)
 
-    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+    def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """See :class:`~reskill_core.rl.actor.Actor`."""
         if self._acting is None:
             self._acting = self.actor()
@@ -130,7 +129,7 @@ class Ppo:
         """Return a copy of the current actor."""
         return GaussianActor.from_weights(self._actor.weights(ACTOR))
 
-    def values(self, features: FloatArray) -> FloatArray:
+    def values(self, features: Float32Array) -> Float32Array:
         """Estimate (...,) values of features (..., F)."""
         rows = features.reshape(-1, features.shape[-1])
         return self._critic.network(rows).reshape(features.shape[:-1])
@@ -220,7 +219,7 @@ class Ppo:
                 losses.append(_descend_squares(critic, inputs, target[:, None], config.gradient_norm))
         return {"value_loss": float(np.mean(losses)), "explained": explained}
 
-    def imitate(self, inputs: FloatArray, decisions: FloatArray, updates: int) -> None:
+    def imitate(self, inputs: Float32Array, decisions: Float32Array, updates: int) -> None:
         """Train the mean by least squares; see :class:`~reskill_core.rl.algorithm.Algorithm`."""
         learner = _Learner(self._actor_sizes, _IMITATION_RATE, run_rng(self._seed, self._level, 2))
         columns = (inputs, decisions.astype(np.float32))
@@ -232,8 +231,8 @@ class Ppo:
         self._acting = None
 
     def _gain(
-        self, mean: FloatArray, action: FloatArray, log_prob: FloatArray, advantage: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        self, mean: Float32Array, action: Float32Array, log_prob: Float32Array, advantage: Float32Array
+    ) -> tuple[float, Float32Array, Float32Array, Float32Array]:
         """Objective to maximise, (B,) log ratios to the rollout policy, and gradients by mean and log std."""
         config, log_std = self.config, self._log_std
         inverse_std = np.exp(-log_std)
@@ -277,7 +276,7 @@ class Ppo:
         self._acting, self._observed = None, []
 
 
-def _descend_squares(learner: _Learner, inputs: FloatArray, target: FloatArray, gradient_norm: float) -> float:
+def _descend_squares(learner: _Learner, inputs: Float32Array, target: Float32Array, gradient_norm: float) -> float:
     """Take an optimisation step on the squared error (summed over outputs, mean over rows); returns its value."""
     error = learner.network(inputs) - target
     loss = float(np.vdot(error, error)) / len(error)

@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import BoolArray, Float32Array, IntArray
 from reskill_core.environment import RestorableVectorEnv, StepResult
 from reskill_core.rl.transitions import RunningSkills, SkillTransition
 from reskill_core.runtime.skill_policy import Decisions, SkillPolicy
 from reskill_core.spec.observations import take_rows
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass
@@ -81,7 +78,7 @@ class EnvironmentGroup:
         self._returns = np.zeros(len(self._rows))
         self._running = RunningSkills(len(self._rows), self._features.shape[1], policy.module.latent_dim)
 
-    def act(self, noise: FloatArray, deviation: FloatArray, weight: float) -> Rollout:
+    def act(self, noise: Float32Array, deviation: Float32Array, weight: float) -> Rollout:
         """Run T control steps.
 
         Args:
@@ -135,8 +132,8 @@ class EnvironmentGroup:
         self,
         decided: Decisions,
         result: StepResult,
-        reward: FloatArray,
-        following: FloatArray,
+        reward: Float32Array,
+        following: Float32Array,
         finished: list[SkillTransition],
     ) -> None:
         """Add the rewards of a step to the running skills, and store those that have ended."""
@@ -148,7 +145,12 @@ class EnvironmentGroup:
             finished.append(ended)
 
     def _step(
-        self, features: FloatArray, decided: Decisions, result: StepResult, reward: FloatArray, following: FloatArray
+        self,
+        features: Float32Array,
+        decided: Decisions,
+        result: StepResult,
+        reward: Float32Array,
+        following: Float32Array,
     ) -> SkillTransition:
         assert decided.correction is not None
         assert decided.inputs is not None

@@ -12,9 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from reskill_core.arrays import BoolArray, Float32Array, IntArray
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,14 @@ class SkillTransition:
         place: (B,) index of the environment.
     """
 
-    features: FloatArray
-    inputs: FloatArray
-    decision: FloatArray
-    log_prob: FloatArray
-    reward: FloatArray
-    discount: FloatArray
+    features: Float32Array
+    inputs: Float32Array
+    decision: Float32Array
+    log_prob: Float32Array
+    reward: Float32Array
+    discount: Float32Array
     length: IntArray
-    next_features: FloatArray
+    next_features: Float32Array
     terminated: BoolArray
     ended: BoolArray
     place: IntArray
@@ -88,13 +86,15 @@ class RunningSkills:
         self.log_prob, self.reward = np.zeros((2, count), np.float32)
         self.discount = np.ones(count, np.float32)
 
-    def begin(self, places: IntArray, features: FloatArray, decision: FloatArray, log_prob: FloatArray | None) -> None:
+    def begin(
+        self, places: IntArray, features: Float32Array, decision: Float32Array, log_prob: Float32Array | None
+    ) -> None:
         """Start new skills in some places."""
         self.features[places], self.noise[places] = features, decision
         self.log_prob[places] = np.nan if log_prob is None else log_prob
         self.reward[places], self.discount[places] = 0.0, 1.0
 
-    def earn(self, reward: FloatArray, discount: np.float32) -> None:
+    def earn(self, reward: Float32Array, discount: np.float32) -> None:
         """Add the rewards of a control step in all places."""
         self.reward += self.discount * reward
         self.discount *= discount
@@ -103,7 +103,7 @@ class RunningSkills:
         self,
         places: IntArray,
         length: IntArray,
-        next_features: FloatArray,
+        next_features: Float32Array,
         terminated: BoolArray,
         ended: BoolArray,
         numbers: IntArray,

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.models.skill_document import graph_weights, unpacked_graphs
 from reskill_core.runtime.graph import Graph
-from reskill_core.runtime.skill_runtime import FloatArray, Weights
+from reskill_core.runtime.skill_runtime import Weights
 from reskill_core.spec import TaskSpec
 from reskill_core.spec.observations import VECTOR, images_of
 
@@ -44,22 +45,22 @@ class GraphSkills:
         """See :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
         return self._prior is not None
 
-    def features(self, observations: Any) -> FloatArray:
+    def features(self, observations: Any) -> Float32Array:
         """See :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
         parts = observations if isinstance(observations, Mapping) else {VECTOR: observations}
         (features,) = self._run(self._features, parts)
         return features[:, None] if self._batch_invariant else features
 
-    def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
+    def begin(self, features: Float32Array, latents: Float32Array) -> Float32Array:
         """See :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
         return self._run(self._begin, {"features": features, "latent": latents})[0]
 
-    def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def act(self, features: Float32Array, states: Float32Array) -> tuple[Float32Array, Float32Array]:
         """See :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
         action, following = self._run(self._act, {"features": features, "state": states})
         return action, following
 
-    def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
+    def noise_to_latent(self, noise: Float32Array, features: Float32Array) -> Float32Array:
         """See :class:`~reskill_core.runtime.skill_runtime.SkillRuntime`."""
         assert self._prior is not None
         return self._run(self._prior, {"noise": noise, "features": features})[0]

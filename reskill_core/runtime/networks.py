@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.models.config import LEAKY_SLOPE
 
-FloatArray = NDArray[np.float32]
 Weights = Mapping[str, NDArray[np.float32]]
 
 _BATCH_NORM_EPSILON = 1e-5  # torch's default
@@ -24,8 +24,8 @@ _SLOPE = np.float32(LEAKY_SLOPE)
 class Linear:
     """Linear layer ``inputs @ weight + bias`` with weight (in, out) and bias (out,)."""
 
-    weight: FloatArray
-    bias: FloatArray
+    weight: Float32Array
+    bias: Float32Array
 
     @classmethod
     def from_weights(cls, weights: Weights, name: str) -> Linear:
@@ -38,19 +38,19 @@ class Linear:
         bias = (self.bias - weights[f"{name}.running_mean"]) * scale + weights[f"{name}.bias"]
         return Linear((self.weight * scale).astype(np.float32), bias.astype(np.float32))
 
-    def __call__(self, inputs: FloatArray) -> FloatArray:
+    def __call__(self, inputs: Float32Array) -> Float32Array:
         """Map (..., in) to (..., out)."""
         outputs = np.matmul(inputs, self.weight)
         outputs += self.bias
         return outputs
 
 
-def leaky_relu(values: FloatArray) -> FloatArray:
+def leaky_relu(values: Float32Array) -> Float32Array:
     """Compute LeakyReLU."""
     return np.maximum(values, values * _SLOPE)
 
 
-def soft_limit(values: FloatArray, limit: float) -> FloatArray:
+def soft_limit(values: Float32Array, limit: float) -> Float32Array:
     """Bound values smoothly to (-limit, limit)."""
     return np.tanh(values / np.float32(limit)) * np.float32(limit)
 
@@ -72,7 +72,7 @@ class Mlp:
                 layers[index] = layer.with_batch_norm(weights, f"{name}.norm.{index}")
         return cls(tuple(layers))
 
-    def __call__(self, inputs: FloatArray) -> FloatArray:
+    def __call__(self, inputs: Float32Array) -> Float32Array:
         """Map (..., in) to (..., out)."""
         hidden = inputs
         for layer in self.layers[:-1]:

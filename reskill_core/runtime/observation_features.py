@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import SpecError
 from reskill_core.models.features import FeatureMap
 from reskill_core.spec import TaskSpec
 from reskill_core.spec.observations import vector_of
-
-FloatArray = NDArray[np.float32]
 
 
 class ObservationFeatures:
@@ -31,7 +29,7 @@ class ObservationFeatures:
     def __init__(self, task: TaskSpec, feature_map: FeatureMap, batch_invariant: bool = True) -> None:
         self.task_spec, self.feature_map, self.batch_invariant = task, feature_map, batch_invariant
 
-    def features(self, observations: Any) -> FloatArray:
+    def features(self, observations: Any) -> Float32Array:
         """Compute normalised features (N, F) of the vectors of observations; (N, 1, F) if batch-invariant.
 
         Raises:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.models.config import PriorConfig
 from reskill_core.runtime.networks import Linear, Mlp, Weights, leaky_relu, soft_limit
-
-FloatArray = NDArray[np.float32]
 
 
 class NumpyPrior(Protocol):
     """Interface of a prior at inference."""
 
-    def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
+    def noise_to_latent(self, noise: Float32Array, features: Float32Array) -> Float32Array:
         """Map noise (..., Z), which is N(0, I) under the prior, to latents (..., Z) at features (..., F)."""
         ...
 
@@ -29,7 +27,7 @@ class NumpyGaussianPrior:
         self._latent_dim = latent_dim
         self._net = Mlp.from_weights(weights, f"{name}.net")
 
-    def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
+    def noise_to_latent(self, noise: Float32Array, features: Float32Array) -> Float32Array:
         """See :class:`NumpyPrior`."""
         output = self._net(features)
         mean, log_std = output[..., : self._latent_dim], output[..., self._latent_dim :]
@@ -55,7 +53,7 @@ class NumpyFlowPrior:
             np.concatenate([layer.bias for layer in first]),
         )
 
-    def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
+    def noise_to_latent(self, noise: Float32Array, features: Float32Array) -> Float32Array:
         """See :class:`NumpyPrior`."""
         from_context = self._from_context(leaky_relu(self._context(features)))
         halves = [noise[..., : self._half], noise[..., self._half :]]

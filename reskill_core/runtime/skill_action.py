@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from reskill_core.arrays import Float32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class SkillAction:
         skill_step: (N,) control step within the skill, from 0.
     """
 
-    action: FloatArray
-    decoded_action: FloatArray
-    residual: FloatArray
-    residual_weight: FloatArray
-    latent: FloatArray
+    action: Float32Array
+    decoded_action: Float32Array
+    residual: Float32Array
+    residual_weight: Float32Array
+    latent: Float32Array
     skill_step: NDArray[np.int64]

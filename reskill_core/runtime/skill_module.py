@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError, ConfigError, SpecError
@@ -20,7 +21,6 @@ from reskill_core.spec.observations import VECTOR
 if TYPE_CHECKING:
     from reskill_core.models.skill_model import SkillModel
 
-FloatArray = NDArray[np.float32]
 
 SKILL_MODULE_KIND = "skill_module"
 
@@ -107,7 +107,7 @@ class SkillModule:
         """Weights needed for inference, which are included in an agent's checkpoint."""
         return self._runtime.acting_weights(self.checkpoint.weights)
 
-    def features(self, observations: Any) -> FloatArray:
+    def features(self, observations: Any) -> Float32Array:
         """Compute features of observations, in the layout of the other methods' argument ``features``.
 
         Raises:
@@ -118,15 +118,15 @@ class SkillModule:
             return self._runtime.features({**parts, VECTOR: np.asarray(parts[VECTOR], dtype=np.float32)})
         return self._runtime.features(self._checked("observations", observations, self.task_spec.obs.dim))
 
-    def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
+    def begin(self, features: Float32Array, latents: Float32Array) -> Float32Array:
         """Return the initial states (N, S) of skills (N, Z) at features of :meth:`features`."""
         return self._runtime.begin(features, latents)
 
-    def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def act(self, features: Float32Array, states: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Return actions (N, A) in [-1, 1] of one control step at features of :meth:`features`, and the next states."""
         return self._runtime.act(features, states)
 
-    def decode(self, observations: Any, latents: ArrayLike) -> FloatArray:
+    def decode(self, observations: Any, latents: ArrayLike) -> Float32Array:
         """Decode the first actions (N, A) in [-1, 1] of skills (N, Z) that start at observations.
 
         Raises:
@@ -136,7 +136,7 @@ class SkillModule:
         checked = self._checked("latents", latents, self.latent_dim, len(features))
         return self.act(features, self.begin(features, checked))[0]
 
-    def noise_to_latent(self, noise: ArrayLike, observations: Any) -> FloatArray:
+    def noise_to_latent(self, noise: ArrayLike, observations: Any) -> Float32Array:
         """Map noise (N, Z) to latents (N, Z) at observations; N(0, I) noise samples the prior.
 
         Raises:
@@ -145,13 +145,13 @@ class SkillModule:
         features = self.features(observations)
         return self.prior_features(self._checked("noise", noise, self.latent_dim, len(features)), features)
 
-    def prior_features(self, noise: FloatArray, features: FloatArray) -> FloatArray:
+    def prior_features(self, noise: Float32Array, features: Float32Array) -> Float32Array:
         """:meth:`noise_to_latent` at features of :meth:`features`."""
         if not self.maps_noise:
             raise SpecError(no_noise_map(self.config.kind))
         return self._runtime.noise_to_latent(noise, features)
 
-    def encode(self, observations: Any, actions: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def encode(self, observations: Any, actions: ArrayLike) -> tuple[Float32Array, Float32Array]:
         """Compute posterior mean and standard deviation, each (B, Z), of windows (B, H, O) and (B, H, A).
 
         Raises:
@@ -188,7 +188,7 @@ class SkillModule:
             if array.shape != (1, width):
                 raise ValueError(f"{name} have shape {array.shape}, expected (1, {width})")
 
-    def _checked(self, name: str, values: ArrayLike, width: int, rows: int | None = None) -> FloatArray:
+    def _checked(self, name: str, values: ArrayLike, width: int, rows: int | None = None) -> Float32Array:
         array = np.asarray(values, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != width or rows not in (None, len(array)):
             raise SpecError(f"{name} has shape {array.shape}, expected ({'N' if rows is None else rows}, {width})")

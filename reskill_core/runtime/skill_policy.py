@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array, IntArray
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.environment import Places
 from reskill_core.errors import ConfigError, SpecError, require_choice
@@ -20,9 +21,6 @@ from reskill_core.runtime.skill_module import SkillModule, no_noise_map
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import TaskSpec
 from reskill_core.spec.observations import vector_of
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 Mode = Literal["sample", "mode"]
 LatentSource = Literal["prior", "standard_normal"]
@@ -45,13 +43,13 @@ class Decisions:
     action: SkillAction
     begun: IntArray
     choice: Decision | None
-    inputs: FloatArray | None
+    inputs: Float32Array | None
     correction: Decision | None
 
 
 def residual_input(
-    features: FloatArray, latents: FloatArray, decoded: FloatArray, phase: FloatArray, weight: float
-) -> FloatArray:
+    features: Float32Array, latents: Float32Array, decoded: Float32Array, phase: Float32Array, weight: float
+) -> Float32Array:
     """Build the inputs (N, F + Z + A + 2) of the residual policy of an agent with skills.
 
     Args:
@@ -202,10 +200,10 @@ class SkillPolicy:
 
     def decide(
         self,
-        features: FloatArray,
+        features: Float32Array,
         places: IntArray,
-        noise: FloatArray | None = None,
-        deviation: FloatArray | None = None,
+        noise: Float32Array | None = None,
+        deviation: Float32Array | None = None,
     ) -> Decisions:
         """Choose the actions of one control step at features of the module; used by :meth:`act` and in training.
 
@@ -219,10 +217,10 @@ class SkillPolicy:
 
     def _decide(
         self,
-        features: FloatArray,
+        features: Float32Array,
         places: IntArray,
-        draw: Callable[[IntArray, IntArray], FloatArray | None],
-        deviation: FloatArray | None,
+        draw: Callable[[IntArray, IntArray], Float32Array | None],
+        deviation: Float32Array | None,
     ) -> Decisions:
         skill_step = self._skill_step[places]
         begun = np.flatnonzero(skill_step == 0)
@@ -282,13 +280,13 @@ class SkillPolicy:
         self._states = np.zeros((count, self.module.state_dim), np.float32)
         self._skill_step = np.zeros(count, np.int64)
 
-    def _drawn(self, rows: IntArray, places: IntArray) -> FloatArray | None:
+    def _drawn(self, rows: IntArray, places: IntArray) -> Float32Array | None:
         """(n, Z) draws from the random streams of the episodes in those places, where skills start."""
         if self._mode == "mode":
             return None
         return np.stack([self._rngs[place].standard_normal(self.module.latent_dim, np.float32) for place in places])
 
-    def _choose(self, features: FloatArray, places: IntArray, drawn: FloatArray | None) -> Decision:
+    def _choose(self, features: Float32Array, places: IntArray, drawn: Float32Array | None) -> Decision:
         choice = self._high_level.act(features, drawn)
         noise = np.clip(choice.value, -self._noise_limit, self._noise_limit)
         latents = self._skills.prior_features(noise, features) if self._from_prior else noise

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.spec import TaskSpec
 
-FloatArray = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
 
 
@@ -46,16 +45,16 @@ class SkillRuntime(Protocol):
     def maps_noise(self) -> bool:
         """Whether the prior is a map from noise N(0, I) to latents, so that :meth:`noise_to_latent` works."""
 
-    def features(self, observations: Any) -> FloatArray:
+    def features(self, observations: Any) -> Float32Array:
         """Compute features of observations: (N, O) float32 vectors, or a mapping of them and of images."""
 
-    def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
+    def begin(self, features: Float32Array, latents: Float32Array) -> Float32Array:
         """Return the initial decoder states (N, S) of skills."""
 
-    def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def act(self, features: Float32Array, states: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Return actions (N, A) in [-1, 1] of one control step, and the next states."""
 
-    def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
+    def noise_to_latent(self, noise: Float32Array, features: Float32Array) -> Float32Array:
         """Map noise (N, Z) to latents (N, Z); N(0, I) noise samples the prior."""
 
     @staticmethod

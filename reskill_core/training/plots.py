@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.files import replacing
 from reskill_core.training.metrics import STEP
-
-FloatArray = NDArray[np.float32]
 
 _LOSS_PANELS = (
     ("reconstruction", "½ Σ squared action error", ("train/reconstruction", "validation/reconstruction"), "log"),
@@ -40,7 +38,7 @@ def plot_losses(path: Path, rows: Sequence[dict[str, float]]) -> None:
     _save(figure, path)
 
 
-def plot_actions(path: Path, names: Sequence[str], demonstrated: FloatArray, reconstructed: FloatArray) -> None:
+def plot_actions(path: Path, names: Sequence[str], demonstrated: Float32Array, reconstructed: Float32Array) -> None:
     """Plot reconstructed and demonstrated actions.
 
     Args:

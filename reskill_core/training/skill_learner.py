@@ -14,17 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from reskill_core.arrays import Float32Array
 from reskill_core.errors import TrainingError
 from reskill_core.models.io import load_optimiser_arrays, optimiser_arrays
 from reskill_core.models.observations import Inputs, as_tensors, batches, taken
 from reskill_core.models.skill_model import SkillLosses, SkillModel
 from reskill_core.seeding import run_integer
 from reskill_core.training.config import OptimiserConfig
-
-FloatArray = NDArray[np.float32]
 
 _NOISE_RNG = "noise_rng"
 _VALIDATION_BATCH = 1024
@@ -38,7 +36,7 @@ class NotFiniteError(TrainingError):
         noise: (B, Z) posterior noise of the step.
     """
 
-    def __init__(self, terms: Mapping[str, float], noise: FloatArray) -> None:
+    def __init__(self, terms: Mapping[str, float], noise: Float32Array) -> None:
         self.terms = dict(terms)
         self.noise = noise
         guilty = [name for name, value in terms.items() if not math.isfinite(value)]
@@ -71,7 +69,7 @@ class SkillLearner:
             [group for group in groups if group["params"]], lr=0.0, weight_decay=config.weight_decay
         )
 
-    def update(self, observation: Any, action: FloatArray, rate: float) -> dict[str, float]:
+    def update(self, observation: Any, action: Float32Array, rate: float) -> dict[str, float]:
         """Take one step on windows (B, H, O) with labels (B, H, A).
 
         Args:

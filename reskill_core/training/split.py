@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import IntArray
 from reskill_core.checkpoint import Arrays, Checkpoint, load_episodes
 from reskill_core.data import DataWorld, DemoDataset, read_splits
 from reskill_core.data.world import NOMINAL, REAL
@@ -20,8 +21,6 @@ from reskill_core.seeding import EPISODES
 TRAIN, VALIDATION = "train", "validation"
 DATA_KEY = "data"
 _WORLDS = "worlds"
-
-IntArray = NDArray[np.int64]
 
 
 def training_split(dataset: DemoDataset, validation_fraction: float, seed: int) -> tuple[IntArray, IntArray]:

@@ -22,12 +22,11 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from reskill_core.arrays import Float64Array
 from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_core.sensing import EpisodeStep, MessageError, Tick
 from reskill_core.spec import TaskSpec
 from reskill_ros.msg import EpisodeState, Observation, Reading, SkillAction
-
-FloatArray = NDArray[np.float64]
 
 _NS = 1_000_000_000
 # How far a quaternion's norm may be from 1: drivers publish float32 and rounded values.
@@ -119,7 +118,7 @@ def pose(message: PoseStamped) -> tuple[tuple[float, float, float], tuple[float,
     return position, quat_wxyz
 
 
-def reading_message(stamp: Time, frame_id: str, values: FloatArray) -> Reading:
+def reading_message(stamp: Time, frame_id: str, values: Float64Array) -> Reading:
     """Values of a named term as a message."""
     message = Reading(values=float64_array(values))
     message.header.stamp = stamp
@@ -127,7 +126,7 @@ def reading_message(stamp: Time, frame_id: str, values: FloatArray) -> Reading:
     return message
 
 
-def reading_values(message: Reading) -> FloatArray:
+def reading_values(message: Reading) -> Float64Array:
     """Values of a named term.
 
     Raises:

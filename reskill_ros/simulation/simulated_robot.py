@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.commanded_place import CommandedPlace
 from reskill_core.errors import SimulationError
 from reskill_core.spec import JOINT_POSITION, VELOCITIES, TaskSpec, images_of, vector_of
@@ -22,8 +23,7 @@ from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.families import get_task
 
 _NS = 1_000_000_000
-FloatArray = NDArray[np.float64]
-Pose = tuple[FloatArray, FloatArray]
+Pose = tuple[Float64Array, Float64Array]
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,12 @@ class SimulatedRobot:
         return self.terminated or self.truncated or self.diverged
 
     @property
-    def state(self) -> FloatArray:
+    def state(self) -> Float64Array:
         """(S,) complete state of the environment."""
         return self.env.state()[0]
 
     @property
-    def joints(self) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
+    def joints(self) -> tuple[tuple[str, ...], Float64Array, Float64Array]:
         """Names, positions [m or rad] and velocities [m/s or rad/s] of all joints."""
         return self.env.joint_names, self.env.joint_positions(), self.env.joint_velocities()
 
@@ -163,7 +163,7 @@ class SimulatedRobot:
         return {name: (frame.frame_pos_w[0, i], frame.frame_quat_wxyz[0, i]) for i, name in enumerate(names)}
 
     @property
-    def readings(self) -> Mapping[str, FloatArray]:
+    def readings(self) -> Mapping[str, Float64Array]:
         """Values of each named term of the observation, in the unit of the term."""
         vector = vector_of(self._observation)[0]
         return {term.name: vector[self.spec.obs.slice(term.name)] for term in self.spec.obs.named}

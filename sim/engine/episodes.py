@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import IntArray
 from reskill_core.data import Episode
 from reskill_core.data.compressed_frames import FrameCompressor
 from reskill_core.environment import RestorableVectorEnv, StepResult
 from reskill_core.policy import Policy
 from reskill_core.spec import Observations, copied, images_of, put_rows, take_rows, vector_of
-
-IntArray = NDArray[np.int64]
 
 
 class _Tape:

@@ -8,19 +8,17 @@ from types import MappingProxyType
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array, IntArray
 from reskill_core.errors import SimulationError
-from reskill_sim.engine.task import EpisodeStart, FloatArray
-
-IntArray = NDArray[np.int64]
+from reskill_sim.engine.task import EpisodeStart
 
 # The physical state of an environment.
 PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 
 # Function from physics (n, P), a constant control signal (n, C) and a number of substeps to the physics (n, P) after
 # them, and the sensors (n, substeps, S) at the start of each.
-Integrate = Callable[[FloatArray, FloatArray, int], tuple[FloatArray, FloatArray]]
+Integrate = Callable[[Float64Array, Float64Array, int], tuple[Float64Array, Float64Array]]
 
 
 class SensorTable:
@@ -96,7 +94,7 @@ class Mechanism(ABC):
         """Return the start state of :attr:`model`, before :meth:`place`."""
 
     @abstractmethod
-    def place(self, physics: FloatArray, sensors: FloatArray, starts: Sequence[EpisodeStart]) -> None:
+    def place(self, physics: Float64Array, sensors: Float64Array, starts: Sequence[EpisodeStart]) -> None:
         """Set the start poses of objects.
 
         Args:
@@ -106,12 +104,12 @@ class Mechanism(ABC):
         """
 
     @abstractmethod
-    def control(self, physics: FloatArray, sensors: FloatArray, actions: FloatArray) -> FloatArray:
+    def control(self, physics: Float64Array, sensors: Float64Array, actions: Float64Array) -> Float64Array:
         """Compute the control signal (n, C) of a control period from actions (n, A) in [-1, 1]."""
 
     def advance(
-        self, integrate: Integrate, physics: FloatArray, sensors: FloatArray, actions: FloatArray, substeps: int
-    ) -> tuple[FloatArray, FloatArray]:
+        self, integrate: Integrate, physics: Float64Array, sensors: Float64Array, actions: Float64Array, substeps: int
+    ) -> tuple[Float64Array, Float64Array]:
         """Simulate one control period; returns physics (n, P) and sensors (n, S).
 
         Sensors are read at the start of the last substep; subclasses may read or correct them differently.
@@ -125,17 +123,17 @@ class Mechanism(ABC):
     def joint_columns(self, names: Sequence[str]) -> IntArray:
         """Return the columns of joint positions in the physical state, by the driver's joint names."""
 
-    def joint_positions(self, qpos: FloatArray) -> FloatArray:
+    def joint_positions(self, qpos: Float64Array) -> Float64Array:
         """(J,) positions of :attr:`joint_names` [m or rad] from coordinates (nq,)."""
         return np.zeros(0)
 
-    def joint_velocities(self, qvel: FloatArray) -> FloatArray:
+    def joint_velocities(self, qvel: Float64Array) -> Float64Array:
         """(J,) velocities of :attr:`joint_names` [m/s or rad/s] from velocities (nv,)."""
         return np.zeros(0)
 
     # ------------------------------------------------------------------ rendering
 
-    def show_goal(self, model: mujoco.MjModel, goal_pos_w: FloatArray) -> None:  # noqa: B027 - most have no mark
+    def show_goal(self, model: mujoco.MjModel, goal_pos_w: Float64Array) -> None:  # noqa: B027 - most have no mark
         """Mark the goal (3,) [m] in a model that was compiled with visual parts."""
 
     @property

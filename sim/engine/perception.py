@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array, IntArray
 from reskill_core.observation import SensorFrame
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import GOAL_FRAME
 from reskill_sim.engine.mechanism import Mechanism
 from reskill_sim.engine.rows import RowLayout
 from reskill_sim.engine.task import SimulatedTask
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 
@@ -40,25 +37,25 @@ class Perception:
         self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
         self._perceived = np.array([name in mechanism.perceived for name in task.spec.obs.frames], dtype=np.bool_)
 
-    def begin(self, place: int, row: FloatArray) -> None:
+    def begin(self, place: int, row: Float64Array) -> None:
         """Draw the noise of the episode in a place, from the seed in its row."""
         if self._noisy:
             rng = episode_rng(int(row[self._layout.seed][0]), "perception")
             scale = rng.uniform(*self._variation.perception_noise)
             self._noise[place] = scale * rng.standard_normal(self._noise.shape[1:]) * self._perceived[:, None]
 
-    def readings(self, rows: FloatArray) -> FloatArray:
+    def readings(self, rows: Float64Array) -> Float64Array:
         """(n, R) readings: positions of observed joints, and sensor values."""
         return np.concatenate([rows[:, self._joint_columns], rows[:, self._layout.sensors]], axis=1)
 
-    def actual(self, rows: FloatArray) -> tuple[SensorFrame, SensorFrame]:
+    def actual(self, rows: Float64Array) -> tuple[SensorFrame, SensorFrame]:
         """Return the true sensor frames now and one control step ago."""
         layout, goal = self._layout, rows[:, self._layout.goal]
         previous = rows[:, layout.history][:, : layout.reading_size]
         return self.frame(self.readings(rows), goal), self.frame(previous, goal)
 
     def perceived(
-        self, rows: FloatArray, actual: tuple[SensorFrame, SensorFrame], places: IntArray | None
+        self, rows: Float64Array, actual: tuple[SensorFrame, SensorFrame], places: IntArray | None
     ) -> tuple[SensorFrame, SensorFrame]:
         """Return the perceived sensor frames now and one control step ago: objects with delay and noise.
 
@@ -86,7 +83,7 @@ class Perception:
                 frame.frame_pos_w[:] += noise[np.arange(count), seen]
         return frames[0], frames[1]
 
-    def frame(self, readings: FloatArray, goal: FloatArray) -> SensorFrame:
+    def frame(self, readings: Float64Array, goal: Float64Array) -> SensorFrame:
         """Sensor frame of readings (n, R) and goals (n, 3)."""
         values = np.concatenate([readings, goal, np.broadcast_to(_UPRIGHT, (len(readings), 4))], axis=1)
         pos, quat = self._frame_columns

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 from mujoco.rollout import Rollout
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_sim.engine.mechanism import Mechanism
-
-FloatArray = NDArray[np.float64]
 
 # Chunks of the batch per thread: few enough for low overhead, enough to balance the load.
 _CHUNKS = 4
@@ -39,8 +37,8 @@ class BatchedPhysics:
         self._datas = [mujoco.MjData(mechanism.model) for _ in range(max(1, threads))]
 
     def advance(
-        self, models: Sequence[mujoco.MjModel], physics: FloatArray, sensors: FloatArray, actions: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+        self, models: Sequence[mujoco.MjModel], physics: Float64Array, sensors: Float64Array, actions: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
         """Simulate one control period; returns physics (n, P) and sensors (n, S).
 
         Args:
@@ -50,14 +48,14 @@ class BatchedPhysics:
             actions: (n, A) in [-1, 1].
         """
 
-        def integrate(physics: FloatArray, control: FloatArray, substeps: int) -> tuple[FloatArray, FloatArray]:
+        def integrate(physics: Float64Array, control: Float64Array, substeps: int) -> tuple[Float64Array, Float64Array]:
             return self._integrate(models, physics, control, substeps)
 
         return self._mechanism.advance(integrate, physics, sensors, actions, self._substeps)
 
     def _integrate(
-        self, models: Sequence[mujoco.MjModel], physics: FloatArray, control: FloatArray, substeps: int
-    ) -> tuple[FloatArray, FloatArray]:
+        self, models: Sequence[mujoco.MjModel], physics: Float64Array, control: Float64Array, substeps: int
+    ) -> tuple[Float64Array, Float64Array]:
         states = np.empty((len(physics), substeps, physics.shape[1]))
         readings = np.empty((len(physics), substeps, self._mechanism.model.nsensordata))
         self._rollout.rollout(

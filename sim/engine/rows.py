@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_sim.engine.mechanism import Mechanism
 from reskill_sim.engine.task import SimulatedTask
-
-FloatArray = NDArray[np.float64]
 
 
 class RowLayout:
@@ -62,7 +60,7 @@ class RowLayout:
         self.time, self.qpos, self.qvel = mechanism.layout.time, mechanism.layout.qpos, mechanism.layout.qvel
 
 
-def pushed(queue: FloatArray, newest: FloatArray) -> FloatArray:
+def pushed(queue: Float64Array, newest: Float64Array) -> Float64Array:
     """(n, K) queue with a new entry at the front and without its oldest one; an empty queue stays empty."""
     if queue.shape[1] <= newest.shape[1]:
         return newest[:, : queue.shape[1]]

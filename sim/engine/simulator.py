@@ -18,6 +18,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import BoolArray, Float64Array, IntArray
 from reskill_core.environment import Places
 from reskill_core.errors import SimulationError
 from reskill_core.observation import ObservationBuilder, SensorFrame
@@ -29,9 +30,7 @@ from reskill_sim.engine.perception import Perception
 from reskill_sim.engine.physics import BatchedPhysics
 from reskill_sim.engine.rows import RowLayout, pushed
 from reskill_sim.engine.step_result import StepResult
-from reskill_sim.engine.task import BoolArray, EpisodeStart, FloatArray, SimulatedTask, Situation
-
-IntArray = NDArray[np.int64]
+from reskill_sim.engine.task import EpisodeStart, SimulatedTask, Situation
 
 _HUGE = 1e6
 # Maximum numbers of environments and threads: more are not useful, and many more do not fit in memory.
@@ -100,7 +99,7 @@ class Simulator:
 
     def reset(
         self, seeds: Sequence[int], places: Places | None = None, scenes: Sequence[int] | None = None
-    ) -> FloatArray:
+    ) -> Float64Array:
         """Start new episodes.
 
         Args:
@@ -130,7 +129,7 @@ class Simulator:
             self._follow_rows(chosen)
         return self.observation()
 
-    def initial_rows(self, starts: Sequence[EpisodeStart], seeds: Sequence[int]) -> FloatArray:
+    def initial_rows(self, starts: Sequence[EpisodeStart], seeds: Sequence[int]) -> Float64Array:
         """Create (n, S) complete states of environments at the start of episodes.
 
         Args:
@@ -151,7 +150,7 @@ class Simulator:
         rows[:, layout.history] = np.tile(self.readings(rows), 1 + bounds[0][1])
         return rows
 
-    def step(self, actions: FloatArray | NDArray[np.float32], places: Places | None = None) -> StepResult:
+    def step(self, actions: Float64Array | NDArray[np.float32], places: Places | None = None) -> StepResult:
         """Advance environments by one control period.
 
         Args:
@@ -201,13 +200,13 @@ class Simulator:
             diverged,
         )
 
-    def observation(self) -> FloatArray:
+    def observation(self) -> Float64Array:
         """(N, O) current observations."""
         return self._observe(self._rows, self._situation(self._rows), None)
 
     # ------------------------------------------------------------------ readings
 
-    def readings(self, rows: FloatArray) -> FloatArray:
+    def readings(self, rows: Float64Array) -> Float64Array:
         """(n, R) readings of states (n, S), as stored in a row's history: observed joint positions, and sensors."""
         return self._perception.readings(rows)
 
@@ -227,7 +226,7 @@ class Simulator:
         return self._rows[:, self.layout.scene][:, 0].astype(np.int64)
 
     @property
-    def time_s(self) -> FloatArray:
+    def time_s(self) -> Float64Array:
         """(N,) simulated time since the start of each episode [s]."""
         return self._rows[:, self.layout.time].copy()
 
@@ -241,11 +240,11 @@ class Simulator:
         """The real robot's driver's names of the joints."""
         return self.mechanism.joint_names
 
-    def joint_positions(self, place: int = 0) -> FloatArray:
+    def joint_positions(self, place: int = 0) -> Float64Array:
         """(J,) positions of the joints :attr:`joint_names` [m or rad]."""
         return self.mechanism.joint_positions(self._rows[place, self.layout.qpos])
 
-    def joint_velocities(self, place: int = 0) -> FloatArray:
+    def joint_velocities(self, place: int = 0) -> Float64Array:
         """(J,) velocities of the joints :attr:`joint_names` [m/s or rad/s]."""
         return self.mechanism.joint_velocities(self._rows[place, self.layout.qvel])
 
@@ -256,11 +255,11 @@ class Simulator:
         """Length S of an environment's state."""
         return self.layout.width
 
-    def state(self, places: Places | None = None) -> FloatArray:
+    def state(self, places: Places | None = None) -> Float64Array:
         """(n, S) complete states of environments; all by default."""
         return self._rows.copy() if places is None else self._rows[np.asarray(places)]
 
-    def set_state(self, rows: FloatArray, places: Places | None = None) -> None:
+    def set_state(self, rows: Float64Array, places: Places | None = None) -> None:
         """Restore states of :meth:`state` or of a data set exactly.
 
         Raises:
@@ -272,15 +271,15 @@ class Simulator:
         self._rows[chosen] = rows
         self._follow_rows(chosen)
 
-    def scene_of(self, row: FloatArray) -> int:
+    def scene_of(self, row: Float64Array) -> int:
         """Return the number of the scene in a state row, for rendering."""
         return int(row[self.layout.scene][0])
 
-    def qpos_of(self, row: FloatArray) -> FloatArray:
+    def qpos_of(self, row: Float64Array) -> Float64Array:
         """(nq,) MuJoCo coordinates in a state row, for rendering."""
         return row[self.layout.qpos]
 
-    def goal_of(self, row: FloatArray) -> FloatArray:
+    def goal_of(self, row: Float64Array) -> Float64Array:
         """(3,) goal position in a state row [m], for rendering."""
         return row[self.layout.goal]
 
@@ -303,7 +302,7 @@ class Simulator:
             self._models[place] = self.mechanism.model_of(self.scene_of(row))
             self._perception.begin(place, row)
 
-    def _delayed(self, rows: FloatArray, actions: FloatArray) -> FloatArray:
+    def _delayed(self, rows: Float64Array, actions: Float64Array) -> Float64Array:
         """(n, A) actions that take effect now."""
         layout, count, dim = self.layout, *actions.shape
         if layout.pending.start == layout.pending.stop:
@@ -311,7 +310,7 @@ class Simulator:
         waiting = np.concatenate([actions[:, None], rows[:, layout.pending].reshape(count, -1, dim)], axis=1)
         return waiting[np.arange(count), rows[:, layout.delays][:, 1].astype(int)]
 
-    def _broken(self, before: FloatArray, after: FloatArray) -> BoolArray:
+    def _broken(self, before: Float64Array, after: Float64Array) -> BoolArray:
         """(n,) whether the physics diverged; MuJoCo then silently resets, which shows in the time."""
         elapsed = after[:, self.layout.time] - before[:, self.layout.time]
         restarted = np.abs(elapsed - self.task.spec.control_period_s) > 1e-6
@@ -319,7 +318,7 @@ class Simulator:
         # Also true for NaN.
         return restarted | ~(np.abs(state) <= _HUGE).all(axis=1)
 
-    def _note_divergence(self, rows: FloatArray, actions: FloatArray) -> None:
+    def _note_divergence(self, rows: Float64Array, actions: Float64Array) -> None:
         layout = self.layout
         for row, action in zip(rows, actions, strict=True):
             self.num_diverged += 1
@@ -328,16 +327,16 @@ class Simulator:
                 kept = Divergence(self.task.spec.name, self.profile, self.task.variation, seed, step, row, action)
                 kept.save(self._divergence_folder)
 
-    def _situation(self, rows: FloatArray) -> Situation:
+    def _situation(self, rows: Float64Array) -> Situation:
         now, before = self._perception.actual(rows)
         size = self._size[rows[:, self.layout.scene][:, 0].astype(int)]
         return Situation(self.task.spec.obs.frames, now, before, size)
 
-    def _observe(self, rows: FloatArray, situation: Situation, places: IntArray | None) -> FloatArray:
+    def _observe(self, rows: Float64Array, situation: Situation, places: IntArray | None) -> Float64Array:
         actual = (situation.now, situation.before)
         return self._builder.build(*self._perception.perceived(rows, actual, places))
 
-    def _row_of(self, data: mujoco.MjData) -> FloatArray:
+    def _row_of(self, data: mujoco.MjData) -> Float64Array:
         row = np.zeros(self.layout.width)
         physics = np.empty(self.layout.physics.stop)
         mujoco.mj_getState(self.model, data, physics, PHYSICS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BoolArray = NDArray[np.bool_]
+from reskill_core.arrays import BoolArray
 
 
 @dataclass(frozen=True)

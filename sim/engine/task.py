@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.environment import RestorableVectorEnv
 from reskill_core.errors import SimulationError
 from reskill_core.observation import SensorFrame
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from reskill_core.data import Episode
     from reskill_sim.engine.family import Family
     from reskill_sim.engine.mechanism import Mechanism
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 
 class Task(ABC):
@@ -78,7 +75,7 @@ class Task(ABC):
         """Further metrics of an episode, by name: what is true or false is reported as a rate; none by default."""
         return {}
 
-    def result_of(self, vectors: FloatArray) -> FloatArray:
+    def result_of(self, vectors: Float64Array) -> Float64Array:
         """(N, K) what counts when an episode is done again, of the vectors (N, O) of final observations.
 
         Two results that are less than 3 cm apart count as the same. By default, everything counts.
@@ -91,7 +88,7 @@ class Task(ABC):
         obs = self.spec.obs
         return {term.of[0]: obs.slice(term.name) for term in obs.terms if term.kind == "position"}
 
-    def goal_outcome(self, achieved: FloatArray, desired: FloatArray) -> tuple[FloatArray, BoolArray]:
+    def goal_outcome(self, achieved: Float64Array, desired: Float64Array) -> tuple[Float64Array, BoolArray]:
         """Compute reward (n,) and success (n,) for ``goal_object`` at positions (n, 3) and goals at (n, 3) [m]."""
         raise SimulationError(f"task {self.spec.name!r} has no goal form")
 
@@ -106,8 +103,8 @@ class EpisodeStart:
         scene: number of the scene.
     """
 
-    object_poses: FloatArray
-    goal_pos_w: FloatArray
+    object_poses: Float64Array
+    goal_pos_w: Float64Array
     scene: int = 0
 
 
@@ -125,9 +122,9 @@ class Situation:
     frames: tuple[str, ...]
     now: SensorFrame
     before: SensorFrame
-    size: FloatArray
+    size: Float64Array
 
-    def position(self, name: str) -> FloatArray:
+    def position(self, name: str) -> Float64Array:
         """(N, 3) position of a frame [m]."""
         return self.now.frame_pos_w[:, self.frames.index(name)]
 
@@ -163,7 +160,7 @@ class SimulatedTask(Task):
         """(N,) whether the task is solved in the current state."""
 
     @abstractmethod
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) reward of a step that led to this state."""
 
     @property
@@ -190,7 +187,7 @@ class SimulatedTask(Task):
         """Return the index of a frame in :class:`SensorFrame` arrays."""
         return self.spec.obs.frames.index(name)
 
-    def goal_outcome(self, achieved: FloatArray, desired: FloatArray) -> tuple[FloatArray, BoolArray]:
+    def goal_outcome(self, achieved: Float64Array, desired: Float64Array) -> tuple[Float64Array, BoolArray]:
         """Compute reward (n,) and success (n,) from only the positions (n, 3) of object and goal."""
         if self.goal_object is None:
             return super().goal_outcome(achieved, desired)

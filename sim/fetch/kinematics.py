@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import mujoco
-import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.errors import SimulationError
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.model import build_model
 from reskill_sim.fetch.scene import EMPTY
-
-FloatArray = NDArray[np.float64]
 
 
 class GripperKinematics:
@@ -37,7 +34,7 @@ class GripperKinematics:
             int(self._model.jnt_qposadr[self._model.joint(constants.MODEL_PREFIX + name).id]) for name in joint_names
         ]
 
-    def pose(self, joint_positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def pose(self, joint_positions: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Position (3,) [m] and quaternion (4,), scalar first, of the gripper frame in the frame ``base_link``."""
         self._data.qpos[self._addresses] = joint_positions
         mujoco.mj_kinematics(self._model, self._data)

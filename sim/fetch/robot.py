@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
+from reskill_core.arrays import Float64Array, IntArray
 from reskill_core.rotations import matrix_from_quat
 from reskill_core.spec import GRIPPER_FRAME
-from reskill_sim.engine.mechanism import IntArray, Integrate, Mechanism
-from reskill_sim.engine.task import EpisodeStart, FloatArray
+from reskill_sim.engine.mechanism import Integrate, Mechanism
+from reskill_sim.engine.task import EpisodeStart
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.model import (
     GRIP_POSITION,
@@ -76,7 +77,7 @@ class FetchMechanism(Mechanism):
         """Return the start state: the arm above the table, the objects far away."""
         return start_state(self.model)
 
-    def place(self, physics: FloatArray, sensors: FloatArray, starts: Sequence[EpisodeStart]) -> None:
+    def place(self, physics: Float64Array, sensors: Float64Array, starts: Sequence[EpisodeStart]) -> None:
         """Set the objects to the start poses of episodes."""
         poses = np.stack([start.object_poses for start in starts])
         offsets = np.array([[item.frame_offset for item in self._task.scene(start.scene).objects] for start in starts])
@@ -85,7 +86,7 @@ class FetchMechanism(Mechanism):
         for number, (position, quaternion) in enumerate(self._object_columns):
             sensors[:, position], sensors[:, quaternion] = positions[:, number], poses[:, number, 3:]
 
-    def control(self, physics: FloatArray, sensors: FloatArray, actions: FloatArray) -> FloatArray:
+    def control(self, physics: Float64Array, sensors: Float64Array, actions: Float64Array) -> Float64Array:
         """Compute the control signal, as the Fetch environments do.
 
         The mocap target is the gripper link's pose at the start of the last substep, plus the commanded displacement;
@@ -98,8 +99,8 @@ class FetchMechanism(Mechanism):
         return np.concatenate([*([] if self._blocked else [fingers]), target, orientation], axis=1)
 
     def advance(
-        self, integrate: Integrate, physics: FloatArray, sensors: FloatArray, actions: FloatArray, substeps: int
-    ) -> tuple[FloatArray, FloatArray]:
+        self, integrate: Integrate, physics: Float64Array, sensors: Float64Array, actions: Float64Array, substeps: int
+    ) -> tuple[Float64Array, Float64Array]:
         """Simulate one control period; returns physics and sensors, the latter as the stock environments read them."""
         control = self.control(physics, sensors, actions)
         physics, readings = integrate(physics, control, substeps)
@@ -112,7 +113,7 @@ class FetchMechanism(Mechanism):
             before, now = now, readings[:, -1]
         return physics, now + self._shift * (now - before)
 
-    def _reading_shift(self) -> FloatArray:
+    def _reading_shift(self) -> Float64Array:
         """(S,) time shift of sensor readings in substeps, so that coarse steps give the readings of stock steps.
 
         In semi-implicit integration bodies run ahead by half a step: in a coarse model, relative to the stock one, by
@@ -129,13 +130,13 @@ class FetchMechanism(Mechanism):
         """Return the columns of joint positions in the physical state."""
         return self.layout.qpos.start + np.array([self.model.jnt_qposadr[self._joint(name)] for name in names], int)
 
-    def joint_positions(self, qpos: FloatArray) -> FloatArray:
+    def joint_positions(self, qpos: Float64Array) -> Float64Array:
         """(J,) positions of the joints; for joints fixed by the profile, the readings of the driver."""
         readings = np.array([constants.FIXED_JOINT_READINGS.get(name, 0.0) for name in constants.JOINT_NAMES])
         readings[self._moving] = qpos[self._joint_qpos]
         return readings
 
-    def joint_velocities(self, qvel: FloatArray) -> FloatArray:
+    def joint_velocities(self, qvel: Float64Array) -> Float64Array:
         """(J,) velocities of the joints."""
         readings = np.zeros(len(constants.JOINT_NAMES))
         readings[self._moving] = qvel[self._joint_qvel]
@@ -153,7 +154,7 @@ class FetchMechanism(Mechanism):
 
     # ------------------------------------------------------------------ rendering
 
-    def show_goal(self, model: mujoco.MjModel, goal_pos_w: FloatArray) -> None:
+    def show_goal(self, model: mujoco.MjModel, goal_pos_w: Float64Array) -> None:
         """Move the goal's marker."""
         site = model.site("target0").id
         model.site_pos[site] = goal_pos_w - model.body_pos[model.site_bodyid[site]]

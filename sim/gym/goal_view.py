@@ -6,9 +6,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.errors import SimulationError, SpecError
 from reskill_core.spec import GOAL_FRAME
-from reskill_sim.engine.task import BoolArray, FloatArray, Task
+from reskill_sim.engine.task import Task
 from reskill_sim.families import get_task
 from reskill_sim.gym.observation_spaces import box
 
@@ -39,11 +40,11 @@ class GoalView:
         kept = [term for term in task.spec.obs.terms if term.kind != "zeros" and GOAL_FRAME not in term.of]
         self._kept = np.concatenate([np.arange(task.spec.obs.dim)[task.spec.obs.slice(term.name)] for term in kept])
 
-    def space(self, bound: FloatArray) -> spaces.Dict:
+    def space(self, bound: Float64Array) -> spaces.Dict:
         """Return the space of :meth:`split` for observations between ``-bound`` and ``bound`` (O,)."""
         return spaces.Dict({name: box(part) for name, part in self.split(bound).items()})
 
-    def split(self, observation: FloatArray) -> dict[str, FloatArray]:
+    def split(self, observation: Float64Array) -> dict[str, Float64Array]:
         """Convert observations (..., O) to a dictionary; ``observation`` omits the goal, which may be relabelled."""
         return {
             "observation": observation[..., self._kept],
@@ -51,7 +52,7 @@ class GoalView:
             "desired_goal": observation[..., self._desired].copy(),
         }
 
-    def reward(self, achieved: ArrayLike, desired: ArrayLike) -> FloatArray:
+    def reward(self, achieved: ArrayLike, desired: ArrayLike) -> Float64Array:
         """Compute (...) rewards for the object at positions (..., 3) [m] and goals at (..., 3) [m]."""
         achieved, desired, shape = _aligned(achieved, desired)
         return self._task.goal_outcome(achieved, desired)[0].reshape(shape)
@@ -62,7 +63,7 @@ class GoalView:
         return self._task.goal_outcome(achieved, desired)[1].reshape(shape)
 
 
-def _aligned(achieved: ArrayLike, desired: ArrayLike) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
+def _aligned(achieved: ArrayLike, desired: ArrayLike) -> tuple[Float64Array, Float64Array, tuple[int, ...]]:
     """Positions of object and goal as (n, 3) each, and their leading dimensions.
 
     Raises:

@@ -10,17 +10,16 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from reskill_core.arrays import BoolArray, Float64Array, IntArray
 from reskill_core.config import config_from_dict
 from reskill_core.errors import SimulationError, SpecError
 from reskill_core.spec import VECTOR, Observations, images_of, vector_of
 from reskill_sim.engine.interfaces import Image, Renderer
-from reskill_sim.engine.task import BoolArray, FloatArray, Task
+from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
 from reskill_sim.families import get_task
 from reskill_sim.gym.goal_view import GoalView
 from reskill_sim.gym.observation_spaces import action_space, bounds, observation_space
-
-IntArray = NDArray[np.int64]
 
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}
 
@@ -38,7 +37,7 @@ class Outcome:
     """
 
     observation: Observations
-    reward: FloatArray
+    reward: Float64Array
     terminated: BoolArray
     truncated: BoolArray
     info: dict[str, NDArray[Any]]

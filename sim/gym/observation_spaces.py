@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.spec import VECTOR, ObsSpec, ObsTerm, TaskSpec
-
-FloatArray = NDArray[np.float64]
 
 # Bound of vectors, which Gymnasium requires. An object thrown by a hook stays within 10 m in an episode; larger values
 # only occur before a divergence.
@@ -31,12 +29,12 @@ def observation_space(spec: ObsSpec) -> spaces.Space[Any]:
     return spaces.Dict({VECTOR: vector, **images})
 
 
-def bounds(spec: ObsSpec) -> FloatArray:
+def bounds(spec: ObsSpec) -> Float64Array:
     """Return (O,) bounds of the absolute values of an observation's vector."""
     return np.array([_bound(term) for term in spec.terms for _ in range(term.size)])
 
 
-def box(bound: FloatArray) -> spaces.Box:
+def box(bound: Float64Array) -> spaces.Box:
     """Return the space between ``-bound`` and ``bound``."""
     return spaces.Box(-bound, bound, dtype=np.float64)
 

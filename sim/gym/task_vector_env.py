@@ -16,14 +16,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from reskill_core.arrays import BoolArray, Float64Array, IntArray
 from reskill_core.errors import SimulationError, SpecError
 from reskill_core.seeding import drawn_episode
 from reskill_core.spec import Observations, put_rows, take_rows
 from reskill_sim.engine.interfaces import Image
-from reskill_sim.engine.task import BoolArray, FloatArray
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.gym.goal_methods import GoalMethods
-from reskill_sim.gym.gym_episodes import METADATA, GymEpisodes, IntArray, metadata_of
+from reskill_sim.gym.gym_episodes import METADATA, GymEpisodes, metadata_of
 
 
 class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any]]):
@@ -112,7 +112,7 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         observation, info = self._start(chosen, given)
         return self._episodes.view(observation), info
 
-    def step(self, actions: ArrayLike) -> tuple[Any, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
+    def step(self, actions: ArrayLike) -> tuple[Any, Float64Array, BoolArray, BoolArray, dict[str, Any]]:
         """Advance by one control period with actions (N, A) in [-1, 1].
 
         With next-step autoreset, an environment whose episode has ended starts the next one instead: its action is
@@ -155,7 +155,7 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         """Release graphics memory."""
         self._episodes.close()
 
-    def _step_everybody(self, actions: NDArray[np.float32]) -> tuple[Any, FloatArray, BoolArray, BoolArray, Any]:
+    def _step_everybody(self, actions: NDArray[np.float32]) -> tuple[Any, Float64Array, BoolArray, BoolArray, Any]:
         outcome = self._episodes.step(actions, self._everybody)
         observation, info = self._episodes.view(outcome.observation), self._spread(outcome.info, self._everybody)
         over = outcome.terminated | outcome.truncated

@@ -35,7 +35,7 @@ FAMILIES = ("reskill_sim.fetch",)
 
 # Modules and packages, each of which may import those of its own line and of the lines above, and no others.
 CORE_ORDER = (
-    ("text",),
+    ("text", "arrays"),
     ("errors", "rotations", "progress"),
     ("files", "parameters", "yaml_text", "command_line", "resources", "workers", "plugins", "frames", "process"),
     ("config", "seeding", "provenance", "rivals"),

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reskill_sim.fetch.demonstrators.motions import (
-    CLOSE,
-    GAIN,
-    OPEN,
-    FloatArray,
-    Reading,
-    above,
-    command,
-    first_match,
-    towards,
-)
+from reskill_core.arrays import Float64Array
+from reskill_sim.fetch.demonstrators.motions import CLOSE, GAIN, OPEN, Reading, above, command, first_match, towards
 
 # Tolerances of the handle between the fingers: along it, across it, vertically [m].
 GRASP_TOLERANCE_M = np.array([0.04, 0.02, 0.02])
@@ -31,7 +22,7 @@ SWEEP_SPEED = 0.4
 SWEEP_CENTRING = 8.0
 
 
-def hook(reading: Reading) -> FloatArray:
+def hook(reading: Reading) -> Float64Array:
     """(N, 4) actions of a state machine whose state follows from the observation."""
     held, relative = reading["hook_position"], reading["hook_relative_position"]
     grasp = above(relative, GRASP_HEIGHT_M)
@@ -50,7 +41,7 @@ def hook(reading: Reading) -> FloatArray:
     )
 
 
-def _with_hook_in_hand(reading: Reading, held: FloatArray) -> FloatArray:
+def _with_hook_in_hand(reading: Reading, held: Float64Array) -> Float64Array:
     target, goal = reading["object_position"], reading["goal_position"]
     missing = (goal - target) * [1.0, 1.0, 0.0]
     distance = np.linalg.norm(missing, axis=1, keepdims=True)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import ObsSpec, vector_of
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 # Action per metre of distance: full speed from 4 cm on, without overshoot at the arm's lag of one step.
 GAIN = 25.0
@@ -33,26 +30,26 @@ class Reading:
             motion; 0.5 by default.
     """
 
-    def __init__(self, spec: ObsSpec, observation: FloatArray, manner: FloatArray | None = None) -> None:
+    def __init__(self, spec: ObsSpec, observation: Float64Array, manner: Float64Array | None = None) -> None:
         self._spec, self._observation = spec, vector_of(spec.check(observation))
         self._manner = np.full((len(observation), MANNER_DIM), 0.5) if manner is None else manner
 
-    def __getitem__(self, name: str) -> FloatArray:
+    def __getitem__(self, name: str) -> Float64Array:
         return self._observation[:, self._spec.slice(name)]
 
     def __len__(self) -> int:
         return len(self._observation)
 
-    def drawn(self, index: int, low: float, high: float) -> FloatArray:
+    def drawn(self, index: int, low: float, high: float) -> Float64Array:
         """(N,) values between two bounds, interpolated by a style parameter."""
         return low + (high - low) * self._manner[:, index]
 
 
 # Function from named observation slices to (N, 4) noise-free actions.
-Controller = Callable[[Reading], FloatArray]
+Controller = Callable[[Reading], Float64Array]
 
 
-def command(velocity: FloatArray, gripper: float | FloatArray) -> FloatArray:
+def command(velocity: Float64Array, gripper: float | Float64Array) -> Float64Array:
     """(N, 4) action from a velocity (N, 3) in action units and a gripper command."""
     action = np.empty((len(velocity), 4))
     action[:, :3] = np.clip(velocity, -1.0, 1.0)
@@ -60,21 +57,21 @@ def command(velocity: FloatArray, gripper: float | FloatArray) -> FloatArray:
     return action
 
 
-def towards(error: FloatArray) -> FloatArray:
+def towards(error: Float64Array) -> Float64Array:
     """(N, 3) proportional control of a position error [m]."""
     return GAIN * error
 
 
-def above(point: FloatArray, height: float) -> FloatArray:
+def above(point: Float64Array, height: float) -> Float64Array:
     """Points shifted up [m]."""
     return point + np.array([0.0, 0.0, height])
 
 
-def displacement(reading: Reading, name: str) -> FloatArray:
+def displacement(reading: Reading, name: str) -> Float64Array:
     """(N, 3) displacement of an object over the last control step [m]."""
     return reading[f"{name}_relative_displacement"] + reading["gripper_displacement"]
 
 
-def first_match(rules: list[tuple[BoolArray, FloatArray]], otherwise: FloatArray) -> FloatArray:
+def first_match(rules: list[tuple[BoolArray, Float64Array]], otherwise: Float64Array) -> Float64Array:
     """(N, A) actions, for each row of the first rule whose condition holds."""
     return np.select([condition[:, None] for condition, _ in rules], [action for _, action in rules], otherwise)

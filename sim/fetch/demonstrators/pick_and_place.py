@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from reskill_core.arrays import Float64Array
 from reskill_sim.fetch.constants import CONTROL_PERIOD_S
 from reskill_sim.fetch.demonstrators.motions import (
     CLOSE,
     HOLD,
     OPEN,
     OPENED_M,
-    FloatArray,
     Reading,
     above,
     command,
@@ -40,28 +40,28 @@ TRAY_HEIGHT_M = TRAY_FLOOR_M + HALF_SIZE_M - GOAL_POS_W[2]
 STACK_HEIGHT_M = LARGE_HALF_SIZE_M + HALF_SIZE_M
 
 
-def pick_and_place(reading: Reading) -> FloatArray:
+def pick_and_place(reading: Reading) -> Float64Array:
     """(N, 4) actions that put the block down at the goal or drop it there, depending on the episode's style."""
     carry_m, release_m = reading.drawn(0, *CARRY_RANGE_M), reading.drawn(1, *RELEASE_RANGE_M)
     return _put_down(reading, reading["goal_position"], carry_m, release_m)
 
 
-def pick_and_put_away(reading: Reading) -> FloatArray:
+def pick_and_put_away(reading: Reading) -> Float64Array:
     """(N, 4) actions that put the block down in the tray; the observed goal is in the tray's floor."""
     return _put_down(reading, above(reading["goal_position"], TRAY_HEIGHT_M))
 
 
-def pick_and_stack(reading: Reading) -> FloatArray:
+def pick_and_stack(reading: Reading) -> Float64Array:
     """(N, 4) actions that put the block down on the large block, whose position is observed as the goal."""
     return _put_down(reading, above(reading["goal_position"], STACK_HEIGHT_M))
 
 
 def _put_down(
     reading: Reading,
-    goal: FloatArray,
-    carry_m: float | FloatArray = CARRY_M,
-    release_m: float | FloatArray = PLACED_HEIGHT_M,
-) -> FloatArray:
+    goal: Float64Array,
+    carry_m: float | Float64Array = CARRY_M,
+    release_m: float | Float64Array = PLACED_HEIGHT_M,
+) -> Float64Array:
     """(N, 4) actions of a state machine whose state follows from the observation.
 
     Args:
@@ -99,7 +99,7 @@ def _put_down(
     )
 
 
-def _over_the_block(relative: FloatArray) -> FloatArray:
+def _over_the_block(relative: Float64Array) -> Float64Array:
     """Error (N, 3) to the point above the block; only upwards while low beside it, to avoid a collision."""
     error = above(relative, HOVER_M)
     low = relative[:, 2] > -HOVER_M / 2

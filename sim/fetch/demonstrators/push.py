@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reskill_sim.fetch.demonstrators.motions import (
-    CLOSE,
-    GAIN,
-    FloatArray,
-    Reading,
-    above,
-    command,
-    first_match,
-    towards,
-)
+from reskill_core.arrays import Float64Array
+from reskill_sim.fetch.demonstrators.motions import CLOSE, GAIN, Reading, above, command, first_match, towards
 
 STAND_OFF_M = 0.055
 BEHIND_M = 0.03
@@ -24,7 +16,7 @@ PUSH_GAIN = 12.0
 PUSH_SPEED = 1.0
 
 
-def push(reading: Reading) -> FloatArray:
+def push(reading: Reading) -> Float64Array:
     """(N, 4) actions of a state machine whose state follows from the observation."""
     relative = reading["block_relative_position"]
     missing = (reading["goal_position"] - reading["block_position"]) * [1.0, 1.0, 0.0]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import GRIPPER_FRAME
-from reskill_sim.engine.task import BoolArray, EpisodeStart, FloatArray, SimulatedTask, Situation
+from reskill_sim.engine.task import EpisodeStart, SimulatedTask, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.object_metrics import object_metrics
@@ -39,7 +40,7 @@ class FetchTask(SimulatedTask):
         self._made: dict[int, Scene] = {}
 
     @abstractmethod
-    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw start poses (objects, 7) of a scene's objects, and the position (3,) of the goal."""
 
     @property
@@ -60,7 +61,7 @@ class FetchTask(SimulatedTask):
         """What became of the manipulated object."""
         return object_metrics(self.spec, episode)
 
-    def result_of(self, vectors: FloatArray) -> FloatArray:
+    def result_of(self, vectors: Float64Array) -> Float64Array:
         """(N, 3) position of the manipulated object [m]."""
         return vectors[:, self.positions[self.spec.obs.objects[0]]]
 
@@ -81,20 +82,20 @@ class FetchTask(SimulatedTask):
         return EpisodeStart(*self.place(rng, self.scene(scene)), scene)
 
 
-def released(situation: Situation, name: str, half_width_m: FloatArray) -> BoolArray:
+def released(situation: Situation, name: str, half_width_m: Float64Array) -> BoolArray:
     """(N,) whether an object is released: the gripper is away, or its fingers are wider apart than the object."""
     away = np.linalg.norm(situation.position(GRIPPER_FRAME) - situation.position(name), axis=1) > 0.05
     return away | (situation.now.joint_pos.mean(axis=1) > half_width_m + 0.004)
 
 
-def sparse_reward(success: BoolArray) -> FloatArray:
+def sparse_reward(success: BoolArray) -> Float64Array:
     """(N,) 0 in success, -1 otherwise, as in the sparse Fetch tasks."""
     return success.astype(np.float64) - 1.0
 
 
 def spawn_around_gripper(
-    rng: np.random.Generator, spread_m: float, keep_away: list[tuple[FloatArray, float]]
-) -> FloatArray:
+    rng: np.random.Generator, spread_m: float, keep_away: list[tuple[Float64Array, float]]
+) -> Float64Array:
     """(2,) random place on the table near the gripper's start, towards the robot, away from other places [m]."""
     grip = constants.START_GRIP_POS_W[:2]
     places = [(grip, 0.10), *keep_away]
@@ -105,21 +106,21 @@ def spawn_around_gripper(
     )
 
 
-def upright_pose(xy: FloatArray, height: float) -> FloatArray:
+def upright_pose(xy: Float64Array, height: float) -> Float64Array:
     """(7,) pose of an upright body at a place, with its origin at a height [m]."""
     return np.array([*xy, height, 1.0, 0.0, 0.0, 0.0])
 
 
-def on_the_table(item: SceneObject, xy: FloatArray) -> FloatArray:
+def on_the_table(item: SceneObject, xy: Float64Array) -> Float64Array:
     """(7,) pose of an upright object on the table."""
     return upright_pose(xy, constants.TABLE_TOP_M + item.rest_height_m)
 
 
 def resample(
-    draw: Callable[[np.random.Generator], FloatArray],
-    accept: Callable[[FloatArray], bool | np.bool_],
+    draw: Callable[[np.random.Generator], Float64Array],
+    accept: Callable[[Float64Array], bool | np.bool_],
     rng: np.random.Generator,
-) -> FloatArray:
+) -> Float64Array:
     """Draw until a draw is accepted."""
     while not accept(candidate := draw(rng)):
         pass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term, zeros_term
-from reskill_sim.engine.task import BoolArray, FloatArray, Situation
+from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.scene import BoxGeom, Scene, SceneObject, Table
@@ -49,7 +50,7 @@ class BlockTask(FetchTask):
         )
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK,)),)
 
-    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw the goal around the gripper, spread out sideways, and the block around the gripper, away from both."""
         grip = constants.START_GRIP_POS_W[:2]
         goal = grip + rng.uniform(-0.15, 0.15, 2)
@@ -62,6 +63,6 @@ class BlockTask(FetchTask):
         gap = situation.position("block") - situation.position("goal")
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
 
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) 0 in success, -1 otherwise."""
         return sparse_reward(success)

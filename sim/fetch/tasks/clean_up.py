@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import TaskSpec
-from reskill_sim.engine.task import BoolArray, FloatArray, Situation
+from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.scene import BoxGeom, Scene
@@ -60,7 +61,7 @@ class CleanUpTask(FetchTask):
         self.spec = TaskSpec("clean_up", BLOCK_OBS, horizon=50, description="put a block into a tray and retreat")
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), fixtures=TRAY),)
 
-    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw the block around the gripper, away from it, the goal and the tray."""
         tray = np.array(TRAY_CENTRE_W)
         block = spawn_around_gripper(rng, 0.15 * self.variation.spawn, [(GOAL_POS_W[:2], 0.05), (tray, 0.27)])
@@ -74,7 +75,7 @@ class CleanUpTask(FetchTask):
         loose = released(situation, "block", half_size_m)
         return inside & resting & loose & situation.at_rest("block")
 
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) up to 1 in success, increasing with the gripper's height."""
         height = situation.position("gripper")[:, 2]
         return success * np.clip(np.exp(10 * height - 5), 0.0, 1.0)

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import TaskSpec
-from reskill_sim.engine.task import BoolArray, FloatArray, Situation
+from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.scene import Scene
 from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, resample
@@ -35,7 +36,7 @@ class ComplexHookTask(FetchTask):
         )
         self.scenes = tuple(hook_scene(number) for number in self.objects)
 
-    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw the object out of reach, clear of bumps and at least 10 cm from the goal; hook and goal are fixed."""
         target, hook = scene.objects
         spread, reach = self.variation.spawn, target.footprint_m
@@ -53,7 +54,7 @@ class ComplexHookTask(FetchTask):
         gap = situation.position("object") - situation.position("goal")
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
 
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) 1 in success, 0 otherwise."""
         return success.astype(np.float64)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import ObsSpec, TaskSpec, frame_term, joint_term
-from reskill_sim.engine.task import BoolArray, FloatArray, Situation
+from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.scene import BoxGeom, Scene, SceneObject, Table
@@ -68,7 +69,7 @@ class HookTask(FetchTask):
         target = SceneObject("object", (BoxGeom((OBJECT_HALF_SIZE_M,) * 3, mass=2.0),))
         self.scenes = (Scene(HOOK_TABLE, (target, HOOK)),)
 
-    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw the object beyond the goal, at least 10 cm from it; hook and goal are fixed."""
         spread = self.variation.spawn
         xy = resample(
@@ -84,6 +85,6 @@ class HookTask(FetchTask):
         gap = situation.position("object") - situation.position("goal")
         return np.linalg.norm(gap, axis=-1) < self.success_distance_m
 
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) 0 in success, -1 otherwise."""
         return sparse_reward(success)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import TaskSpec
-from reskill_sim.engine.task import BoolArray, FloatArray, Situation
+from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.scene import BoxGeom, Scene, SceneObject
 from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, released, spawn_around_gripper
@@ -32,7 +33,7 @@ class PyramidStackTask(FetchTask):
         )
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK, large)),)
 
-    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw both blocks around the gripper, away from it and from each other."""
         spread_m = 0.10 * self.variation.spawn
         large = spawn_around_gripper(rng, spread_m, [])
@@ -49,6 +50,6 @@ class PyramidStackTask(FetchTask):
         loose = released(situation, "block", half_size_m)
         return centred & resting & loose & situation.at_rest("block")
 
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) 1 in success, 0 otherwise."""
         return success.astype(np.float64)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import TaskSpec
-from reskill_sim.engine.task import BoolArray, FloatArray, Situation
+from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.scene import Scene
 from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, spawn_around_gripper
@@ -31,7 +32,7 @@ class SlipperyPushTask(FetchTask):
         )
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), friction=(0.25, 5e-3, 1e-4), gripper_blocked=True),)
 
-    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw the block around the gripper, away from it and from the goal."""
         block = spawn_around_gripper(rng, 0.15 * self.variation.spawn, [(GOAL_POS_W[:2], 0.05)])
         return on_the_table(scene.objects[0], block)[None], GOAL_POS_W.copy()
@@ -41,6 +42,6 @@ class SlipperyPushTask(FetchTask):
         gap = situation.position("block") - situation.position("goal")
         return np.linalg.norm(gap[:, :2], axis=1) < self.success_distance_m
 
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) 1 in success, 0 otherwise."""
         return success.astype(np.float64)

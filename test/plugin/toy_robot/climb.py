@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float32Array
 from reskill_core.parameters import parameter
 from reskill_core.rl.actor import Decision
 from reskill_core.rl.config import AlgorithmConfig
 from reskill_core.rl.transitions import SkillTransition, concatenate
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,10 @@ class ClimbConfig(AlgorithmConfig):
 class LinearActor:
     """Decides by a linear map, with noise where it explores."""
 
-    def __init__(self, weight: FloatArray, std: float) -> None:
+    def __init__(self, weight: Float32Array, std: float) -> None:
         self._weight, self._std = weight, np.float32(std)
 
-    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+    def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """See :class:`reskill_core.rl.actor.Actor`."""
         rows = inputs.reshape(-1, inputs.shape[-1])
         mean = np.stack([row @ self._weight for row in rows])
@@ -59,7 +58,7 @@ class Climb:
         """What is deployed."""
         return LinearActor(weights[f"{prefix}weight"], float(weights[f"{prefix}std"][0]))
 
-    def act(self, inputs: FloatArray, draws: FloatArray | None = None) -> Decision:
+    def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """Decide."""
         return LinearActor(self._weight, self._config.std).act(inputs, draws)
 
@@ -79,7 +78,7 @@ class Climb:
         self._weight = self._weight + np.float32(self._config.learning_rate) * gradient
         return {"gradient": float(np.linalg.norm(gradient))}
 
-    def imitate(self, inputs: FloatArray, decisions: FloatArray, updates: int) -> None:
+    def imitate(self, inputs: Float32Array, decisions: Float32Array, updates: int) -> None:
         """Least squares in closed form."""
         self._weight = np.linalg.lstsq(inputs, decisions, rcond=None)[0].astype(np.float32)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.environment import Places
 from reskill_core.errors import SimulationError
 from reskill_core.observation import ObservationBuilder, SensorFrame
@@ -20,8 +21,6 @@ from reskill_sim.engine.step_result import StepResult
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
 from toy_robot.layout import CAMERA, JOINTS, OBS, REACH
-
-FloatArray = NDArray[np.float64]
 
 # Row of an environment: cart x, y [m], the same one control step ago, goal x, y [m], step, seed.
 ROW = 8
@@ -76,11 +75,11 @@ class ToyEnv:
         """Observations of all carts."""
         return self._observe(np.arange(self.num_envs))
 
-    def state(self, places: Places | None = None) -> FloatArray:
+    def state(self, places: Places | None = None) -> Float64Array:
         """(n, S) complete states."""
         return self._rows.copy() if places is None else self._rows[np.asarray(places)]
 
-    def set_state(self, rows: FloatArray, places: Places | None = None) -> None:
+    def set_state(self, rows: Float64Array, places: Places | None = None) -> None:
         """Inverse of :meth:`state`."""
         self._rows[slice(None) if places is None else np.asarray(places)] = rows
 
@@ -98,11 +97,11 @@ class ToyEnv:
         """(N,) control steps since the start of each episode."""
         return self._rows[:, 6].astype(np.int64)
 
-    def joint_positions(self, place: int = 0) -> FloatArray:
+    def joint_positions(self, place: int = 0) -> Float64Array:
         """(2,) where a cart is [m]."""
         return self._rows[place, 0:2].copy()
 
-    def joint_velocities(self, place: int = 0) -> FloatArray:
+    def joint_velocities(self, place: int = 0) -> Float64Array:
         """(2,) velocity of a cart [m/s]."""
         return (self._rows[place, 0:2] - self._rows[place, 2:4]) / REACH.control_period_s
 
@@ -112,13 +111,13 @@ class ToyEnv:
         return {VECTOR: self._builder.build(now, before), CAMERA.name: _pictures(rows)}
 
 
-def _sensors(cart: FloatArray, goal: FloatArray) -> SensorFrame:
+def _sensors(cart: Float64Array, goal: Float64Array) -> SensorFrame:
     positions = np.zeros((len(cart), 1, 3))
     positions[:, 0, :2] = goal
     return SensorFrame(cart.copy(), positions, np.tile([1.0, 0.0, 0.0, 0.0], (len(cart), 1, 1)))
 
 
-def _pictures(rows: FloatArray) -> NDArray[np.uint8]:
+def _pictures(rows: Float64Array) -> NDArray[np.uint8]:
     """(n, 1, H, W, 3) the cart in red and the goal in green, seen from above."""
     pictures = np.zeros((len(rows), *CAMERA.shape), dtype=np.uint8)
     for channel, first in ((0, 0), (1, 4)):

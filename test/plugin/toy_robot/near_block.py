@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from reskill_core.arrays import BoolArray, Float64Array
 from reskill_core.spec import TaskSpec
-from reskill_sim.engine.task import BoolArray, FloatArray, Situation
+from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.scene import Scene
 from reskill_sim.fetch.tasks.base import FetchTask, on_the_table, sparse_reward, spawn_around_gripper
@@ -22,7 +23,7 @@ class NearBlockTask(FetchTask):
         self.spec = TaskSpec("near_block", BLOCK_OBS, horizon=50, description="push a block 10 cm to the side")
         self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), gripper_blocked=True),)
 
-    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[FloatArray, FloatArray]:
+    def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw the block around the gripper, and the goal beside it."""
         block = spawn_around_gripper(rng, 0.15 * self.variation.spawn, [])
         pose = on_the_table(scene.objects[0], block)
@@ -33,6 +34,6 @@ class NearBlockTask(FetchTask):
         gap = situation.position("block") - situation.position("goal")
         return np.linalg.norm(gap, axis=-1) < 0.03
 
-    def reward(self, situation: Situation, success: BoolArray) -> FloatArray:
+    def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) 0 in success, -1 otherwise."""
         return sparse_reward(success)

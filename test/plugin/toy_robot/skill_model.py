@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from reskill_core.arrays import Float32Array
 from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.distributions import DiagonalGaussian
 from reskill_core.models.observations import Inputs
@@ -22,8 +23,6 @@ from reskill_core.models.skill_model import SkillDecoder, SkillModel
 from reskill_core.parameters import parameter
 from reskill_core.spec import VECTOR, TaskSpec
 from toy_robot.layout import CAMERA
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -107,20 +106,20 @@ class ToySkills:
     ) -> None:
         self._weights = weights
 
-    def features(self, observations: Mapping[str, NDArray[Any]]) -> FloatArray:
+    def features(self, observations: Mapping[str, NDArray[Any]]) -> Float32Array:
         """(N, F)."""
         brightness = observations[CAMERA.name].astype(np.float32).mean(axis=(-4, -3, -2)) / np.float32(255.0)
         return np.concatenate((observations[VECTOR].astype(np.float32), brightness), axis=-1)
 
-    def begin(self, features: FloatArray, latents: FloatArray) -> FloatArray:
+    def begin(self, features: Float32Array, latents: Float32Array) -> Float32Array:
         """The direction."""
         return latents
 
-    def act(self, features: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def act(self, features: Float32Array, states: Float32Array) -> tuple[Float32Array, Float32Array]:
         """The same action in every step."""
         return np.tanh(self._weights["decoder.gain"] * states), states
 
-    def noise_to_latent(self, noise: FloatArray, features: FloatArray) -> FloatArray:
+    def noise_to_latent(self, noise: Float32Array, features: Float32Array) -> Float32Array:
         """An affine map, row by row."""
         rows = [features_of_one @ self._weights["prior.weight"].T for features_of_one in features]
         mean, log_std = np.split(np.stack(rows) + self._weights["prior.bias"], 2, axis=-1)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.runtime import SkillAction
 from reskill_core.seeding import episode_rng
@@ -33,7 +34,6 @@ from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, REFERENCE_PROF
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
 
-FloatArray = NDArray[np.float64]
 PERIOD_S = 0.1
 # Half of the square that the point moves in [m], and how near to the goal is near enough.
 EXTENT_M, REACHED_M = 1.0, 0.1
@@ -86,7 +86,7 @@ class Outcome:
     """What one control step led to."""
 
     observation: Any
-    reward: FloatArray
+    reward: Float64Array
     success: NDArray[np.bool_]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
@@ -157,16 +157,16 @@ class PlaneEnv:
     def perceived_frame(self) -> SensorFrame:
         return SensorFrame(*_sensed(self._rows[:, :3], self._rows, self.spec))
 
-    def joint_positions(self, place: int = 0) -> FloatArray:
+    def joint_positions(self, place: int = 0) -> Float64Array:
         return self.perceived_frame.joint_pos[place]
 
-    def joint_velocities(self, place: int = 0) -> FloatArray:
+    def joint_velocities(self, place: int = 0) -> Float64Array:
         return np.zeros(len(self.joint_names))
 
-    def state(self, places: Any = None) -> FloatArray:
+    def state(self, places: Any = None) -> Float64Array:
         return self._rows.copy() if places is None else self._rows[np.asarray(places)]
 
-    def set_state(self, rows: FloatArray, places: Any = None) -> None:
+    def set_state(self, rows: Float64Array, places: Any = None) -> None:
         self._rows[list(range(self.num_envs)) if places is None else places] = rows
 
 
@@ -176,7 +176,7 @@ def _taken(observation: Any, rows: NDArray[np.int64]) -> tuple[Any, dict[str, An
     return observation["vector"][rows], {name: part[rows] for name, part in observation.items()}
 
 
-def _sensed(places: FloatArray, rows: FloatArray, spec: TaskSpec) -> tuple[Any, ...]:
+def _sensed(places: Float64Array, rows: Float64Array, spec: TaskSpec) -> tuple[Any, ...]:
     count, frames = len(rows), len(spec.obs.frames)
     positions = np.stack([places, rows[:, 6:9]], axis=1)[:, :frames]
     turns = np.tile(_UPRIGHT, (count, frames, 1)).reshape(count, frames, 4)
@@ -185,7 +185,7 @@ def _sensed(places: FloatArray, rows: FloatArray, spec: TaskSpec) -> tuple[Any, 
     return places[:, : len(spec.obs.joints)], positions, turns, named
 
 
-def _view(feature: ImageFeature, row: FloatArray) -> NDArray[np.uint8]:
+def _view(feature: ImageFeature, row: Float64Array) -> NDArray[np.uint8]:
     """(stack, H, W, C) where the point was and is, as brightness; nobody else paints as little."""
     frames = np.zeros(feature.shape, np.uint8)
     for number, place in enumerate((row[:3], row[3:6])[: feature.stack][::-1]):

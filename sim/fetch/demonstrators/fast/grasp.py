@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reskill_sim.fetch.demonstrators.motions import CLOSE, OPEN, BoolArray, FloatArray, command
+from reskill_core.arrays import BoolArray, Float64Array
+from reskill_sim.fetch.demonstrators.motions import CLOSE, OPEN, command
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class Grasp:
     shut_m: float = 0.055
     holding_m: tuple[float, float] = (0.018, 0.03)
 
-    def holds(self, relative: FloatArray, fingers: FloatArray) -> BoolArray:
+    def holds(self, relative: Float64Array, fingers: Float64Array) -> BoolArray:
         """(N,) whether objects at ``relative`` (N, 3) [m] are between closed fingers (N,) [m]."""
         shut = (fingers > self.holding_m[0]) & (fingers < self.holding_m[1])
         return shut & (np.abs(relative) < self.inside_m).all(axis=1)
 
-    def action(self, relative: FloatArray, moved: FloatArray, fingers: FloatArray, drag: FloatArray) -> FloatArray:
+    def action(
+        self, relative: Float64Array, moved: Float64Array, fingers: Float64Array, drag: Float64Array
+    ) -> Float64Array:
         """(N, 4) actions that grasp the objects.
 
         Args:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reskill_core.arrays import Float64Array
 from reskill_sim.fetch.demonstrators.fast.grasp import Grasp
-from reskill_sim.fetch.demonstrators.motions import CLOSE, FloatArray, Reading, command, displacement, first_match
+from reskill_sim.fetch.demonstrators.motions import CLOSE, Reading, command, displacement, first_match
 
 # Distances from the hook's observed point, near the end of its handle, to its head, and along the head to its tip [m].
 HEAD_M, TIP_M = 0.65, 0.185
@@ -56,7 +57,7 @@ class ReachAndPull:
     ahead: float = 0.5
     placed_m: float = 0.03
 
-    def __call__(self, reading: Reading) -> FloatArray:
+    def __call__(self, reading: Reading) -> Float64Array:
         """(N, 4) actions of a state machine whose state follows from the observation."""
         hook, target = reading["hook_position"], reading["object_position"]
         moved, fingers = reading["gripper_displacement"], reading["finger_position"].mean(axis=1)

@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reskill_core.arrays import Float64Array
 from reskill_sim.fetch.demonstrators.fast.grasp import Grasp
-from reskill_sim.fetch.demonstrators.motions import (
-    CLOSE,
-    OPEN,
-    FloatArray,
-    Reading,
-    above,
-    command,
-    displacement,
-    first_match,
-)
+from reskill_sim.fetch.demonstrators.motions import CLOSE, OPEN, Reading, above, command, displacement, first_match
 from reskill_sim.fetch.demonstrators.pick_and_place import STACK_HEIGHT_M
 from reskill_sim.fetch.tasks.clean_up import INSIDE_M, TRAY_CENTRE_W
 
@@ -60,7 +52,7 @@ class ThrowIntoTray:
     follow: float = 0.8
     rest_m: float = 0.52
 
-    def __call__(self, reading: Reading) -> FloatArray:
+    def __call__(self, reading: Reading) -> Float64Array:
         """(N, 4) actions of a state machine whose state follows from the observation."""
         block, relative = reading["block_position"], reading["block_relative_position"]
         moved, fingers = reading["gripper_displacement"], reading["finger_position"].mean(axis=1)
@@ -110,7 +102,7 @@ class DropOnBlock:
     centred_m: float = 0.02
     above_m: float = 0.012
 
-    def __call__(self, reading: Reading) -> FloatArray:
+    def __call__(self, reading: Reading) -> Float64Array:
         """(N, 4) actions of a state machine whose state follows from the observation."""
         relative, motion = reading["block_relative_position"], displacement(reading, "block")
         moved, fingers = reading["gripper_displacement"], reading["finger_position"].mean(axis=1)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reskill_sim.fetch.demonstrators.motions import CLOSE, FloatArray, Reading, command, displacement, first_match
+from reskill_core.arrays import Float64Array
+from reskill_sim.fetch.demonstrators.motions import CLOSE, Reading, command, displacement, first_match
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Strike:
     drag: float = 0.24
     started_m: tuple[float, float] = (0.002, 0.006)
 
-    def __call__(self, reading: Reading) -> FloatArray:
+    def __call__(self, reading: Reading) -> Float64Array:
         """(N, 4) actions of a state machine whose state follows from the observation."""
         rows = np.arange(len(reading))
         moved, motion = reading["gripper_displacement"], displacement(reading, "block")[:, :2]

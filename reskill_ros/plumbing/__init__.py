@@ -1,1 +1,1 @@
-"""What every node needs of ROS: conversion, quality of service, parameters, life cycle, ends."""
+"""ROS infrastructure shared by all nodes: conversions, QoS, parameters, lifecycle, process end."""

@@ -1,4 +1,4 @@
-"""The ROS clock of a node, as integers, and its jumps."""
+"""ROS clock of a node, in integer nanoseconds, and its jumps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 
 def now_ns(node: Node) -> int:
-    """The node's time [ns]; simulated time where ``use_sim_time`` is set."""
+    """Return the node's time [ns]; simulated time if ``use_sim_time`` is set."""
     return node.get_clock().now().nanoseconds
 
 

@@ -1,7 +1,7 @@
-"""Messages to core types and back; the only place that knows both.
+"""Conversion between messages and core types.
 
 Quaternions are scalar first (w, x, y, z) in the core and scalar last in messages. Stamps are integer nanoseconds
-in the core. Positions are in metres in the frame that the message's header names.
+in the core. Positions are in metres in the frame of the message's header.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from reskill_core.spec import TaskSpec
 from reskill_ros.msg import EpisodeState, Observation, Reading, SkillAction
 
 _NS = 1_000_000_000
-# How far a quaternion's norm may be from 1: drivers publish float32 and rounded values.
+# Tolerance of a quaternion's norm: drivers publish float32 and rounded values.
 _QUATERNION_TOLERANCE = 1e-3
-# Before a stamp in nanoseconds, which stands where the labels of an array's entries are.
+# Prefix of a stamp in nanoseconds among the labels of an array's entries.
 _STAMP_LABEL = "stamp_ns="
 _STAMP_DIGITS = 19
 
 
 def stamp_to_ns(stamp: Time) -> int:
-    """A stamp as nanoseconds."""
+    """Convert a stamp to nanoseconds."""
     return stamp.sec * _NS + stamp.nanosec
 
 
 def ns_to_stamp(time_ns: int) -> Time:
-    """Nanoseconds as a stamp."""
+    """Convert nanoseconds to a stamp."""
     sec, nanosec = divmod(time_ns, _NS)
     return Time(sec=sec, nanosec=nanosec)
 
@@ -50,17 +50,17 @@ def ns_to_stamp(time_ns: int) -> Time:
 def joint_state_message(
     stamp: Time, names: Sequence[str], positions: Iterable[float], velocities: Iterable[float] = ()
 ) -> JointState:
-    """Joint positions [m or rad] and, if known, velocities as a message."""
+    """Create a message of joint positions [m or rad] and optionally velocities."""
     message = JointState(name=list(names), position=array("d", positions), velocity=array("d", velocities))
     message.header.stamp = stamp
     return message
 
 
 def joint_positions(message: JointState) -> dict[str, float]:
-    """Joint positions by name [m or rad].
+    """Read joint positions by name [m or rad].
 
     Raises:
-        MessageError: ``length_mismatch``, ``duplicate_names`` or ``non_finite``; the message is refused whole.
+        MessageError: ``length_mismatch``, ``duplicate_names`` or ``non_finite``; the whole message is refused.
     """
     if len(message.name) != len(message.position):
         raise MessageError(
@@ -77,23 +77,22 @@ def joint_positions(message: JointState) -> dict[str, float]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """The first few names of a message, made safe for a terminal: anybody may have sent them."""
+    """The first few names of a message, escaped for a terminal, since they are untrusted."""
     first = list(islice(names, 4))
     return ", ".join(ascii(name[:60]) for name in first[:3]) + (" and more" if len(first) > 3 else "")
 
 
 def publisher_id(info: Mapping[str, Any]) -> bytes | None:
-    """Which publisher a message came from, by what the middleware says about the message.
+    """Return the publisher's ``endpoint_gid`` from the info of a message.
 
-    It is the ``endpoint_gid`` that the graph knows the publisher by; None where rclpy does not tell, as in Humble and
-    Jazzy.
+    None if rclpy does not provide it, as in Humble and Jazzy.
     """
     gid = info.get("publisher_gid")
     return bytes(gid["data"]) if gid else None
 
 
 def pose_message(stamp: Time, frame_id: str, position: Sequence[float], quat_wxyz: Sequence[float]) -> PoseStamped:
-    """A pose [m, unit quaternion] in ``frame_id`` as a message."""
+    """Create a message of a pose [m, unit quaternion] in ``frame_id``."""
     message = PoseStamped()
     message.header.stamp = stamp
     message.header.frame_id = frame_id
@@ -104,7 +103,7 @@ def pose_message(stamp: Time, frame_id: str, position: Sequence[float], quat_wxy
 
 
 def pose(message: PoseStamped) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
-    """Position [m] and unit quaternion (w, x, y, z), in the frame of the header.
+    """Read position [m] and unit quaternion (w, x, y, z), in the frame of the header.
 
     Raises:
         MessageError: ``non_finite`` or ``bad_quaternion``.
@@ -119,7 +118,7 @@ def pose(message: PoseStamped) -> tuple[tuple[float, float, float], tuple[float,
 
 
 def reading_message(stamp: Time, frame_id: str, values: Float64Array) -> Reading:
-    """Values of a named term as a message."""
+    """Create a message of the values of a named term."""
     message = Reading(values=float64_array(values))
     message.header.stamp = stamp
     message.header.frame_id = frame_id
@@ -127,7 +126,7 @@ def reading_message(stamp: Time, frame_id: str, values: Float64Array) -> Reading
 
 
 def reading_values(message: Reading) -> Float64Array:
-    """Values of a named term.
+    """Read the values of a named term.
 
     Raises:
         MessageError: ``non_finite``.
@@ -139,22 +138,22 @@ def reading_values(message: Reading) -> Float64Array:
 
 
 def float64_array(values: NDArray[np.float64]) -> array[float]:
-    """A message field float64[] with these values."""
+    """Convert values to a message field float64[]."""
     return array("d", np.ascontiguousarray(values, dtype=np.float64).tobytes())
 
 
 def float32_array(values: NDArray[np.float32]) -> array[float]:
-    """A message field float32[] with these values."""
+    """Convert values to a message field float32[]."""
     return array("f", np.ascontiguousarray(values, dtype=np.float32).tobytes())
 
 
 def episode_step(message: EpisodeState) -> EpisodeStep:
-    """Which step of which episode a message is about."""
+    """Read episode and step of a message."""
     return EpisodeStep(message.episode_id, message.seed, message.step)
 
 
 def observation_message(tick: Tick, task: str, frame_id: str) -> Observation:
-    """An observation as a message."""
+    """Create a message of an observation."""
     message = Observation(
         task=task,
         episode_id=tick.episode.episode_id,
@@ -168,12 +167,12 @@ def observation_message(tick: Tick, task: str, frame_id: str) -> Observation:
 
 
 def observation_values(message: Observation) -> NDArray[np.float64]:
-    """The observation as a batch of one, (1, O) float64."""
+    """Read an observation as a batch of one, (1, O) float64."""
     return np.frombuffer(message.values, dtype=np.float64)[None]
 
 
 def observation_fault(message: Observation, task: TaskSpec) -> str:
-    """Why a message is no observation of a task, as a word to count it by; empty if it is one."""
+    """Return why a message is not a valid observation of a task, as the name of a counter; empty if it is."""
     if message.task != task.name:
         return "other_task"
     if len(message.values) != task.obs.dim:
@@ -184,13 +183,13 @@ def observation_fault(message: Observation, task: TaskSpec) -> str:
 def skill_action_message(
     action: CoreSkillAction, source: str, noise_scale: float, into: SkillAction | None = None
 ) -> SkillAction:
-    """The first row of a batch of skill actions as a message; header and episode are left to fill in.
+    """Create a message of the first row of a batch of skill actions, without header and episode.
 
     Args:
-        action: what was decided.
-        source: by whom.
+        action: the action.
+        source: name of the policy or demonstrator.
         noise_scale: noise scale of the episode.
-        into: a message to write to, which is faster than to build a new one.
+        into: a message to overwrite, which is faster than creating a new one.
     """
     message = SkillAction() if into is None else into
     message.source = source
@@ -205,7 +204,7 @@ def skill_action_message(
 
 
 def skill_action(message: SkillAction) -> CoreSkillAction:
-    """A message as a batch of one."""
+    """Read a skill action as a batch of one."""
     return CoreSkillAction(
         action=np.array(message.action, dtype=np.float32)[None],
         decoded_action=np.array(message.decoded_action, dtype=np.float32)[None],
@@ -217,13 +216,13 @@ def skill_action(message: SkillAction) -> CoreSkillAction:
 
 
 def set_twist(message: TwistStamped, velocity: Sequence[float]) -> None:
-    """Write a linear velocity [m/s] into a message."""
+    """Set the linear velocity [m/s] of a message."""
     linear = message.twist.linear
     linear.x, linear.y, linear.z = velocity
 
 
 def twist_velocity(message: TwistStamped) -> tuple[float, float, float]:
-    """Linear velocity [m/s] of a command, in the frame of its header.
+    """Read the linear velocity [m/s] of a command, in the frame of its header.
 
     Raises:
         MessageError: ``non_finite``.
@@ -236,7 +235,7 @@ def twist_velocity(message: TwistStamped) -> tuple[float, float, float]:
 
 
 def trajectory_message(joints: Sequence[str], period_s: float) -> JointTrajectory:
-    """A trajectory of one point that is to be reached after ``period_s``; positions or velocities go into it."""
+    """Create a trajectory of one point to be reached after ``period_s``, without positions or velocities."""
     sec, nanosec = divmod(round(period_s * _NS), _NS)
     point = JointTrajectoryPoint()
     point.time_from_start.sec, point.time_from_start.nanosec = sec, nanosec
@@ -244,7 +243,7 @@ def trajectory_message(joints: Sequence[str], period_s: float) -> JointTrajector
 
 
 def trajectory_point(message: JointTrajectory) -> tuple[dict[str, float], dict[str, float]]:
-    """Positions and velocities by joint name that the last point of a trajectory commands; either may be empty.
+    """Read positions and velocities by joint name of a trajectory's last point; either may be empty.
 
     Raises:
         MessageError: ``length_mismatch`` or ``non_finite``.
@@ -267,20 +266,20 @@ def trajectory_point(message: JointTrajectory) -> tuple[dict[str, float], dict[s
 
 
 def labelled_array(labels: Sequence[str]) -> Float64MultiArray:
-    """An array of zeros whose layout names each entry, so that viewers can show it."""
+    """Create an array of zeros whose layout labels each entry, for viewers."""
     message = Float64MultiArray(data=array("d", [0.0] * len(labels)))
     message.layout.dim = [MultiArrayDimension(label=label, size=1, stride=len(labels)) for label in labels]
     return message
 
 
 def set_array_stamp(message: Float64MultiArray, stamp: Time) -> None:
-    """Write a stamp, for which an array has no field, into its layout, as one more label."""
+    """Set a stamp as an additional label in an array's layout, since arrays have no header."""
     labels = [item for item in message.layout.dim if not item.label.startswith(_STAMP_LABEL)]
     message.layout.dim = [*labels, MultiArrayDimension(label=f"{_STAMP_LABEL}{stamp_to_ns(stamp)}")]
 
 
 def array_stamp_ns(message: Float64MultiArray) -> int:
-    """The stamp in the layout of an array [ns]; 0 where there is none.
+    """Read the stamp in the layout of an array [ns]; 0 if there is none.
 
     Raises:
         MessageError: ``bad_stamp``.
@@ -295,13 +294,13 @@ def array_stamp_ns(message: Float64MultiArray) -> int:
 
 
 def array_values(message: Float64MultiArray, names: Sequence[str]) -> dict[str, float]:
-    """The numbers in an array by name: as its layout labels them, else all of ``names`` in order.
+    """Read the values of an array by name: by the labels of its layout, or else in the order of ``names``.
 
     Raises:
         MessageError: ``length_mismatch``, ``unknown_component`` or ``non_finite``.
     """
     labels = [item.label for item in message.layout.dim if not item.label.startswith(_STAMP_LABEL)]
-    # Other publishers describe the shape of the array there, with one label or none.
+    # Other publishers describe the array's shape there, with one label or none.
     labelled = bool(labels) and all(labels) and len(labels) == len(message.data)
     if not labelled and len(message.data) != len(names):
         raise MessageError("length_mismatch", f"array has {len(message.data)} values, expected {len(names)}")

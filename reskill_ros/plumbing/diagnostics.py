@@ -29,10 +29,10 @@ class Level(IntEnum):
 
 @dataclass
 class Report:
-    """What a node says in one report: the worst level, every message, and values to plot.
+    """Diagnostic report of a node: the worst level, all messages, and values to plot.
 
     Attributes:
-        state: what the node is doing, the message while nothing is wrong.
+        state: state of the node, which is the message if there are no warnings and errors.
     """
 
     state: str = ""
@@ -41,11 +41,11 @@ class Report:
     values: dict[str, object] = field(default_factory=dict)
 
     def warn(self, message: str) -> None:
-        """Add a message that asks for attention."""
+        """Add a warning."""
         self._add(Level.WARN, message)
 
     def error(self, message: str) -> None:
-        """Add a message that something does not work."""
+        """Add an error."""
         self._add(Level.ERROR, message)
 
     def _add(self, level: Level, message: str) -> None:
@@ -54,17 +54,17 @@ class Report:
 
 
 class Latency:
-    """Durations of the last 1000 runs of something."""
+    """Statistics of the last 1000 durations."""
 
     def __init__(self) -> None:
         self._durations_s: deque[float] = deque(maxlen=_WINDOW)
 
     def add(self, duration_s: float) -> None:
-        """Note one duration [s]."""
+        """Add a duration [s]."""
         self._durations_s.append(duration_s)
 
     def summary(self, name: str) -> dict[str, object]:
-        """Median, 99th percentile and maximum [ms] under keys that start with ``name``; empty without data."""
+        """Return median, 99th percentile and maximum [ms], with keys that start with ``name``; empty without data."""
         ordered = sorted(self._durations_s)
         if not ordered:
             return {}
@@ -78,18 +78,18 @@ class Latency:
 
 
 class Rate:
-    """How often something happens, measured between reports on the steady clock."""
+    """Rate of an event, measured between reports on the steady clock."""
 
     def __init__(self) -> None:
         self._count = 0
         self._since = time.monotonic()
 
     def tick(self) -> None:
-        """It happened."""
+        """Count an event."""
         self._count += 1
 
     def read_hz(self) -> float:
-        """Mean rate since the last call [Hz]."""
+        """Return the mean rate since the last call [Hz]."""
         now = time.monotonic()
         rate = self._count / max(now - self._since, 1e-9)
         self._count, self._since = 0, now
@@ -97,14 +97,14 @@ class Rate:
 
 
 class Rates:
-    """How often each of several things happens, measured between reports on the steady clock."""
+    """Rates of several events, measured between reports on the steady clock."""
 
     def __init__(self) -> None:
         self._counts: Mapping[str, int] = {}
         self._since = time.monotonic()
 
     def read_hz(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """Mean rates since the last call [Hz], from how often each has happened so far."""
+        """Return the mean rates since the last call [Hz], given the total counts."""
         now = time.monotonic()
         elapsed_s = max(now - self._since, 1e-9)
         rates = {name: round((count - self._counts.get(name, 0)) / elapsed_s, 2) for name, count in counts.items()}
@@ -113,9 +113,9 @@ class Rates:
 
 
 class Diagnostics:
-    """Publishes a node's report at a steady 1 Hz, whatever simulated time does, and at once when asked to.
+    """Publisher of a node's reports, at a steady 1 Hz independent of simulated time, and on request.
 
-    Every report warns of topics, among those that the node publishes or listens to, with more than one publisher.
+    Every report warns of the node's topics with more than one publisher.
     """
 
     def __init__(
@@ -131,9 +131,9 @@ class Diagnostics:
         Args:
             node: the node that reports.
             report: fills in a report; it runs in the node's executor.
-            status_topic: latched topic that repeats the report for late joiners.
+            status_topic: transient-local topic of the latest report, for late joiners.
             period_s: time between reports [s].
-            shared: topics of the node that several may publish on.
+            shared: topics of the node that may have several publishers.
         """
         self.counters: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
@@ -149,7 +149,7 @@ class Diagnostics:
         self._timer = node.create_timer(period_s, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def growth(self, counter: str) -> int:
-        """By how much a counter has grown since the last report."""
+        """Return the increase of a counter since the last report."""
         return self.counters[counter] - self._reported[counter]
 
     def publish(self) -> None:
@@ -176,7 +176,7 @@ class Diagnostics:
             self._status_publisher.publish(status)
 
     def _on_timer(self) -> None:
-        # Only here: a report in the middle of a control step has no time to look through the graph.
+        # Only on the timer, because inspecting the graph is too slow for reports within a control step.
         self._rivals = rival_publishers(self._node, self._shared)
         self.publish()
 

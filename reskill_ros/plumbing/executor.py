@@ -1,7 +1,7 @@
-"""Spins one node with messages first: they go from the middleware to their callbacks without a detour.
+"""Low-latency executor of one node, which passes messages directly from the middleware to their callbacks.
 
-rclpy's own executors wrap each callback in a coroutine, a task and two guard conditions, and look through all
-entities of the node before and after. That is a good part of the time between an observation and its command.
+rclpy's own executors wrap each callback in a coroutine, a task and two guard conditions, and iterate over all entities
+of the node before and after. That is a large part of the latency between an observation and its command.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _FOREVER_NS = -1
 
 
 def serve_waiting_messages(node: Node) -> None:
-    """Call back with every message that has arrived at a node, so that none is lost when it ends.
+    """Run the callbacks of all messages that have arrived at a node, so that none is lost when it ends.
 
-    One of each topic after the other, as while it runs: what belongs together comes together.
+    Topics are served in turns, one message each, as in normal operation, so that messages of one step stay together.
     """
     waiting = list(node.subscriptions)
-    # No more than a queue holds: somebody may publish faster than this takes.
+    # At most as many as a queue holds, since new messages may arrive faster than this loop.
     for _ in range(max((subscription.qos_profile.depth for subscription in waiting), default=0)):
         waiting = [subscription for subscription in waiting if _serve_one(subscription)]
         if not waiting:
@@ -47,11 +47,11 @@ def _serve_one(subscription: Any) -> bool:
 
 
 class DirectExecutor:
-    """Runs a node's callbacks in the calling thread.
+    """Executor of a node's callbacks in the calling thread.
 
-    Subscriptions are served here, once each per round; a callback with two parameters gets what the middleware says
-    about the message too. Bytes that are no message of their type are dropped, and that is told once. Timers, services,
-    clients, events and tasks are left to rclpy's executor. A node's own guard conditions are not served.
+    Subscriptions are served here, once each per round; a callback with two parameters receives the message info too.
+    Undecodable messages are dropped and reported once. Timers, services, clients, events and tasks are served by
+    rclpy's executor. A node's own guard conditions are not served.
     """
 
     def __init__(self, node: Node, stop: Future) -> None:
@@ -59,7 +59,7 @@ class DirectExecutor:
 
         Args:
             node: the node to spin.
-            stop: spinning ends when it is done; any thread may set its result.
+            stop: spinning ends when it has a result, which any thread may set.
         """
         self._node = node
         self._stop = stop
@@ -71,23 +71,23 @@ class DirectExecutor:
         stop.add_done_callback(lambda _: self._executor.wake())
 
     def spin(self) -> None:
-        """Run callbacks until the end is asked for; an exception in a callback comes out of here."""
+        """Run callbacks until ``stop`` has a result; exceptions of callbacks propagate."""
         while not self._stop.done() and self._node.context.ok():
             if self._wait_and_serve_messages():
                 self._serve_others()
 
     def shutdown(self) -> None:
-        """Let go of the node."""
+        """Release the node."""
         self._executor.shutdown()
 
     def _serve_others(self) -> None:
-        # Tasks are run in order: when this one has been, so has all that was waiting before it.
+        # Tasks run in order: when this one has run, so have all that were waiting before it.
         marker = self._executor.create_task(lambda: None)
         while not marker.done():
             self._executor.spin_once(timeout_sec=0)
 
     def _wait_and_serve_messages(self) -> bool:
-        """Wait until anything is ready and serve the messages; returns whether there is more than those."""
+        """Wait until an entity is ready and serve the messages; returns whether other entities are ready."""
         node = self._node
         subscriptions: list[Any] = list(node.subscriptions)
         waitables: list[Any] = list(node.waitables)
@@ -95,11 +95,11 @@ class DirectExecutor:
             "timer": list(node.timers),
             "service": list(node.services),
             "client": list(node.clients),
-            # Triggered when the executor is woken or has a task to go on with.
+            # Triggered when the executor is woken or has a task to continue.
             "guard_condition": [self._executor._guard],
         }
         with ExitStack() as stack:
-            # An entity that is destroyed by a callback stays valid until its turn in this round is over.
+            # An entity destroyed by a callback stays valid until the end of this round.
             for entity in chain(subscriptions, *others.values()):
                 stack.enter_context(entity.handle)
             for waitable in waitables:
@@ -119,7 +119,7 @@ class DirectExecutor:
             taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
         except _rclpy.RCLError:
             taken = None
-        # Of some middlewares an exception, of others nothing where something was said to be.
+        # Some middlewares raise an exception, others return nothing although a message was announced.
         if taken is None:
             kind = subscription.msg_type.__name__
             self._refusals.add(subscription.topic_name, "undecodable", f"the bytes sent are no {kind}")
@@ -157,7 +157,7 @@ class DirectExecutor:
 
 
 def _takes_two(callback: Any) -> bool:
-    """Whether a callback must be given two arguments; rclpy decides it in the same way where it can."""
+    """Whether a callback takes two arguments; rclpy decides it in the same way."""
     try:
         inspect.signature(callback).bind(object())
     except TypeError:

@@ -1,4 +1,4 @@
-"""Pictures as sensor_msgs/Image and back: uint8, height x width x channels."""
+"""Conversion between images (uint8, height x width x channels) and sensor_msgs/Image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reskill_core.spec import ImageFeature
 
 Picture = NDArray[np.uint8]
 
-# Encoding of pictures by their number of channels, as this package publishes them.
+# Encoding of published images, by number of channels.
 _ENCODINGS = {1: "mono8", 2: "8UC2", 3: "rgb8", 4: "rgba8"}
 # Order of the channels of other encodings, in terms of ours.
 _CHANNELS = {
@@ -28,7 +28,7 @@ _CHANNELS = {
 
 
 def image_message(stamp: Time, frame_id: str, picture: Picture) -> Image:
-    """A picture (H, W, C) as a message."""
+    """Create a message of an image (H, W, C)."""
     height, width, channels = picture.shape
     message = Image(height=height, width=width, encoding=_ENCODINGS[channels], step=width * channels)
     message.header.stamp = stamp
@@ -38,7 +38,7 @@ def image_message(stamp: Time, frame_id: str, picture: Picture) -> Image:
 
 
 def picture(message: Image, feature: ImageFeature) -> Picture:
-    """The picture (H, W, C) of a message, as an image feature has it; colours in the order red, green, blue.
+    """Read the image (H, W, C) of a message for an image feature, with colours in the order red, green, blue.
 
     Raises:
         MessageError: ``wrong_encoding``, ``wrong_size`` or ``length_mismatch``.

@@ -1,4 +1,4 @@
-"""What a node subscribes to, and which publishers it cannot hear because their quality of service does not fit."""
+"""Subscriptions of a node, with detection of publishers with incompatible QoS."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from reskill_ros.plumbing.endpoints import full_name
 
 
 class Inputs:
-    """Subscriptions of a node that tell when somebody publishes who is not heard.
+    """Subscriptions of a node that report publishers with incompatible QoS.
 
-    The middleware connects no subscription to a publisher that offers less than it asks for; without a word, both
-    look as if the other one were not there.
+    The middleware does not connect a subscription to a publisher that offers less than requested, and by default does
+    not report it.
     """
 
     def __init__(self, node: Node, on_mismatch: Callable[[], None]) -> None:
@@ -27,7 +27,7 @@ class Inputs:
 
         Args:
             node: the node that owns the subscriptions.
-            on_mismatch: called when a publisher has appeared that is not heard; :meth:`report` says which.
+            on_mismatch: called when an incompatible publisher has appeared; :meth:`report` lists it.
         """
         self._node = node
         self._on_mismatch = on_mismatch
@@ -37,10 +37,10 @@ class Inputs:
         """Subscribe to a topic.
 
         Args:
-            kind: class of its messages.
-            topic: its name.
+            kind: message class.
+            topic: name of the topic.
             callback: called with each message.
-            profiles: with which quality of service; with more than one a message may come more than once.
+            profiles: QoS profiles, one subscription each; with several a message may arrive more than once.
         """
         events = SubscriptionEventCallbacks(incompatible_qos=lambda _: self._on_event(topic))
         self._subscriptions.setdefault(topic, []).extend(
@@ -49,12 +49,12 @@ class Inputs:
         )
 
     def unheard(self) -> dict[str, list[str]]:
-        """By topic, the publishers that no subscription hears, each with the reason."""
+        """Return the incompatible publishers by topic, each with the reason."""
         found = {topic: self._unheard(subscriptions) for topic, subscriptions in self._subscriptions.items()}
         return {topic: publishers for topic, publishers in found.items() if publishers}
 
     def report(self, report: Report) -> None:
-        """Add an error for each topic with publishers that are not heard."""
+        """Add an error for each topic with incompatible publishers."""
         for topic, publishers in self.unheard().items():
             report.error(f"{topic} is not heard from {', '.join(publishers)}; change the QoS of its publisher")
 
@@ -66,7 +66,7 @@ class Inputs:
         self._subscriptions.clear()
 
     def _on_event(self, topic: str) -> None:
-        # One of several subscriptions to a topic may well not fit, as long as another one does.
+        # One of several subscriptions to a topic may be incompatible if another one is compatible.
         if self._unheard(self._subscriptions.get(topic, ())):
             self._on_mismatch()
 

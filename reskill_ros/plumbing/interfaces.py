@@ -1,4 +1,4 @@
-"""Message types by name: their classes and their definitions as text."""
+"""Message types by name: classes and definitions as text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from reskill_core.errors import GraphError
 
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*(?P<type>[A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+")
-# What others publish is imported by this name: nothing else may be meant by it.
+# Types are imported by untrusted names, so the form of names is strict.
 _TYPE_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)/msg/([A-Za-z][A-Za-z0-9_]*)")
 _PRIMITIVE = re.compile(r"bool|byte|char|w?string|float(32|64)|u?int(8|16|32|64)")
 
 
 def split_type_name(type_name: str) -> tuple[str, str]:
-    """``("std_msgs", "Header")`` of ``std_msgs/msg/Header``.
+    """Split a type name: ``("std_msgs", "Header")`` for ``std_msgs/msg/Header``.
 
     Raises:
         GraphError: the name does not have that form.
@@ -31,7 +31,7 @@ def split_type_name(type_name: str) -> tuple[str, str]:
 
 @cache
 def message_class(type_name: str) -> type[Any]:
-    """The Python class of a message type, for example of ``std_msgs/msg/Header``.
+    """Import the Python class of a message type, such as ``std_msgs/msg/Header``.
 
     Raises:
         GraphError: its package or the type itself is not installed.
@@ -45,7 +45,7 @@ def message_class(type_name: str) -> type[Any]:
 
 @cache
 def message_definition(type_name: str) -> str:
-    """The definition of a message type with those of all types it contains, in the form that bags embed.
+    """Read the definition of a message type and of all types it contains, in the form embedded in bags.
 
     Raises:
         GraphError: a definition is not installed.
@@ -62,15 +62,15 @@ def message_definition(type_name: str) -> str:
 
 
 def same_definition(type_name: str, text: str) -> bool:
-    """Whether a definition with those of all types it contains says the same as what is installed.
+    """Whether a definition, with those of all types it contains, is equivalent to the installed one.
 
-    Comments, layout and the order of the types do not matter.
+    Comments, layout and the order of types are ignored.
     """
     return _fields_by_type(text) == _fields_by_type(message_definition(type_name))
 
 
 def _fields_by_type(text: str) -> dict[str, list[str]]:
-    """The lines of a definition that mean something, by type; the root's under an empty name."""
+    """Significant lines of a definition by type; those of the root have an empty name."""
     sections: dict[str, list[str]] = {"": []}
     current = sections[""]
     for line in text.splitlines():
@@ -84,7 +84,7 @@ def _fields_by_type(text: str) -> dict[str, list[str]]:
 
 def _definition_text(type_name: str) -> str:
     package, name = split_type_name(type_name)
-    # Not through the ament index: a pip-installed ROS 2 stands in it only while it is the underlay of a build.
+    # Without the ament index, which contains a pip-installed ROS 2 only if it is the underlay of a build.
     module = Path(str(importlib.import_module(message_class(type_name).__module__).__file__))
     for folder in module.parents:
         file = folder / "share" / package / "msg" / f"{name}.msg"
@@ -94,7 +94,7 @@ def _definition_text(type_name: str) -> str:
 
 
 def _field_types(type_name: str, text: str) -> list[str]:
-    """Full names of the message types that a definition's fields have."""
+    """Full names of the message types of a definition's fields."""
     package = split_type_name(type_name)[0]
     found = []
     for line in text.splitlines():

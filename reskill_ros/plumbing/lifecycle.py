@@ -1,4 +1,4 @@
-"""Base of the managed nodes: transitions that undo themselves, report why they failed, and start on their own."""
+"""Base class of lifecycle nodes, with reversible transitions, error reports and automatic start."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 
 
 class ManagedNode(LifecycleNode):
-    """A lifecycle node whose resources live on two stacks, so that every transition is symmetrical.
+    """Lifecycle node whose resources are on two stacks, so that every transition is symmetrical.
 
-    :meth:`configure` and :meth:`activate` push the undoing of whatever they do onto ``while_configured`` and
-    ``while_active``; leaving the state, failing on the way into it, and shutdown all unwind the stack.
+    :meth:`configure` and :meth:`activate` push the clean-up of their actions onto ``while_configured`` and
+    ``while_active``; leaving the state, a failed transition into it, and shutdown all unwind the stack.
 
     Attributes:
         stage: name of the primary lifecycle state.
-        failure: why the last transition failed, or what went wrong in a callback; empty if nothing did.
-        done: has a result, the exit code, once the process is to end by itself.
+        failure: reason of the last failed transition, or an error in a callback; empty if there was none.
+        done: Future of the exit code, which has a result once the process should end by itself.
     """
 
     def __init__(self, name: str, status_topic: str, shared: Collection[str] = ()) -> None:
-        """Unconfigured; for the topics see :class:`~reskill_ros.plumbing.diagnostics.Diagnostics`."""
+        """Start unconfigured; for the topics see :class:`~reskill_ros.plumbing.diagnostics.Diagnostics`."""
         super().__init__(name)
         self.stage = "unconfigured"
         self.failure = ""
@@ -38,21 +38,21 @@ class ManagedNode(LifecycleNode):
         self.diagnostics = Diagnostics(self, self._report, status_topic, shared=shared)
 
     def configure(self) -> None:
-        """Create what the node works with; raise a :class:`reskill_core.errors.ReskillError` to refuse."""
+        """Create the node's resources; raises a :class:`reskill_core.errors.ReskillError` to refuse."""
         raise NotImplementedError
 
     def activate(self) -> None:
-        """Start working."""
+        """Start the operation."""
         raise NotImplementedError
 
     def report(self, report: Report) -> None:
         """Add to the node's diagnostics; called in every state."""
 
     def start(self, required: bool = False) -> None:
-        """Configure and activate; a failure is logged and leaves the node where it got to.
+        """Configure and activate; a failure is logged, and the node stays in the state that it reached.
 
         Args:
-            required: a failure ends the process instead, with an exit code that says so.
+            required: whether a failure ends the process, with an error code.
         """
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
@@ -81,7 +81,7 @@ class ManagedNode(LifecycleNode):
         return self._leave("finalized", self.while_configured)
 
     def on_callback_error(self, error: Exception) -> None:
-        """Stop working after an exception in a callback, but stay there to be asked why."""
+        """Deactivate after an exception in a callback, but stay alive to report the reason."""
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.get_logger().error(printable(text))
         if self.stage == "active":
@@ -100,7 +100,7 @@ class ManagedNode(LifecycleNode):
         try:
             prepare()
         except Exception as error:
-            # The state machine would swallow the exception; and a refusal is no reason for a traceback.
+            # The state machine would swallow the exception; a refusal needs no traceback.
             self._unwind(stack)
             self._is_refusal = isinstance(error, USER_ERRORS)
             self.failure = f"cannot become {stage}: {message_of(error)}"
@@ -122,7 +122,7 @@ class ManagedNode(LifecycleNode):
         try:
             stack.close()
         except Exception:
-            # The rest of the stack has been unwound all the same.
+            # The rest of the stack has been unwound anyway.
             self.get_logger().error(traceback.format_exc())
 
     def _report(self, report: Report) -> None:

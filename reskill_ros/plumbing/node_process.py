@@ -1,4 +1,4 @@
-"""The main function of every node: parse, run in a single thread, and end cleanly on a signal or with the launcher."""
+"""Main function of all nodes: runs a node in a single thread, and ends it cleanly on a signal or with the launcher."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from reskill_ros.plumbing.executor import DirectExecutor
 from reskill_ros.plumbing.params import report_unknown_parameters
 from reskill_ros.plumbing.security import require_security
 
-# A callback that does not return within this time after a signal is given up on, and the process with it.
+# Time after a signal within which a running callback has to return; otherwise the process is terminated.
 _GRACE_S = 1.5
-# Where the kernel cannot tell, how often to look whether the launcher is still there.
+# Period of checks for the launcher, if the kernel cannot report its end.
 _LOOK_PERIOD_S = 0.5
 
 
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Build a node and run it until a signal arrives, its launcher ends, or the node has finished.
+    """Create a node and run it until a signal arrives, its launcher ends, or the node has finished.
 
-    To be called once, by what is the process's main function: signals end nothing but the node from here on.
+    It is called once, by the main function of the process, since it takes over signal handling.
 
     A node may have
 
-    - ``done``, a Future whose result is the exit code: it ends by itself;
-    - ``exit_code``, asked for at the end: it may have failed at something without ending for it;
-    - ``make_safe()``: called in another thread once the end is asked for, so that a robot is stopped although a
-      callback takes its time or hangs;
-    - ``on_callback_error(error)``: an exception in a callback is given to it and the node goes on, so that it can
-      make its robot safe and stay diagnosable; without it the process ends.
+    - ``done``, a Future of the exit code, by which it ends itself;
+    - ``exit_code``, read at the end, for failures that did not end the node;
+    - ``make_safe()``, called in another thread on a request to end, so that a robot is stopped although a callback is
+      busy or hangs;
+    - ``on_callback_error(error)``, called with an exception of a callback, so that the node can make its robot safe and
+      stay alive for diagnosis; without it the process ends.
 
     Args:
-        make_node: builds the node, after ROS has been initialised.
+        make_node: creates the node, after the initialisation of ROS.
         args: command line without the program name, by default that of the process.
 
     Returns:
-        The exit code: 0 when it was asked to end, or as of :mod:`reskill_core.command_line`.
+        The exit code: 0 after a request to end, or as in :mod:`reskill_core.command_line`.
     """
     return run_command(lambda: _run_in_ros(make_node, args))
 
@@ -67,7 +67,7 @@ def _run_in_ros(make_node: Callable[[], Node], args: Sequence[str] | None) -> in
 
 
 def _init(args: Sequence[str] | None) -> None:
-    """Start ROS; what it cannot read of the command line or of a file of parameters raises a GraphError."""
+    """Initialise ROS; raises a GraphError for an invalid command line or parameter file."""
     try:
         rclpy.init(args=None if args is None else [sys.argv[0], *args], signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:
@@ -75,16 +75,16 @@ def _init(args: Sequence[str] | None) -> None:
 
 
 class _Ending:
-    """Waits, in a thread of its own, until the process is to end, and sees to it that it does.
+    """Thread that waits for a request to end, and ensures that the process ends.
 
-    Python runs signal handlers in the main thread, between two callbacks at best. This thread is told by the kernel:
-    it works while a callback hangs, and no exception is thrown into the middle of one.
+    Python runs signal handlers in the main thread, between callbacks at best. This thread is notified by the kernel: it
+    works while a callback hangs, and raises no exception within one.
 
     Attributes:
-        node: the node, once it is there.
-        spinning: whether callbacks have run: until then the node has done nothing yet.
-        stop: has a result, the exit code, once the end was asked for.
-        returned: set when no callback runs any more and the node only tidies up, which may take its time.
+        node: the node, once it exists.
+        spinning: whether callbacks may have run.
+        stop: Future of the exit code, which has a result after a request to end.
+        returned: set when no callback runs any more and only the clean-up of the node remains.
     """
 
     def __init__(self) -> None:
@@ -93,13 +93,13 @@ class _Ending:
         self.stop: Future = Future()
         self.returned = threading.Event()
         self._signals = ending_signals()
-        # One byte for each signal, whichever thread the kernel hands it to. Blocking the signals instead would not
-        # reach threads that libraries have started already.
+        # One byte per signal, whichever thread receives it. Blocking signals instead would not affect threads that
+        # libraries have started already.
         self._readable, self._writable = os.pipe()
         self._thread = threading.Thread(target=self._end, name="ending", daemon=True)
 
     def watch(self) -> None:
-        """Start to wait for signals, and for the launcher to end if one is named in the environment."""
+        """Start waiting for signals, and for the end of the launcher if the environment names one."""
         os.set_blocking(self._writable, False)
         signal.set_wakeup_fd(self._writable, warn_on_full_buffer=False)
         for number in self._signals:
@@ -107,7 +107,7 @@ class _Ending:
         self._thread.start()
 
     def close(self) -> None:
-        """Wait for nothing any more: what is left is the interpreter's own end, which any signal may cut short."""
+        """Stop waiting; signals may interrupt the remaining interpreter shutdown."""
         self.returned.set()
         os.write(self._writable, b"\0")
         self._thread.join()
@@ -115,7 +115,7 @@ class _Ending:
             signal.signal(number, signal.SIG_DFL)
 
     def ask(self, exit_code: int) -> None:
-        """Ask for the end, unless somebody has already."""
+        """Request the end, unless it has been requested already."""
         if not self.stop.done():
             self.stop.set_result(exit_code)
 
@@ -123,7 +123,7 @@ class _Ending:
         _wait_for_end(self._readable)
         if self.returned.is_set():
             return
-        # What fails does so because the node is on its way out already; it makes safe by itself then.
+        # Failures mean that the node is ending already, and makes its robot safe itself.
         with suppress(Exception):
             self.ask(0)
             getattr(self.node, "make_safe", lambda: None)()
@@ -131,20 +131,20 @@ class _Ending:
             return
         if not self.spinning:
             os._exit(0)
-        # Nobody may be left to read it.
+        # Standard error may be closed.
         with suppress(OSError):
             print("error: a callback does not return; the process is ended", file=sys.stderr, flush=True)
         os._exit(1)
 
 
 def _wait_for_end(signals: int) -> None:
-    """Return when a byte can be read from ``signals``, or the launcher, if there is one, has ended."""
+    """Wait until a byte can be read from ``signals``, or the launcher, if there is one, has ended."""
     launcher = int(os.environ.get(LAUNCHER, 0))
     if not launcher:
         select.select([signals], [], [])
         return
     try:
-        # Readable when that process has ended, whoever its parent is and whether it has been reaped.
+        # Readable when that process has ended, whatever its parent and whether it has been reaped.
         descriptor = os.pidfd_open(launcher)
     except ProcessLookupError:
         return
@@ -163,7 +163,7 @@ def _run(make_node: Callable[[], Node], ending: _Ending) -> int:
     report_unknown_parameters(node)
     if hasattr(node, "done"):
         node.done.add_done_callback(lambda done: ending.ask(done.result()))
-    # What exists now lives as long as the process: the collector need not look at it again in the control loop.
+    # Existing objects live as long as the process: exclude them from garbage collection in the control loop.
     gc.collect()
     gc.freeze()
     try:
@@ -176,7 +176,7 @@ def _run(make_node: Callable[[], Node], ending: _Ending) -> int:
         node.get_logger().fatal(message_of(error))
         return USER_ERROR
     finally:
-        # From here on the node only tidies up, which may take its time on a busy machine.
+        # Only the clean-up of the node remains, which may take long on a busy machine.
         ending.returned.set()
         node.destroy_node()
         executor.shutdown()

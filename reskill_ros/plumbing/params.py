@@ -1,4 +1,4 @@
-"""ROS parameters declared from a frozen dataclass, validated at start-up and on every update by the same rules."""
+"""ROS parameters declared by a frozen dataclass, and validated at start-up and on every update by the same rules."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from reskill_core.errors import ConfigError, GraphError
 
 T = TypeVar("T")
 
-# Overrides that every node understands without declaring them here.
+# Parameters that every node has without declaring them here.
 _BUILT_IN = ("use_sim_time", "qos_overrides", "start_type_description_service")
-# Stand for an open end of a range in a descriptor, which has no notation for it.
+# Bounds for unlimited ranges in descriptors, which have no notation for them.
 _OPEN_FLOAT, _OPEN_INTEGER = 1e308, 2**63 - 1
 
 
 class Parameters(Generic[T]):
-    """The ROS parameters of a node as one dataclass instance that is always valid.
+    """ROS parameters of a node as one dataclass instance that is always valid.
 
-    Fields become parameters of the same name, nested dataclasses dotted names. A bad value at start-up raises, a
-    bad value at run time is rejected with the reason and the old one kept.
+    Fields become parameters of the same name, nested dataclasses become dotted names. An invalid value raises at
+    start-up; at run time it is rejected with the reason, and the old value is kept.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class Parameters(Generic[T]):
         """Declare the parameters.
 
         Args:
-            node: the node they belong to.
-            defaults: an instance that holds the defaults; its class is the schema.
-            prefix: put before each name, with a dot between.
-            rules: what is wrong with values beside what their class knows.
+            node: the node.
+            defaults: an instance with the defaults; its class is the schema.
+            prefix: prefix of each name, separated by a dot.
+            rules: further checks, which return violations.
 
         Raises:
             GraphError: an override has a wrong type or an invalid value; lists all of them.
@@ -76,7 +76,7 @@ class Parameters(Generic[T]):
                 self._build({**current, **mine})
             except ConfigError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            # Another callback may still refuse the set, so the new values are read when they are next needed.
+            # Another callback may still refuse the change, so the new values are read when they are next needed.
             self._outdated = True
         return SetParametersResult(successful=True)
 
@@ -92,7 +92,7 @@ class Parameters(Generic[T]):
 
 
 def report_unknown_parameters(node: Node) -> list[str]:
-    """Warn about every parameter given to a node, by file or command line, that it does not have.
+    """Warn about parameters given to a node, by file or command line, that it does not have.
 
     Returns:
         Their names.

@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from reskill_core.errors import ReskillError
 
 ENABLE, KEYSTORE = "ROS_SECURITY_ENABLE", "ROS_SECURITY_KEYSTORE"
-_ADVICE = f'unset {ENABLE} to go on without, or see "Who is on the network" in docs/safety.md'
+_ADVICE = f'unset {ENABLE} to go on without, or see "Access to the network" in docs/safety.md'
 
 
 class SecurityError(ReskillError):

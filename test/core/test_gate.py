@@ -1,4 +1,4 @@
-"""The gate by hand: injected times, written-out numbers."""
+"""The gate by hand, with injected times and written-out numbers: which commands pass, cut to which limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from gated_robot import PERIOD_S, QUIET, Robot, executed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,47 +23,6 @@ from reskill_core.spec import (
     ActionSpec,
 )
 
-PERIOD_S = 0.04
-QUIET = GateConfig(command_timeout_s=0.12, resume_after=1, abort_after_clamped=0)
-
-
-class Robot:
-    """A gate with clocks: the steady one and the ROS clock run together unless told otherwise."""
-
-    def __init__(
-        self,
-        config: GateConfig = QUIET,
-        armed: bool = True,
-        actions: ActionSpec | None = None,
-        needs_position: bool = False,
-    ) -> None:
-        self.gate = Gate(config, actions or ActionSpec(), PERIOD_S, needs_position)
-        self.time_s = 100.0
-        if armed:
-            self.gate.arm(self.time_s)
-
-    def offer(self, *action: float, age_s: float = 0.0, after_s: float = PERIOD_S) -> Decision:
-        """Offer a command ``after_s`` later, in answer to an observation ``age_s`` old."""
-        self.time_s += after_s
-        return self.gate.offer(action, round((self.time_s - age_s) * 1e9), self.time_s, round(self.time_s * 1e9))
-
-    def watch(self, after_s: float) -> bool:
-        self.time_s += after_s
-        return self.gate.watch(self.time_s, round(self.time_s * 1e9))
-
-    def state(self) -> GateState:
-        return self.gate.state
-
-    @property
-    def refused(self) -> dict[str, int]:
-        prefix = "refused_"
-        return {key[len(prefix) :]: n for key, n in self.gate.counters.items() if key.startswith(prefix)}
-
-
-def executed(decision: Decision) -> list[float]:
-    assert decision.action is not None, decision.reason
-    return list(decision.action)
-
 
 def test_starts_disarmed_and_passes_nothing() -> None:
     robot = Robot(armed=False)
@@ -77,52 +37,6 @@ def test_passes_what_is_within_the_limits_bit_for_bit() -> None:
     # 0.1 has no exact float32 form; the float32 nearest to it does.
     nearest = 0.10000000149011612
     assert executed(Robot().offer(nearest, -1.0, 1.0, 0.0)) == [nearest, -1.0, 1.0, 0.0]
-
-
-def test_f1_silence_holds_once_and_resumes_after_fresh_commands() -> None:
-    """After the time-out one safe command and HOLDING; motion resumes only after N fresh commands."""
-    robot = Robot(replace(QUIET, resume_after=3))
-    assert [robot.offer(0.2, 0, 0, 0).reason for _ in range(3)] == ["warming_up", "warming_up", ""]
-    assert robot.state() is GateState.ACTIVE
-    assert not robot.watch(0.11)
-    assert robot.watch(0.02)
-    assert robot.state() is GateState.HOLDING
-    assert robot.gate.interrupted
-    assert not robot.watch(1.0), "the safe command is sent once"
-    assert [robot.offer(0.2, 0, 0, 0).reason for _ in range(3)] == ["warming_up", "warming_up", ""]
-    assert not robot.gate.interrupted
-
-
-def test_fresh_commands_that_are_far_apart_do_not_add_up() -> None:
-    robot = Robot(replace(QUIET, resume_after=2))
-    for _ in range(3):
-        assert robot.offer(0.2, 0, 0, 0, after_s=1.0).reason == "warming_up"
-        robot.watch(0.5)
-    assert robot.state() is GateState.HOLDING
-
-
-def test_a_repeated_stamp_does_not_add_up_either() -> None:
-    robot = Robot(replace(QUIET, resume_after=2))
-    assert robot.offer(0.2, 0, 0, 0).reason == "warming_up"
-    assert robot.offer(0.2, 0, 0, 0, age_s=0.01, after_s=0.01).reason == "warming_up"
-    assert robot.state() is GateState.HOLDING
-
-
-def test_silence_is_noticed_though_the_ros_clock_stands_still() -> None:
-    """A paused simulator stops the ROS clock; the steady clock still tells that nothing comes."""
-    robot = Robot()
-    robot.offer(0.2, 0, 0, 0)
-    stamp_ns = round(robot.time_s * 1e9)
-    assert robot.gate.watch(robot.time_s + 0.13, stamp_ns)
-
-
-def test_old_stamps_are_noticed_though_messages_keep_coming() -> None:
-    robot = Robot()
-    robot.offer(0.2, 0, 0, 0)
-    for _ in range(4):
-        decision = robot.offer(0.2, 0, 0, 0, age_s=0.2)
-        assert decision.reason == "stale"
-    assert robot.watch(0.0)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -336,141 +250,6 @@ def test_the_same_answer_again_is_executed_again_but_is_no_sign_of_life() -> Non
     assert executed(robot.offer(0.75, 0, 0, 0, age_s=0.1, after_s=0.1)) == first
     assert robot.gate.counters["repeated"] == 1
     assert robot.watch(0.03)
-
-
-def test_f37_estop_is_latched_until_an_explicit_reset() -> None:
-    robot = Robot()
-    robot.offer(0.2, 0, 0, 0)
-    assert robot.gate.estop(True, robot.time_s)
-    assert robot.state() is GateState.ESTOPPED
-    assert robot.offer(0.2, 0, 0, 0).reason == "estopped"
-    with pytest.raises(GateError, match="still pressed"):
-        robot.gate.reset()
-    assert not robot.gate.estop(False, robot.time_s)
-    assert robot.state() is GateState.ESTOPPED, "letting go of the button is no reset"
-    robot.gate.disarm()
-    assert robot.state() is GateState.ESTOPPED
-    robot.gate.reset()
-    assert robot.state() is GateState.DISARMED
-
-
-def test_f37_a_silent_estop_source_is_a_stop_where_one_is_required() -> None:
-    robot = Robot(replace(QUIET, estop_timeout_s=0.5), armed=False)
-    with pytest.raises(GateError, match="silent"):
-        robot.gate.arm(robot.time_s)
-    robot.gate.estop(False, robot.time_s)
-    robot.gate.arm(robot.time_s)
-    robot.offer(0.2, 0, 0, 0)
-    robot.gate.estop(False, robot.time_s)
-    assert robot.watch(0.6)
-    assert robot.state() is GateState.ESTOPPED
-
-
-def test_f11_a_clock_jump_holds_and_starts_over() -> None:
-    robot = Robot()
-    robot.offer(0.2, 0, 0, 0)
-    assert robot.gate.forget()
-    assert robot.state() is GateState.HOLDING
-    robot.time_s -= 50.0
-    assert executed(robot.offer(0.25, 0, 0, 0)) == [0.25, 0, 0, 0], "earlier stamps are no longer reordered"
-
-
-ROBOT = replace(QUIET, resume_after=2, disarm_after_s=3.0, max_step=(0.25,))
-
-
-def test_f38_without_a_driver_nothing_passes_and_motion_starts_anew_when_there_is_one() -> None:
-    """Held at once with one safe command, commands into the void do not count, and then from standstill."""
-    robot = Robot(ROBOT)
-    for _ in range(4):
-        robot.offer(1.0, 0, 0, 0)
-    assert robot.state() is GateState.ACTIVE
-    assert robot.gate.observe_driver("/command/twist")
-    assert robot.state() is GateState.HOLDING
-    assert robot.gate.interrupted
-    assert robot.gate.explanation == "no driver listens on /command/twist"
-    assert not robot.gate.observe_driver("/command/twist"), "the safe command is sent once"
-    assert [robot.offer(1.0, 0, 0, 0).reason for _ in range(5)] == ["no_driver"] * 5
-    robot.gate.observe_driver("")
-    assert robot.offer(1.0, 0, 0, 0).reason == "warming_up"
-    assert executed(robot.offer(1.0, 0, 0, 0)) == [0.25, 0, 0, 0]
-    assert robot.gate.counters["driver_losses"] == 1
-    assert not robot.gate.interrupted
-
-
-def test_f38_a_driver_in_the_place_of_another_is_warmed_up_for_too() -> None:
-    robot = Robot(ROBOT)
-    for _ in range(4):
-        robot.offer(1.0, 0, 0, 0)
-    assert robot.gate.observe_driver("", returned=True)
-    assert robot.gate.explanation == "the driver was started again"
-    assert robot.offer(1.0, 0, 0, 0).reason == "warming_up"
-    assert not robot.gate.observe_driver("", returned=True)
-    assert robot.offer(1.0, 0, 0, 0).reason == "warming_up", "what came before it returned does not count"
-    assert executed(robot.offer(1.0, 0, 0, 0)) == [0.25, 0, 0, 0]
-
-
-def test_f38_nothing_passes_until_it_is_known_who_has_come() -> None:
-    """It may be a recorder, for which nothing has to stop, or the driver again, for which motion starts anew."""
-    robot = Robot(ROBOT)
-    for _ in range(4):
-        robot.offer(1.0, 0, 0, 0)
-    assert not robot.gate.observe_driver("", unknown=True)
-    assert robot.offer(1.0, 0, 0, 0).reason == "driver_unknown"
-    robot.gate.observe_driver("")
-    assert executed(robot.offer(1.0, 0, 0, 0)) == [1.0, 0, 0, 0]
-
-
-def test_f38_holding_too_long_disarms() -> None:
-    """Without a safe command: the robot rests already, and a driver that came back was asked for nothing."""
-    robot = Robot(ROBOT)
-    for _ in range(4):
-        robot.offer(1.0, 0, 0, 0)
-    robot.gate.observe_driver("/command/twist")
-    assert not any(robot.watch(0.5) for _ in range(7))
-    assert robot.state() is GateState.HOLDING
-    assert not robot.watch(0.1)
-    assert robot.state() is GateState.DISARMED
-    assert robot.gate.interrupted
-    assert robot.gate.explanation == "held for 3 s (no driver listens on /command/twist); arm again to go on"
-    robot.gate.observe_driver("")
-    assert [robot.offer(1.0, 0, 0, 0).reason for _ in range(3)] == ["disarmed"] * 3
-    robot.gate.arm(robot.time_s)
-    assert not robot.gate.interrupted
-    assert robot.offer(1.0, 0, 0, 0).reason == "warming_up"
-    assert executed(robot.offer(1.0, 0, 0, 0)) == [0.25, 0, 0, 0]
-
-
-@pytest.mark.parametrize("cause", ["armed", "silence", "clock", "refused"])
-def test_whatever_it_holds_for_holding_too_long_disarms(cause: str) -> None:
-    robot = Robot(replace(ROBOT, resume_after=1))
-    if cause != "armed":
-        robot.offer(0.2, 0, 0, 0)
-    if cause == "clock":
-        robot.gate.forget()
-    for _ in range(40):
-        robot.watch(0.1)
-        if cause == "refused":
-            robot.offer(0.2, 0, 0, 0, age_s=1.0, after_s=0.0)
-    assert robot.state() is GateState.DISARMED
-    assert robot.gate.counters["disarmed_after_holding"] == 1
-
-
-def test_holding_counts_from_its_last_start_and_not_while_commands_pass() -> None:
-    robot = Robot(replace(ROBOT, resume_after=1))
-    for _ in range(5):
-        for _ in range(2):
-            robot.watch(1.0)
-        assert robot.state() is GateState.HOLDING
-        robot.offer(0.2, 0, 0, 0)
-        assert robot.state() is GateState.ACTIVE
-        robot.watch(1.0)
-
-
-def test_a_simulator_may_hold_for_ever() -> None:
-    robot = Robot(replace(ROBOT, disarm_after_s=0.0))
-    for _ in range(5):
-        robot.watch(1000.0)
-    assert robot.state() is GateState.HOLDING
 
 
 def test_commands_that_start_from_the_measured_position_need_a_recent_one() -> None:

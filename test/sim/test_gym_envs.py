@@ -5,81 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
-from functools import cache
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from gym_tasks import assert_same, demonstration, make, make_vec, random_actions
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from reskill_core.errors import ConfigError, SimulationError, SpecError
 from reskill_sim.engine.simulator import Simulator
-from reskill_sim.fetch.demonstrators import CONTROLLERS, make_demonstrator
+from reskill_sim.fetch.demonstrators import CONTROLLERS
 from reskill_sim.fetch.tasks import TASKS, get_task
 from reskill_sim.gym.registration import env_id, register_envs
 from reskill_sim.gym.task_env import TaskEnv
-from reskill_sim.gym.task_vector_env import TaskVectorEnv
 
 GOAL_OBJECTS = {name: get_task(name).goal_object for name in TASKS if get_task(name).goal_object is not None}
 DEMONSTRATED_GOALS = sorted(GOAL_OBJECTS.keys() & CONTROLLERS.keys())
-
-
-def make(task: str, **options: Any) -> TaskEnv:
-    env = gymnasium.make(env_id(task), **options).unwrapped
-    assert isinstance(env, TaskEnv)
-    return env
-
-
-def make_vec(task: str, num_envs: int, **options: Any) -> TaskVectorEnv:
-    envs = gymnasium.make_vec(env_id(task), num_envs, "vector_entry_point", **options)
-    assert isinstance(envs, TaskVectorEnv)
-    return envs
-
-
-def random_actions(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, (*shape, 4)).astype(np.float32)
-
-
-@cache
-def demonstration(task: str) -> tuple[int, tuple[np.ndarray, ...]]:
-    """Seed and actions (4,) of an episode that succeeds in the profile for learning."""
-    simulator, demonstrator = Simulator(get_task(task), profile="fast"), make_demonstrator(task, noise_range=(0.0, 0.0))
-    for seed in range(5):
-        demonstrator.reset([seed])
-        observation, actions, successes, done = simulator.reset([seed]), [], 0, False
-        while not done:
-            actions.append(demonstrator.act(observation).action[0].astype(np.float32))
-            result = simulator.step(actions[-1][None])
-            observation, done = result.observation, bool(result.done[0])
-            successes += int(result.success[0])
-        if successes > 1:
-            return seed, tuple(actions)
-    raise AssertionError(f"no demonstration of {task} succeeds")
-
-
-def assert_same(one: Any, other: Any) -> None:
-    """Equal to the last bit and of the same types, all the way down."""
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, tuple):
-        assert len(one) == len(other)
-        for pair in zip(one, other, strict=True):
-            assert_same(*pair)
-    elif isinstance(one, np.ndarray):
-        assert one.dtype == other.dtype
-        assert one.shape == other.shape
-        if one.dtype == object:
-            for pair in zip(one, other, strict=True):
-                assert_same(*pair)
-        else:
-            np.testing.assert_array_equal(one, other)
-    else:
-        assert one == other
 
 
 # ---------------------------------------------------------------------- registration
@@ -285,79 +227,6 @@ def test_outcomes_are_computed_from_goals(task: str) -> None:
     # In hindsight everything was a success, and nothing far away is.
     assert set(env.compute_reward(achieved, achieved)) == {max(rewards)}
     assert set(env.compute_reward(achieved, achieved + 0.2)) == {min(rewards)}
-
-
-# ---------------------------------------------------------------------- many environments
-
-
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-@pytest.mark.parametrize(("task", "goal_dict"), [("block", False), ("clean_up", False), ("slippery_push", True)])
-def test_many_are_the_same_as_one_by_one(task: str, goal_dict: bool, mode: AutoresetMode) -> None:
-    options: dict[str, Any] = {"goal_dict": goal_dict}
-    ours = make_vec(task, 3, threads=2, autoreset_mode=mode, **options)
-    theirs = SyncVectorEnv([lambda: gymnasium.make(env_id(task), **options)] * 3, autoreset_mode=mode)
-    assert ours.metadata["autoreset_mode"] is mode
-    seed, demonstrated = demonstration(task)
-    assert_same(ours.reset(seed=seed), theirs.reset(seed=seed))
-    horizon = get_task(task).spec.horizon
-    ends = 0
-    for step, actions in enumerate(random_actions((2 * horizon + 5, 3))):
-        if step < len(demonstrated):
-            actions[0] = demonstrated[step]
-        if step % 30 == 7:
-            # Ends one episode before the others.
-            actions[2] = np.nan
-        one, other = ours.step(actions), theirs.step(actions)
-        assert_same(one, other)
-        ends += int((one[2] | one[3]).sum())
-        assert not (one[2] & one[3]).any()
-        if step in (40, 41):
-            # Some are started again by hand, one of them with a seed, while others may be over.
-            seeds, mask = [None, 77, None], np.array([False, True, True])
-            given = ours.reset(seed=seeds, options={"reset_mask": mask})
-            assert_same(given, theirs.reset(seed=seeds, options={"reset_mask": mask.copy()}))
-    assert ends > 6
-    assert_same(ours.np_random_seed, theirs.np_random_seed)
-    assert_same(ours.reset(), theirs.reset())
-    assert_same(ours.reset(seed=[9, 3, 9])[0], theirs.reset(seed=[9, 3, 9])[0])
-
-
-def test_the_next_step_starts_the_next_episode() -> None:
-    envs = make_vec("block", 2)
-    assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
-    envs.reset(seed=0)
-    actions = np.zeros((2, 4))
-    actions[1] = np.nan
-    *_, truncated, info = envs.step(actions)
-    assert truncated.tolist() == [False, True]
-    assert info["_is_success"].tolist() == [True, True]
-    observation, reward, terminated, truncated, info = envs.step(actions)
-    assert reward.tolist() == [-1.0, 0.0]
-    assert not (terminated | truncated).any()
-    assert info["_is_success"].tolist() == [True, False]
-    assert info["_seed"].tolist() == [False, True]
-    np.testing.assert_array_equal(observation[1], make("block").reset(seed=int(info["seed"][1]))[0])
-
-
-def test_nothing_starts_by_itself_without_autoreset() -> None:
-    envs = make_vec("block", 2, autoreset_mode="Disabled")
-    envs.reset(seed=0)
-    actions = np.zeros((2, 4))
-    actions[1] = np.nan
-    assert envs.step(actions)[3].tolist() == [False, True]
-    with pytest.raises(gymnasium.error.ResetNeeded, match=r"\[1\]"):
-        envs.step(actions)
-    envs.reset(options={"reset_mask": np.array([False, True])})
-    assert not envs.step(np.zeros((2, 4)))[3].any()
-
-
-def test_works_with_gymnasiums_statistics() -> None:
-    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(make_vec("slippery_push", 4, profile="turbo"))
-    envs.reset(seed=0)
-    for actions in random_actions((100, 4)):
-        *_, truncated, info = envs.step(actions)
-    assert truncated.all()
-    assert info["episode"]["l"].tolist() == [100] * 4
 
 
 # ---------------------------------------------------------------------- learners

@@ -14,48 +14,51 @@ class GateConfig:
 
     command_timeout_s: float = parameter(
         0.12,
-        "age of the newest command, by receive time or stamp, at which the robot holds still [s]",
+        "age of the newest command, by receive time or stamp, after which the robot holds its position [s]",
         low=0.001,
         high=3600.0,
     )
     future_tolerance_s: float = parameter(
-        0.1, "a command stamped further than this in the future is refused [s]", low=0.0, high=60.0
+        0.1, "tolerance for command stamps in the future; later ones are refused [s]", low=0.0, high=60.0
     )
     resume_after: int = parameter(3, "fresh commands needed before motion starts or resumes [-]", low=1, high=1000)
     disarm_after_s: float = parameter(
         5.0,
-        "time of holding after which somebody has to arm again; 0 never disarms, for a simulator that may wait [s]",
+        "time of holding after which the gate disarms; 0: never, for a simulator that may wait [s]",
         low=0.0,
         high=3600.0,
     )
-    abort_after_bad: int = parameter(10, "non-finite or malformed commands in a row that abort [-]", low=1, high=10**6)
+    abort_after_bad: int = parameter(10, "consecutive invalid commands that abort [-]", low=1, high=10**6)
     abort_after_clamped: int = parameter(
-        50, "commands in a row beyond [-1, 1] that abort the run; 0 never does [-]", low=0, high=10**6
+        50, "consecutive commands beyond [-1, 1] that abort the run; 0: never [-]", low=0, high=10**6
     )
     max_step: tuple[float, ...] = parameter(
         (2.0,),
-        "largest change of an action per command, which is the speed of a joint's position; one value, or one per "
-        "component; raw components have none [-]",
+        "largest change of an action per command, for joint positions their speed; one value, or one per "
+        "component; not for raw components [-]",
         low=0.0,
         high=10.0,
     )
     speed_scale: float = parameter(
         1.0,
-        "factor on all velocities but those of the fingers, and on the speed of joints' positions; raw components have "
-        "none [-]",
+        "factor on all velocities except those of the fingers, and on the speed of joint positions; not for raw "
+        "components [-]",
         low=0.0,
         high=1.0,
     )
     workspace_low: tuple[float, ...] = parameter(
         (),
-        "lower corner of the box the gripper frame stays in, as observed; empty: no box [m]",
+        "lower corner of the workspace box of the observed gripper frame; empty: no box [m]",
         low=-1e3,
         high=1e3,
         read_only=True,
     )
     workspace_high: tuple[float, ...] = parameter((), "upper corner of the box [m]", low=-1e3, high=1e3, read_only=True)
     estop_timeout_s: float = parameter(
-        0.0, "silence of the e-stop topic that counts as a stop; 0 needs no such topic [s]", low=0.0, high=3600.0
+        0.0,
+        "timeout of the e-stop heartbeat that stops the robot; 0: none needed [s]",
+        low=0.0,
+        high=3600.0,
     )
 
     def violations(self) -> list[str]:

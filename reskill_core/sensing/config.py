@@ -58,12 +58,16 @@ class SensingConfig:
         "topic", "gripper pose from its `topic` or by `kinematics` of the joints", choices=("topic", "kinematics")
     )
     episodes: bool = parameter(False, "whether the driver publishes `episode`")
-    timeout_s: float = parameter(0.12, "age at which a reading is too old to observe with [s]", low=0.001, high=3600.0)
-    future_tolerance_s: float = parameter(0.1, "a stamp further in the future is refused [s]", low=0.0, high=60.0)
-    zero_stamp: str = parameter(
-        "reject", "a zero stamp is a fault, or means the time of reception", choices=("reject", "receive_time")
+    timeout_s: float = parameter(0.12, "age at which a reading is too old [s]", low=0.001, high=3600.0)
+    future_tolerance_s: float = parameter(
+        0.1, "tolerance for stamps in the future; later ones are refused [s]", low=0.0, high=60.0
     )
-    static_frames: tuple[str, ...] = parameter((), "frames that do not move, whose readings never get too old")
+    zero_stamp: str = parameter(
+        "reject",
+        "treatment of a zero stamp: refuse it, or use the time of reception",
+        choices=("reject", "receive_time"),
+    )
+    static_frames: tuple[str, ...] = parameter((), "static frames, whose readings never become too old")
     base_position_w: tuple[float, float, float] = parameter(
         (0.0, 0.0, 0.0),
         "where the origin of the driver's base frame is in the task's world; sensors and commands alike [m]",

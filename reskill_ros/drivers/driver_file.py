@@ -37,10 +37,10 @@ class CommandConfig:
 class DriverConfig:
     """Everything that differs from robot to robot."""
 
-    description: str = parameter("", "one sentence for people")
-    base_frame: str = parameter("", "frame that poses must be expressed in, checked in each message; empty accepts any")
+    description: str = parameter("", "description in one sentence")
+    base_frame: str = parameter("", "required frame of poses, checked in each message; empty accepts any")
     reliable_sensors: bool = parameter(
-        False, "subscribe to sensors reliably; needs publishers that are reliable, as the simulator's are"
+        False, "subscribe to sensors reliably; requires reliable publishers, like the simulator's"
     )
     topics: TopicConfig = field(default_factory=TopicConfig)
     sensing: SensingConfig = field(default_factory=SensingConfig)

@@ -23,7 +23,7 @@ class CollectArguments(RobotArguments):
     task: str = parameter("block", "Task to demonstrate.", choices=tuple(SIMULATED.demonstrators))
     seed: int = parameter(
         -1,
-        "Simulator: seed of the first episode; -1 goes on after the highest one in the data set.",
+        "Simulator: seed of the first episode; -1 continues after the highest one in the data set.",
         low=-1,
         high=MAX_SEED,
     )

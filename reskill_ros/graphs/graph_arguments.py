@@ -14,13 +14,13 @@ class GraphArguments:
     """What every graph takes."""
 
     namespace: str = parameter("", "Namespace of all nodes, topics and services; empty for none.")
-    params_file: str = parameter("", "YAML file of ROS parameters; they win over the arguments given here.")
+    params_file: str = parameter("", "YAML file of ROS parameters; overrides the arguments.")
     log_level: str = parameter(
-        "info", "Severity from which on nodes log.", choices=("debug", "info", "warn", "error", "fatal")
+        "info", "Lowest severity that nodes log.", choices=("debug", "info", "warn", "error", "fatal")
     )
     use_sim_time: str = parameter(
         "auto",
-        "Whether nodes take the time from /clock; auto: in the graphs that publish it.",
+        "Use the time from /clock; auto: in graphs that publish it.",
         choices=("auto", "true", "false"),
     )
     autostart: bool = parameter(True, "Lifecycle nodes configure and activate themselves.")

@@ -14,9 +14,9 @@ from reskill_ros.graphs.policy_arguments import SkillArguments
 class ReplayArguments(GraphArguments, SkillArguments):
     """Arguments of the graph that feeds recorded observations to a policy and compares its actions."""
 
-    bag: str = parameter("", "Bag with observations and the actions that answered them.")
+    bag: str = parameter("", "Bag with observations and the actions in response to them.")
     recorded_namespace: str = parameter("", "Namespace of the recorded graph; empty: the only one in the bag.")
-    task: str = parameter("", "Task that was recorded; empty: the one that the skills were made for.")
+    task: str = parameter("", "Recorded task; empty: the checkpoint's task.")
     tolerance: float = parameter(0.0, "Largest difference of an action that counts as equal.", low=0.0, high=1e3)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.")
 

@@ -15,7 +15,7 @@ LOCKSTEP_TIMEOUT_S = 10.0
 # The time-outs in the simulator's driver file, which are simulated time [s].
 SIMULATOR_TIMEOUT_S = 0.5
 PACING = (
-    "Simulator: lockstep waits for the action to each observation, exactly and as fast as the machine allows; "
+    "Simulator: lockstep waits for the action to each observation, reproducibly and as fast as possible; "
     "realtime follows the wall clock."
 )
 
@@ -35,9 +35,9 @@ class RobotArguments(GraphArguments):
     )
     profile: str = parameter("exact", "Simulator: fidelity profile.", choices=SIMULATED.profiles)
     variation: str = parameter(
-        "", "Simulator: how the world varies from episode to episode, like 'friction=0.5:1.5 action_delay=1'."
+        "", "Simulator: randomisation per episode, for example 'friction=0.5:1.5 action_delay=1'."
     )
-    dry_run: bool = parameter(False, "Publish commands below shadow/, where no driver listens.")
+    dry_run: bool = parameter(False, "Publish commands below shadow/, without effect on the driver.")
     headless: bool = parameter(True, "Simulator: without a window.")
     camera: bool = parameter(False, "Simulator: publish camera images, rendered off-screen.")
 

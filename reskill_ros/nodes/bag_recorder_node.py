@@ -1,4 +1,4 @@
-"""bag_recorder_node: writes the messages of all topics, as they are, into a bag that survives a crash."""
+"""bag_recorder_node: records the messages of all topics, unchanged, in a bag that survives a crash."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ _OWN_TOPICS = {
 
 @dataclass(frozen=True)
 class BagRecorderParameters:
-    """What is recorded where."""
+    """Parameters of bag_recorder_node."""
 
     bag: str = parameter("runs/bag", "Folder of the new bag.", read_only=True)
-    topics: tuple[str, ...] = parameter((), "Topics to record; empty: all there are.", read_only=True)
+    topics: tuple[str, ...] = parameter((), "Topics to record; empty: all.", read_only=True)
     exclude: str = parameter(
-        "/acknowledge$|^/parameter_events$", "Regular expression of topics that are left out.", read_only=True
+        "/acknowledge$|^/parameter_events$", "Regular expression of excluded topics.", read_only=True
     )
     acknowledge: bool = parameter(
         False,
-        "Confirm each stamp once everything that belongs to it is written, for a simulator in lockstep.",
+        "Acknowledge each stamp once all its messages are written, for a simulator in lockstep.",
         read_only=True,
     )
 

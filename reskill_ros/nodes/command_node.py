@@ -1,4 +1,4 @@
-"""command_node: the gate and the driver adapter, in a process of its own; what it does not pass reaches no robot."""
+"""command_node: the gate and the driver adapter, in a separate process; all robot commands pass through it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CommandParameters:
     """Parameters of command_node; those of the gate follow under ``gate.``, with the driver file's as defaults."""
 
     task: str = parameter("block", "Task whose actions are executed.", read_only=True)
-    skills: str = parameter("", "Checkpoint whose task it is instead; needs no simulator.", read_only=True)
+    skills: str = parameter("", "Checkpoint whose task is used instead; needs no simulator.", read_only=True)
     driver: str = parameter("sim", "Name of a file in config/drivers, or the path of one.", read_only=True)
     autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
     must_start: bool = parameter(False, "End the process with an error if that fails.", read_only=True)

@@ -1,4 +1,4 @@
-"""demonstrator_node: answers each observation with the action of a scripted controller."""
+"""demonstrator_node: responds to each observation with the action of a scripted controller."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DemonstratorParameters:
         read_only=True,
     )
     seed: int = parameter(
-        0, "Seed of the first episode that brings none of its own.", low=0, high=MAX_SEED, read_only=True
+        0, "Seed of the first episode without a seed of its own.", low=0, high=MAX_SEED, read_only=True
     )
 
 

@@ -1,4 +1,4 @@
-"""observation_node: turns a driver's topics into the observations of a task, by name and never by order."""
+"""observation_node: converts a driver's topics to the observations of a task, matched by name."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class ObservationParameters:
     """Parameters of observation_node."""
 
     task: str = parameter("block", "Task to observe.", read_only=True)
-    skills: str = parameter("", "Checkpoint whose task is observed instead; needs no simulator.", read_only=True)
+    skills: str = parameter("", "Checkpoint whose task is used instead; needs no simulator.", read_only=True)
     driver: str = parameter("sim", "Name of a file in config/drivers, or the path of one.", read_only=True)
     obs_timeout_s: float = parameter(
         -1.0,
-        "Age at which a reading is too old to observe with [s]; negative: the driver file's.",
+        "Age at which a reading is too old [s]; negative: as in the driver file.",
         low=-1.0,
         high=3600.0,
         read_only=True,

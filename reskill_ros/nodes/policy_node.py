@@ -1,4 +1,4 @@
-"""policy_node: holds a skill policy and answers each observation with its action."""
+"""policy_node: runs a skill policy and responds to each observation with its action."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ class PolicyOptions:
     )
     mode: PolicyMode = parameter(
         "auto",
-        "Whether skills are sampled or the most likely one; auto: sampled, but for an agent.",
+        "Sample skills or take the most likely one; auto: sample, except for an agent.",
         choices=POLICY_MODES,
     )
     latent_source: LatentSource = parameter(
-        "prior", "Where noise becomes a skill: by the skill prior, or not at all.", choices=LATENT_SOURCES
+        "prior", "Mapping from noise to latents: the skill prior, or none (standard_normal).", choices=LATENT_SOURCES
     )
 
 
@@ -30,9 +30,7 @@ class PolicyOptions:
 class PolicyParameters(PolicyOptions):
     """Parameters of policy_node; those of the policy are read when it is configured."""
 
-    task: str = parameter(
-        "", "Task to run, whose layout and rate the checkpoint must have; empty: the task it was made for."
-    )
-    seed: int = parameter(0, "Seed of the first episode that brings none of its own.", low=0, high=MAX_SEED)
+    task: str = parameter("", "Task to run, with the layout and rate of the checkpoint; empty: the checkpoint's task.")
+    seed: int = parameter(0, "Seed of the first episode without a seed of its own.", low=0, high=MAX_SEED)
     autostart: bool = parameter(True, "Configure and activate at start.", read_only=True)
     must_start: bool = parameter(False, "End the process with an error if that fails.", read_only=True)

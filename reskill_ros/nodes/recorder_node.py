@@ -1,4 +1,4 @@
-"""recorder_node: writes what happens on the graph as demonstrations, one atomic shard per episode."""
+"""recorder_node: records episodes of the graph as demonstrations, one atomic shard per episode."""
 
 from __future__ import annotations
 

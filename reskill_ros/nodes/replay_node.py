@@ -1,4 +1,4 @@
-"""replay_node: shows a policy the observations of a bag again, and compares its answers with the recorded ones."""
+"""replay_node: replays the observations of a bag to a policy and compares its actions with the recorded ones."""
 
 from __future__ import annotations
 
@@ -33,17 +33,15 @@ _REPEAT_PERIOD_S = 0.25
 
 @dataclass(frozen=True)
 class ReplayParameters:
-    """What is replayed and what counts as equal."""
+    """Parameters of replay_node."""
 
-    bag: str = parameter("", "Bag with observations and the actions that answered them.", read_only=True)
+    bag: str = parameter("", "Bag with observations and the actions in response to them.", read_only=True)
     namespace: str = parameter("", "Namespace of the recorded graph; empty: the only one in the bag.", read_only=True)
-    task: str = parameter("", "Task of the policy; empty: the one that the skills were made for.", read_only=True)
-    skills: str = parameter(
-        "", "Checkpoint of the policy, to tell observations that it cannot answer at once.", read_only=True
-    )
+    task: str = parameter("", "Task of the policy; empty: the checkpoint's task.", read_only=True)
+    skills: str = parameter("", "Checkpoint of the policy, to detect unsupported observations early.", read_only=True)
     tolerance: float = parameter(0.0, "Largest difference that counts as equal.", low=0.0, high=1e3, read_only=True)
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.", read_only=True)
-    timeout_s: float = parameter(30.0, "How long to wait for an answer before giving up [s].", low=0.0, high=86400.0)
+    timeout_s: float = parameter(30.0, "Timeout of the policy's response [s].", low=0.0, high=86400.0)
 
 
 class ReplayNode(Node):

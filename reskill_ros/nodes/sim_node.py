@@ -1,4 +1,4 @@
-"""sim_node: plays the robot. Publishes its sensors and ``/clock``, takes the commands that a real arm takes."""
+"""sim_node: simulated robot. Publishes its sensors and ``/clock``, and accepts the commands of a real arm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Named quality-of-service profiles: the only place with queue depths and reliability."""
+"""Named quality-of-service profiles; queue depths and reliability are set only here."""
 
 from collections.abc import Sequence
 
@@ -18,47 +18,46 @@ def _profile(reliability: ReliabilityPolicy, depth: int, durability: DurabilityP
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
 
 
-# Subscriptions to a driver: a best-effort reader matches reliable and best-effort publishers alike, and a late
-# sensor message is worthless anyway.
+# Subscriptions to a driver: a best-effort reader matches reliable and best-effort publishers, and late sensor
+# messages need no retransmission.
 SENSOR = _profile(ReliabilityPolicy.BEST_EFFORT, 5, DurabilityPolicy.VOLATILE)
 
-# Publishers of states and results, and readers that need each of them in order: nothing is lost on the way.
+# Publishers of states and results, and readers that need every message in order.
 STATE = _profile(ReliabilityPolicy.RELIABLE, 10, DurabilityPolicy.VOLATILE)
 
-# Publishers of what recorders write down: in real time nothing is repeated, and a recorder that a busy machine does
-# not let run for seconds still finds all of it.
+# Publishers of recorded topics: deep enough for a recorder that is not scheduled for seconds in real time.
 RECORDED = _profile(ReliabilityPolicy.RELIABLE, 250, DurabilityPolicy.VOLATILE)
 
-# Readers that act on the newest message only: after a stall there is no backlog to rush through.
+# Readers that act on the newest message only: no backlog after a stall.
 NEWEST = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
 
-# Commands to a driver: each must arrive, but an old one must not queue behind a new one.
+# Commands to a driver: reliable, and without a queue of old commands.
 COMMAND = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
 
-# Status that a late joiner needs at once: the last message is kept for it.
+# Status for late joiners: the last message is kept.
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.TRANSIENT_LOCAL)
 
-# Beside one of the others: what publishers keep for late joiners, which only a reader that asks for it is given.
+# Additional subscription for messages kept for late joiners; only a transient-local reader receives them.
 KEPT = _profile(ReliabilityPolicy.RELIABLE, 10, DurabilityPolicy.TRANSIENT_LOCAL)
 
-# Readers that write everything down: deep enough to ride out a slow disk.
+# Readers that record every message: deep enough for a slow disk.
 RECORD = _profile(ReliabilityPolicy.RELIABLE, 1000, DurabilityPolicy.VOLATILE)
 
-# Simulated time: only the newest matters; rclpy itself subscribes to it with best effort.
+# Simulated time: only the newest message is needed; rclpy itself subscribes with best effort.
 CLOCK = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.VOLATILE)
 
-# Together they hear every publisher, each as well as it can be heard: whatever it offers, and what it kept.
+# Together these receive from every publisher, with the best QoS that it offers, including kept messages.
 EVERY_PUBLISHER = (SENSOR, STATE, KEPT)
 
 
 def mismatch(publisher: QoSProfile, subscription: QoSProfile) -> str:
-    """Why a subscription does not hear a publisher, as the policies that do not fit; empty if it does."""
+    """Describe the incompatible policies of a publisher and a subscription; empty if they are compatible."""
     compatible, reason = qos_check_compatible(_without_infinity(publisher), _without_infinity(subscription))
     return reason.removeprefix("ERROR: ").rstrip("; ") if compatible == QoSCompatibility.ERROR else ""
 
 
 def _without_infinity(profile: QoSProfile) -> QoSProfile:
-    """What graph information calls an infinite duration is none at all where profiles are compared."""
+    """Replace the infinite durations of graph information by unset ones, as the comparison of profiles expects."""
 
     def finite(duration: Duration) -> Duration:
         return Duration() if duration == Infinite else duration
@@ -75,7 +74,7 @@ def _without_infinity(profile: QoSProfile) -> QoSProfile:
 
 
 def matching(publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
-    """:data:`RECORD`, lowered to what all publishers of a topic offer; none of them is missed then."""
+    """Reduce :data:`RECORD` to what all publishers of a topic offer, so that it is compatible with all of them."""
 
     def all_offer(name: str, policy: object) -> bool:
         return all(getattr(publisher.qos_profile, name) == policy for publisher in publishers)

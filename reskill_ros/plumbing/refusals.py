@@ -1,4 +1,4 @@
-"""Messages that must not be used: each is counted, the first of its kind is told, and so is that all is well again."""
+"""Refused messages: each is counted; the first of each reason and the recovery of the source are logged."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-# A source without a fault for so long is well again; sooner, one that changes to and fro would fill the log.
+# Time without a fault after which a source counts as recovered; limits the log output of an alternating source.
 _CALM_S = 1.0
 
 
 @dataclass
 class _Spell:
-    """A time during which a source sends messages that must not be used, maybe between others."""
+    """Period in which a source sends refused messages, possibly among valid ones."""
 
     reasons: set[str] = field(default_factory=set)
     count: int = 0
@@ -22,26 +22,26 @@ class _Spell:
 
 
 class Refusals:
-    """What is refused of a node's inputs."""
+    """Refused messages of a node's inputs."""
 
     def __init__(self, logger: RcutilsLogger, counters: Counter[str]) -> None:
-        """Start without any.
+        """Start without refused messages.
 
         Args:
-            logger: where to tell.
-            counters: where to count, under ``refused_`` and the reason.
+            logger: logger of the node.
+            counters: counters to increment; the key is ``refused_`` followed by the reason.
         """
         self._logger = logger
         self._counters = counters
         self._spells: dict[str, _Spell] = {}
 
     def add(self, source: str, reason: str, text: str) -> None:
-        """A message is refused.
+        """Count a refused message and log the first one of each reason.
 
         Args:
-            source: the topic, for people.
+            source: topic as shown in the log.
             reason: short name of the fault.
-            text: what was wrong.
+            text: description of the fault.
         """
         self._counters[f"refused_{reason}"] += 1
         spell = self._spells.setdefault(source, _Spell())
@@ -53,11 +53,11 @@ class Refusals:
 
     @property
     def any(self) -> bool:
-        """Whether a source is not well again yet."""
+        """Whether a source has not recovered yet."""
         return bool(self._spells)
 
     def accept(self, source: str) -> None:
-        """A message could be used."""
+        """Note a valid message; log the recovery of its source."""
         spell = self._spells.get(source)
         if spell is not None and time.monotonic() - spell.last_s > _CALM_S:
             del self._spells[source]

@@ -1,7 +1,7 @@
-"""Security of the middleware (SROS 2): where it is asked for and cannot be had, nothing starts.
+"""Security of the middleware (SROS 2): programs refuse to start if it is enabled but unavailable.
 
-ROS 2 itself goes on unprotected without a keystore, and fails with a message that names no remedy where its middleware
-was built without security, as that of the wheels is.
+ROS 2 itself continues unprotected without a keystore, and fails with a message that names no remedy if its middleware
+was built without security, as in the wheels.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _ADVICE = f'unset {ENABLE} to go on without, or see "Access to the network" in d
 
 
 class SecurityError(ReskillError):
-    """Security is asked for, and there is none."""
+    """Security is enabled but unavailable."""
 
 
 def require_security() -> None:
-    """Refuse to go on where ``ROS_SECURITY_ENABLE`` is set and messages would not be protected.
+    """Check that messages are protected if ``ROS_SECURITY_ENABLE`` is set.
 
     Raises:
-        SecurityError: there is no keystore, or the middleware can do nothing with one.
+        SecurityError: there is no keystore, or the middleware does not support security.
     """
-    # As rcl reads it: no other value enables it.
+    # As in rcl: no other value enables security.
     if os.environ.get(ENABLE) != "true":
         return
     keystore = os.environ.get(KEYSTORE, "")
@@ -48,7 +48,7 @@ def require_security() -> None:
 
 
 def _middleware_fault() -> str:
-    """What the middleware says when it is handed an enclave; empty if it can do something with one."""
+    """Return the middleware's error for an enclave; empty if it supports security."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "enclaves").mkdir()
         enclave = {KEYSTORE: folder, "ROS_SECURITY_STRATEGY": "Permissive", "ROS_SECURITY_ENCLAVE_OVERRIDE": "/"}
@@ -67,7 +67,7 @@ def _middleware_fault() -> str:
 
 @contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Other environment variables for a while."""
+    """Set environment variables temporarily."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:

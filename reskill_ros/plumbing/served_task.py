@@ -1,4 +1,4 @@
-"""The task that a node serves, and the robot that it is for: by the task's name, or as a checkpoint was made for."""
+"""Task that a node serves, and its robot: given by the task's name or by a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ if TYPE_CHECKING:
 
 
 def task_spec(name: str, skills: str = "") -> TaskSpec:
-    """Specification of a task.
+    """Load the specification of a task.
 
     Args:
-        name: a task of one of the environment families.
-        skills: checkpoint of a skill module or agent whose task is taken instead; needs no simulator.
+        name: task of one of the environment families.
+        skills: checkpoint of a skill module or agent whose task is used instead; needs no simulator.
 
     Raises:
-        ConfigError: there is no such task; the message lists those there are.
+        ConfigError: the task is unknown; the message lists the known ones.
         CheckpointError: the checkpoint is missing or damaged.
     """
     if skills:
         return load_checkpoint(skills, *POLICY_KINDS).task
-    # Only here, so that a robot driven from a checkpoint needs no simulator installed.
+    # Imported here so that a robot driven from a checkpoint needs no simulator.
     from reskill_sim.families import get_task
 
     return get_task(name).spec
 
 
 def robot_joints(task: str) -> set[str]:
-    """Joints of the robot that a task is for, beside those that are observed; none where there is no simulator."""
+    """Return the joint names of a task's robot, in addition to the observed ones; empty without a simulator."""
     return {name for family in _families_of(task) for name in family.joint_names}
 
 
 def robot_kinematics(task: str) -> Kinematics:
-    """Forward kinematics of the arm of the robot that a task is for.
+    """Create the forward kinematics of the arm of a task's robot.
 
     Raises:
-        SimulationError: there is no simulator that knows them.
+        SimulationError: no installed simulator provides them.
     """
     for family in _families_of(task):
         try:
@@ -55,10 +55,10 @@ def robot_kinematics(task: str) -> Kinematics:
 
 
 def _families_of(task: str) -> list[Family]:
-    """The family that a task is one of; all there are for a task that none has, none where there is no simulator."""
+    """Return the family of a task; all families if none has the task, none without a simulator."""
     try:
         from reskill_sim.families import families
     except ModuleNotFoundError:
-        # A robot's computer does without; what needs a simulator there says so itself.
+        # A robot's computer has no simulator; functions that need one raise their own error.
         return []
     return [family for family in families() if task in family.tasks] or list(families())

@@ -12,16 +12,16 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class RecorderParameters:
-    """What is recorded, and when it is good enough."""
+    """Parameters of recorder_node."""
 
     task: str = parameter("block", "Task that is recorded.", read_only=True)
-    skills: str = parameter("", "Checkpoint whose task it is instead; needs no simulator.", read_only=True)
+    skills: str = parameter("", "Checkpoint whose task is used instead; needs no simulator.", read_only=True)
     dataset: str = parameter(
         "runs/demonstrations", "Folder of the data set; an existing one is continued.", read_only=True
     )
     variation: str = parameter(
         UNKNOWN,
-        "How the simulator's world varies, as its own parameter says, to be kept with the data; empty: it does not.",
+        "Randomisation of the simulator, as in its own parameter, stored with the data; empty: none.",
         read_only=True,
     )
     episodes: int = parameter(0, "Episodes to save before the node ends; 0 records until stopped.", low=0, high=10**9)
@@ -32,13 +32,13 @@ class RecorderParameters:
     keep_failures: bool = parameter(True, "Also save episodes that do not reach the goal.")
     keep_incomplete: bool = parameter(
         False,
-        "Also save, up to its first gap, an episode of which messages were lost, and what there is of one that still "
-        "runs at the end; it counts as truncated.",
+        "Also save episodes with lost messages, up to the first gap, and the unfinished last episode; they count as "
+        "truncated.",
     )
     patience_s: float = parameter(
         2.0,
-        "How long messages may lag behind the end of their episode, and behind each other [s].",
+        "Largest delay of messages after the end of their episode, and relative to each other [s].",
         low=0.0,
         high=3600.0,
     )
-    min_free_gb: float = parameter(1.0, "Free space below which nothing is saved [GB].", low=0.0, high=1e6)
+    min_free_gb: float = parameter(1.0, "Free disk space below which nothing is saved [GB].", low=0.0, high=1e6)

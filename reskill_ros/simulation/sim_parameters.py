@@ -17,7 +17,7 @@ class SimParameters:
     profile: str = parameter("exact", "Fidelity profile of the simulator.", read_only=True)
     variation: tuple[str, ...] = parameter(
         (),
-        "How the world varies from episode to episode, as name=value or name=low:high entries: friction, mass, size, "
+        "Randomisation per episode, as name=value or name=low:high entries: friction, mass, size, "
         "spawn, perception_noise, perception_delay, action_delay.",
         read_only=True,
     )
@@ -29,22 +29,22 @@ class SimParameters:
     )
     pacing: str = parameter(
         "realtime",
-        "realtime follows the wall clock; lockstep waits for the command that answers each state.",
+        "realtime follows the wall clock; lockstep waits for the command in response to each state.",
         choices=("realtime", LOCKSTEP),
         read_only=True,
     )
     real_time_factor: float = parameter(1.0, "Realtime pacing: simulated seconds per second.", low=1e-3, high=1e3)
     hold_until_ready: bool = parameter(
-        False, "Stand still until the first state has been answered and acknowledged.", read_only=True
+        False, "Wait until the first state has been responded to and acknowledged.", read_only=True
     )
     acknowledge_topics: tuple[str, ...] = parameter(
-        (), "Topics on which each state must be acknowledged before a lockstep goes on.", read_only=True
+        (), "Topics on which each state must be acknowledged before the next lockstep.", read_only=True
     )
     auto_reset: bool = parameter(True, "Start the next episode when one has ended.")
-    reset_on_divergence: bool = parameter(False, "Start the next episode when the physics broke down.")
+    reset_on_divergence: bool = parameter(False, "Start the next episode when the physics has diverged.")
     array_command: str = parameter(
         "position",
-        "What the array on command/positions holds of components that command velocities.",
+        "Quantity on command/positions for components that command velocities.",
         choices=("position", "velocity"),
     )
     frame_id: str = parameter("world", "Name of the frame that poses are expressed in.", read_only=True)

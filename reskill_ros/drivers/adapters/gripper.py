@@ -26,9 +26,7 @@ class GripperOptions:
         "`velocity` of each finger (simulator); `open_close` between two widths (real grippers); `none`",
         choices=("velocity", "open_close", "none"),
     )
-    joints: tuple[str, ...] = parameter(
-        (), "finger joints, as the driver calls them; empty: those that the observation holds"
-    )
+    joints: tuple[str, ...] = parameter((), "finger joints by the driver's names; empty: those of the observation")
     stamp: str = parameter("zero", "stamp of the trajectory; zero makes a controller start at once", choices=STAMPS)
     open_position: float = parameter(0.05, "open_close: position of each finger when open [m]", low=-10.0, high=10.0)
     closed_position: float = parameter(0.0, "open_close: position of each finger when closed [m]", low=-10.0, high=10.0)

@@ -29,13 +29,13 @@ class ArrayOptions:
     topic: str = parameter("command/positions", "topic of the Float64MultiArray")
     quantity: str = parameter(
         "position",
-        "of a component that commands a velocity, the `velocity`, or the `position` it has after one control period",
+        "for components that command velocities: the `velocity`, or the `position` after one control period",
         choices=("position", "velocity"),
     )
     stamp: str = parameter(
         "zero",
-        "`observation` names the stamp of the answered observation in the array's layout, which a simulator in "
-        "lockstep goes by and controllers ignore",
+        "`observation` adds the stamp of the observation to the array's layout, which a simulator in "
+        "lockstep needs and controllers ignore",
         choices=("zero", "observation"),
     )
     gripper_low: float = parameter(

@@ -25,7 +25,7 @@ class TwistOptions:
     )
     unit_speed: float = parameter(
         1.0,
-        "velocity that the driver takes as 1 [m/s]: 1 for metres per second, or Servo's scale.linear if its "
+        "velocity that corresponds to a command of 1 [m/s]: 1 for metres per second, or Servo's scale.linear if its "
         "commands are unitless",
         low=1e-6,
         high=1e3,

@@ -1,1 +1,1 @@
-"""A robot as its drivers show it: driver files, adapters to command interfaces, and who listens."""
+"""Robot drivers: driver files, adapters to command interfaces, and detection of connected drivers."""

@@ -1,4 +1,4 @@
-"""Drivers: one YAML file per robot says what it publishes, what it takes, and the limits it is held to."""
+"""Driver files: one YAML file per robot with its sensor topics, command interface and limits."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from reskill_ros.drivers.driver_topics import TopicConfig
 
 @dataclass(frozen=True)
 class CommandConfig:
-    """How the driver is commanded."""
+    """Command interface of the driver."""
 
     adapter: str = parameter("servo_twist", "kind of command interface; see reskill_ros/drivers/adapters")
     options: dict[str, Any] = field(default_factory=dict, metadata={"description": "options of the adapter"})
 
     def violations(self) -> list[str]:
-        """An unknown adapter, or options it does not have."""
+        """List an unknown adapter or invalid options."""
         try:
             adapter_options(self.adapter, self.options)
         except ConfigError as error:
@@ -35,7 +35,7 @@ class CommandConfig:
 
 @dataclass(frozen=True)
 class DriverConfig:
-    """Everything that differs from robot to robot."""
+    """Configuration of one robot."""
 
     description: str = parameter("", "description in one sentence")
     base_frame: str = parameter("", "required frame of poses, checked in each message; empty accepts any")
@@ -48,17 +48,17 @@ class DriverConfig:
     gate: GateConfig = field(default_factory=GateConfig)
 
     def violations(self) -> list[str]:
-        """Commands in another frame than the base frame, in which they are."""
+        """List a command frame that differs from the base frame."""
         frame_id = self.command.options.get("frame_id", "")
         if self.base_frame and frame_id not in ("", self.base_frame):
             return [f"command.options.frame_id: commands are in base_frame {self.base_frame!r}, got {frame_id!r}"]
         return []
 
     def unknown_joints(self, known: Collection[str]) -> list[str]:
-        """Joints that are named here but not among the robot's.
+        """List joints in this file that the robot does not have.
 
         Args:
-            known: the robot's joints, as observations call them.
+            known: joint names of the robot, as in observations.
         """
         faults = [
             f"sensing.joints.{name}: unknown joint; {alternatives(name, known)}"
@@ -78,10 +78,10 @@ class DriverConfig:
         ]
 
     def require_joints(self, known: Collection[str]) -> None:
-        """Refuse joints that the robot does not have; see :meth:`unknown_joints`.
+        """Check that the robot has all joints of this file; see :meth:`unknown_joints`.
 
         Raises:
-            ConfigError: lists all of them.
+            ConfigError: lists the unknown joints.
         """
         faults = self.unknown_joints(known)
         if faults:
@@ -92,12 +92,12 @@ def load_driver(name_or_path: str, joints: Collection[str] = ()) -> DriverConfig
     """Read a driver file.
 
     Args:
-        name_or_path: the name of a file in ``config/drivers``, without its ending, or a path.
-        joints: the robot's joints, which are all that the file may name; without any they are not checked, and left to
+        name_or_path: name of a file in ``config/drivers``, without its suffix, or a path.
+        joints: joint names of the robot, to check those of the file; empty leaves the check to
             :meth:`DriverConfig.require_joints`.
 
     Raises:
-        ConfigError: there is none, with the names there are, or it is invalid.
+        ConfigError: the file is missing (the message lists the known names) or invalid.
     """
     folder = config_folder() / "drivers"
     path = Path(name_or_path)

@@ -1,4 +1,4 @@
-"""The topics of a driver: which of them says what an observation is made of."""
+"""Sensor topics of a driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME
 
 @dataclass(frozen=True)
 class TopicConfig:
-    """The driver's topics that observations are made of; ``{name}`` stands for the object, the term or the image."""
+    """Sensor topics of the driver; ``{name}`` is replaced by the name of the object, term or image."""
 
     joint_states: str = parameter("joint_states", "sensor_msgs/JointState")
     ee_pose: str = parameter("ee_pose", "geometry_msgs/PoseStamped of the gripper frame")
@@ -21,14 +21,14 @@ class TopicConfig:
     episode: str = parameter("episode", "reskill_ros/EpisodeState, if the driver has episodes")
 
     def pose(self, frame: str) -> str:
-        """The topic that says where a frame is."""
+        """Return the topic of a frame's pose."""
         named = {GRIPPER_FRAME: self.ee_pose, GOAL_FRAME: self.goal_pose}
         return named.get(frame, self.objects.format(name=frame))
 
     def reading(self, term: str) -> str:
-        """The topic of a named term."""
+        """Return the topic of a named term."""
         return self.readings.format(name=term)
 
     def image(self, name: str) -> str:
-        """The topic of an image."""
+        """Return the topic of an image."""
         return self.images.format(name=name)

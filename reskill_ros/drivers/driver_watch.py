@@ -1,4 +1,4 @@
-"""Whether a driver listens to its commands, and whether it is still the same one."""
+"""Detection of subscribed drivers and of their restarts."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from rclpy.publisher import Publisher
 
 from reskill_ros.plumbing import qos
 
-# What writes down or shows commands moves nothing. Hidden nodes, such as those of `ros2 topic echo`, start with `_`.
+# Nodes that record or display commands are no drivers. Hidden nodes, as of `ros2 topic echo`, start with `_`.
 _OBSERVERS = ("bag_recorder_node", "rosbag2_recorder", "foxglove_bridge")
 _UNNAMED = "_NODE_NAME_UNKNOWN_"
-# Who has subscribed the middleware tells a moment after it has connected both ends, and of what is no node never.
+# The middleware reports a subscriber's node name some time after the connection, and never for subscribers without one.
 _NAMING_TIMEOUT_S = 1.0
 
 
 class Driver(NamedTuple):
-    """What is known about who listens to the commands.
+    """State of the subscriptions to the command topics.
 
     Attributes:
-        absent: the command topics on which no driver listens, for people; empty if one listens on each.
-        unknown: somebody has come of whom it is not known yet who it is.
-        returned: a driver has come, since the last look, under the name of one that listened before.
+        absent: command topics without a subscribed driver, as text; empty if each topic has one.
+        unknown: a new subscriber is not identified yet.
+        returned: since the last check, a driver has subscribed under the name of an earlier one.
     """
 
     absent: str
@@ -33,18 +33,18 @@ class Driver(NamedTuple):
 
 
 class DriverWatch:
-    """Looks at who subscribes to command topics.
+    """Monitor of the subscribers to command topics.
 
-    A driver that ends is missed at once; one that is killed or cut off only when the middleware gives up on it (with
-    Fast DDS after 20 s), or when it is started again under the same name.
+    The end of a driver is detected immediately. A killed or disconnected driver is detected when its liveliness lease
+    expires (20 s with Fast DDS) or when it restarts under the same name.
     """
 
     def __init__(self, node: Node, publishers: Sequence[Publisher[Any]]) -> None:
-        """Start to look.
+        """Start the monitor.
 
         Args:
-            node: the node that owns the publishers.
-            publishers: the publishers of the command topics.
+            node: node that owns the publishers.
+            publishers: publishers of the command topics.
         """
         self._node = node
         self._publishers = publishers
@@ -54,7 +54,7 @@ class DriverWatch:
         self._last = Driver("", unknown=False, returned=False)
 
     def look(self) -> Driver:
-        """Who listens now; cheap as long as nobody comes or goes."""
+        """Return the current state; cheap while the number of subscribers is constant."""
         counts = [publisher.get_subscription_count() for publisher in self._publishers]
         changed = counts != self._counts
         if changed:
@@ -71,7 +71,7 @@ class DriverWatch:
         return self._last._replace(returned=False)
 
     def unheard(self) -> list[str]:
-        """Drivers that subscribe to a command topic but hear nothing, each with the reason."""
+        """List subscribers with incompatible QoS, each with the reason."""
         return [
             f"{endpoint.node_name} does not hear {publisher.topic_name} ({reason})"
             for publisher in self._publishers
@@ -80,7 +80,7 @@ class DriverWatch:
         ]
 
     def _look(self, publisher: Publisher[Any], count: int, patient: bool) -> Driver:
-        """Who listens to one publisher, which is connected to ``count`` subscriptions."""
+        """Check one publisher that is connected to ``count`` subscriptions."""
         endpoints = [
             endpoint
             for endpoint in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
@@ -88,7 +88,7 @@ class DriverWatch:
         ]
         drivers = [endpoint for endpoint in endpoints if not _observes(endpoint.node_name)]
         absent = "" if drivers and count else publisher.topic_name
-        # Some may be announced but not connected yet, or the other way round.
+        # Subscribers may be announced but not connected yet, or vice versa.
         if patient and (len(endpoints) != count or any(endpoint.node_name == _UNNAMED for endpoint in drivers)):
             return Driver(absent, unknown=True, returned=False)
         returned = False

@@ -51,19 +51,19 @@ class CommandParameters:
 
 
 class CommandNode(ManagedNode):
-    """The gate as a lifecycle node: configured it refuses everything, active it may be armed.
+    """Lifecycle node of the gate: refuses all commands when configured, and can be armed when active.
 
     Attributes:
-        gate: decides; there from the first time that the node is configured.
-        adapter: tells the driver; likewise.
-        measured: what the last observation says of what actions move; None before there is one.
+        gate: the gate; exists once the node has been configured.
+        adapter: the driver adapter; exists once the node has been configured.
+        measured: measured positions of the action components in the last observation; None before the first one.
     """
 
     def __init__(self) -> None:
         super().__init__("command_node", "command/status", shared=("estop",))
         self._settings = Parameters(self, CommandParameters())
         values = self._settings.values
-        # A checkpoint's task, which says what its robot's joints are, is read when the node is configured.
+        # The task of a checkpoint, which defines the robot's joints, is read when the node is configured.
         self._driver = load_driver(values.driver, () if values.skills else robot_joints(values.task))
         self._limits: Parameters[GateConfig] = Parameters(self, self._driver.gate, "gate", self._misfits)
         self.gate: Gate
@@ -74,7 +74,7 @@ class CommandNode(ManagedNode):
         self._inputs: Inputs
         self.measured: tuple[float, ...] | None = None
         self._told: GateState | None = None
-        # Held while a command is on its way to the driver; once the end has come, none may follow.
+        # Held while a command is sent; no command may follow after the final safe command.
         self._sending = threading.Lock()
         self._ended = False
         self._latency, self._rate = Latency(), Rate()
@@ -82,7 +82,7 @@ class CommandNode(ManagedNode):
             self.start(values.must_start)
 
     def configure(self) -> None:
-        """Make gate and adapter; nothing passes yet."""
+        """Create gate and adapter; the gate is disarmed."""
         values = self._settings.values
         task = task_spec(values.task, values.skills)
         if values.skills:
@@ -98,7 +98,7 @@ class CommandNode(ManagedNode):
         self._task = task
         self.measured = None
         self._watch_period_s = task.control_period_s / 2
-        # A dry run is commanded where nobody listens.
+        # The shadow topics of a dry run have no driver.
         self._watched = DriverWatch(self, [] if values.dry_run else self.adapter.publishers)
         self.gate.observe_driver(*self._watched.look())
         self._publisher = self.create_publisher(SkillAction, channel.topic("executed_action"), qos.RECORDED)
@@ -120,8 +120,8 @@ class CommandNode(ManagedNode):
         watch_clock(self, self._on_clock_jump, self.while_configured)
 
     def activate(self) -> None:
-        """Watch for silence, and arm if asked to, but not after a stop that nobody has reset."""
-        # Unwound in reverse: first the watch ends, then nothing passes any more, and last the robot is stopped.
+        """Start the command watchdog, and arm if ``auto_arm`` is set and no stop is latched."""
+        # Unwound in reverse order: the watchdog ends, the gate disarms, and the robot is stopped.
         self.while_active.callback(self._hold)
         self.while_active.callback(self.gate.disarm)
         timer = self.create_timer(self._watch_period_s, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -130,8 +130,8 @@ class CommandNode(ManagedNode):
             self.gate.arm(time.monotonic())
 
     def make_safe(self) -> None:
-        """Send the safe command, the last one of all, and wait until the driver has it; in another thread."""
-        # A callback that hangs while it sends must not keep the robot moving.
+        """Send the final safe command and wait for the driver's acknowledgement; called from another thread."""
+        # A callback that blocks while sending must not keep the robot moving.
         taken = self._sending.acquire(timeout=_SENDING_TIMEOUT_S)
         self._ended = True
         if self.stage == "active":
@@ -141,7 +141,7 @@ class CommandNode(ManagedNode):
         self.adapter.flush()
 
     def report(self, report: Report) -> None:
-        """Add what the gate does, and whether a driver listens."""
+        """Add the state of the gate and of the driver."""
         if self.stage not in ("inactive", "active"):
             return
         gate = self.gate
@@ -253,7 +253,7 @@ class CommandNode(ManagedNode):
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         answer = self._answer(response, self.gate.reset)
         if answer.success:
-            # It disarms a gate that lets commands pass, too.
+            # A reset also disarms an active gate.
             self._hold()
         return answer
 

@@ -1,4 +1,4 @@
-"""Driver adapters by name. A new one is one file in this folder and one line here, or an entry point elsewhere."""
+"""Registry of driver adapters. Add a file to this folder and a line here, or an entry point in another package."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ADAPTERS = Registry(
 
 
 def adapter_options(name: str, options: dict[str, Any]) -> Any:
-    """The options of an adapter as its own configuration.
+    """Convert the options of an adapter to its options dataclass.
 
     Raises:
-        ConfigError: there is no such adapter, or an option is invalid.
+        ConfigError: the adapter is unknown or an option is invalid.
     """
     return config_from_dict(ADAPTERS.get(name).Options, options, source=f"options of adapter {name}")
 
 
 def make_adapter(name: str, channel: Channel, options: dict[str, Any]) -> Adapter:
-    """Build an adapter by name; see :func:`adapter_options`."""
+    """Create an adapter by name; see :func:`adapter_options`."""
     adapter: Adapter = ADAPTERS.get(name)(channel, adapter_options(name, options))
     return adapter
 

@@ -1,4 +1,4 @@
-"""What all driver adapters have in common."""
+"""Base class of driver adapters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reskill_ros.plumbing import qos
 
 STAMPS = ("observation", "now", "zero")
 _ZERO = Time()
-# A driver that hangs acknowledges nothing; launchers kill after several times this.
+# Limit for a driver that does not acknowledge; launchers kill after a multiple of it.
 _ACKNOWLEDGE_TIMEOUT_S = 3.0
 _ACKNOWLEDGE_PERIOD_S = 0.002
 _NOW = Duration()
@@ -27,14 +27,14 @@ _NOW = Duration()
 
 @dataclass(frozen=True)
 class Channel:
-    """Where an adapter publishes.
+    """Node, task and driver of an adapter.
 
     Attributes:
-        node: the node that owns the publishers.
-        task: what the actions mean.
-        sensing: how the driver measures, and so how it is commanded: where its base frame is, which way its joints go.
+        node: node that owns the publishers.
+        task: task specification that defines the actions.
+        sensing: sensing configuration, with the driver's base frame and the signs and offsets of its joints.
         base_frame: name of the driver's base frame, if it has one.
-        dry_run: publish below ``shadow/`` instead, where no driver listens.
+        dry_run: publish below ``shadow/`` instead, without effect on the driver.
     """
 
     node: Node
@@ -44,21 +44,21 @@ class Channel:
     dry_run: bool = False
 
     def topic(self, name: str) -> str:
-        """Where to publish what is meant for a topic."""
+        """Return the topic to publish on: the given one or, in a dry run, its shadow."""
         return f"shadow/{name.lstrip('/')}" if self.dry_run else name
 
 
 class Adapter(ABC):
-    """Turns actions into the commands of one kind of driver.
+    """Conversion of actions to the commands of one kind of driver.
 
-    A subclass has an options dataclass and is built from a channel and an instance of it. Most are put together from
-    :class:`~reskill_ros.drivers.adapters.twist.TwistCommand` and its like, each of which commands some components of
+    A subclass has an options dataclass and is created from a channel and an instance of it. Most subclasses combine
+    parts such as :class:`~reskill_ros.drivers.adapters.twist.TwistCommand`, each of which commands some components of
     the action on one topic.
 
     Attributes:
-        Options: the class of its options.
-        channel: where it publishes.
-        publishers: the publishers of driver topics.
+        Options: options dataclass.
+        channel: node, task and driver of the adapter.
+        publishers: publishers of driver topics.
         needs_feedback: whether commands depend on the measured state.
     """
 
@@ -66,13 +66,13 @@ class Adapter(ABC):
     needs_feedback = False
 
     def __init__(self, channel: Channel, options: Any) -> None:
-        """Set up without publishers yet."""
+        """Create the adapter without publishers."""
         self.channel = channel
         self.publishers: list[Publisher[Any]] = []
 
     @staticmethod
     def commanded_joints(options: Any) -> Sequence[str]:
-        """The joints that it commands by name, as the driver calls them."""
+        """Return the joints commanded by name, by the driver's names."""
         return ()
 
     @abstractmethod
@@ -81,16 +81,16 @@ class Adapter(ABC):
 
         Args:
             action: one number per action component, in [-1, 1].
-            stamp: stamp of the observation that the action answers.
-            feedback: measured value of what each component moves [m or rad], in the task's world, if known.
+            stamp: stamp of the observation that the action responds to.
+            feedback: measured position of each component [m or rad] in the task's world frame, if known.
         """
 
     @abstractmethod
     def hold(self, feedback: Sequence[float] | None) -> None:
-        """Send the safe command of this kind of driver, and forget what was commanded: the robot stands still."""
+        """Send the safe command of this kind of driver, which stops the robot, and reset the command state."""
 
     def commands(self, action: Sequence[float]) -> list[float]:
-        """What each component of an action commands, in its own unit and in the task's world."""
+        """Scale an action to the unit of each component, in the task's world frame."""
         # Python floats are float64, so the product of a float32 action and its scale is exact.
         return [value * scale for value, scale in zip(action, self.channel.task.action.scale, strict=True)]
 
@@ -103,28 +103,28 @@ class Adapter(ABC):
         return publisher
 
     def stamp(self, kind: str, observed: Time) -> Time:
-        """The stamp of a command, of one of the ``STAMPS``."""
+        """Return the stamp of a command for one of the ``STAMPS``."""
         if kind == "observation":
             return observed
         return self.now() if kind == "now" else _ZERO
 
     def now(self) -> Time:
-        """The node's time."""
+        """Return the node's time."""
         now: Time = self.channel.node.get_clock().now().to_msg()
         return now
 
     def flush(self) -> None:
-        """Wait until the driver has what was sent, or does not take it in reasonable time."""
+        """Wait until the driver has acknowledged all commands, at most ``_ACKNOWLEDGE_TIMEOUT_S``."""
         end_s = time.monotonic() + _ACKNOWLEDGE_TIMEOUT_S
-        # Asked again and again: a single long wait would keep all other threads from running Python. The answer comes
-        # within milliseconds, because a queue of one message makes each ask for its acknowledgement.
+        # Polled, because a single long wait would hold the GIL. Acknowledgements arrive within milliseconds, because
+        # with a queue of one message each message requests its acknowledgement.
         while not all(publisher.wait_for_all_acked(_NOW) for publisher in self.publishers):
             if time.monotonic() > end_s:
                 return
             time.sleep(_ACKNOWLEDGE_PERIOD_S)
 
     def close(self) -> None:
-        """Destroy the publishers, once the driver has the last command."""
+        """Destroy the publishers after the driver has acknowledged the last command."""
         self.flush()
         for publisher in self.publishers:
             self.channel.node.destroy_publisher(publisher)

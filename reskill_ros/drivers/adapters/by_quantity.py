@@ -1,4 +1,4 @@
-"""Each component of an action by what it commands: what a simulated robot of any kind takes."""
+"""Commands by the quantity of each action component, as accepted by simulated robots of any kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reskill_ros.drivers.adapters.twist import TwistCommand, TwistOptions
 
 @dataclass(frozen=True)
 class ByQuantityOptions:
-    """Where each quantity is commanded; only what the actions command is advertised."""
+    """Options of each quantity's command; only topics with commands are advertised."""
 
     twist: TwistOptions = field(default_factory=TwistOptions)
     gripper: GripperOptions = field(default_factory=GripperOptions)
@@ -56,7 +56,7 @@ class ByQuantityAdapter(Adapter):
             self._array.send(commands, stamp, feedback)
 
     def hold(self, feedback: Sequence[float] | None) -> None:
-        """Stop everything."""
+        """Stop all components."""
         if self._twist is not None:
             self._twist.hold()
         if self._gripper is not None:

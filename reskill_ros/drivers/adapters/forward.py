@@ -1,4 +1,4 @@
-"""Direct commands: one labelled Float64MultiArray, as forward command controllers take it."""
+"""Direct commands: one labelled Float64MultiArray, as for forward command controllers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class ForwardAdapter(Adapter):
         """Advertise the driver's topic.
 
         Raises:
-            SpecError: the driver counts or is turned so that one array cannot command it; see :class:`ArrayCommand`.
+            SpecError: the driver's joints or base frame cannot be commanded by one array; see :class:`ArrayCommand`.
         """
         super().__init__(channel, options)
         self._array = ArrayCommand(self, options, range(channel.task.action.dim))
         self.needs_feedback = self._array.needs_feedback
 
     def send(self, action: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
-        """Command velocities, or positions relative to the measured ones; without those, nothing."""
+        """Command velocities, or positions relative to the measured ones; without these, nothing is sent."""
         self._array.send(self.commands(action), stamp, feedback)
 
     def hold(self, feedback: Sequence[float] | None) -> None:

@@ -1,4 +1,4 @@
-"""A gripper by JointTrajectory: velocity of its fingers, or opening and closing."""
+"""Gripper command as a JointTrajectory: finger velocity, or opening and closing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reskill_ros.plumbing import convert
 
 @dataclass(frozen=True)
 class GripperOptions:
-    """How the gripper is commanded."""
+    """Options of gripper commands."""
 
     topic: str = parameter("gripper/command", "topic of the gripper's JointTrajectory")
     mode: str = parameter(
@@ -37,10 +37,10 @@ class GripperOptions:
 
 
 class GripperCommand:
-    """Commands the component that moves the fingers."""
+    """Command of the component that moves the fingers."""
 
     def __init__(self, adapter: Adapter, options: GripperOptions) -> None:
-        """Advertise the topic; the actions must move a gripper, and the mode must not be ``none``."""
+        """Advertise the topic; requires a gripper component and a mode other than ``none``."""
         task, sensing = adapter.channel.task, adapter.channel.sensing
         self._adapter, self._options = adapter, options
         self._component = task.action.quantities.index(GRIPPER_VELOCITY)
@@ -60,7 +60,7 @@ class GripperCommand:
         Args:
             action: one number per action component, in [-1, 1].
             commands: the same in the unit of each component.
-            stamp: stamp of the observation that is answered.
+            stamp: stamp of the observation that the action responds to.
         """
         stamp = self._adapter.stamp(self._options.stamp, stamp)
         if self._options.mode == "velocity":
@@ -69,9 +69,10 @@ class GripperCommand:
             self._open_or_close(action[self._component], stamp)
 
     def hold(self) -> None:
-        """Stop the fingers; a gripper that was told to close keeps its grip.
+        """Stop the fingers; a gripper commanded to close keeps its grip.
 
-        The next command is told anew: meanwhile somebody may have opened the gripper, or started its driver again.
+        The next command is sent again even if unchanged, because the gripper may have been moved or its driver
+        restarted in the meantime.
         """
         self._is_open = None
         if self._options.mode == "velocity":
@@ -83,7 +84,7 @@ class GripperCommand:
         self._publisher.publish(self._trajectory)
 
     def _open_or_close(self, action: float, stamp: Time) -> None:
-        # Between the thresholds the gripper stays as it is, so that it does not chatter around zero.
+        # Between the thresholds the gripper keeps its state, so that it does not chatter around zero.
         wanted = self._is_open if abs(action) <= self._options.threshold else action > 0.0
         if wanted is self._is_open:
             return

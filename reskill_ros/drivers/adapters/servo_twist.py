@@ -1,4 +1,4 @@
-"""Cartesian servoing: TwistStamped for the arm, as MoveIt Servo takes it, and JointTrajectory for the gripper."""
+"""Cartesian servoing: TwistStamped for the arm, as for MoveIt Servo, and JointTrajectory for the gripper."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reskill_ros.drivers.adapters.twist import TwistCommand, TwistOptions
 
 @dataclass(frozen=True)
 class ServoTwistOptions(TwistOptions):
-    """How arm and gripper are commanded."""
+    """Options of arm and gripper commands."""
 
     gripper: GripperOptions = field(default_factory=GripperOptions)
 
@@ -30,7 +30,7 @@ class ServoTwistAdapter(Adapter):
         """Advertise the driver's topics.
 
         Raises:
-            SpecError: the actions are not those of an end effector, with or without a gripper.
+            SpecError: the actions do not command an end effector, with or without a gripper.
         """
         super().__init__(channel, options)
         quantities = channel.task.action.quantities
@@ -57,7 +57,7 @@ class ServoTwistAdapter(Adapter):
             self._gripper.send(action, commands, stamp)
 
     def hold(self, feedback: Sequence[float] | None) -> None:
-        """Stop the arm and the fingers; a gripper that was told to close keeps its grip."""
+        """Stop the arm and the fingers; a gripper commanded to close keeps its grip."""
         self._twist.hold()
         if self._gripper is not None:
             self._gripper.hold()

@@ -1,4 +1,4 @@
-"""Setpoints as one labelled Float64MultiArray, as the forward controllers of ros2_control take them."""
+"""Setpoints as one labelled Float64MultiArray, as for the forward controllers of ros2_control."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY, JOINT_POS
 from reskill_ros.drivers.adapters.base import Adapter
 from reskill_ros.plumbing import convert
 
-# How far a direction may turn out of the plane that the actions span.
+# Tolerance of the component of a rotated direction outside the space spanned by the actions.
 _NO_TURN = 1e-9
 
 
 @dataclass(frozen=True)
 class ArrayOptions:
-    """What the array holds."""
+    """Options of the array."""
 
     topic: str = parameter("command/positions", "topic of the Float64MultiArray")
     quantity: str = parameter(
@@ -46,26 +46,26 @@ class ArrayOptions:
     )
 
     def violations(self) -> list[str]:
-        """A range that is none."""
+        """List an empty gripper range."""
         if self.gripper_low < self.gripper_high:
             return []
         return [f"gripper_low {self.gripper_low:g} must be below gripper_high {self.gripper_high:g}"]
 
 
 class ArrayCommand:
-    """Commands some components: one number each, in the order of the action and in the driver's base frame."""
+    """Command of some components as one number each, in the order of the action and in the driver's base frame."""
 
     def __init__(self, adapter: Adapter, options: ArrayOptions, components: Sequence[int]) -> None:
         """Advertise the topic.
 
         Args:
-            adapter: whose topic it is.
-            options: what the array holds.
-            components: the components of the action that are commanded.
+            adapter: adapter that owns the topic.
+            options: options of the array.
+            components: commanded components of the action.
 
         Raises:
-            SpecError: one number is to command fingers that the driver counts differently, or the driver's base frame
-                is turned so that the end effector would move along an axis that no component commands.
+            SpecError: fingers commanded by one number differ in sign or offset, or the driver's base frame is rotated
+                such that the end effector would move along an axis without a component.
         """
         channel = adapter.channel
         self._adapter, self._options, self._components = adapter, options, tuple(components)
@@ -94,16 +94,16 @@ class ArrayCommand:
 
     @property
     def needs_feedback(self) -> bool:
-        """Whether setpoints, or standing still, are measured places."""
+        """Whether setpoints or the safe command depend on measured positions."""
         return any(self._is_place)
 
     def send(self, commands: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
-        """Command setpoints; nothing where they start from a measured place that is not known.
+        """Command setpoints; nothing is sent if they are relative to an unknown measured position.
 
         Args:
-            commands: what each component of the action commands, in its own unit and in the task's world.
-            stamp: stamp of the observation that is answered.
-            feedback: measured value of what each component moves [m or rad], in the task's world, if known.
+            commands: command of each component in its own unit, in the task's world frame.
+            stamp: stamp of the observation that the action responds to.
+            feedback: measured position of each component [m or rad] in the task's world frame, if known.
         """
         wanted = self._in_base([commands[component] for component in self._components], self._to_base.vector)
         if self._moves_from_places:
@@ -118,10 +118,9 @@ class ArrayCommand:
         self._moving = True
 
     def hold(self, feedback: Sequence[float] | None) -> None:
-        """Command standstill: no velocity and, after motion, the measured places; zero where a setpoint is raw.
+        """Command standstill: zero velocity and, after motion, the measured positions; zero for raw setpoints.
 
-        A driver that has not been commanded to a place since it last came to rest keeps its own: to send it another
-        one would move it.
+        Without a position command since the last standstill, no position is sent, because it could move the robot.
         """
         if not self.needs_feedback:
             self._publish([0.0] * len(self._components), self._adapter.now())
@@ -148,7 +147,7 @@ class ArrayCommand:
         return self._in_base([feedback[component] for component in self._components], self._to_base.point)
 
     def _in_base(self, values: Sequence[float], transformed: Callable[[Sequence[float]], Vector]) -> list[float]:
-        """The same with what is along the axes of the task's world along those of the driver's base."""
+        """Transform the end-effector components from the task's world frame to the driver's base frame."""
         result = list(values)
         if self._axes:
             vector = [0.0, 0.0, 0.0]
@@ -170,7 +169,7 @@ class ArrayCommand:
                 )
 
     def _joint(self, joints: Sequence[str]) -> JointSource | None:
-        """How the driver counts joints that one number commands; None for those that are no joints."""
+        """Return sign and offset of the joints commanded by one number; None if the component moves no joints."""
         sources = [self._adapter.channel.sensing.joint(name) for name in joints]
         if len({(source.sign, source.offset) for source in sources}) > 1:
             raise SpecError(f"one number cannot command {', '.join(joints)}, whose sign or offset differ")

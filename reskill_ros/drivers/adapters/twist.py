@@ -1,4 +1,4 @@
-"""Velocity of the end effector as a TwistStamped, as MoveIt Servo and mobile bases take it."""
+"""Velocity of the end effector as a TwistStamped, as for MoveIt Servo and mobile bases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reskill_ros.plumbing import convert
 
 @dataclass(frozen=True)
 class TwistOptions:
-    """How the end effector is commanded."""
+    """Options of end-effector commands."""
 
     topic: str = parameter("command/twist", "topic of the arm's TwistStamped")
     frame_id: str = parameter("", "name of the base frame in the twist, if not the driver file's `base_frame`")
@@ -33,7 +33,7 @@ class TwistOptions:
 
 
 class TwistCommand:
-    """Commands the components that move the end effector; along an axis without one it stands still."""
+    """Command of the end-effector components; zero velocity along axes without a component."""
 
     def __init__(self, adapter: Adapter, options: TwistOptions) -> None:
         """Advertise the topic."""
@@ -56,8 +56,8 @@ class TwistCommand:
         """Command velocities.
 
         Args:
-            commands: what each component of the action commands, in its own unit and in the task's world.
-            stamp: stamp of the observation that is answered.
+            commands: command of each component in its own unit, in the task's world frame.
+            stamp: stamp of the observation that the action responds to.
         """
         velocity = [0.0, 0.0, 0.0]
         for axis, component in self._components.items():

@@ -34,7 +34,7 @@ from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE
 from reskill_ros.recording.bag import BagWriter
 
 _DISCOVERY_PERIOD_S = 0.2
-# Subscribed to from the start, so that not even their first message is missed.
+# Subscribed to from the start, so that the first message is not missed.
 _OWN_TOPICS = {
     "observation": "reskill_ros/msg/Observation",
     "skill_action": "reskill_ros/msg/SkillAction",
@@ -59,7 +59,7 @@ class BagRecorderParameters:
     )
 
     def violations(self) -> list[str]:
-        """An expression that is none."""
+        """List an invalid regular expression."""
         try:
             re.compile(self.exclude)
         except re.error as error:
@@ -68,10 +68,10 @@ class BagRecorderParameters:
 
 
 class BagRecorderNode(Node):
-    """A bag recorder: it finds topics by itself and never looks into messages further than their stamp.
+    """Bag recorder that discovers topics and reads nothing of a message except its stamp.
 
     Attributes:
-        writer: of the bag.
+        writer: writer of the bag.
     """
 
     _is_up = False
@@ -120,7 +120,7 @@ class BagRecorderNode(Node):
             if not self._failure:
                 self.writer.write(topic, data, now_ns(self))
         except OSError as error:
-            # Whoever waits for this node's confirmations, the robot among them, must not stop for it.
+            # Nodes that wait for acknowledgements, such as the simulator, must not be blocked.
             self._failure = f"bag {self.writer.folder} cannot be written any more: {error.strerror}"
             self.get_logger().error(self._failure)
         if self._acknowledge is not None and topic in self._own:
@@ -131,7 +131,7 @@ class BagRecorderNode(Node):
         written.add(topic)
         if written == self._own:
             publisher.publish(Header(stamp=convert.ns_to_stamp(stamp_ns)))
-            # Whatever is older has been given up.
+            # Older stamps will not be completed.
             self._written = {stamp: topics for stamp, topics in self._written.items() if stamp >= stamp_ns}
 
     def _report(self, report: Report) -> None:
@@ -144,7 +144,7 @@ class BagRecorderNode(Node):
             report.warn(f"the middleware lost: {self._describe_lost()}")
 
     def destroy_node(self) -> None:
-        """Write what has arrived and finish the bag."""
+        """Write all received messages and finish the bag."""
         if self._is_up:
             serve_waiting_messages(self)
             try:
@@ -163,7 +163,7 @@ class BagRecorderNode(Node):
 
     @property
     def exit_code(self) -> int:
-        """Not 0 once the bag could not be written."""
+        """Exit code; 1 if the bag could not be written."""
         return int(bool(self._failure))
 
 

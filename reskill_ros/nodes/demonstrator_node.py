@@ -41,7 +41,7 @@ class DemonstratorParameters:
 
 
 class DemonstratorNode(Node):
-    """A demonstrator as a node."""
+    """Node of a demonstrator."""
 
     def __init__(self) -> None:
         super().__init__("demonstrator_node")

@@ -56,7 +56,7 @@ class ObservationParameters:
 
 
 class ObservationNode(Node):
-    """Sensors to observations; the pairing of readings is in :class:`~reskill_core.sensing.Sensing`."""
+    """Node that converts sensor messages to observations; :class:`~reskill_core.sensing.Sensing` matches readings."""
 
     def __init__(self) -> None:
         super().__init__("observation_node")
@@ -86,7 +86,7 @@ class ObservationNode(Node):
         self.create_service(Trigger, "~/reset", self._on_reset)
         watch_clock(self, self._forget, self._resources)
         if not self._synchronised:
-            # Simulated time paces a simulated robot; a real one must not feel corrections of the system clock.
+            # Simulated time for a simulated robot; a steady clock for a real one, unaffected by clock corrections.
             simulated = self.get_parameter("use_sim_time").value
             clock = self.get_clock() if simulated else Clock(clock_type=ClockType.STEADY_TIME)
             self.create_timer(self._task.control_period_s, self._on_timer, clock=clock)
@@ -99,7 +99,7 @@ class ObservationNode(Node):
         for frame in self._sensing.frames:
             topic = topics.pose(frame)
             listen(PoseStamped, topic, partial(self._on_pose, frame), live)
-            # Of use only where stamps need not be equal.
+            # Only useful if stamps need not be equal.
             if not self._synchronised:
                 listen(PoseStamped, topic, partial(self._on_kept_pose, frame), qos.KEPT)
         for term in self._sensing.terms:
@@ -118,7 +118,7 @@ class ObservationNode(Node):
         self._take(frame, message.header, lambda: self._pose(message), partial(self._sensing.offer_pose, frame))
 
     def _on_kept_pose(self, frame: str, message: PoseStamped) -> None:
-        # Said once before this node started; what is said from now on comes by the other subscription as well.
+        # Published before this node started; later messages also arrive through the other subscription.
         if convert.stamp_to_ns(message.header.stamp) > self._sensing.newest_ns(frame):
             self._on_pose(frame, message)
 
@@ -167,7 +167,7 @@ class ObservationNode(Node):
         if tick is None:
             return
         observation = convert.observation_message(tick, self._task.name, self._driver.base_frame)
-        # The pictures first, so that whoever answers need not wait for them.
+        # Images first, so that the policy need not wait for them.
         self._last_messages = [
             (self._image_publishers[name], images.image_message(observation.header.stamp, name, picture))
             for name, picture in tick.images.items()

@@ -24,7 +24,7 @@ from reskill_ros.plumbing.served_task import task_spec
 
 
 class PolicyNode(ManagedNode):
-    """A skill policy as a lifecycle node: configured it is loaded, active it acts."""
+    """Lifecycle node of a skill policy, loaded when configured and acting when active."""
 
     def __init__(self) -> None:
         super().__init__("policy_node", "policy/status")
@@ -38,15 +38,15 @@ class PolicyNode(ManagedNode):
             self.start(self._settings.values.must_start)
 
     def configure(self) -> None:
-        """Load the policy; refuse what is damaged or does not fit."""
+        """Load the policy; damaged or incompatible checkpoints are refused."""
         values = self._settings.values
         if not values.skills:
             raise CheckpointError("parameter skills is empty; give the checkpoint folder of a skill module or agent")
         policy = load_policy(values.skills, values.mode, values.latent_source)
         task = task_spec(values.task) if values.task else policy.task_spec
-        # Skills serve every task of the same layout; under their own task's name, all of it has to fit.
+        # Skills can run every task of the same layout; for their own task, the whole specification must match.
         policy.checkpoint.require_task(task, interface_only=task.name != policy.task_spec.name)
-        # The first call compiles and allocates; better now than in the first control step.
+        # Warm-up: the first call compiles and allocates.
         policy.reset([values.seed])
         policy.act(task.obs.zeros(1))
         self.while_configured.callback(self._forget_policy)
@@ -64,12 +64,12 @@ class PolicyNode(ManagedNode):
         self.get_logger().info(f"loaded {values.skills} for task {printable(task.name)}")
 
     def activate(self) -> None:
-        """Begin to act, with new skills."""
+        """Start to act with a new skill."""
         assert self._server is not None  # active follows configured
         self.while_active.enter_context(self._server.serving())
 
     def report(self, report: Report) -> None:
-        """Add what is loaded, whatever the parameters say by now, and how it does."""
+        """Add the loaded policy, which may differ from the current parameters, and its performance."""
         report.values |= self._loaded
         if self._server is not None:
             self._server.report(report)

@@ -1,4 +1,4 @@
-"""A policy behind topics: what policy_node and demonstrator_node have in common."""
+"""Policy served over topics; shared by policy_node and demonstrator_node."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.refusals import Refusals
 from reskill_ros.plumbing.topics import observed_image
 
-# Name of what the actions of the running episode come from, and the scale of their noise.
+# Name of the source of the running episode's actions, and the scale of their noise.
 Source = tuple[str, float]
 
 
 class PolicyServer:
-    """Publishes the action of a policy, which acts in one place, for each observation, at once.
+    """Server that publishes the action of a policy with batch size 1 for each observation, without delay.
 
-    An observation that comes again, because somebody waits for its answer, gets the same answer again: the policy
-    is stepped once per stamp.
+    A repeated observation gets the same action again: the policy is stepped once per stamp.
     """
 
     def __init__(
@@ -44,16 +43,16 @@ class PolicyServer:
         seed: int,
         stack: ExitStack,
     ) -> None:
-        """Start listening.
+        """Create subscription and publisher.
 
         Args:
-            node: the node that owns subscription and publisher.
-            policy: decides.
-            task: what it acts in.
-            source: says where the actions of the running episode come from.
-            diagnostics: where to count.
-            seed: seed of the first episode that brings none of its own; the following ones count up.
-            stack: unwinding it undoes this.
+            node: node that owns subscription and publisher.
+            policy: policy that computes the actions.
+            task: task of the policy.
+            source: returns the source of the running episode's actions.
+            diagnostics: diagnostics with the counters.
+            seed: seed of the first episode without a seed of its own; increases by 1 for each following one.
+            stack: exit stack that releases all resources.
         """
         self._enabled = False
         self._policy, self._task, self._source = policy, task, source
@@ -63,7 +62,7 @@ class PolicyServer:
         self._next_seed = seed
         self._latency, self._rate = Latency(), Rate()
         self._stacks = StampedFrames(task.obs.images)
-        # One message for all answers; the last of them stays in it to be given again.
+        # One message for all actions; it keeps the last one for repeated observations.
         self._answer = SkillAction()
         self.forget()
         self._publisher = node.create_publisher(SkillAction, "skill_action", qos.RECORDED)
@@ -77,7 +76,7 @@ class PolicyServer:
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """Answer, beginning with a new episode, for as long as the context lasts."""
+        """Context in which observations are answered, starting with a new episode."""
         self.forget()
         self._enabled = True
         try:
@@ -90,7 +89,7 @@ class PolicyServer:
         self._last_stamp_ns = -1
         self._episode_id = -1
         self._next_step = 0
-        # The newest observation, while its pictures have not come.
+        # The newest observation whose images have not arrived yet.
         self._waiting: Observation | None = None
         self._episode_start_ns = 0
         self._stacks.forget()
@@ -168,7 +167,7 @@ class PolicyServer:
             self._policy.reset([seed])
             self._counters["episodes"] += 1
         elif step > self._next_step:
-            # The skill clock counts answers, so that a lost observation never makes it skip.
+            # The skill clock counts actions, so that it does not skip at a lost observation.
             self._counters["missed_observations"] += step - self._next_step
         self._next_step = step + 1
 
@@ -177,6 +176,6 @@ class PolicyServer:
         self._rate.tick()
         if duration_s > self._task.control_period_s:
             self._counters["overruns"] += 1
-        # The gate drops such an action; here it is made known.
+        # The gate refuses such an action; it is reported here.
         if not all(map(math.isfinite, answer.action)):
             self._counters["non_finite_actions"] += 1

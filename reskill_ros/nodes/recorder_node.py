@@ -44,18 +44,17 @@ from reskill_ros.recording.episode_store import EpisodeStore
 from reskill_ros.recording.recorder_parameters import UNKNOWN, RecorderParameters
 
 _CHECK_PERIOD_S = 0.25
-# When asked to end, so long at most an episode is waited for that is not complete yet; then it is given up. Whoever
-# started the node kills it after five seconds.
+# Longest wait at shutdown for an incomplete episode; launchers kill a node after five seconds.
 _FAREWELL_S = 2.0
 _FAREWELL_POLL_S = 0.02
 
 
 class RecorderNode(Node):
-    """A recorder.
+    """Recorder of demonstrations.
 
     Attributes:
-        assembler: puts episodes together.
-        store: keeps them.
+        assembler: assembles episodes from messages.
+        store: stores episodes.
     """
 
     _is_up = False
@@ -71,7 +70,7 @@ class RecorderNode(Node):
         self._variation = _variation(values.variation)
         self._recorded_kind: tuple[str, int] | None = None
         self._failure = self._last = ""
-        # Messages that the middleware lost, since the last episode and in all.
+        # Messages lost by the middleware, since the last episode and in total.
         self._lost: Counter[str] = Counter()
         self._all_lost: Counter[str] = Counter()
         self._resources = ExitStack()
@@ -146,7 +145,7 @@ class RecorderNode(Node):
         except DataError as error:
             self._failure = f"episode with seed {assembled.seed} is lost: {error}"
             self.get_logger().error(self._failure)
-            # Somebody may make room for a recorder that runs on; one that has to finish cannot.
+            # With an episode limit, the node ends; without one, recording continues once there is space.
             if values.episodes:
                 self.done.set_result(1)
             self.diagnostics.publish()
@@ -210,7 +209,7 @@ class RecorderNode(Node):
             report.warn(f"the middleware lost: {_listed(self._lost)}")
 
     def destroy_node(self) -> None:
-        """Finish what is over, say what became of everything, and let others write."""
+        """Finish complete episodes, log the summary and release the data set."""
         if self._is_up:
             self._finish()
             self.store.close()
@@ -218,10 +217,10 @@ class RecorderNode(Node):
         super().destroy_node()
 
     def _finish(self) -> None:
-        """Take what has arrived or is on its way of an episode, and account for every episode.
+        """Process queued and late messages of an episode, and account for every episode.
 
-        All nodes of a graph are asked to end at once, and some of them end sooner than others: messages may wait in
-        this one's queues, or be published still while it looks.
+        All nodes of a graph are shut down at once and end at different times: messages may be queued here or still be
+        published.
         """
         try:
             serve_waiting_messages(self)
@@ -238,7 +237,7 @@ class RecorderNode(Node):
     def _await_the_last(self) -> None:
         end_s = time.monotonic() + min(self._config.values.patience_s, _FAREWELL_S)
         while not self.done.done():
-            # Asked before taking: nothing comes after the last message of a publisher that is gone.
+            # Checked before taking messages: none follow once the publishers are gone.
             published = any(map(self.count_publishers, self.assembler.topics))
             serve_waiting_messages(self)
             self._save_finished()
@@ -248,25 +247,25 @@ class RecorderNode(Node):
 
     @property
     def summary(self) -> str:
-        """What became of the episodes so far, as one line."""
+        """Summary of the episodes so far in one line."""
         return self.store.describe(self.assembler.abandoned)
 
     @property
     def exit_code(self) -> int:
-        """Not 0 once an episode that should have been recorded could not be written."""
+        """Exit code; 1 if an episode to be recorded could not be written."""
         return int(self.store.counts["unwritten"] > 0)
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    """Counts by topic, for people."""
+    """Format counts by topic."""
     return ", ".join(f"{count} of {topic}" for topic, count in counts.items())
 
 
 def _variation(text: str) -> dict[str, Any] | None:
-    """What of the simulator's world varies; None where that is not known.
+    """Parse the randomisation of the simulator; None if unknown.
 
     Raises:
-        ConfigError: the text describes no variation.
+        ConfigError: the text is invalid.
     """
     if text == UNKNOWN:
         return None

@@ -45,7 +45,7 @@ class ReplayParameters:
 
 
 class ReplayNode(Node):
-    """Plays the part of observation_node, one observation after the other, each when the last has been answered."""
+    """Replacement of observation_node that publishes each observation after the response to the previous one."""
 
     def __init__(self) -> None:
         super().__init__("replay_node")
@@ -56,7 +56,7 @@ class ReplayNode(Node):
             raise GraphError("parameter bag is empty; give the folder of a bag")
         if values.report:
             require_writable_file(Path(values.report), GraphError)
-        # A task given by name is one of the simulator's.
+        # A task given by name is defined by the simulator.
         known = task_spec(values.task, "" if values.task else values.skills) if values.task or values.skills else None
         self._recording = load_recorded(Path(values.bag), values.namespace, known)
         self._recorded = self._recording.items
@@ -77,7 +77,7 @@ class ReplayNode(Node):
         self._publisher.publish(item.observation)
 
     def _ask_again(self) -> None:
-        """Whoever has started only now, or has missed the question, hears it again."""
+        """Publish the observation again, for a policy that started late or missed it."""
         if time.monotonic() - self._asked_s > self._config.values.timeout_s:
             self._finish(
                 f"the policy gave no answer within {self._config.values.timeout_s:g} s; is policy_node active?"

@@ -1,4 +1,4 @@
-"""What observation_node says about the sensors: how often and how lately each was read, and what is wrong with them."""
+"""Sensor diagnostics of observation_node: rate and age of each source, and faults."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from reskill_ros.plumbing.clock import now_ns
 from reskill_ros.plumbing.diagnostics import Rates, Report
 from reskill_ros.plumbing.endpoints import publisher_names
 
-# A driver whose readings come at less than this share of the control rate is worth a warning.
+# Ratio of a source's rate to the control rate below which a warning is reported.
 _SLOW = 0.9
 
 
 class SensorReport:
-    """Adds to reports which readings are missing, too old, too slow, unmatched or contested."""
+    """Report of missing, outdated, slow, unmatched and conflicting readings."""
 
     def __init__(self, node: Node, sensing: Sensing, joint_topic: str, control_rate_hz: float) -> None:
-        """Report on what ``sensing`` holds; ``joint_topic`` is where the joints come from."""
+        """Start to report on ``sensing``; ``joint_topic`` is the topic of the joint states."""
         self._node = node
         self._sensing = sensing
         self._joint_topic = joint_topic
         self._control_rate_hz = control_rate_hz
         self._synchronised = sensing.config.trigger == "synchronised"
         self._rates = Rates()
-        # Sets of joints that came in one message, where the middleware does not tell from which publisher.
+        # Sets of joints of one message, for middlewares that do not identify the publisher.
         self._joint_sets: set[Hashable] = set()
 
     def publisher(self, names: list[str], info: Mapping[str, Any]) -> Hashable:
-        """Something that tells the publisher of a joint state from others.
+        """Return an identifier of the publisher of a joint state.
 
         Args:
-            names: of its joints; they have to do where the middleware does not tell.
-            info: what it does tell.
+            names: joint names of the message; used if the middleware does not identify the publisher.
+            info: message info of the middleware.
         """
         publisher = convert.publisher_id(info)
         if publisher is not None:
@@ -47,12 +47,12 @@ class SensorReport:
         return joints
 
     def fill(self, report: Report, rate_hz: float, repeated: int) -> None:
-        """Add everything.
+        """Add rates, ages and faults of all sources.
 
         Args:
-            report: what to add to.
-            rate_hz: of the observations.
-            repeated: how many observations were given again, because somebody waits for an answer to them.
+            report: report to extend.
+            rate_hz: rate of the observations.
+            repeated: number of repeated observations, which wait for a response.
         """
         sensing, moment = self._sensing, (time.monotonic(), now_ns(self._node))
         rates_hz = self._rates.read_hz(sensing.counts)

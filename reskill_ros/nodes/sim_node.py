@@ -31,16 +31,16 @@ from reskill_ros.simulation.simulated_robot import SimulatedRobot
 from reskill_ros.srv import ResetEpisode, StepSimulation
 from reskill_sim.engine.variation import parse_variation
 
-# A state nobody answers is published again this often: a node that starts late, or missed it, finds it then.
+# Period at which a state without a response is published again, for nodes that start late or missed it.
 REPEAT_PERIOD_S = 0.5
-# Commands this many control periods old are stale: the robot stands still, as a real driver would make it.
+# Age of a stale command in control periods: the robot stops, as with a real driver.
 STALE_PERIODS = 5
-# In real time, so long after the last episode recorders are not waited for any more.
+# Longest wait for recorders after the last episode in real time.
 FAREWELL_S = 10.0
 
 
 class SimNode(Node):
-    """A :class:`~reskill_ros.simulation.simulated_robot.SimulatedRobot` as a node."""
+    """Node of a :class:`~reskill_ros.simulation.simulated_robot.SimulatedRobot`."""
 
     _is_up = False
 
@@ -77,7 +77,7 @@ class SimNode(Node):
     # ------------------------------------------------------------------ what happens
 
     def _answered(self) -> None:
-        """Go on if the robot waits for an answer to its state, and has it."""
+        """Advance if the robot waits for the response to its state and has received it."""
         waits = self._config.values.pacing == LOCKSTEP or not self._running
         if not waits or self._halted or self._inputs.unacknowledged(self.robot.stamp_ns):
             return
@@ -87,7 +87,7 @@ class SimNode(Node):
             self._advance(command)
 
     def _tick(self) -> None:
-        """One control period has passed on the wall clock."""
+        """Advance by one control period of the wall clock."""
         if self._config.values.real_time_factor != self._paced_factor:
             self._start_pacing()
         if self._running and not self._halted:
@@ -102,7 +102,7 @@ class SimNode(Node):
                 self.get_logger().error(f"the simulation diverged at step {self.robot.step}; the episode is not valid")
                 self.diagnostics.publish()
         elif self._complete:
-            # Who records may still be busy with the last state; lockstep has waited for that already.
+            # Recorders may still process the last state; lockstep has already waited for that.
             recorded = not self._inputs.unacknowledged(self.robot.stamp_ns)
             if recorded or time.monotonic() - self._over_since_s > FAREWELL_S:
                 self.done.set_result(0)
@@ -208,7 +208,7 @@ class SimNode(Node):
         }
 
     def destroy_node(self) -> None:
-        """Say how the episodes went, and close the window."""
+        """Report the results of the episodes and close the window."""
         if self._is_up:
             if self.robot.finished:
                 self.get_logger().info(self.robot.describe())

@@ -1,4 +1,4 @@
-"""The graph ``collect``: a demonstrator moves the robot, and what happens is recorded."""
+"""Graph ``collect``: a demonstrator controls the robot and its episodes are recorded."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class CollectArguments(RobotArguments):
     keep_failures: bool = parameter(False, "Also record episodes that do not reach the goal.")
 
     def nodes(self) -> list[NodeEntry]:
-        """Robot, demonstrator, and the recorder, which decides when it is enough.
+        """Return robot, demonstrator and recorder; the recorder ends the graph.
 
         Raises:
-            GraphError: the episodes are not for demonstrations.
+            GraphError: the seeds are outside the range of demonstrations.
         """
         demonstrator = NodeEntry(
             "demonstrator_node",
@@ -62,7 +62,7 @@ class CollectArguments(RobotArguments):
             },
             primary=self.episodes > 0,
         )
-        # Only here: what reads data sets takes long to import, and `--help` does without.
+        # Imported here, because data set modules take long to import and `--help` does not need them.
         from reskill_ros.recording.episode_store import next_seed
 
         seed = next_seed(Path(self.dataset)) if self.simulated and self.seed < 0 else self.seed

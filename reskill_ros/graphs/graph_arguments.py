@@ -1,4 +1,4 @@
-"""What every graph takes, and what every graph is asked: which nodes it is made of."""
+"""Arguments and interface shared by all graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reskill_ros.graphs.node_entry import NodeEntry
 
 @dataclass(frozen=True)
 class GraphArguments:
-    """What every graph takes."""
+    """Arguments of every graph."""
 
     namespace: str = parameter("", "Namespace of all nodes, topics and services; empty for none.")
     params_file: str = parameter("", "YAML file of ROS parameters; overrides the arguments.")
@@ -26,13 +26,13 @@ class GraphArguments:
     autostart: bool = parameter(True, "Lifecycle nodes configure and activate themselves.")
 
     def violations(self) -> list[str]:
-        """Files that are not there."""
+        """List missing files."""
         if self.params_file and not Path(self.params_file).is_file():
             return [f"params_file: there is no file {self.params_file}"]
         return []
 
     def nodes(self) -> list[NodeEntry]:
-        """The graph's nodes, without what all nodes get alike."""
+        """Return the graph's nodes, without the parameters shared by all nodes."""
         raise NotImplementedError
 
     @property
@@ -42,7 +42,7 @@ class GraphArguments:
 
 
 def missing_path(name: str, path: str) -> list[str]:
-    """What is wrong with an argument that has to name a file or folder which exists."""
+    """List the violations of an argument that must name an existing file or folder."""
     if not path:
         return [f"{name}: is required, give {name}:=<path>"]
     return [] if Path(path).exists() else [f"{name}: there is no {path}"]

@@ -1,4 +1,4 @@
-"""A graph of the node table as a launch description: the only module that needs the launch packages."""
+"""Launch description of a graph of the node table; the only module that needs the launch packages."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from reskill_ros.graphs.node_table import argument_table, build_graph, parse_arg
 
 
 def launch_description(graph: str) -> LaunchDescription:
-    """Describes a graph: its arguments, and the nodes that they lead to.
+    """Create the launch description of a graph with its arguments and nodes.
 
-    The launch ends when a primary node has finished or a required one has stopped, and then fails if any node did,
-    as with ``reskill-up``.
+    The launch ends when a primary node has finished or a required one has stopped, and fails if any node failed, as
+    with ``reskill-up``.
 
     Args:
         graph: ``collect``, ``policy`` or ``replay``.
 
     Raises:
-        ConfigError: there is no such graph.
+        ConfigError: the graph is unknown.
     """
     table = argument_table(graph)
     declarations = [
@@ -48,7 +48,7 @@ def launch_description(graph: str) -> LaunchDescription:
         values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in table}
         return _graph_actions(parse_arguments(graph, values))
 
-    # Two threads for maths cost several times the processor time of one at the sizes of one robot.
+    # At batch size 1, two math threads need several times the processor time of one.
     one_thread = SetEnvironmentVariable("OMP_NUM_THREADS", "1")
     return LaunchDescription([*declarations, one_thread, OpaqueFunction(function=nodes)])
 
@@ -59,21 +59,21 @@ def _graph_actions(arguments: GraphArguments) -> list[Action]:
 
 
 def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> Node:
-    """The action that runs a node; `failures` collects what went wrong with any node of the graph."""
+    """Create the launch action of a node; `failures` collects the failures of all nodes of the graph."""
     parameters: list[Any] = [{name: _typed(value) for name, value in entry.parameters.items()}]
     if arguments.params_file:
         parameters.append(arguments.params_file)
 
     def on_exit(event: ProcessExited, context: LaunchContext) -> list[Action]:
         ending = context.is_shutdown
-        # Interrupted before it could handle that, such as during its imports, it dies of the signal.
+        # A node interrupted before its signal handler is installed, for example during imports, dies of the signal.
         interrupted = ending and event.returncode in (-signal.SIGINT, -signal.SIGTERM, UNKNOWN_EXIT_CODE)
         if event.returncode != 0 and not interrupted:
             failures.append(f"{entry.name} failed with exit code {event.returncode}")
         elif entry.required and not entry.primary and not ending:
             failures.append(f"{entry.name} ended although it should keep running")
         if failures and (ending or entry.primary or entry.required):
-            # An error ends a launch, if it has not ended yet, and is how it gets an exit status other than 0.
+            # An error ends the launch and sets a non-zero exit status.
             message = "; ".join(failures)
             failures.clear()
             raise GraphError(message)
@@ -86,7 +86,7 @@ def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> N
         namespace=arguments.namespace,
         parameters=parameters,
         remappings=list(entry.remappings),
-        # Unlike this process's other children, nodes end with it even if it is killed.
+        # Nodes, unlike other child processes, also end if this process is killed.
         additional_env={LAUNCHER: str(os.getpid())},
         ros_arguments=["--log-level", arguments.log_level],
         output="screen",
@@ -96,5 +96,5 @@ def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> N
 
 
 def _typed(value: Any) -> Any:
-    """A parameter's value, marked as text where launch would otherwise read a number or a date into it."""
+    """Mark a string parameter as text, so that launch does not parse it as a number or date."""
     return ParameterValue(value, value_type=str) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""One process of a graph: the line that it takes in the node table."""
+"""Entry of the node table for one process of a graph."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class NodeEntry:
         module: Python module with its ``main``.
         parameters: ROS parameters that differ from the node's defaults.
         remappings: pairs (from, to) of topic or service names.
-        primary: the graph ends, in order and with success, when this node has finished.
-        required: the graph ends when this node fails; otherwise the others go on, and the failure still shows in
-            the exit code.
-        lifecycle: it is a managed node.
+        primary: the graph ends orderly and successfully when this node has finished.
+        required: the graph ends when this node fails; otherwise the others continue, and only the exit code shows
+            the failure.
+        lifecycle: whether it is a managed node.
     """
 
     name: str
@@ -33,5 +33,5 @@ class NodeEntry:
 
     @property
     def executable(self) -> str:
-        """The installed executable that ``ros2 run`` and launch files know it by."""
+        """Name of the installed executable for ``ros2 run`` and launch files."""
         return self.module.rpartition(".")[2]

@@ -1,7 +1,7 @@
-"""The node table: which nodes, with which parameters, make up the graphs ``collect``, ``policy`` and ``replay``.
+"""Node table: nodes and parameters of the graphs ``collect``, ``policy`` and ``replay``.
 
-``launch/*.launch.py`` and ``reskill-up`` both start what :func:`build_graph` returns, from the same arguments, so
-that they cannot drift apart::
+``launch/*.launch.py`` and ``reskill-up`` both start the nodes of :func:`build_graph` from the same arguments, so that
+they remain consistent::
 
     for argument in argument_table("collect"):  # name, default, description, choices: declare them
         ...
@@ -35,7 +35,7 @@ GRAPHS: dict[str, type[GraphArguments]] = {
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a graph, as people write it: ``name:=value``."""
+    """One argument of a graph, written as ``name:=value``."""
 
     name: str
     default: str
@@ -44,10 +44,10 @@ class Argument:
 
 
 def argument_table(graph: str) -> list[Argument]:
-    """The arguments of a graph, those of its own first.
+    """Return the arguments of a graph; common ones come last.
 
     Raises:
-        ConfigError: there is no such graph.
+        ConfigError: the graph is unknown.
     """
     require_choice("graph", graph, tuple(GRAPHS))
     common = [item.name for item in fields(GraphArguments)]
@@ -59,22 +59,22 @@ def argument_table(graph: str) -> list[Argument]:
 
 
 def parse_arguments(graph: str, values: Mapping[str, str]) -> GraphArguments:
-    """Arguments of a graph from text.
+    """Parse the arguments of a graph.
 
     Args:
         graph: ``collect``, ``policy`` or ``replay``.
-        values: text by name; the others keep their defaults.
+        values: text by name; missing arguments have their defaults.
 
     Raises:
-        ConfigError: there is no such graph.
-        GraphError: lists every unknown name and every invalid value.
+        ConfigError: the graph is unknown.
+        GraphError: lists all unknown names and invalid values.
     """
     require_choice("graph", graph, tuple(GRAPHS))
     hints = get_type_hints(GRAPHS[graph])
     document: dict[str, Any] = {}
     try:
         for name, text in values.items():
-            # What is a string stays as it was written, whatever YAML would read into it.
+            # Strings are not parsed as YAML.
             is_text = hints.get(name, str) is str
             document[name] = text if is_text else parse_yaml(text, f"{name}:={text}", ConfigError)
         return config_from_dict(GRAPHS[graph], document, source=f"arguments of {graph}")
@@ -83,17 +83,17 @@ def parse_arguments(graph: str, values: Mapping[str, str]) -> GraphArguments:
 
 
 def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
-    """The nodes that make up a graph, in the order in which they are started."""
+    """Return the nodes of a graph in the order in which they are started."""
     use_sim_time = {"auto": arguments.publishes_clock, "true": True, "false": False}[arguments.use_sim_time]
     entries = []
     for entry in arguments.nodes():
-        # Whoever publishes the clock must not live by it.
+        # The publisher of the clock must not use it.
         owns_clock = entry.executable in ("sim_node", "replay_node")
         common: dict[str, Any] = {} if owns_clock else {"use_sim_time": use_sim_time}
         if entry.lifecycle:
-            # Somebody who starts a whole graph wants to know at once that it cannot work.
+            # A graph must fail immediately if a node cannot start.
             common |= {"autostart": arguments.autostart, "must_start": True}
-        # Everything else is relative to the namespace; with a clock of its own, two robots do not disturb each other.
+        # All other names are relative to the namespace; separate clocks keep two robots independent.
         clock = (("/clock", "clock"),) if arguments.namespace else ()
         parameters = {**common, **entry.parameters}
         entries.append(replace(entry, parameters=parameters, remappings=(*entry.remappings, *clock)))
@@ -101,5 +101,5 @@ def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
 
 
 def _text(value: Any) -> str:
-    """As it is written on a command line and in a launch file."""
+    """Format a value as on the command line and in launch files."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""What the graphs with a policy have in common."""
+"""Arguments and nodes shared by the graphs with a policy."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from reskill_ros.nodes.policy_parameters import PolicyOptions
 
 @dataclass(frozen=True)
 class SkillArguments(PolicyOptions):
-    """What the graphs with a policy take beside the others."""
+    """Additional arguments of graphs with a policy."""
 
     @property
     def policy_folder(self) -> str:
-        """Where the policy comes from."""
+        """Checkpoint or run folder of the policy."""
         return self.skills
 
     def missing_skills(self) -> list[str]:
-        """What is wrong with where the policy is to come from."""
+        """List the violations of the policy's source."""
         return [] if self.policy_folder in shipped_models() else missing_path("skills", self.policy_folder)
 
     def policy_node(self, **further: ParameterValue) -> NodeEntry:
-        """The policy, with further parameters."""
+        """Return the policy node with further parameters."""
         options = {item.name: getattr(self, item.name) for item in fields(PolicyOptions)}
         parameters = {**options, "skills": self.policy_folder, **further}
         return NodeEntry("policy_node", "reskill_ros.nodes.policy_node", parameters, lifecycle=True)

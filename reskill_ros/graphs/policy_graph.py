@@ -1,4 +1,4 @@
-"""The graph ``policy``: skills or an agent move the robot; recorded if asked for."""
+"""Graph ``policy``: skills or an agent control the robot, with optional recording."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, RECORDER_ACKNOWLEDGE
 
 @dataclass(frozen=True)
 class PolicyArguments(RobotArguments, SkillArguments):
-    """Arguments of the graph that lets a skill policy drive the robot.
+    """Arguments of the graph in which a skill policy controls the robot.
 
-    In the simulator, ``skills`` may be left out: what ships with the package for the task is taken.
+    In the simulator, ``skills`` is optional; the default is the shipped policy of the task.
     """
 
     pacing: str = parameter("realtime", PACING, choices=("lockstep", "realtime"))
@@ -30,16 +30,16 @@ class PolicyArguments(RobotArguments, SkillArguments):
 
     @property
     def policy_folder(self) -> str:
-        """Where the policy comes from; in the simulator, the shipped skills or agent where none was given."""
+        """Checkpoint or run folder of the policy; in the simulator, the shipped skills or agent by default."""
         return shipped_model(self.task) if self.simulated and not self.skills else self.skills
 
     @property
     def served_task(self) -> dict[str, ParameterValue]:
-        """On a robot, the task that the skills were made for, which needs no simulator."""
+        """Parameters that select the task; on a robot, that of the checkpoint, which needs no simulator."""
         return {"task": self.task} if self.simulated else {"skills": self.policy_folder}
 
     def violations(self) -> list[str]:
-        """As of all robots, and what a policy is made of."""
+        """List the violations of robot arguments and of the policy's."""
         found = super().violations() + self.missing_skills()
         if self.episodes and not self.simulated:
             found.append(f"episodes: only the simulator has episodes, driver is {self.driver}")
@@ -48,7 +48,7 @@ class PolicyArguments(RobotArguments, SkillArguments):
         return found
 
     def nodes(self) -> list[NodeEntry]:
-        """Robot, policy, and the recorders that were asked for."""
+        """Return robot, policy and the requested recorders."""
         acknowledge = [
             topic for topic, path in ((RECORDER_ACKNOWLEDGE, self.dataset), (BAG_ACKNOWLEDGE, self.bag)) if path
         ]
@@ -59,7 +59,7 @@ class PolicyArguments(RobotArguments, SkillArguments):
             parameters = {**self.served_task, "dataset": self.dataset, **own_episodes, **self.recorded_world}
             entries.append(NodeEntry("recorder_node", "reskill_ros.nodes.recorder_node", parameters))
         if self.bag:
-            # A robot must not stop for the sake of a bag; the simulator waits for it anyway.
+            # A failed bag recorder must not stop a robot; the simulator waits for it in any case.
             parameters = {"bag": self.bag, "acknowledge": self.simulated}
             module = "reskill_ros.nodes.bag_recorder_node"
             entries.append(NodeEntry("bag_recorder_node", module, parameters, required=self.simulated))

@@ -1,4 +1,4 @@
-"""``reskill-up`` starts a graph of the node table as processes: what ``ros2 launch`` does, without it."""
+"""``reskill-up``: start a graph of the node table as processes, like ``ros2 launch`` but without it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _up(args: Sequence[str] | None) -> int:
     missing = [module for module in ("rclpy", "reskill_ros.msg") if importlib.util.find_spec(module) is None]
     if missing:
         raise ReskillError(f"{', '.join(missing)} cannot be found; build and source install/setup.bash")
-    # Needs ROS, which has been looked for only now.
+    # Needs ROS, whose presence has been checked above.
     from reskill_ros.plumbing.security import require_security
 
     require_security()
@@ -57,13 +57,13 @@ def _up(args: Sequence[str] | None) -> int:
 
 
 def process_of(entry: NodeEntry, arguments: GraphArguments) -> Process:
-    """The process that runs a node of the table."""
+    """Create the process of a node of the table."""
     command = [sys.executable, "-m", entry.module, "--ros-args", "-r", f"__node:={entry.name}"]
     if arguments.namespace:
         command += ["-r", f"__ns:=/{arguments.namespace.strip('/')}"]
     command += ["--log-level", arguments.log_level]
     for name, value in entry.parameters.items():
-        # JSON is YAML, in which each value keeps its type.
+        # JSON is valid YAML that preserves the type of each value.
         command += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
     if arguments.params_file:
         command += ["--params-file", arguments.params_file]
@@ -74,9 +74,9 @@ def process_of(entry: NodeEntry, arguments: GraphArguments) -> Process:
 
 def _environment() -> dict[str, str]:
     environment = {
-        # The supervisor puts the node's name before each line.
+        # The supervisor prefixes each line with the node's name.
         "RCUTILS_CONSOLE_OUTPUT_FORMAT": "[{severity}] {message}",
-        # Two math threads cost several times the processor time of one at the sizes of one robot.
+        # At batch size 1, two math threads need several times the processor time of one.
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -1,4 +1,4 @@
-"""The graph ``replay``: a policy is asked again what a bag recorded."""
+"""Graph ``replay``: recorded observations are replayed to a policy."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ReplayArguments(GraphArguments, SkillArguments):
     report: str = parameter("", "JSON file to write the comparison to; empty: only print it.")
 
     def violations(self) -> list[str]:
-        """As of all graphs, and what is compared with what."""
+        """List the violations of common arguments, bag and policy."""
         return super().violations() + missing_path("bag", self.bag) + self.missing_skills()
 
     def nodes(self) -> list[NodeEntry]:
-        """The bag's player and the policy."""
+        """Return the replay node and the policy."""
         replay = NodeEntry(
             "replay_node",
             "reskill_ros.nodes.replay_node",

@@ -1,4 +1,4 @@
-"""What the graphs that move a robot have in common: its arguments, and the nodes around the one that decides."""
+"""Arguments and nodes shared by the graphs that control a robot."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from reskill_ros.graphs.node_entry import NodeEntry, ParameterValue
 from reskill_ros.graphs.simulated_names import SIMULATED
 
 SIMULATOR = "sim"
-# In lockstep simulated time waits for the action, so how long the wall clock runs meanwhile says nothing.
+# In lockstep, simulated time waits for the action, so that wall-clock time-outs are not meaningful.
 LOCKSTEP_TIMEOUT_S = 10.0
-# The time-outs in the simulator's driver file, which are simulated time [s].
+# Time-outs of the simulator's driver file, in simulated time [s].
 SIMULATOR_TIMEOUT_S = 0.5
 PACING = (
     "Simulator: lockstep waits for the action to each observation, reproducibly and as fast as possible; "
@@ -22,7 +22,7 @@ PACING = (
 
 @dataclass(frozen=True)
 class RobotArguments(GraphArguments):
-    """What the graphs that move a robot take."""
+    """Arguments of graphs that control a robot."""
 
     task: str = parameter("block", "Task to run.", choices=SIMULATED.tasks)
     driver: str = parameter(SIMULATOR, "Robot: sim, another name in config/drivers, or the path of a driver file.")
@@ -42,7 +42,7 @@ class RobotArguments(GraphArguments):
     camera: bool = parameter(False, "Simulator: publish camera images, rendered off-screen.")
 
     def violations(self) -> list[str]:
-        """As of all graphs, and a simulator that would wait for what never comes."""
+        """List the violations of common arguments, and a lockstep that would wait forever."""
         found = super().violations()
         if self.dry_run and self.lockstep:
             found.append("dry_run: in lockstep the simulator would wait for a command forever; add pacing:=realtime")
@@ -50,12 +50,12 @@ class RobotArguments(GraphArguments):
 
     @property
     def simulated(self) -> bool:
-        """Whether the robot is our simulator."""
+        """Whether the robot is the simulator of this package."""
         return self.driver == SIMULATOR
 
     @property
     def publishes_clock(self) -> bool:
-        """The simulator does; a robot runs on the system's clock."""
+        """Whether ``/clock`` is published: by the simulator, but not by a robot, which uses the system clock."""
         return self.simulated
 
     @property
@@ -64,10 +64,10 @@ class RobotArguments(GraphArguments):
         return self.simulated and self.pacing == "lockstep"
 
     def robot_nodes(self, acknowledge: list[str], **sim: ParameterValue) -> list[NodeEntry]:
-        """Simulator, observation and command node: everything around the node that decides.
+        """Return simulator, observation and command node, that is, all nodes except policy and recorders.
 
         Args:
-            acknowledge: topics on which the simulator awaits a confirmation of each frame.
+            acknowledge: topics on which the simulator waits for the acknowledgement of each frame.
             sim: further parameters of the simulator.
         """
         sim_node = NodeEntry(
@@ -80,9 +80,9 @@ class RobotArguments(GraphArguments):
                 "headless": self.headless,
                 "camera": self.camera,
                 "profile": self.profile,
-                # In a dry run nobody answers, and the robot stands still anyway.
+                # In a dry run no commands arrive and the robot does not move.
                 "hold_until_ready": not self.dry_run,
-                # An empty list has no type that ROS could tell.
+                # ROS cannot determine the type of an empty list.
                 **({"variation": self.variation.split()} if self.variation else {}),
                 **({"acknowledge_topics": acknowledge} if acknowledge else {}),
                 **sim,
@@ -103,16 +103,16 @@ class RobotArguments(GraphArguments):
 
     @property
     def recorded_world(self) -> dict[str, ParameterValue]:
-        """Parameter that tells a recorder how the simulated world varies."""
+        """Parameter of the recorder with the randomisation of the simulator."""
         return {"variation": self.variation} if self.simulated else {}
 
     @property
     def served_task(self) -> dict[str, ParameterValue]:
-        """Parameters that tell a node which task it serves."""
+        """Parameters that select the task of a node."""
         return {"task": self.task}
 
     def _patience(self, name: str) -> dict[str, ParameterValue]:
-        """A time-out on the wall clock, where the simulator goes slower than that."""
+        """Return a longer wall-clock time-out if the simulator runs slower than real time."""
         if self.lockstep:
             return {name: LOCKSTEP_TIMEOUT_S}
         if self.simulated and self.real_time_factor < 1.0:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class SimulatedNames:
-    """What a simulator offers, by name.
+    """Names provided by the simulator.
 
     Attributes:
         tasks: all tasks.
-        demonstrators: the demonstrators of each task that has some.
+        demonstrators: demonstrators of each task that has any.
         profiles: fidelity profiles.
     """
 
@@ -22,11 +22,11 @@ class SimulatedNames:
 
 
 def simulated_names() -> SimulatedNames:
-    """What there is to simulate; nothing where there is no simulator."""
+    """Return the names of the installed simulator; empty without one."""
     try:
         from reskill_sim.families import families, task_names
     except ModuleNotFoundError:
-        # A robot's computer does without; what needs a simulator there says so itself.
+        # A robot's computer has no simulator; functions that need one raise their own error.
         return SimulatedNames()
     every = {task: family.demonstrators(task) for family in families() for task in family.tasks}
     demonstrators = {task: names for task, names in every.items() if names}

@@ -1,4 +1,4 @@
-"""Runs processes that belong together: one's end ends all, none outlives the supervisor."""
+"""Supervision of a group of processes that end together and do not outlive the supervisor."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import TextIO
 from reskill_core.command_line import OutputError
 from reskill_core.process import UNKNOWN_EXIT_CODE, ending_signals
 
-# Nodes end within seconds of a signal, also with a callback that hangs; a busy machine takes longer.
+# Nodes end within seconds of a signal, even with a blocked callback; longer on a busy machine.
 _GRACE_S = 10.0
 _LINE_LIMIT = 2**20
 _PR_SET_PDEATHSIG = 1
-# Not SIGINT: a Python that is still starting up answers that with a traceback.
+# Not SIGINT, for which Python prints a traceback during start-up.
 _STOP = signal.SIGTERM
 
 
@@ -27,10 +27,10 @@ class Process:
     """A process to run.
 
     Attributes:
-        name: put before each line of its output; without one the output is left as it is.
+        name: prefix of each line of its output; if empty, the output is unchanged.
         command: program and arguments.
-        primary: when it has finished, all is finished.
-        required: when it fails, all is stopped.
+        primary: all processes are stopped when it has finished.
+        required: all processes are stopped when it fails.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run of processes ended.
+    """Result of a run of processes.
 
     Attributes:
-        exit_code: of the first that failed (128 + n when a signal n ended it), or 0.
-        signalled: a signal ended it.
+        exit_code: exit code of the first failed process (128 + n if ended by signal n), or 0.
+        signalled: whether a signal ended the run.
     """
 
     exit_code: int
@@ -60,14 +60,14 @@ def supervise(
 ) -> Outcome:
     """Run processes until a primary one has finished, a required one has failed, or a signal arrives.
 
-    Any signal that would end this process makes all of them end, with SIGTERM; further ones change nothing, so that
-    a second Ctrl-C does not cut off a robot's safe command. What still runs ``grace_s`` later is killed.
+    Any signal that would end this process stops all processes with SIGTERM; further signals are ignored, so that a
+    second Ctrl-C does not interrupt a robot's safe command. Processes that run after ``grace_s`` are killed.
 
     Args:
-        processes: what to run, started in this order.
-        environment: environment variables, by default those of this process.
-        output: where their output goes, each line with the name of its process in front.
-        grace_s: time between being asked to end and being killed [s].
+        processes: processes, started in this order.
+        environment: environment variables; by default those of this process.
+        output: stream for the output of all processes, with the process name before each line.
+        grace_s: time from SIGTERM to SIGKILL [s].
     """
     return asyncio.run(_Supervisor(environment, output, grace_s).run(processes))
 
@@ -103,7 +103,7 @@ class _Supervisor:
 
     async def _start(self, item: Process) -> asyncio.subprocess.Process:
         parent = os.getpid()
-        # A session of its own: Ctrl-C reaches the supervisor alone, which then ends all in order.
+        # Separate session: Ctrl-C reaches only the supervisor, which stops all processes orderly.
         process = await asyncio.create_subprocess_exec(
             *item.command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -130,7 +130,7 @@ class _Supervisor:
     def _ended(self, item: Process, code: int) -> None:
         expected = self._stopping.is_set() or item.primary
         if self._stopping.is_set() and code in (128 + _STOP, UNKNOWN_EXIT_CODE):
-            # Asked to end before it could handle that.
+            # Stopped before its signal handler was installed.
             code = 0
         if code == 0 and not expected and item.required:
             self._print("reskill-up", f"{item.name} ended although it should keep running")
@@ -162,17 +162,17 @@ class _Supervisor:
         try:
             print(f"[{name}] {line}", file=self._output, flush=True)
         except (OSError, OutputError):
-            # Nobody reads any more: all is ended in order, for a robot must not be left to a SIGKILL.
+            # The reader is gone: stop orderly, so that a robot gets its safe command.
             self._stopping.set()
 
 
 def end_with(parent: int) -> None:
-    """In a new process: ask the kernel (Linux) for a SIGTERM when the thread that started it ends, however it ends."""
+    """In a new process, request a SIGTERM from the kernel (Linux) when the parent thread ends for any reason."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os._exit(1)
 
 
-# Loaded before any fork: a new process may not be able to.
+# Loaded before any fork, because loading may not be possible in a new process.
 _LIBC = ctypes.CDLL(None)

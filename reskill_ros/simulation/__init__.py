@@ -1,1 +1,1 @@
-"""The simulated robot behind the topics of a real one."""
+"""Simulated robot with the topics of a real one."""

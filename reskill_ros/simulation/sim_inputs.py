@@ -1,4 +1,4 @@
-"""What a simulated robot is told: the command topics of a real arm, and confirmations of its states in lockstep."""
+"""Inputs of a simulated robot: the command topics of a real arm, and acknowledgements of its states in lockstep."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reskill_ros.simulation.sim_parameters import SimParameters
 
 
 class SimInputs:
-    """Keeps the newest of everything.
+    """Newest commands and acknowledgements.
 
     Attributes:
         commands: the newest commands.
@@ -69,11 +69,11 @@ class SimInputs:
             self._inputs.listen(Header, topic, partial(self._on_acknowledge, topic), qos.NEWEST)
 
     def report(self, report: Report) -> None:
-        """Add who commands but is not heard."""
+        """Add command publishers with incompatible QoS."""
         self._inputs.report(report)
 
     def unacknowledged(self, stamp_ns: int) -> list[str]:
-        """Topics on which the state of that stamp has not been acknowledged yet."""
+        """Return the topics on which the state of a stamp has not been acknowledged yet."""
         return [topic for topic, newest_ns in self._acknowledged.items() if newest_ns != stamp_ns]
 
     def _on_twist(self, message: TwistStamped) -> None:
@@ -112,7 +112,7 @@ class SimInputs:
 
     @contextmanager
     def _taking(self, topic: str) -> Iterator[None]:
-        """Take a message, or count it and say why it must not be used."""
+        """Process a message, or count and report its refusal."""
         try:
             yield
         except MessageError as error:
@@ -123,7 +123,7 @@ class SimInputs:
 
 
 def _twist_setpoints(action: ActionSpec, velocity: Sequence[float]) -> Command:
-    """What a twist commands; along an axis that the end effector is not moved along, nothing."""
+    """Return the setpoints of a twist for the axes with an action component."""
     axes = dict(zip(END_EFFECTOR_VELOCITY, velocity, strict=True))
     setpoints = {item.name: Setpoint(axes[item.quantity]) for item in action.components if item.quantity in axes}
     if not setpoints:

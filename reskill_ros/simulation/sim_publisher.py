@@ -1,4 +1,4 @@
-"""Publishes what a simulated robot's drivers would publish, all with one stamp."""
+"""Publisher of the sensor topics of a simulated robot, all with one stamp."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reskill_ros.msg import EpisodeState, Reading
 from reskill_ros.plumbing import convert, images, qos
 from reskill_ros.simulation.simulated_robot import SimulatedRobot
 
-# A driver's topics as they are called unless its file says otherwise.
+# Default names of a driver's topics.
 _TOPICS = TopicConfig()
 
 
 class SimPublisher:
-    """The topics of one simulated robot."""
+    """Sensor topics of one simulated robot."""
 
     def __init__(self, node: Node, frame_id: str) -> None:
         """Create the publishers; ``frame_id`` names the frame of the poses."""
@@ -30,11 +30,11 @@ class SimPublisher:
         self._clock = node.create_publisher(Clock, "/clock", qos.CLOCK)
         self._joint_states = node.create_publisher(JointState, "joint_states", qos.STATE)
         self._episode = node.create_publisher(EpisodeState, "episode", qos.RECORDED)
-        # Of what differs from task to task.
+        # Task-dependent publishers.
         self._by_topic: dict[str, Publisher[Any]] = {}
 
     def publish(self, robot: SimulatedRobot) -> None:
-        """Publish the robot's current state; the clock first, so that nobody sees a stamp from the future."""
+        """Publish the robot's current state; the clock first, so that no stamp is in the future."""
         stamp = convert.ns_to_stamp(robot.stamp_ns)
         self._clock.publish(Clock(clock=stamp))
         self._joint_states.publish(convert.joint_state_message(stamp, *robot.joints))

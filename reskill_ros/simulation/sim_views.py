@@ -1,4 +1,4 @@
-"""What people see of a simulated robot: a camera's pictures on a topic, and a window."""
+"""Views of a simulated robot: camera images on a topic, and a window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JPEG_QUALITY = 85
 
 
 class SimViews:
-    """The views that were asked for; without any, nothing that draws is even imported."""
+    """Enabled views; rendering modules are imported only if there are any."""
 
     def __init__(self, node: Node, parameters: SimParameters) -> None:
         self._parameters = parameters
@@ -54,7 +54,7 @@ class SimViews:
             self._viewer.show(robot.state)
 
     def close(self) -> None:
-        """Close the window and stop drawing."""
+        """Close the window and stop rendering."""
         self._resources.close()
 
     def _open(self, robot: SimulatedRobot) -> None:

@@ -1,4 +1,4 @@
-"""One simulated robot: episode after episode on one clock that only advances.
+"""One simulated robot: consecutive episodes on one monotonic clock.
 
 No ROS in here: sim_node publishes what the robot's sensors say and passes on what it is commanded.
 """
@@ -28,7 +28,7 @@ Pose = tuple[Float64Array, Float64Array]
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """How one episode went; ``ended`` tells apart those that were cut off by a reset or by diverging physics."""
+    """Result of one episode; ``ended`` is False if a reset or diverged physics interrupted it."""
 
     seed: int
     steps: int
@@ -44,14 +44,14 @@ class SimulatedRobot:
     Attributes:
         task: name of the running task.
         profile: fidelity profile of the simulator.
-        variation: how the task's world varies from episode to episode.
-        next_seed: seed of the next episode that is not given one.
-        env: the environment.
+        variation: randomisation of the task per episode.
+        next_seed: seed of the next episode without a given seed.
+        env: environment of the task.
         stamp_ns: time of the current state [ns]: the sum of all control periods and resets, so that no two states
             have the same stamp and none is earlier than the one before.
         episode_id: number of the running episode, from 1.
         step: control steps since the start of the episode.
-        results: episodes that are over.
+        results: results of the episodes that are over.
     """
 
     task: str
@@ -100,7 +100,7 @@ class SimulatedRobot:
         self.valid = True
 
     def advance(self, command: Command, interfered: bool = False) -> None:
-        """Carry out a command for one control period.
+        """Execute a command for one control period.
 
         A state from which the physics breaks down is kept, and the episode is not valid from then on.
 
@@ -129,11 +129,11 @@ class SimulatedRobot:
         if self.over:
             self._note_result(ended=not self.diverged)
 
-    # ------------------------------------------------------------------ what can be seen
+    # ------------------------------------------------------------------ state
 
     @property
     def spec(self) -> TaskSpec:
-        """The task: what is observed and commanded."""
+        """Task specification."""
         return self.env.spec
 
     @property
@@ -175,7 +175,7 @@ class SimulatedRobot:
 
     @property
     def finished(self) -> list[EpisodeResult]:
-        """The episodes that ended by themselves."""
+        """Results of the episodes that ended regularly."""
         return [result for result in self.results if result.ended]
 
     def summary(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class SimulatedRobot:
         return made.family.make_robot(made, self.profile)
 
     def _action(self, command: Command) -> NDArray[np.float32]:
-        """(1, A) the action that a command is; a component without a setpoint stands still."""
+        """Convert a command to an action (1, A); components without a setpoint do not move."""
         spec, places = self.spec, self._places(command)
         values = np.zeros(spec.action.dim)
         for index, component in enumerate(spec.action.components):
@@ -220,7 +220,7 @@ class SimulatedRobot:
         return spec.action.from_command(values[None])
 
     def _places(self, command: Command) -> Sequence[float]:
-        """Where what each component moves is, as far as a command depends on it."""
+        """Return the position of each component for which the command depends on it."""
         still = JOINT_POSITION in self.spec.action.quantities and len(command) < self.spec.action.dim
         if still or any(setpoint.is_place for setpoint in command.values()):
             return CommandedPlace(self.spec).read(vector_of(self._observation)[0])

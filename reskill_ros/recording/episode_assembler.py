@@ -1,6 +1,6 @@
-"""Puts episodes together from the messages of several topics that belong together by their stamps.
+"""Assembly of episodes from the messages of several topics, matched by stamp.
 
-Pure logic without ROS and clocks: stamps are integers [ns], receive times are handed in from a steady clock [s].
+Pure logic without ROS and clocks: stamps are integers [ns], receive times are passed in from a steady clock [s].
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from reskill_core.data.compressed_frames import decompress_block
 from reskill_core.spec import ImageFeature, TaskSpec
 from reskill_ros.plumbing.topics import observed_image
 
-# Beside these, the topic of each image of the observation.
+# In addition, the topic of each image of the observation.
 OBSERVATION, ACTION, EXECUTED, EPISODE = TOPICS = ("observation", "skill_action", "executed_action", "episode")
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Label:
-    """What is said about an action: the label to learn from, and where it comes from."""
+    """Training label of a step, with its source."""
 
     action: NDArray[np.float32]
     source: str
@@ -34,7 +34,7 @@ class Label:
 
 @dataclass(frozen=True)
 class State:
-    """What the driver says about its episode at one stamp."""
+    """State of the driver's episode at one stamp."""
 
     episode_id: int
     seed: int
@@ -48,12 +48,12 @@ class State:
 
     @property
     def last(self) -> bool:
-        """Whether the episode has ended here."""
+        """Whether the episode ends at this step."""
         return self.terminated or self.truncated or not self.valid
 
     @property
     def succeeded(self) -> bool:
-        """Whether the episode has ended here in success, and was not cut off in passing."""
+        """Whether the episode ends successfully at this step, by termination or time limit."""
         return self.success and (self.terminated or self.truncated)
 
 
@@ -62,16 +62,16 @@ _NO_STATE = State(0, -1, 0, 0.0, success=False, terminated=False, truncated=Fals
 
 @dataclass(frozen=True)
 class Assembled:
-    """An episode that is over, or that was still running when recording ended, and whether it is whole.
+    """Assembled episode, complete or not.
 
     Attributes:
-        seed: its seed; -1 if it has none.
-        steps: how many steps it had.
-        episode: all of it, or the steps before the first gap; None if there is not one step.
-        missing: number of messages that never came, by topic; empty if it is whole.
-        valid: the driver says that it may be learnt from.
-        success: it reached its goal and ended there.
-        over: it has ended; False if recording ended first.
+        seed: seed of the episode; -1 if it has none.
+        steps: number of steps.
+        episode: the episode, up to the first gap; None without any step.
+        missing: number of missing messages by topic; empty if the episode is complete.
+        valid: whether the driver marks the episode as usable for training.
+        success: whether the episode ended at its goal.
+        over: whether the episode ended before the recording.
     """
 
     seed: int
@@ -85,7 +85,7 @@ class Assembled:
 
 @dataclass
 class _Running:
-    """An episode being assembled: the stamp of each of its steps, its newest state, and since when it is over."""
+    """Episode being assembled: stamps of its steps, newest state, and time of its end."""
 
     wanted: bool
     stamps: dict[int, int] = field(default_factory=dict)
@@ -95,24 +95,23 @@ class _Running:
 
 
 class EpisodeAssembler:
-    """Collects messages by stamp until episodes are whole.
+    """Collector of messages by stamp until episodes are complete.
 
-    With a driver that has episodes, its ``episode`` topic says where they start and end; without one, everything
-    between :meth:`start` and :meth:`end` is an episode.
+    The driver's ``episode`` topic delimits episodes; without it, :meth:`start` and :meth:`end` do.
 
     Attributes:
-        topics: the topics that it needs.
-        recording: whether episodes that start now are wanted.
-        abandoned: wanted episodes that the driver gave up.
+        topics: required topics.
+        recording: whether episodes that start now are recorded.
+        abandoned: number of episodes to be recorded that the driver aborted.
     """
 
     def __init__(self, task: TaskSpec, driver_episodes: bool, patience_s: float) -> None:
-        """Start empty.
+        """Start without messages.
 
         Args:
-            task: what observations and actions mean.
+            task: task specification of observations and actions.
             driver_episodes: whether the driver publishes ``episode``.
-            patience_s: how long messages may lag behind the end of their episode [s].
+            patience_s: largest delay of messages after the end of their episode [s].
         """
         self.recording = False
         self.abandoned = 0
@@ -127,7 +126,7 @@ class EpisodeAssembler:
         self._running: dict[int, _Running] = {}
         self._floor_ns = 0
 
-    # ------------------------------------------------------------------ what is wanted
+    # ------------------------------------------------------------------ start and stop
 
     def start(self) -> None:
         """Record the episodes that start from now on."""
@@ -137,12 +136,12 @@ class EpisodeAssembler:
             self._running = {0: _Running(wanted=True)}
 
     def stop(self) -> bool:
-        """Record no more; drop what is running. Returns whether anything was."""
+        """Stop recording and discard the running episode; returns whether there was one."""
         self.recording = False
         return self.discard()
 
     def wind_down(self) -> None:
-        """Begin no other episode; what is running goes on."""
+        """Start no further episodes; the running one continues."""
         self.recording = self.recording and not self._driver_episodes
 
     def discard(self) -> bool:

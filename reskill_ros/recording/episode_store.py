@@ -1,4 +1,4 @@
-"""Decides which recorded episodes go into a data set, and keeps count."""
+"""Selection and storage of recorded episodes in a data set, with counters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reskill_ros.recording.episode_assembler import Assembled
 from reskill_ros.recording.recorder_parameters import RecorderParameters
 
 _GB = 1e9
-# What may become of an episode that is not recorded, as the summary says it.
+# Reasons for discarding an episode, as worded in the summary.
 _DISCARDED = {
     "failed": "did not reach the goal",
     "incomplete": "of which messages were missing",
@@ -31,11 +31,11 @@ _DISCARDED = {
 
 @dataclass
 class EpisodeStore:
-    """A data set being added to.
+    """Data set that recorded episodes are added to.
 
     Attributes:
-        folder: the data set.
-        counts: episodes by what became of them.
+        folder: folder of the data set.
+        counts: number of episodes by outcome.
     """
 
     folder: Path
@@ -46,10 +46,10 @@ class EpisodeStore:
     _steps: int = 0
 
     def open(self, spec: DatasetSpec, world: DataWorld) -> None:
-        """Open the data set for these episodes of one world; again for the same ones changes nothing.
+        """Open the data set for episodes of one specification and world; repeated calls have no effect.
 
         Raises:
-            DataError: it holds episodes of another kind (every difference is listed) or cannot be written.
+            DataError: the data set has another specification (lists all differences) or cannot be written.
         """
         if self._writer is None:
             self._writer = DatasetWriter(self.folder, spec, world=world)
@@ -57,23 +57,23 @@ class EpisodeStore:
             raise DataError(f"the driver does not do any more what is recorded: {'; '.join(differences)}")
 
     def close(self) -> None:
-        """Let other writers in."""
+        """Close the data set for other writers."""
         if self._writer is not None:
             self._writer.close()
 
     def take(self, assembled: Assembled, wanted: RecorderParameters, lost: Mapping[str, int]) -> str:
-        """Save an episode as one shard, or not.
+        """Save an episode as one shard, or discard it.
 
         Args:
             assembled: the episode.
-            wanted: what is good enough.
-            lost: messages that the middleware reported as lost, by topic.
+            wanted: parameters that determine which episodes are saved.
+            lost: number of messages that the middleware reported as lost, by topic.
 
         Returns:
-            What became of it, for people.
+            Outcome as text.
 
         Raises:
-            DataError: it should have been saved and could not be.
+            DataError: the episode could not be saved.
         """
         what = f"episode with seed {assembled.seed}, {assembled.steps} steps"
         gaps = ", ".join(f"{count} of {topic}" for topic, count in assembled.missing.items())
@@ -105,10 +105,10 @@ class EpisodeStore:
         return f"saved {path.name}: {what}, {printable(assembled.episode.source)}, {result}"
 
     def describe(self, abandoned: int = 0) -> str:
-        """What was done so far, as one line.
+        """Summarise the recording in one line.
 
         Args:
-            abandoned: wanted episodes that the driver gave up before they were over.
+            abandoned: number of episodes to be recorded that the driver aborted.
         """
         counts = self.counts | Counter(abandoned=abandoned)
         discarded = [f"{counts[kind]} {words}" for kind, words in _DISCARDED.items() if counts[kind]]
@@ -133,7 +133,7 @@ class EpisodeStore:
 
 
 def next_seed(folder: Path) -> int:
-    """The seed after the highest one in a data set; 0 if there is none yet.
+    """Return the seed after the highest one in a data set; 0 if there is none yet.
 
     Raises:
         DataError: the data set cannot be read.

@@ -136,7 +136,8 @@ class TrainingRun(ABC, Generic[P]):
                 initial=self.progress.step,
                 desc=self.label,
                 unit="step",
-                unit_scale=True,
+                # Thousands of steps as they are, millions as 1.2M.
+                unit_scale=self._run_config.steps >= 10**6,
             )
             with bar, MetricsLogger(self.folder, self.progress.step, self._writes) as log:
                 while not self.finished:

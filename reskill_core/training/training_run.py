@@ -136,8 +136,8 @@ class TrainingRun(ABC, Generic[P]):
                 initial=self.progress.step,
                 desc=self.label,
                 unit="step",
-                # Thousands of steps as they are, millions as 1.2M.
-                unit_scale=self._run_config.steps >= 10**6,
+                # Scaled, ten steps would be 10.0.
+                unit_scale=self._run_config.steps >= 1000,
             )
             with bar, MetricsLogger(self.folder, self.progress.step, self._writes) as log:
                 while not self.finished:

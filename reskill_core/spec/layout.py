@@ -174,7 +174,7 @@ class ObsSpec:
             start += term.size
         return slices
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Length O of the vector."""
         return sum(term.size for term in self.terms)

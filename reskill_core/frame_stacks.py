@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.environment import Places
 from reskill_core.errors import SpecError
 from reskill_core.spec import ImageFeature
-
-Places = Sequence[int] | NDArray[np.int64]
 
 # Frames kept beside those of a stack: an observation may be answered a few frames late.
 _SPARE = 10

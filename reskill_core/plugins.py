@@ -59,9 +59,8 @@ class Registry:
             PluginError: it cannot be imported.
         """
         require_choice(self.kind, name, self.names)
-        module, _, attribute = self._places[name].partition(":")
         try:
-            return getattr(import_module(module), attribute)
+            return imported(self._places[name])
         except (ImportError, AttributeError) as error:
             if name in self._builtin:
                 raise
@@ -81,6 +80,17 @@ class Registry:
                     f"{point.value}; rename one of them"
                 )
         return places
+
+
+def imported(place: str) -> Any:
+    """Import what ``module:attribute`` names.
+
+    Raises:
+        ImportError: the module cannot be imported.
+        AttributeError: the module has no such attribute.
+    """
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def _installed(group: str) -> list[EntryPoint]:

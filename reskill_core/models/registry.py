@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from reskill_core.models.config import ReskillModelConfig, SkillModelConfig
-from reskill_core.plugins import Registry
+from reskill_core.plugins import Registry, imported
 
 if TYPE_CHECKING:
     from reskill_core.models.skill_model import SkillModel
@@ -42,11 +41,11 @@ class SkillModelKind:
 
     def load_model(self) -> type[SkillModel]:
         """Import the class for training; imports torch."""
-        return _attribute(self.model)
+        return imported(self.model)
 
     def load_runtime(self) -> type[SkillRuntime]:
         """Import the class for inference."""
-        return _attribute(self.runtime or "reskill_core.runtime.graph_skills:GraphSkills")
+        return imported(self.runtime or "reskill_core.runtime.graph_skills:GraphSkills")
 
 
 RESKILL = SkillModelKind(
@@ -65,8 +64,3 @@ def skill_model_kind(document: Mapping[str, Any]) -> SkillModelKind:
     # Older documents have no kind: there was only one.
     kind: SkillModelKind = SKILL_MODELS.get(str(document.get("kind", SkillModelConfig.kind)))
     return kind
-
-
-def _attribute(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)

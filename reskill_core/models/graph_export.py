@@ -71,12 +71,12 @@ def _exported(model: SkillModel, task: TaskSpec) -> dict[str, bytes]:
     latent = torch.randn(_ROWS, model.config.latent_dim)
     state = model.decoder.begin(features, latent)
     graphs = {
-        "features": _graph(model, features_of, {VECTOR: vector, **images}, ("features",)),
-        "begin": _graph(model, model.decoder.begin, {"features": features, "latent": latent}, ("state",)),
-        "act": _graph(model, model.decoder.act, {"features": features, "state": state}, ("action", "following")),
+        "features": export_graph(model, features_of, {VECTOR: vector, **images}, ("features",)),
+        "begin": export_graph(model, model.decoder.begin, {"features": features, "latent": latent}, ("state",)),
+        "act": export_graph(model, model.decoder.act, {"features": features, "state": state}, ("action", "following")),
     }
     if isinstance(model.prior_of(features), NoiseMapped):
-        graphs["prior"] = _graph(model, latent_of, {"noise": latent, "features": features}, ("latent",))
+        graphs["prior"] = export_graph(model, latent_of, {"noise": latent, "features": features}, ("latent",))
     return graphs
 
 
@@ -91,9 +91,20 @@ class _Part(nn.Module):
         return self._function(*inputs)
 
 
-def _graph(
-    model: SkillModel, function: Callable[..., Any], inputs: Mapping[str, Tensor], outputs: tuple[str, ...]
+def export_graph(
+    model: nn.Module, function: Callable[..., Any], inputs: Mapping[str, Tensor], outputs: tuple[str, ...]
 ) -> bytes:
+    """Export a function of a module's parameters as an ONNX graph, and compare both on the inputs.
+
+    Args:
+        model: module with the parameters.
+        function: function from tensors, with one row per place, to tensors.
+        inputs: example inputs by name, in the order of the function's arguments, with more than one row.
+        outputs: names of the outputs.
+
+    Raises:
+        TrainingError: the function cannot be exported, or its graph differs from it.
+    """
     part = _Part(model, function).eval()
     try:
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:

@@ -80,10 +80,24 @@ def torch_model(checkpoint: Checkpoint) -> SkillModel:
     Raises:
         CheckpointError: it is incomplete, such as the skills in an agent's checkpoint, which lack the encoder.
     """
-    document = checkpoint.document
-    config = config_from_dict(SkillModelConfig, document[MODEL_KEY], source=f"the model of {checkpoint.folder}")
-    model = (
-        skill_model_kind(document[MODEL_KEY]).load_model().restored(config, checkpoint.task, document[NORMALISER_KEY])
-    )
+    model = _untrained(checkpoint)
     load_state_arrays(model, model_weights(checkpoint.weights))
     return model.eval()
+
+
+def acting_model(checkpoint: Checkpoint) -> SkillModel:
+    """Load the acting parts of a skill module's checkpoint, or of the skills in an agent's; the rest is untrained.
+
+    Raises:
+        CheckpointError: the weights do not fit the model.
+    """
+    model = _untrained(checkpoint)
+    load_state_arrays(model, {**state_arrays(model), **model_weights(checkpoint.weights)})
+    return model.eval()
+
+
+def _untrained(checkpoint: Checkpoint) -> SkillModel:
+    document = checkpoint.document
+    config = config_from_dict(SkillModelConfig, document[MODEL_KEY], source=f"the model of {checkpoint.folder}")
+    kind = skill_model_kind(document[MODEL_KEY])
+    return kind.load_model().restored(config, checkpoint.task, document[NORMALISER_KEY])

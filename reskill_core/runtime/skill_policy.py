@@ -90,7 +90,11 @@ class SkillPolicy:
         checkpoint: checkpoint of the policy, if not that of the skills.
 
     Attributes:
+        high_level: policy that chooses the noise.
+        residual: policy that corrects the decoded action, if any.
         residual_weight: as given; may be changed between steps.
+        latent_source: as given.
+        noise_limit: as given.
         skill_steps: control steps between choices of a skill.
         decodes: as given.
     """
@@ -114,13 +118,13 @@ class SkillPolicy:
         self.module = module
         self._checkpoint = module.checkpoint if checkpoint is None else checkpoint
         self._task = self.checkpoint.task if task is None else task
-        self._mode, self._from_prior = mode, latent_source == "prior"
-        self._high_level = StandardNormalActor(module.latent_dim) if high_level is None else high_level
-        self._residual, self.residual_weight = residual, residual_weight
-        self._noise_limit = np.float32(noise_limit)
+        self._mode, self.latent_source = mode, latent_source
+        self.high_level = StandardNormalActor(module.latent_dim) if high_level is None else high_level
+        self.residual, self.residual_weight = residual, residual_weight
+        self.noise_limit = np.float32(noise_limit)
         if decodes and not isinstance(module, SkillModule):
             raise ConfigError("without skills there is nothing to decode")
-        if decodes and self._from_prior and not self._skills.maps_noise:
+        if decodes and self.latent_source == "prior" and not self._skills.maps_noise:
             raise ConfigError(f"latent_source: {no_noise_map(self._skills.config.kind)}")
         self.skill_steps, self.decodes = skill_steps or module.horizon, decodes
         # One per place, only in mode ``sample``.
@@ -233,14 +237,14 @@ class SkillPolicy:
         else:
             decoded = np.zeros((len(places), self._task.action.dim), np.float32)
         inputs, correction, action, residual, weight = None, None, decoded, np.zeros_like(decoded), 0.0
-        if self._residual is not None and self.residual_weight > 0.0:
+        if self.residual is not None and self.residual_weight > 0.0:
             weight = self.residual_weight
             inputs = features.reshape(len(places), -1)
             # Without skills the features are the only inputs.
             if isinstance(self.module, SkillModule):
                 phase = (skill_step / self.skill_steps).astype(np.float32)
                 inputs = residual_input(inputs, latents, decoded, phase, weight)
-            correction = self._residual.act(inputs[:, None] if self.module.batch_invariant else inputs, deviation)
+            correction = self.residual.act(inputs[:, None] if self.module.batch_invariant else inputs, deviation)
             residual = correction.value
             action = self._task.action.clip(decoded + np.float32(weight) * residual)
         self._skill_step[places] = (skill_step + 1) % self.skill_steps
@@ -287,8 +291,8 @@ class SkillPolicy:
         return np.stack([self._rngs[place].standard_normal(self.module.latent_dim, np.float32) for place in places])
 
     def _choose(self, features: Float32Array, places: IntArray, drawn: Float32Array | None) -> Decision:
-        choice = self._high_level.act(features, drawn)
-        noise = np.clip(choice.value, -self._noise_limit, self._noise_limit)
-        latents = self._skills.prior_features(noise, features) if self._from_prior else noise
+        choice = self.high_level.act(features, drawn)
+        noise = np.clip(choice.value, -self.noise_limit, self.noise_limit)
+        latents = self._skills.prior_features(noise, features) if self.latent_source == "prior" else noise
         self._latents[places], self._states[places] = latents, self._skills.begin(features, latents)
         return choice

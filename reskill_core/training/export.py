@@ -17,6 +17,8 @@ from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.training import run_folder
 from reskill_core.training.split import learnt_worlds
 
+ONNX_FOLDER = "onnx"
+
 # Exported next to the checkpoint: the configuration that reproduces it, evaluation results, and learning curves.
 _EXTRAS = (
     run_folder.CONFIG_FILE,
@@ -41,25 +43,27 @@ def learnt_in(checkpoint: Checkpoint) -> str:
     ).describe()
 
 
-def export_run(run: Path | str, out: Path | str) -> list[Path]:
+def export_run(run: Path | str, out: Path | str, onnx: bool = False) -> list[Path]:
     """Write the best checkpoint of a run without its training state, together with configuration, results and plots.
 
     Args:
         run: run folder of a skill module or an agent.
         out: the new folder; it is a checkpoint.
+        onnx: also write ONNX files of the networks, into ``ONNX_FOLDER``.
 
     Returns:
         The files.
 
     Raises:
         CheckpointError: the run has no checkpoint, the folder exists or is being written by another process, or the
-            results are of another checkpoint.
+            results are of another checkpoint; or an actor has no ONNX graph.
+        TrainingError: a network cannot be exported.
     """
     with lock_new(Path(out), CheckpointError):
-        return _export(Path(run), Path(out))
+        return _export(Path(run), Path(out), onnx)
 
 
-def _export(run: Path, out: Path) -> list[Path]:
+def _export(run: Path, out: Path, onnx: bool) -> list[Path]:
     checkpoint = load_checkpoint(run, *POLICY_KINDS)
     results = [run / name for name in _EXTRAS if name.endswith(".json") and (run / name).is_file()]
     outdated = [str(path) for path in results if is_result_of(read_result(path), checkpoint) is False]
@@ -68,9 +72,19 @@ def _export(run: Path, out: Path) -> list[Path]:
             f"{', '.join(outdated)}: measured with another checkpoint than {checkpoint.folder}, the best one now; "
             "evaluate that, or move them away"
         )
+    graphs = _onnx_files(checkpoint) if onnx else {}
     episodes = load_episodes(checkpoint.folder)
     save_checkpoint(out, checkpoint.kind, checkpoint.weights, checkpoint.document, episodes=episodes)
     for name in _EXTRAS:
         if (run / name).is_file():
             shutil.copyfile(run / name, out / Path(name).name)
-    return sorted(out.iterdir())
+    for name, content in graphs.items():
+        (out / ONNX_FOLDER).mkdir(exist_ok=True)
+        (out / ONNX_FOLDER / name).write_bytes(content)
+    return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def _onnx_files(checkpoint: Checkpoint) -> dict[str, bytes]:
+    from reskill_core.training.onnx_files import onnx_files
+
+    return onnx_files(checkpoint)

@@ -1,0 +1,103 @@
+"""ONNX files of a policy, for acting in other languages.
+
+Besides the graphs of :mod:`reskill_core.models.graph_export`, ``features``, ``prior``, ``begin`` and ``act``, an agent
+has
+
+============  ==========================  ===================
+graph         inputs                      outputs
+============  ==========================  ===================
+high_level    features (N, F)             noise (N, Z)
+residual      inputs (N, I)               correction (N, A)
+============  ==========================  ===================
+
+``policy.json`` says how they are put together; docs/agents.md explains it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from reskill_core.checkpoint import Checkpoint
+from reskill_core.errors import CheckpointError
+from reskill_core.models.graph_export import export_graph, export_graphs
+from reskill_core.models.io import acting_model, load_state_arrays
+from reskill_core.models.networks import Features, Mlp
+from reskill_core.models.skill_document import unpacked_graphs
+from reskill_core.rl.actor import Actor, StandardNormalActor
+from reskill_core.rl.gaussian import GaussianActor
+from reskill_core.runtime.agent import AGENT_KIND, agent_policy
+from reskill_core.runtime.observation_features import ObservationFeatures
+from reskill_core.runtime.skill_module import SkillModule
+from reskill_core.runtime.skill_policy import SkillPolicy, residual_dim
+from reskill_core.spec.observations import VECTOR
+
+POLICY_FILE = "policy.json"
+_ROWS = 3
+
+
+def onnx_files(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """Export the networks of a skill module or agent; returns the files, ``policy.json`` among them, by name.
+
+    Raises:
+        TrainingError: a network cannot be exported.
+        CheckpointError: an actor is not a network of this package.
+    """
+    if checkpoint.kind == AGENT_KIND:
+        policy = agent_policy(checkpoint, batch_invariant=False)
+    else:
+        policy = SkillPolicy(SkillModule(checkpoint, batch_invariant=False))
+    files = {f"{name}.onnx": graph for name, graph in _graphs_of(policy).items()}
+    document = {**_document(policy), "checkpoint": checkpoint.sha256}
+    return {**files, POLICY_FILE: json.dumps(document, indent=2).encode()}
+
+
+def _graphs_of(policy: SkillPolicy) -> dict[str, bytes]:
+    module = policy.module
+    if isinstance(module, SkillModule):
+        # Kinds without a runtime of their own act by graphs that are in their checkpoints.
+        graphs = unpacked_graphs(module.checkpoint.weights)
+        graphs = graphs or export_graphs(acting_model(module.checkpoint), module.task_spec)
+    else:
+        graphs = {"features": _features_graph(module)}
+    features = module.features(policy.task_spec.obs.zeros(1)).shape[-1]
+    if policy.decodes and not isinstance(policy.high_level, StandardNormalActor):
+        graphs["high_level"] = _actor_graph(policy.high_level, "features", features, "noise")
+    if policy.residual is not None:
+        graphs["residual"] = _actor_graph(policy.residual, "inputs", residual_dim(module, features), "correction")
+    return graphs
+
+
+def _features_graph(module: ObservationFeatures) -> bytes:
+    features = Features(module.feature_map)
+    return export_graph(features, features, {VECTOR: torch.randn(_ROWS, module.task_spec.obs.dim)}, ("features",))
+
+
+def _actor_graph(actor: Actor, inputs: str, width: int, output: str) -> bytes:
+    if not isinstance(actor, GaussianActor):
+        raise CheckpointError(
+            f"an actor of type {type(actor).__name__} has no ONNX graph; {GaussianActor.__name__} has"
+        )
+    layers = actor.mean.layers
+    network = Mlp((width, *(len(layer.bias) for layer in layers)))
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, layer in enumerate(layers):
+        arrays |= {f"linear.{number}.weight": layer.weight.T, f"linear.{number}.bias": layer.bias}
+    load_state_arrays(network, arrays)
+    return export_graph(network, network.requires_grad_(False), {inputs: torch.randn(_ROWS, width)}, (output,))
+
+
+def _document(policy: SkillPolicy) -> dict[str, Any]:
+    module = policy.module
+    return {
+        "task": policy.task_spec.to_dict(),
+        "skill_steps": policy.skill_steps if policy.decodes else 0,
+        "latent_dim": module.latent_dim,
+        "state_dim": module.state_dim,
+        "latent_source": policy.latent_source,
+        "noise_limit": float(policy.noise_limit),
+        "residual_weight": policy.residual_weight if policy.residual is not None else 0.0,
+    }

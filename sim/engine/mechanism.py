@@ -8,9 +8,12 @@ from types import MappingProxyType
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from reskill_core.arrays import Float64Array, IntArray
 from reskill_core.errors import SimulationError
+from reskill_core.observation import SensorFrame
+from reskill_core.spec import ImageFeature
 from reskill_sim.engine.task import EpisodeStart
 
 # The physical state of an environment.
@@ -132,6 +135,21 @@ class Mechanism(ABC):
         return np.zeros(0)
 
     # ------------------------------------------------------------------ rendering
+
+    def paint(self, image: ImageFeature, frame: SensorFrame, scenes: IntArray) -> NDArray[np.uint8]:
+        """Paint the frames (n, H, W, C) of an observed image.
+
+        Equal arguments must give equal frames, because restored states are painted again.
+
+        Args:
+            image: the image feature.
+            frame: true sensor readings of n environments.
+            scenes: (n,) numbers of their scenes.
+
+        Raises:
+            SimulationError: the mechanism cannot paint that image.
+        """
+        raise SimulationError(f"this simulator does not paint image {image.name!r}")
 
     def show_goal(self, model: mujoco.MjModel, goal_pos_w: Float64Array) -> None:  # noqa: B027 - most have no mark
         """Mark the goal (3,) [m] in a model that was compiled with visual parts."""

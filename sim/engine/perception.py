@@ -48,6 +48,13 @@ class Perception:
         """(n, R) readings: positions of observed joints, and sensor values."""
         return np.concatenate([rows[:, self._joint_columns], rows[:, self._layout.sensors]], axis=1)
 
+    def known(self, rows: Float64Array) -> Float64Array:
+        """(n, 1 + earlier steps, R) readings now and in earlier control steps, newest first."""
+        now = self.readings(rows)
+        return np.concatenate(
+            [now[:, None], rows[:, self._layout.history].reshape(len(rows), -1, now.shape[1])], axis=1
+        )
+
     def actual(self, rows: Float64Array) -> tuple[SensorFrame, SensorFrame]:
         """Return the true sensor frames now and one control step ago."""
         layout, goal = self._layout, rows[:, self._layout.goal]
@@ -67,8 +74,7 @@ class Perception:
         if not self._variation.perceives_otherwise:
             return actual
         layout, count, goal = self._layout, len(rows), rows[:, self._layout.goal]
-        now = self.readings(rows)
-        known = np.concatenate([now[:, None], rows[:, layout.history].reshape(count, -1, now.shape[1])], axis=1)
+        known = self.known(rows)
         frames = [self.frame(known[:, age], goal) for age in (0, 1)]
         delay = rows[:, layout.delays][:, 0].astype(int)
         step = rows[:, layout.step][:, 0].astype(int)
@@ -100,5 +106,5 @@ class Perception:
         for name, (position, quaternion) in mechanism.frames.items():
             first = (mechanism.sensors[position].start, mechanism.sensors[quaternion].start)
             columns[name] = (self._num_joints + first[0], self._num_joints + first[1])
-        starts = np.array([columns[name] for name in task.spec.obs.frames]).reshape(-1, 2)
+        starts = np.array([columns[name] for name in task.spec.obs.frames], np.int64).reshape(-1, 2)
         return starts[:, :1] + np.arange(3), starts[:, 1:] + np.arange(4)

@@ -15,8 +15,9 @@ class RowLayout:
     Attributes:
         physics: MuJoCo's state.
         sensors: values of all sensors.
-        history: readings of earlier control steps, newest first; one is needed for displacements. A reading consists of
-            the positions of observed joints, and the sensors.
+        history: readings of ``num_earlier`` earlier control steps, newest first; one is needed for displacements, and
+            one per earlier frame of a stack of images. A reading consists of the positions of observed joints, and the
+            sensors.
         pending: delayed actions that have not taken effect yet, newest first.
         goal: position of the goal [m].
         step: control steps since the start of the episode.
@@ -39,11 +40,13 @@ class RowLayout:
 
     def __init__(self, mechanism: Mechanism, task: SimulatedTask) -> None:
         perception_delay, action_delay = task.variation.perception_delay[1], task.variation.action_delay[1]
+        stack = max((image.stack for image in task.spec.obs.images), default=1)
+        self.num_earlier = max(1, stack - 1) + perception_delay
         self.reading_size = len(task.spec.obs.joints) + mechanism.model.nsensordata
         sizes = {
             "physics": mechanism.layout.width,
             "sensors": mechanism.model.nsensordata,
-            "history": (1 + perception_delay) * self.reading_size,
+            "history": self.num_earlier * self.reading_size,
             "pending": action_delay * task.spec.action.dim,
             "goal": 3,
             "step": 1,

@@ -26,6 +26,7 @@ from reskill_core.seeding import MAX_EPISODE_SEED, episode_rng
 from reskill_core.spec import TaskSpec
 from reskill_sim.engine.divergence import Divergence
 from reskill_sim.engine.mechanism import PHYSICS
+from reskill_sim.engine.painted_images import PaintedImages
 from reskill_sim.engine.perception import Perception
 from reskill_sim.engine.physics import BatchedPhysics
 from reskill_sim.engine.rows import RowLayout, pushed
@@ -69,8 +70,6 @@ class Simulator:
             raise SimulationError(
                 f"num_envs must be from 1 to {MAX_ENVS} and threads from 0 to {MAX_THREADS}, got {num_envs}, {threads}"
             )
-        if task.spec.obs.images:
-            raise SimulationError(f"task {task.spec.name!r} observes images, which this simulator does not paint")
         self.task, self.num_envs, self.profile, self._threads = task, num_envs, profile, threads
         self.num_diverged = 0
         self._divergence_folder = divergence_folder
@@ -79,10 +78,11 @@ class Simulator:
         self._physics = BatchedPhysics(self.mechanism, task.spec.control_period_s, threads)
         self._perception = Perception(task, self.mechanism, self.layout, num_envs)
         self._builder = ObservationBuilder(task.spec.obs)
+        self._pictures = PaintedImages(task, self.mechanism, self._perception, self.layout, num_envs)
         self._models = [self.model] * num_envs
         self._rows = np.zeros((num_envs, self.layout.width))
         self._start_row = self._row_of(self.mechanism.start_state())
-        self._size = np.array([task.size_factor(number) for number in range(task.num_scenes)])
+        self._size = np.ones(num_envs)
         self.reset(range(num_envs))
 
     @property
@@ -97,9 +97,7 @@ class Simulator:
 
     # ------------------------------------------------------------------ episodes
 
-    def reset(
-        self, seeds: Sequence[int], places: Places | None = None, scenes: Sequence[int] | None = None
-    ) -> Float64Array:
+    def reset(self, seeds: Sequence[int], places: Places | None = None, scenes: Sequence[int] | None = None) -> Any:
         """Start new episodes.
 
         Args:
@@ -108,7 +106,7 @@ class Simulator:
             scenes: number of the scene of each; by default it follows from the seed.
 
         Returns:
-            (N, O) observations of all environments.
+            Observations of all N environments.
 
         Raises:
             SimulationError: the numbers of seeds and environments differ, a seed is negative or has more than 53 bits,
@@ -147,7 +145,7 @@ class Simulator:
             for row, seed in zip(rows, seeds, strict=True):
                 rng = episode_rng(int(seed), "delay")
                 row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
-        rows[:, layout.history] = np.tile(self.readings(rows), 1 + bounds[0][1])
+        rows[:, layout.history] = np.tile(self.readings(rows), layout.num_earlier)
         return rows
 
     def step(self, actions: Float64Array | NDArray[np.float32], places: Places | None = None) -> StepResult:
@@ -180,7 +178,7 @@ class Simulator:
             moved[diverged] = rows[diverged]
             self._note_divergence(rows[diverged], np.asarray(actions, dtype=np.float64)[diverged])
 
-        situation = self._situation(moved)
+        situation = self._situation(moved, chosen)
         success = self.task.success(situation)
         held = np.where(success, moved[:, layout.held][:, 0] + 1, 0)
         moved[:, layout.held] = held[:, None]
@@ -191,6 +189,7 @@ class Simulator:
             self._rows = moved
         else:
             self._rows[chosen] = moved
+        self._pictures.push(moved, chosen, ~diverged)
         return StepResult(
             self._observe(moved, situation, chosen),
             self.task.reward(situation, success),
@@ -200,9 +199,9 @@ class Simulator:
             diverged,
         )
 
-    def observation(self) -> Float64Array:
-        """(N, O) current observations."""
-        return self._observe(self._rows, self._situation(self._rows), None)
+    def observation(self) -> Any:
+        """Current observations of all N environments; the images are overwritten by the next step."""
+        return self._observe(self._rows, self._situation(self._rows, None), None)
 
     # ------------------------------------------------------------------ readings
 
@@ -296,11 +295,14 @@ class Simulator:
     # ------------------------------------------------------------------ internals
 
     def _follow_rows(self, places: Sequence[int]) -> None:
-        """Update objects that depend on rows: compiled models and perception noise."""
+        """Update objects that depend on rows: compiled models, perception noise, images."""
         for place in places:
             row = self._rows[place]
-            self._models[place] = self.mechanism.model_of(self.scene_of(row))
+            scene = self.scene_of(row)
+            self._models[place] = self.mechanism.model_of(scene)
+            self._size[place] = self.task.size_factor(scene)
             self._perception.begin(place, row)
+        self._pictures.restore(self._rows[places], places)
 
     def _delayed(self, rows: Float64Array, actions: Float64Array) -> Float64Array:
         """(n, A) actions that take effect now."""
@@ -327,14 +329,15 @@ class Simulator:
                 kept = Divergence(self.task.spec.name, self.profile, self.task.variation, seed, step, row, action)
                 kept.save(self._divergence_folder)
 
-    def _situation(self, rows: Float64Array) -> Situation:
+    def _situation(self, rows: Float64Array, places: IntArray | None) -> Situation:
         now, before = self._perception.actual(rows)
-        size = self._size[rows[:, self.layout.scene][:, 0].astype(int)]
+        size = self._size if places is None else self._size[places]
         return Situation(self.task.spec.obs.frames, now, before, size)
 
-    def _observe(self, rows: Float64Array, situation: Situation, places: IntArray | None) -> Float64Array:
+    def _observe(self, rows: Float64Array, situation: Situation, places: IntArray | None) -> Any:
         actual = (situation.now, situation.before)
-        return self._builder.build(*self._perception.perceived(rows, actual, places))
+        vector = self._builder.build(*self._perception.perceived(rows, actual, places))
+        return self.task.spec.obs.observation(vector, self._pictures.images(places))
 
     def _row_of(self, data: mujoco.MjData) -> Float64Array:
         row = np.zeros(self.layout.width)

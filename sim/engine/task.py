@@ -171,7 +171,8 @@ class SimulatedTask(Task):
 
     def size_factor(self, number: int) -> float:
         """Return the factor on the size of the manipulated object in a scene."""
-        return self.variation.draw_world(number).size
+        low, high = self.variation.size
+        return low if low == high else self.variation.draw_world(number).size
 
     def sample_start(self, rng: np.random.Generator, scene: int = 0) -> EpisodeStart:
         """Draw the start of an episode in a scene.

@@ -49,6 +49,29 @@ def load_config(cls: type[T], path: Path | str | None = None, overrides: Sequenc
     return config_from_dict(cls, document, source=str(path) if path is not None else "overrides")
 
 
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Parse ``key.subkey=value`` strings, with values in YAML, to nested dictionaries.
+
+    Raises:
+        ConfigError: a string has another form, or its value is not YAML.
+    """
+    document: dict[str, Any] = {}
+    for override in overrides:
+        _apply_override(document, override)
+    return document
+
+
+def merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a nested document with some values changed."""
+    result = dict(document)
+    for name, value in changes.items():
+        inner = result.get(name)
+        result[name] = (
+            merged(inner if isinstance(inner, Mapping) else {}, value) if isinstance(value, Mapping) else value
+        )
+    return result
+
+
 def config_from_dict(
     cls: type[T],
     document: Mapping[str, Any],
@@ -260,4 +283,12 @@ def _sections(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _sections(inner, f"{path}.{place}")
 
 
-__all__ = ["config_from_dict", "config_to_dict", "load_config", "read_yaml", "save_config"]
+__all__ = [
+    "config_from_dict",
+    "config_to_dict",
+    "load_config",
+    "merged",
+    "parse_overrides",
+    "read_yaml",
+    "save_config",
+]

@@ -29,6 +29,7 @@ class Lineage:
         profile: fidelity profile of the simulator.
         variation: randomisation, all fields of ``reskill_sim.engine.variation.Variation``.
         simulator: simulator and its version, such as ``mujoco 3.11.0``.
+        settings: settings of the task, all of them.
     """
 
     data: str | None = None
@@ -39,6 +40,7 @@ class Lineage:
     profile: str | None = None
     variation: Mapping[str, Any] | None = None
     simulator: str | None = None
+    settings: Mapping[str, Any] | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return the known ingredients, ready for JSON."""
@@ -55,7 +57,7 @@ class Lineage:
             if isinstance(data, Mapping):
                 kept = {"data": data.get("content_hash"), "profile": data.get("profile")}
         # Entries of a wrong type count as unknown.
-        types = {field.name: Mapping if field.name == "variation" else str for field in fields(cls)}
+        types = {field.name: Mapping if field.name in ("variation", "settings") else str for field in fields(cls)}
         return cls(**{name: kept.get(name) for name, kind in types.items() if isinstance(kept.get(name), kind)})
 
     def describe(self) -> str:

@@ -10,10 +10,12 @@ Listing names does not import a simulator.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reskill_core.errors import require_choice
+from reskill_core.errors import ConfigError, require_choice
 from reskill_core.plugins import PluginError, Registry
 
 if TYPE_CHECKING:
@@ -49,17 +51,25 @@ def family_of(task: str) -> Family:
     return _families_by_task()[task]
 
 
-@cache
-def get_task(name: str, variation: Variation | None = None) -> Task:
-    """Return the task with this name and, if given, this variation.
+def get_task(name: str, variation: Variation | None = None, settings: Mapping[str, Any] | None = None) -> Task:
+    """Return the task with this name and, if given, this variation and these settings.
 
     Raises:
         ConfigError: there is no such task, the message lists the valid names; or the task does not support the
-            variation.
+            variation, or does not have these settings.
     """
+    try:
+        text = json.dumps(dict(settings or {}), sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the settings of task {name!r} cannot be stored: {error}") from error
+    return _make_task(name, variation, text)
+
+
+@cache
+def _make_task(name: str, variation: Variation | None, settings: str) -> Task:
     from reskill_sim.engine.variation import NOMINAL
 
-    return family_of(name).make_task(name, NOMINAL if variation is None else variation)
+    return family_of(name).make_task(name, NOMINAL if variation is None else variation, json.loads(settings))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -228,8 +229,10 @@ class _Gathered:
         for name, stored in shard.images.items():
             self._frames[name].append(stored)
         self.lengths.append(np.diff(shard.arrays[ENDS], prepend=0))
-        world = DataWorld.of_shard(shard.header.spec.profile, shard.header.provenance, shard.extra)
+        world = shard.world
         _add_distinct(self.worlds, [world])
+        if world.settings != self.spec.task.settings:
+            self.spec = replace(self.spec, task=replace(self.spec.task, settings={}))
         self.world_numbers.append(self.worlds.index(world))
         for run in rows:
             stop = self._num_steps + run.stop - run.start

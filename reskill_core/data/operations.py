@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -206,7 +206,7 @@ def _merge(
     part = _fresh_part(target)
     stream = _episodes(datasets, kept)
     done = 0
-    with DatasetWriter(part, datasets[0].spec, resume=False) as writer:
+    with DatasetWriter(part, _common_spec(datasets), resume=False) as writer:
         for world, batch in _batches(stream, episodes_per_shard):
             origins = [
                 origin for which in sorted({which for which, _ in batch}) for origin in _origins(datasets[which])
@@ -238,7 +238,7 @@ class _Seen:
         """
         if (first := self._digest.setdefault(digest, place)) != place:
             return f"is equal to {first}"
-        cause = (world.profile, str(world.variation), source, seed, noise)
+        cause = (world.profile, str(world.variation), str(world.settings), source, seed, noise)
         if seed >= 0 and not world.mixed and (first := self._cause.setdefault(cause, place)) != place:
             return f"has the seed {seed} and the source of {first}, in the same world and with the same noise"
         return ""
@@ -271,7 +271,7 @@ def _check_contents(shard: Shard, result: Validation, seen: _Seen) -> None:
     except DataError as error:
         result.problems.append(f"{shard.path}: {error}")
         return
-    world = DataWorld.of_shard(shard.header.spec.profile, shard.header.provenance, shard.extra)
+    world = shard.world
     for episode in range(len(shard)):
         place = f"{shard.path}: episode {episode}"
         result.problems += [f"{place}: {fault}" for fault in faults.get(episode, [])]
@@ -307,6 +307,14 @@ def _source_summary(dataset: DemoDataset, mask: np.ndarray) -> dict[str, Any]:
         "success_rate": float(dataset.success[mask].mean()),
         "mean_length": float(dataset.episode_lengths[mask].mean()),
     }
+
+
+def _common_spec(datasets: Sequence[DemoDataset]) -> DatasetSpec:
+    """Specification of the sources; without settings of the task if they differ, which then each shard has."""
+    spec = datasets[0].spec
+    if all(dataset.spec.task.settings == spec.task.settings for dataset in datasets):
+        return spec
+    return replace(spec, task=replace(spec.task, settings={}))
 
 
 def _first_occurrences(datasets: Sequence[DemoDataset], skip_duplicates: bool) -> list[list[int]]:

@@ -21,6 +21,7 @@ from reskill_core.data.episode import Arrays, Episode, faulty_episodes, pack, se
 from reskill_core.data.images import StoredFrames
 from reskill_core.data.schema import ARRAYS, ENDS, SIM_STATE, DatasetSpec, image_blocks, image_ends
 from reskill_core.data.seal import SEAL_BYTES, Seal, check_seal
+from reskill_core.data.world import DataWorld
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_bytes, part_path
 
@@ -88,6 +89,12 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.arrays[ENDS])
+
+    @property
+    def world(self) -> DataWorld:
+        """Simulation settings of its episodes."""
+        spec = self.header.spec
+        return DataWorld.of_shard(spec.profile, self.header.provenance, self.extra, spec.task.settings)
 
     def episode(self, index: int) -> Episode:
         """Return episode ``index`` of this shard."""

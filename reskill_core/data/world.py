@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from reskill_core.provenance import simulator_of
@@ -36,22 +38,35 @@ class DataWorld:
         variation: fields of the variation that are not nominal, with their ranges; None if unknown.
         simulator: simulator and version, such as ``mujoco 3.11.0``; None if unknown.
         mixed: whether the episodes have several worlds, and it is unknown which episode has which.
+        settings: settings of the task, all of them; empty if it has none.
     """
 
     profile: str
     variation: Mapping[str, Any] | None = None
     simulator: str | None = None
     mixed: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_shard(cls, profile: str, provenance: Mapping[str, Any], extra: Mapping[str, Any]) -> DataWorld:
+    def of_shard(
+        cls,
+        profile: str,
+        provenance: Mapping[str, Any],
+        extra: Mapping[str, Any],
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ) -> DataWorld:
         """Read the world of a shard's episodes, as far as recorded.
 
         Args:
             profile: profile of the shard's specification.
             provenance: provenance of its header.
             extra: its metadata.
+            settings: settings of the task in the shard's specification.
         """
+        return replace(cls._recorded(profile, provenance, extra), settings=dict(settings))
+
+    @classmethod
+    def _recorded(cls, profile: str, provenance: Mapping[str, Any], extra: Mapping[str, Any]) -> DataWorld:
         kept = extra.get(WORLD)
         if isinstance(kept, Mapping):
             return cls.from_dict(profile, kept)
@@ -76,24 +91,28 @@ class DataWorld:
         """Parse the document of :meth:`to_dict`."""
         simulator = document.get("simulator")
         known = str(simulator) if simulator is not None else None
-        return cls(profile, deviations(document.get("variation")), known, bool(document.get("mixed")))
+        settings = document.get("settings")
+        kept = dict(settings) if isinstance(settings, Mapping) else {}
+        return cls(profile, deviations(document.get("variation")), known, bool(document.get("mixed")), kept)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to a dictionary, ready for JSON, without the profile, which is part of the specification."""
         varied = None if self.variation is None else dict(self.variation)
-        return {"variation": varied, "simulator": self.simulator, **({"mixed": True} if self.mixed else {})}
+        own = {"settings": dict(self.settings)} if self.settings else {}
+        return {"variation": varied, "simulator": self.simulator, **({"mixed": True} if self.mixed else {}), **own}
 
     def describe(self) -> str:
         """Format for messages: ``fast, friction 0.5:1.5, action_delay 1, mujoco 3.11.0``."""
+        told = "".join(f", {name} {_shown_setting(value)}" for name, value in self.settings.items())
         if self.profile == REAL:
-            return "a real robot"
+            return f"a real robot{told}"
         if self.mixed:
             varied = "several variations that were merged without saying which episode has which"
         elif self.variation is None:
             varied = "variation unknown (taken to be nominal)"
         else:
             varied = ", ".join(f"{name} {_shown(value)}" for name, value in self.variation.items()) or "nominal"
-        return f"{self.profile}, {varied}, {self.simulator or 'simulator unknown'}"
+        return f"{self.profile}, {varied}{told}, {self.simulator or 'simulator unknown'}"
 
 
 def deviations(variation: Any) -> dict[str, Any] | None:
@@ -102,6 +121,10 @@ def deviations(variation: Any) -> dict[str, Any] | None:
         return None
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in variation.items()}
     return {name: value for name, value in plain.items() if value != NOMINAL.get(name)}
+
+
+def _shown_setting(value: Any) -> str:
+    return json.dumps(value).replace('"', "")
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,7 +49,7 @@ class DatasetWriter:
 
         Args:
             folder: folder of the data set, made if missing.
-            spec: specification of the episodes.
+            spec: specification of the episodes; its settings are used if no world is given.
             resume: add to existing shards; False refuses a folder that has any.
             provenance: entries to store in every shard, in addition to code and library versions.
             world: simulation settings of the episodes, to store in every shard; None if unknown.
@@ -119,9 +120,11 @@ class DatasetWriter:
         if index < 0:
             raise DataError(f"the index of a shard must be at least 0, got {index}")
         path = self.folder / shard_name(index)
+        spec = self.spec
         if (kept := world or self._world) is not None:
             extra = {**(extra or {}), WORLD: kept.to_dict()}
-        self._entries[index] = write_shard(path, episodes, self.spec, self._provenance, extra)
+            spec = replace(spec, task=replace(spec.task, settings=kept.settings))
+        self._entries[index] = write_shard(path, episodes, spec, self._provenance, extra)
         self._taken.add(index)
         if time.monotonic() - self._manifest_time_s >= _MANIFEST_INTERVAL_S:
             self._write_manifest()

@@ -15,7 +15,7 @@ import numpy as np
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import load_config
 from reskill_core.errors import DataError
-from reskill_core.lineage import Lineage
+from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.provenance import simulator_of
 from reskill_core.report.runs import AGENT_POLICY, AgentRun, LearningCurve, PolicyOutcomes
 from reskill_core.results import (
@@ -85,12 +85,14 @@ def read_outcomes(folder: Path) -> list[PolicyOutcomes]:
     except KeyError as error:
         raise DataError(f"{folder / POLICIES_FILE} is not of reskill evaluate --policy: it lacks {error}") from error
     simulator = simulator_of(results.provenance)
+    lineages = [(one.task, one.policy, Lineage.of({LINEAGE_KEY: one.lineage})) for one in results.results]
+    settings = {(task, policy, of.agent or of.skills): of.settings for task, policy, of in lineages}
     grouped: dict[tuple[str, str, str | None], list[EpisodeOutcome]] = {}
     for one in episodes:
         grouped.setdefault((one.task, one.policy, one.checkpoint), []).append(one)
     return [
-        PolicyOutcomes(task, policy, tuple(rows), profile, variation, folder, simulator, checkpoint)
-        for (task, policy, checkpoint), rows in grouped.items()
+        PolicyOutcomes(*key[:2], tuple(rows), profile, variation, folder, simulator, key[2], settings.get(key))
+        for key, rows in grouped.items()
     ]
 
 

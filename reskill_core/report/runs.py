@@ -37,6 +37,7 @@ class PolicyOutcomes:
         folder: folder of the results.
         simulator: simulator with its version; None if unknown.
         checkpoint: SHA-256 of the policy's checkpoint; None if it has none, or it is unknown.
+        settings: settings of the task, all of them; None if it has none, or they are unknown.
     """
 
     task: str
@@ -47,6 +48,7 @@ class PolicyOutcomes:
     folder: Path
     simulator: str | None = None
     checkpoint: str | None = None
+    settings: Mapping[str, Any] | None = None
 
     @property
     def success(self) -> Estimate:
@@ -66,8 +68,8 @@ class PolicyOutcomes:
 
     @property
     def world(self) -> Lineage:
-        """Profile, variation and simulator of the evaluation."""
-        return Lineage(profile=self.profile, variation=self.variation, simulator=self.simulator)
+        """Profile, variation, settings of the task and simulator of the evaluation."""
+        return Lineage(profile=self.profile, variation=self.variation, settings=self.settings, simulator=self.simulator)
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def compare(runs: Iterable[AgentRun], references: Sequence[PolicyOutcomes] = ())
 
     Raises:
         ConfigError: a seed occurs twice in a variant, or runs and references of a task were evaluated with different
-            profiles, variations or simulators.
+            profiles, variations, settings of the task or simulators.
     """
     tasks: dict[str, dict[str, list[AgentRun]]] = {}
     for run in runs:
@@ -288,12 +290,13 @@ def _variant(task: str, name: str, runs: Sequence[AgentRun]) -> Variant:
 
 
 def _comparable(comparison: Comparison) -> Comparison:
-    """Refuse to compare results of different profiles, variations or simulators."""
+    """Refuse to compare results of different profiles, variations, settings of the task or simulators."""
     agents = [run.outcomes for variant in comparison.variants for run in variant.runs if run.outcomes]
     for one, other in combinations([*agents, *comparison.references], 2):
         if differing := one.world.differences(other.world):
             raise ConfigError(
                 f"{one.folder} and {other.folder} were evaluated in different worlds: {'; '.join(differing)}; "
-                "evaluate one of them again with the other's --profile and --vary, and with the same simulator"
+                "evaluate one of them again with the other's --profile, --vary and --task-settings, and with the same "
+                "simulator"
             )
     return comparison

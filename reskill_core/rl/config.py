@@ -192,6 +192,7 @@ class AgentTrainingConfig:
         profile: fidelity profile of the simulator.
         variation: randomisation of physics, perception and latency, with the fields of ``reskill collect`` and
             ``reskill evaluate --vary``; None for none.
+        task_settings: settings of the task that differ from the default, as its family defines them.
         threads: number of acting and simulating threads; results do not depend on it.
         evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
         evaluation_episodes: episodes per evaluation.
@@ -212,6 +213,7 @@ class AgentTrainingConfig:
     imitation_updates: int = parameter(0, low=0, high=10**7)
     profile: str = "fast"
     variation: dict[str, Any] | None = None
+    task_settings: dict[str, Any] = field(default_factory=dict)
     threads: int = parameter(2, low=0, high=256)
     evaluate_every: int = parameter(100_000, low=1, high=10**10)
     evaluation_episodes: int = parameter(64, low=1, high=10**5)

@@ -23,6 +23,8 @@ class TaskSpec:
         control_period_s: time for which an action is held [s].
         horizon: control steps after which an episode is truncated.
         description: one sentence for users.
+        settings: the family's settings of the task, complete and ready for JSON, which recreate it; empty if it has
+            none. Layouts do not depend on them.
     """
 
     name: str
@@ -31,6 +33,10 @@ class TaskSpec:
     control_period_s: float = parameter(0.04, low=1e-4, high=100.0)
     horizon: int = parameter(50, low=1, high=10**6)
     description: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", plain(dict(self.settings)))
 
     @property
     def control_rate_hz(self) -> float:
@@ -39,7 +45,10 @@ class TaskSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to nested dictionaries and lists, ready for JSON."""
-        return plain(asdict(self))
+        document = plain(asdict(self))
+        if not self.settings:  # as in documents of earlier versions
+            del document["settings"]
+        return document
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> TaskSpec:
@@ -53,14 +62,18 @@ class TaskSpec:
         action = ActionSpec.from_dict(document["action"])
         return parsed(cls, {**document, "action": action})
 
-    def differences(self, other: TaskSpec, ignore: tuple[str, ...] = ("description",)) -> list[str]:
-        """List all differences between two specifications, as ``path: mine != theirs``."""
+    def differences(self, other: TaskSpec, ignore: tuple[str, ...] = ()) -> list[str]:
+        """List all differences but those of description and settings, as ``path: mine != theirs``.
+
+        Settings are part of the simulated world, which lineages compare: data and models of different settings of a
+        task are of the same kind.
+        """
         mine, theirs = self.to_dict(), other.to_dict()
-        for key in ignore:
+        for key in ("description", "settings", *ignore):
             mine.pop(key, None)
             theirs.pop(key, None)
         return differences("", mine, theirs)
 
     def interface_differences(self, other: TaskSpec) -> list[str]:
         """:meth:`differences` in what a policy depends on: layouts and control period, not name and horizon."""
-        return self.differences(other, ignore=("description", "name", "horizon"))
+        return self.differences(other, ignore=("name", "horizon"))

@@ -130,6 +130,7 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             task=task.name,
             profile=config.profile,
             variation=variation,
+            settings=task.settings or None,
             simulator=simulator_version(),
         )
         self._module = module or self._features_of(environments[0])

@@ -39,7 +39,10 @@ def learnt_in(checkpoint: Checkpoint) -> str:
     simulator = Lineage.of(checkpoint.document).simulator or simulator_of(checkpoint.document.get("provenance", {}))
     # Without a variation, the agent was trained without randomisation.
     return DataWorld(
-        str(training.get("profile", "unknown profile")), deviations(training.get("variation") or {}), simulator
+        str(training.get("profile", "unknown profile")),
+        deviations(training.get("variation") or {}),
+        simulator,
+        settings=checkpoint.task.settings,
     ).describe()
 
 

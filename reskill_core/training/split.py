@@ -87,6 +87,7 @@ def data_lineage(dataset: DemoDataset, train: IntArray, validation: IntArray) ->
         task=dataset.spec.task.name,
         profile=dataset.spec.profile,
         variation=_one_variation(dataset),
+        settings=dataset.spec.task.settings or None,
         simulator=" and ".join(simulators) or None,
     )
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from reskill_core.config import load_config
+from reskill_core.config import load_config, parse_overrides
 from reskill_core.errors import ConfigError
 from reskill_core.parameters import written
 from reskill_core.resources import find_config
@@ -69,6 +69,22 @@ def read_variation(options: argparse.Namespace) -> Variation:
     from reskill_sim.engine.variation import parse_variation
 
     return parse_variation(options.vary)
+
+
+def add_settings_argument(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the argument for settings of the task, with a description of their default."""
+    parser.add_argument(
+        "--task-settings",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"settings of the task, if it has any, with values in YAML (default: {default})",
+    )
+
+
+def read_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Parse the argument of :func:`add_settings_argument`."""
+    return parse_overrides(options.task_settings)
 
 
 def read_config(cls: type[T], options: argparse.Namespace) -> T:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from reskill_core.errors import ConfigError
 from reskill_core.files import require_writable_folder
-from reskill_sim.cli.arguments import Subparsers, add_variation_argument, add_verb, read_variation
+from reskill_sim.cli.arguments import (
+    Subparsers,
+    add_settings_argument,
+    add_variation_argument,
+    add_verb,
+    read_settings,
+    read_variation,
+)
 
 _OUT = "runs/evaluation/policies"
 
@@ -37,6 +44,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--task", nargs="+", default=[], help="tasks to run them on (default: the checkpoints')")
     add_variation_argument(parser)
+    add_settings_argument(parser, "the checkpoint's, or the task's own")
     parser.add_argument(
         "--sweep",
         nargs="*",
@@ -87,6 +95,7 @@ def _skills(options: argparse.Namespace) -> int:
         raise ConfigError("--task goes with --policy; a skill module is measured on the task it was made for")
     values = {name: getattr(options, name) for name in ("data", "episodes", "profile", "threads")}
     values |= {"variation": config_to_dict(read_variation(options))} if options.vary else {}
+    values["task_settings"] = read_settings(options)
     document = {**values, "skills": options.checkpoints[0], "out": _out(options)}
     config = config_from_dict(SkillEvaluationConfig, document, source="the command line")
     require_writable_folder(Path(config.out), ConfigError)
@@ -116,6 +125,7 @@ def _policies(options: argparse.Namespace) -> int:
         "checkpoints": options.checkpoints,
         "out": _out(options),
         "variation": config_to_dict(read_variation(options)),
+        "task_settings": read_settings(options),
         "profile": options.profile or "exact",
         **{name: getattr(options, name) for name in ("episodes", "threads")},
     }

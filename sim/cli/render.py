@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 from reskill_core.errors import ConfigError, DataError
 from reskill_core.files import require_writable_file
 from reskill_core.lineage import LINEAGE_KEY, Lineage
-from reskill_sim.cli.arguments import Subparsers, add_variation_argument, add_verb, number, read_variation
+from reskill_sim.cli.arguments import (
+    Subparsers,
+    add_settings_argument,
+    add_variation_argument,
+    add_verb,
+    number,
+    read_settings,
+    read_variation,
+)
 
 if TYPE_CHECKING:
     from reskill_core.data import DataWorld, DemoDataset, Episode
@@ -38,6 +46,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--policy", default="", help="policy for the task (default: demonstrator)")
     parser.add_argument("--checkpoints", nargs="+", default=[], help="skill modules and agents, for the policies")
     add_variation_argument(parser)
+    add_settings_argument(parser, "the checkpoint's, or the task's own")
     parser.add_argument(
         "--starts", type=number(int, 0, 1000), default=0, help="render this many start states of the task instead"
     )
@@ -68,12 +77,14 @@ def run(options: argparse.Namespace) -> int:
             f"--policy, --checkpoints and --starts go with a task, {options.source!r} is none; "
             f"tasks: {', '.join(task_names())}"
         )
-    if recorded and (options.vary or options.profile):
-        raise ConfigError("--vary and --profile go with new episodes; recorded ones are drawn in the world they have")
+    if recorded and (options.vary or options.profile or options.task_settings):
+        raise ConfigError(
+            "--vary, --task-settings and --profile go with new episodes; recorded ones are drawn in the world they have"
+        )
     out = options.out or Path("runs/starts.png" if options.starts else "runs/render.mp4")
     require_writable_file(out, ConfigError)
     if options.starts:
-        return _starts(options, get_task(options.source, read_variation(options)), out)
+        return _starts(options, get_task(options.source, read_variation(options), read_settings(options)), out)
     scenes = _recorded(options) if recorded else _new(options, is_task)
     draw(scenes, out, options.width, options.height)
     episodes = [episode for scene in scenes for episode in scene.episodes]
@@ -150,7 +161,8 @@ def _new(options: argparse.Namespace, is_task: bool) -> list[Scenes]:
     from reskill_sim.engine.episodes import run_episodes
     from reskill_sim.evaluation import acting_checkpoints, make_policy
     from reskill_sim.evaluation.acting_lineage import acting_lineage
-    from reskill_sim.evaluation.worlds import learnt_world, task_in, world_of
+    from reskill_sim.evaluation.worlds import learnt_world, settings_for, task_in, world_of
+    from reskill_sim.families import get_task
 
     folders = options.checkpoints if is_task else [options.source]
     checkpoints = [load_checkpoint(folder, *POLICY_KINDS) for folder in folders]
@@ -159,9 +171,12 @@ def _new(options: argparse.Namespace, is_task: bool) -> list[Scenes]:
     else:
         name, policy = checkpoints[0].task.name, "agent" if checkpoints[0].kind == AGENT_KIND else "prior"
     if is_task or policy == "agent":
-        world = world_of(options.profile or "exact", read_variation(options))
+        settings = settings_for(name, checkpoints, read_settings(options))
+        task = get_task(name, read_variation(options), settings)
+        world = world_of(options.profile or "exact", task.variation, task.spec.settings)
     else:
-        world = learnt_world(checkpoints[0], options.profile, read_variation(options) if options.vary else None)
+        variation = read_variation(options) if options.vary else None
+        world = learnt_world(checkpoints[0], options.profile, variation, read_settings(options))
     task = task_in(world, name, f"what {options.source} learnt from")
     environments = task.make_env(options.episodes, world.profile)
     acting = make_policy(policy, task.spec, options.episodes, checkpoints)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from reskill_core.errors import SimulationError, require_choice
+from reskill_core.errors import ConfigError, SimulationError, require_choice
 
 # Modules of simulators are imported on demand, so that listing names is fast.
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ REFERENCE_PROFILE = "exact"
 # Kind of demonstrator that draws one of a task's demonstrators for each episode.
 MIXED = "mixed"
 DEFAULT_NOISE_RANGE = (0.0, 0.15)
+# Settings of a task that differ from the default.
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,30 @@ class Family(ABC):
     # ------------------------------------------------------------------ tasks and their environments
 
     @abstractmethod
-    def make_task(self, name: str, variation: Variation) -> Task:
+    def make_task(self, name: str, variation: Variation, settings: Mapping[str, Any] = NO_SETTINGS) -> Task:
         """Create a task with a variation.
 
+        Args:
+            name: one of ``tasks``.
+            variation: randomisation of physics, perception and latency.
+            settings: settings of the task that differ from the default, to be checked by a dataclass of the family
+                (:func:`reskill_core.config.config_from_dict`). The task's specification has all of them, converted by
+                :func:`~reskill_core.config.config_to_dict`, so that data sets and checkpoints recreate the task. They
+                determine the world of an episode and what counts as success, but not the layouts of observations and
+                actions.
+
         Raises:
-            ConfigError: the family does not support the variation.
+            ConfigError: the family does not support the variation, or the task does not have these settings.
         """
+
+    def refuse_settings(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Check that a task without settings is given none.
+
+        Raises:
+            ConfigError: there are some.
+        """
+        if settings:
+            raise ConfigError(f"task {name!r} has no settings, got {', '.join(map(str, settings))}")
 
     @abstractmethod
     def make_env(
@@ -162,6 +182,7 @@ class Family(ABC):
         kind: str = MIXED,
         noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
         num_envs: int = 1,
+        settings: Mapping[str, Any] = NO_SETTINGS,
     ) -> Demonstrator:
         """Create a demonstrator of a task.
 
@@ -170,14 +191,15 @@ class Family(ABC):
             kind: one of :meth:`demonstrators`, or ``MIXED``.
             noise_range: lowest and highest noise scale, in action units.
             num_envs: number of places.
+            settings: settings of the task, as for :meth:`make_task`.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: there is none of that name, or the task does not have these settings.
         """
         raise SimulationError(f"the tasks of family {self.name!r} have no demonstrators")
 
-    def make_fast_script(self, task: str, num_envs: int = 1) -> Policy:
-        """The fastest script for a task, about the ceiling for a learner.
+    def make_fast_script(self, task: str, num_envs: int = 1, settings: Mapping[str, Any] = NO_SETTINGS) -> Policy:
+        """The fastest script for a task with these settings, about the ceiling for a learner.
 
         Raises:
             ConfigError: there is none for that task; the message lists the tasks that have one.

@@ -14,7 +14,7 @@ def acting_lineage(task: Task, profile: str, checkpoint: Checkpoint | None = Non
     """Return the lineage of episodes of a task.
 
     Args:
-        task: the task, with its variation.
+        task: the task, with its variation and settings.
         profile: fidelity profile of the simulator.
         checkpoint: checkpoint of the acting skill module or agent, if any.
     """
@@ -26,5 +26,6 @@ def acting_lineage(task: Task, profile: str, checkpoint: Checkpoint | None = Non
         task=task.spec.name,
         profile=profile,
         variation=config_to_dict(task.variation),
+        settings=task.spec.settings or None,
         simulator=simulator_version(),
     )

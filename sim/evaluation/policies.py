@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.acting_lineage import acting_lineage
 from reskill_sim.evaluation.rollouts import UniformPolicy, plain_action, with_places
+from reskill_sim.evaluation.worlds import settings_for
 from reskill_sim.families import family_of, get_task
 
 BATCH = 64
@@ -63,11 +64,11 @@ def _agent(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Poli
 
 
 def _demonstrator(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Policy:
-    return family_of(task.name).make_demonstrator(task.name, num_envs=num_envs)
+    return family_of(task.name).make_demonstrator(task.name, num_envs=num_envs, settings=task.settings)
 
 
 def _fast_script(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Policy:
-    return family_of(task.name).make_fast_script(task.name, num_envs)
+    return family_of(task.name).make_fast_script(task.name, num_envs, task.settings)
 
 
 PolicyFactory = Callable[[TaskSpec, int, Checkpoint | None], Policy]
@@ -135,6 +136,7 @@ class PolicyEvaluationConfig:
         episodes: number of episodes per policy and task, with the same seeds for all.
         profile: fidelity profile of the simulator.
         variation: randomisation of physics, perception and latency.
+        task_settings: settings of the tasks that differ from those of the checkpoints, or else from the default.
         threads: number of simulation threads.
     """
 
@@ -145,6 +147,7 @@ class PolicyEvaluationConfig:
     episodes: int = parameter(200, low=1, high=10**6)
     profile: str = "exact"
     variation: Variation = NOMINAL
+    task_settings: dict[str, Any] = field(default_factory=dict)
     threads: int = parameter(2, low=0, high=256)
 
 
@@ -221,7 +224,7 @@ def evaluate_policy(
     """Evaluate a policy on the evaluation seeds, which are the same for all policies.
 
     Args:
-        task: the task, with its variation.
+        task: the task, with its variation and settings.
         make_acting: creates the policy for a number of environments.
         policy: its name.
         episodes: number of episodes.
@@ -263,7 +266,9 @@ def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True
         CheckpointError: a checkpoint cannot be read.
     """
     config, checkpoints = with_checkpoints(config)
-    tasks = [get_task(name, config.variation) for name in config.tasks]
+    tasks = [
+        get_task(name, config.variation, settings_for(name, checkpoints, config.task_settings)) for name in config.tasks
+    ]
     runs = [(task, name) for task in tasks for name in config.policies]
     results = evaluate_runs(runs, config, checkpoints, show_progress)
     _write(Path(config.out), config, checkpoints, results)

@@ -19,6 +19,7 @@ from reskill_sim.evaluation.policies import (
     evaluate_runs,
     with_checkpoints,
 )
+from reskill_sim.evaluation.worlds import settings_for
 from reskill_sim.families import get_task
 
 
@@ -130,7 +131,8 @@ def evaluate_robustness(
     _require_one(config)
     task, policy = config.tasks[0], config.policies[0]
     worlds = list(dict.fromkeys(variation for sweep in sweeps for variation in sweep.variations()))
-    runs = [(get_task(task, variation), policy) for variation in worlds]
+    settings = settings_for(task, checkpoints, config.task_settings)
+    runs = [(get_task(task, variation, settings), policy) for variation in worlds]
     done = dict(zip(worlds, evaluate_runs(runs, config, checkpoints, show_progress), strict=True))
     results = [Robustness(sweep, tuple(done[variation] for variation in sweep.variations())) for sweep in sweeps]
     figures = RobustnessResults(

@@ -45,6 +45,7 @@ class SkillEvaluationConfig:
         episodes: number of episodes per measurement.
         profile: fidelity profile of the rollouts; if empty, that of the training data.
         variation: variation of the rollouts; if None, that of the training data.
+        task_settings: settings of the task that differ from those of the training data.
         threads: number of simulation threads.
     """
 
@@ -54,6 +55,7 @@ class SkillEvaluationConfig:
     episodes: int = parameter(250, low=1, high=10**6)
     profile: str = ""
     variation: Variation | None = None
+    task_settings: dict[str, Any] = field(default_factory=dict)
     threads: int = parameter(2, low=0, high=256)
 
 
@@ -129,9 +131,9 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
             this simulator does not have the settings of the data.
     """
     module = SkillModule.load(config.skills)
-    world = learnt_world(module.checkpoint, config.profile, config.variation)
+    world = learnt_world(module.checkpoint, config.profile, config.variation, config.task_settings)
     task = task_in(world, module.task_spec.name, f"what {config.skills} learnt from")
-    config = replace(config, profile=world.profile, variation=task.variation)
+    config = replace(config, profile=world.profile, variation=task.variation, task_settings=dict(task.spec.settings))
     module.checkpoint.require_task(task.spec)
     # Before simulating, so that errors of the data are raised immediately.
     held_out = _held_out(config.data, module) if config.data else None

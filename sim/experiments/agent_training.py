@@ -30,13 +30,13 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     """Train an agent, or continue a run that was interrupted in the same folder.
 
     Raises:
-        ConfigError: there is no such task, profile or variation.
+        ConfigError: there is no such task, profile, variation or setting of the task.
         CheckpointError: the skills cannot be read or do not fit the task, or the run folder holds another run: one with
             other settings, skills, demonstrations, world or simulator.
         TrainingError: a loss is not finite.
     """
     variation = config_from_dict(Variation, config.variation or {}, source="the variation")
-    task = get_task(config.task, variation)
+    task = get_task(config.task, variation, config.task_settings)
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     groups = [task.make_env(size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False) if config.skills != NO_SKILLS else None

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from reskill_core.config import config_to_dict
 from reskill_core.data import DatasetSpec, DatasetWriter, Episode, read_header
@@ -22,9 +23,11 @@ from reskill_core.errors import ConfigError, DataError, SimulationError
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.progress import progress_bar
 from reskill_core.seeding import foreign_demonstrations
+from reskill_core.spec import TaskSpec
 from reskill_core.workers import WorkerPool
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED
+from reskill_sim.engine.interfaces import Demonstrator
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.worlds import world_of
 from reskill_sim.families import family_of, get_task
@@ -48,6 +51,7 @@ class CollectConfig:
         episodes_per_shard: episodes in one file.
         profile: fidelity profile of the simulator.
         variation: randomisation of physics, perception and latency.
+        task_settings: settings of the task that differ from the default, as its family defines them.
         workers: number of simulating processes; 0 is one per core.
     """
 
@@ -60,6 +64,7 @@ class CollectConfig:
     episodes_per_shard: int = parameter(100, low=1, high=10**5)
     profile: str = "exact"
     variation: Variation = NOMINAL
+    task_settings: dict[str, Any] = field(default_factory=dict)
     workers: int = parameter(0, low=0, high=256)
 
     def violations(self) -> list[str]:
@@ -121,7 +126,7 @@ class _Job:
 
 def dataset_spec(config: CollectConfig) -> DatasetSpec:
     """Return the specification of the data set that a configuration collects."""
-    task = get_task(config.task, config.variation)
+    task = get_task(config.task, config.variation, config.task_settings)
     return DatasetSpec(task.spec, config.profile, task.make_env(profile=config.profile).state_dim)
 
 
@@ -133,12 +138,13 @@ def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
         DataError: the folder has other contents, or cannot be written.
         SimulationError: a worker died.
     """
-    family_of(config.task).make_demonstrator(config.task, config.kind, config.noise_range)
+    spec = dataset_spec(config)
+    _demonstrator(config, spec.task)
     provenance = {_PROVENANCE: _identity(config)}
     report = CollectReport()
     started = time.monotonic()
-    world = world_of(config.profile, config.variation)
-    with DatasetWriter(config.out, dataset_spec(config), provenance=provenance, world=world) as writer:
+    world = world_of(config.profile, config.variation, spec.task.settings)
+    with DatasetWriter(config.out, spec, provenance=provenance, world=world) as writer:
         _require_same_collection(config, writer)
         jobs = _open_jobs(config, writer)
         progress = progress_bar(
@@ -159,7 +165,10 @@ def collect(config: CollectConfig, show_progress: bool = True) -> CollectReport:
 def _identity(config: CollectConfig) -> dict[str, object]:
     """Settings that must not change when a collection is resumed."""
     fixed = replace(config, episodes=1, workers=0, out="")
-    return {key: value for key, value in config_to_dict(fixed).items() if key not in ("episodes", "workers", "out")}
+    settings = {key: value for key, value in config_to_dict(fixed).items() if key not in ("episodes", "workers", "out")}
+    if not config.task_settings:  # as in data sets of tasks without settings, and of earlier versions
+        del settings["task_settings"]
+    return settings
 
 
 def _require_same_collection(config: CollectConfig, writer: DatasetWriter) -> None:
@@ -169,7 +178,11 @@ def _require_same_collection(config: CollectConfig, writer: DatasetWriter) -> No
     before, now = header.provenance.get(_PROVENANCE), _identity(config)
     if not isinstance(before, dict):
         raise DataError(f"{writer.folder} was not collected in process; choose another folder, and merge the two later")
-    differing = [f"{key}: {before.get(key)!r} there, {now[key]!r} now" for key in now if before.get(key) != now[key]]
+    differing = [
+        f"{key}: {before.get(key)!r} there, {now.get(key)!r} now"
+        for key in (*now, *(before.keys() & {"task_settings"} - now.keys()))
+        if before.get(key) != now.get(key)
+    ]
     if differing:
         raise ConfigError(
             f"{writer.folder} was collected with other settings, choose another folder:\n"
@@ -211,9 +224,9 @@ def _finished(running: dict[Future[list[Episode]], _Job]) -> Iterator[tuple[_Job
 def _run_job(job: _Job) -> list[Episode]:
     config = job.config
     batch = min(BATCH, job.num_episodes)
-    task = get_task(config.task, config.variation)
+    task = get_task(config.task, config.variation, config.task_settings)
     environments = task.make_env(batch, config.profile, divergence_folder=Path(config.out) / "diverged")
-    demonstrator = task.family.make_demonstrator(config.task, config.kind, config.noise_range, batch)
+    demonstrator = _demonstrator(config, task.spec, batch)
     episodes = run_episodes(
         environments,
         demonstrator,
@@ -221,6 +234,11 @@ def _run_job(job: _Job) -> list[Episode]:
         describe=lambda place: (demonstrator.source(place), float(demonstrator.noise_scale[place])),
     )
     return sorted(episodes, key=lambda episode: episode.seed)
+
+
+def _demonstrator(config: CollectConfig, task: TaskSpec, num_envs: int = 1) -> Demonstrator:
+    family = family_of(config.task)
+    return family.make_demonstrator(config.task, config.kind, config.noise_range, num_envs, task.settings)
 
 
 def summary_lines(config: CollectConfig, report: CollectReport) -> list[str]:

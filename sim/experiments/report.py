@@ -29,7 +29,7 @@ VIDEO_WIDTH, VIDEO_HEIGHT = 320, 240
 
 
 def showcase(run: AgentRun, with_videos: bool = True) -> Showcase:
-    """Run an agent with the profile and variation of its evaluation, or the nominal ones if it has none.
+    """Run an agent in the world of its evaluation, or with the nominal profile and variation if it has none.
 
     Args:
         run: its training run.
@@ -42,7 +42,8 @@ def showcase(run: AgentRun, with_videos: bool = True) -> Showcase:
     """
     checkpoint, outcomes = load_checkpoint(run.folder, AGENT_KIND), run.outcomes
     variation = config_from_dict(Variation, outcomes.variation, str(outcomes.folder)) if outcomes else NOMINAL
-    task, profile = get_task(checkpoint.task.name, variation), outcomes.profile if outcomes else "exact"
+    settings = (outcomes.settings if outcomes else None) or checkpoint.task.settings
+    task, profile = get_task(checkpoint.task.name, variation, settings), outcomes.profile if outcomes else "exact"
     policy = agent_policy(checkpoint)
 
     def play(seeds: Sequence[int]) -> list[Episode]:

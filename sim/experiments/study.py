@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from functools import reduce
@@ -13,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from reskill_core.checkpoint import load_checkpoint
-from reskill_core.config import config_from_dict, config_to_dict, read_yaml
+from reskill_core.config import config_from_dict, config_to_dict, merged, read_yaml
 from reskill_core.errors import ConfigError, ReskillError
 from reskill_core.files import plain_name_fault, require_writable_folder
 from reskill_core.lineage import Lineage
@@ -113,29 +112,26 @@ def _run_config(config: StudyConfig, agent: str, variant: str, seed: int) -> Age
     base = _common(config, agent)
     out = f"{config.out}/{base['task']}/{variant}/seed_{seed}"
     own = {"variant": variant, "seed": seed, "out": out, "threads": 1}
-    document = reduce(_merged, (base, config.variants[variant], own))
+    document = reduce(merged, (base, config.variants[variant], own))
     return config_from_dict(AgentTrainingConfig, document, source=f"variant {variant} of {agent}")
 
 
 def _common(config: StudyConfig, agent: str) -> dict[str, Any]:
     """Configuration shared by all variants of an agent."""
-    return _merged(read_yaml(find_config(agent)), config.common)
-
-
-def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy of a nested document with some values changed."""
-    merged = dict(document)
-    for name, value in changes.items():
-        inner = merged.get(name)
-        merged[name] = _merged(inner or {}, value) if isinstance(value, Mapping) else value
-    return merged
+    return merged(read_yaml(find_config(agent)), config.common)
 
 
 def _references_of(config: StudyConfig, agent: str) -> PolicyEvaluationConfig:
     base = _common(config, agent)
     out = f"{config.out}/{base['task']}/references"
     return PolicyEvaluationConfig(
-        config.references, (base["task"],), (base["skills"],), out, config.episodes, threads=1
+        config.references,
+        (base["task"],),
+        (base["skills"],),
+        out,
+        config.episodes,
+        task_settings=base.get("task_settings") or {},
+        threads=1,
     )
 
 

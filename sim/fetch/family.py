@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from reskill_sim.engine.family import (
     DEFAULT_NOISE_RANGE,
     MIXED,
+    NO_SETTINGS,
     REFERENCE_PROFILE,
     BenchLoad,
     Family,
@@ -44,8 +45,9 @@ class FetchFamily(Family):
 
     # MuJoCo and the modules that need it are imported on demand, so that listing names is fast.
 
-    def make_task(self, name: str, variation: Variation) -> FetchTask:
-        """Create a task by name."""
+    def make_task(self, name: str, variation: Variation, settings: Mapping[str, Any] = NO_SETTINGS) -> FetchTask:
+        """Create a task by name; there are no settings."""
+        self.refuse_settings(name, settings)
         return get_task(name, variation)
 
     def make_env(
@@ -79,14 +81,17 @@ class FetchFamily(Family):
         kind: str = MIXED,
         noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
         num_envs: int = 1,
+        settings: Mapping[str, Any] = NO_SETTINGS,
     ) -> Demonstrator:
         """Create a demonstrator of a task."""
+        self.refuse_settings(task, settings)
         from reskill_sim.fetch.demonstrators import make_demonstrator
 
         return make_demonstrator(task, kind, noise_range, num_envs)
 
-    def make_fast_script(self, task: str, num_envs: int = 1) -> Demonstrator:
+    def make_fast_script(self, task: str, num_envs: int = 1, settings: Mapping[str, Any] = NO_SETTINGS) -> Demonstrator:
         """Create the fast script of a task."""
+        self.refuse_settings(task, settings)
         from reskill_sim.fetch.demonstrators import make_fast_script
 
         return make_fast_script(task, num_envs)

@@ -53,6 +53,7 @@ class GymEpisodes:
         threads: threads that share the environments.
         goal_dict: whether observations are dictionaries with goals.
         variation: randomisation of physics, perception and latency.
+        settings: settings of the task that differ from the default.
         max_episode_steps: limit below the task's horizon.
     """
 
@@ -64,13 +65,14 @@ class GymEpisodes:
         threads: int,
         goal_dict: bool,
         variation: Variation | Mapping[str, Any],
+        settings: Mapping[str, Any],
         max_episode_steps: int | None,
     ) -> None:
         if not isinstance(variation, Variation):
             variation = config_from_dict(Variation, variation, source="the variation")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise SimulationError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
-        self.task = get_task(task, variation)
+        self.task = get_task(task, variation, settings)
         self.goals = GoalView(self.task) if goal_dict else None
         self.profile = profile or self.task.family.learning_profile
         self.environments = self.task.make_env(num_envs, self.profile, threads)

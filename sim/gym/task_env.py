@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reskill_core.seeding import drawn_episode
 from reskill_core.spec import take_rows
+from reskill_sim.engine.family import NO_SETTINGS
 from reskill_sim.engine.interfaces import Image
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.gym.goal_methods import GoalMethods
@@ -35,9 +36,11 @@ class TaskEnv(GoalMethods, gymnasium.Env[Any, NDArray[np.float32]]):
             ``desired_goal`` (3,) [m].
         render_mode: ``rgb_array`` or None.
         variation: randomisation of physics, perception and latency; may be a dictionary of its fields.
+        settings: settings of the task that differ from the default, as its family defines them.
 
     Raises:
-        ConfigError: there is no such task or profile, or the variation is out of range.
+        ConfigError: there is no such task or profile, the variation is out of range, or the task does not have these
+            settings.
         SimulationError: ``goal_dict`` is set, and the task's reward needs more than goals.
     """
 
@@ -50,8 +53,9 @@ class TaskEnv(GoalMethods, gymnasium.Env[Any, NDArray[np.float32]]):
         goal_dict: bool = False,
         render_mode: str | None = None,
         variation: Variation | Mapping[str, Any] = NOMINAL,
+        settings: Mapping[str, Any] = NO_SETTINGS,
     ) -> None:
-        self._episodes = GymEpisodes(task, 1, profile, 0, goal_dict, variation, None)
+        self._episodes = GymEpisodes(task, 1, profile, 0, goal_dict, variation, settings, None)
         self.metadata = metadata_of(self._episodes.task, render_mode)
         self.render_mode = render_mode
         self.action_space: Any = self._episodes.action_space

@@ -20,6 +20,7 @@ from reskill_core.arrays import BoolArray, Float64Array, IntArray
 from reskill_core.errors import SimulationError, SpecError
 from reskill_core.seeding import drawn_episode
 from reskill_core.spec import Observations, put_rows, take_rows
+from reskill_sim.engine.family import NO_SETTINGS
 from reskill_sim.engine.interfaces import Image
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.gym.goal_methods import GoalMethods
@@ -38,12 +39,14 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         goal_dict: as for :class:`TaskEnv`.
         render_mode: ``rgb_array`` or None.
         variation: as for :class:`TaskEnv`.
+        settings: as for :class:`TaskEnv`.
         threads: threads that share the environments; 0 steps them in the calling thread. Results are the same.
         autoreset_mode: Gymnasium's autoreset mode.
         max_episode_steps: limit below the task's horizon.
 
     Raises:
-        ConfigError: there is no such task or profile, or the variation is out of range.
+        ConfigError: there is no such task or profile, the variation is out of range, or the task does not have these
+            settings.
         SimulationError: ``goal_dict`` is set, and the task's reward needs more than goals.
     """
 
@@ -57,11 +60,14 @@ class TaskVectorEnv(GoalMethods, VectorEnv[Any, NDArray[np.float32], NDArray[Any
         goal_dict: bool = False,
         render_mode: str | None = None,
         variation: Variation | Mapping[str, Any] = NOMINAL,
+        settings: Mapping[str, Any] = NO_SETTINGS,
         threads: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
     ) -> None:
-        self._episodes = GymEpisodes(task, num_envs, profile, threads, goal_dict, variation, max_episode_steps)
+        self._episodes = GymEpisodes(
+            task, num_envs, profile, threads, goal_dict, variation, settings, max_episode_steps
+        )
         self.num_envs = num_envs
         self._mode = AutoresetMode(autoreset_mode)
         self.metadata = metadata_of(self._episodes.task, render_mode) | {"autoreset_mode": self._mode}

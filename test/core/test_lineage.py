@@ -35,6 +35,7 @@ KNOWN = Lineage(
     "exact",
     {"friction": [1.0, 1.0], "spawn": 1.0},
     "mujoco 3.11.0",
+    {"ordered": True},
 )
 # Another value of each ingredient, and what a refusal says of it.
 FLIPS: Mapping[str, tuple[Any, str]] = {
@@ -43,6 +44,7 @@ FLIPS: Mapping[str, tuple[Any, str]] = {
     "profile": ("fast", "profile: 'exact' != 'fast'"),
     "variation": ({"friction": (0.5, 2.0), "spawn": 1.0}, "variation.friction: [1.0, 1.0] != [0.5, 2.0]"),
     "simulator": ("mujoco 0.1", "simulator: 'mujoco 3.11.0' != 'mujoco 0.1'"),
+    "settings": ({"ordered": False}, "settings.ordered: True != False"),
 }
 
 

@@ -73,7 +73,7 @@ def test_what_a_family_does_not_offer_is_refused_by_name() -> None:
     class Bare(Family):
         name, tasks = "bare", ("nothing",)
 
-        def make_task(self, name, variation):
+        def make_task(self, name, variation, settings=None):
             raise NotImplementedError
 
         def make_env(self, task, *args, profile="", **options):

@@ -31,7 +31,7 @@ def dots(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     known = {**families._families_by_task(), "dot_right": DOTS}
     monkeypatch.setattr(families, "_families_by_task", lambda: known)
     yield
-    get_task.cache_clear()
+    families._make_task.cache_clear()
 
 
 def test_episodes_keep_every_frame_and_what_is_seen_at_the_end() -> None:

@@ -25,5 +25,5 @@ def plane_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _look_again() -> None:
     families.FAMILIES.__dict__.pop("_places", None)
-    for cached in (families._families_by_task, families.get_task):
+    for cached in (families._families_by_task, families._make_task):
         cached.cache_clear()

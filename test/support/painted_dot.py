@@ -15,7 +15,7 @@ from reskill_core.frame_stacks import SteppedFrames
 from reskill_core.runtime import SkillAction
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import RAW, VECTOR, ActionComponent, ActionSpec, ImageFeature, ObsSpec, TaskSpec, named_term
-from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, REFERENCE_PROFILE, Family
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, NO_SETTINGS, REFERENCE_PROFILE, Family
 from reskill_sim.engine.step_result import StepResult
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
@@ -123,7 +123,7 @@ class DotFamily(Family):
 
     name, gym_prefix, tasks = "dots", "", ("dot_right",)
 
-    def make_task(self, name: str, variation: Variation) -> DotTask:
+    def make_task(self, name: str, variation: Variation, settings: Mapping[str, Any] = NO_SETTINGS) -> DotTask:
         """The one there is."""
         return DotTask(variation)
 
@@ -149,6 +149,7 @@ class DotFamily(Family):
         kind: str = MIXED,
         noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
         num_envs: int = 1,
+        settings: Mapping[str, Any] = NO_SETTINGS,
     ) -> Rightwards:
         """The one there is."""
         return Rightwards(num_envs)

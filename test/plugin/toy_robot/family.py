@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.runtime.skill_action import SkillAction
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import VECTOR
-from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, REFERENCE_PROFILE, Family
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, NO_SETTINGS, REFERENCE_PROFILE, Family
 from reskill_sim.engine.step_result import StepResult
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
@@ -170,8 +170,9 @@ class ToyFamily(Family):
 
     name, gym_prefix, tasks, joint_names = "toy", "Toy", ("toy_reach",), JOINTS
 
-    def make_task(self, name: str, variation: Variation) -> ReachTask:
-        """The one task there is."""
+    def make_task(self, name: str, variation: Variation, settings: Mapping[str, Any] = NO_SETTINGS) -> ReachTask:
+        """The one task there is, without settings."""
+        self.refuse_settings(name, settings)
         return ReachTask(variation)
 
     def make_env(
@@ -196,6 +197,7 @@ class ToyFamily(Family):
         kind: str = MIXED,
         noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
         num_envs: int = 1,
+        settings: Mapping[str, Any] = NO_SETTINGS,
     ) -> Driving:
         """The demonstrator."""
         return Driving(noise_range, num_envs)

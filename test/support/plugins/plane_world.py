@@ -5,8 +5,8 @@ Put its folder on ``PYTHONPATH``, and every process knows the family by the entr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.arrays import Float64Array
+from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.observation import ObservationBuilder, SensorFrame
+from reskill_core.parameters import parameter
 from reskill_core.runtime import SkillAction
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import (
@@ -30,13 +32,13 @@ from reskill_core.spec import (
     joint_term,
     named_term,
 )
-from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, REFERENCE_PROFILE, Family
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, NO_SETTINGS, REFERENCE_PROFILE, Family
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
 
 PERIOD_S = 0.1
-# Half of the square that the point moves in [m], and how near to the goal is near enough.
-EXTENT_M, REACHED_M = 1.0, 0.1
+# Half of the square that the point moves in [m].
+EXTENT_M = 1.0
 _UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 _WHEELS = ("left_wheel", "right_wheel")
 
@@ -82,6 +84,14 @@ _WIDTH = 11
 
 
 @dataclass(frozen=True)
+class PlaneSettings:
+    """How near to the goal is near enough, and where it is; anywhere by default."""
+
+    reached_m: float = parameter(0.1, low=0.0, high=10.0)
+    goal: tuple[float, float] | None = parameter(None, low=-EXTENT_M, high=EXTENT_M)
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one control step led to."""
 
@@ -106,6 +116,7 @@ class PlaneEnv:
         self.joint_names = spec.obs.joints
         self._rows = np.zeros((num_envs, _WIDTH))
         self._builder = ObservationBuilder(spec.obs)
+        self._settings = config_from_dict(PlaneSettings, spec.settings)
 
     @property
     def step_count(self) -> NDArray[np.int64]:
@@ -118,6 +129,8 @@ class PlaneEnv:
             row[:] = 0.0
             row[[0, 1, 6, 7]] = rng.uniform(-EXTENT_M, EXTENT_M, 4)
             row[3:6] = row[:3]
+            if self._settings.goal is not None:
+                row[6:8] = self._settings.goal
         return self.observation()
 
     def step(self, actions: NDArray[Any], places: Any = None) -> Outcome:
@@ -136,7 +149,7 @@ class PlaneEnv:
                 rows[:, axis] += PERIOD_S * command
         rows[:, 10] += 1
         self._rows[chosen] = rows
-        success = np.linalg.norm(rows[:, :2] - rows[:, 6:8], axis=1) < REACHED_M
+        success = np.linalg.norm(rows[:, :2] - rows[:, 6:8], axis=1) < self._settings.reached_m
         over = rows[:, 10] >= self.spec.horizon
         observation = self.observation()
         if places is not None:
@@ -222,7 +235,7 @@ class Steering:
     def act(self, observations: Any, places: Any = None) -> SkillAction:
         chosen = np.arange(len(self._rngs)) if places is None else np.asarray(places)
         clean = np.zeros((len(chosen), self.task.action.dim))
-        if self.task is REACH:
+        if self.task.name == REACH.name:
             vector = observations["vector"]
             wanted = vector[:, self.task.obs.slice("goal")] - vector[:, self.task.obs.slice("position")]
             seen = sum(
@@ -257,8 +270,9 @@ class PlaneFamily(Family):
     tasks = tuple(_SPECS)
     joint_names = (*_WHEELS, "mast")
 
-    def make_task(self, name: str, variation: Variation) -> PlaneTask:
-        return PlaneTask(_SPECS[name], variation)
+    def make_task(self, name: str, variation: Variation, settings: Mapping[str, Any] = NO_SETTINGS) -> PlaneTask:
+        own = config_from_dict(PlaneSettings, settings, source=f"the settings of task {name!r}")
+        return PlaneTask(replace(_SPECS[name], settings=config_to_dict(own)), variation)
 
     def make_env(
         self,
@@ -280,6 +294,7 @@ class PlaneFamily(Family):
         kind: str = MIXED,
         noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
         num_envs: int = 1,
+        settings: Mapping[str, Any] = NO_SETTINGS,
     ) -> Steering:
         return Steering(_SPECS[task], noise_range, num_envs)
 

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from reskill_sim.engine.variation import Variation
 
 # Each names an instance of :class:`~reskill_sim.engine.family.Family`.
-FAMILIES = Registry("reskill.families", "environment family", {"fetch": "reskill_sim.fetch.family:FETCH"})
+FAMILIES = Registry(
+    "reskill.families",
+    "environment family",
+    {"fetch": "reskill_sim.fetch.family:FETCH", "kitchen": "reskill_sim.kitchen.family:KITCHEN"},
+)
 
 
 def families() -> tuple[Family, ...]:

@@ -122,9 +122,21 @@ class Mechanism(ABC):
 
     # ------------------------------------------------------------------ readings
 
+    def add_noise(self, sensors: Float64Array, seeds: IntArray, steps: IntArray) -> None:  # noqa: B027 - most have none
+        """Add noise of measurement to true sensor values; none by default.
+
+        Args:
+            sensors: (n, S) sensor values to change.
+            seeds: (n,) seeds of the episodes; the noise depends on nothing but these and the steps.
+            steps: (n,) control steps since the start of each episode.
+        """
+
     @abstractmethod
     def joint_columns(self, names: Sequence[str]) -> IntArray:
-        """Return the columns of joint positions in the physical state, by the driver's joint names."""
+        """Return the columns of joint positions, by the driver's joint names.
+
+        They are columns of the physical state or, if joints are measured with noise, of the sensors behind it.
+        """
 
     def joint_positions(self, qpos: Float64Array) -> Float64Array:
         """(J,) positions of :attr:`joint_names` [m or rad] from coordinates (nq,)."""
@@ -133,6 +145,15 @@ class Mechanism(ABC):
     def joint_velocities(self, qvel: Float64Array) -> Float64Array:
         """(J,) velocities of :attr:`joint_names` [m/s or rad/s] from velocities (nv,)."""
         return np.zeros(0)
+
+    def joint_state(self, physics: Float64Array, sensors: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Positions and velocities (J,) of the joints as the driver publishes them, of one environment.
+
+        Args:
+            physics: (P,) physical state.
+            sensors: (S,) sensor values.
+        """
+        return self.joint_positions(physics[self.layout.qpos]), self.joint_velocities(physics[self.layout.qvel])
 
     # ------------------------------------------------------------------ rendering
 

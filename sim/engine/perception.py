@@ -56,10 +56,13 @@ class Perception:
         )
 
     def actual(self, rows: Float64Array) -> tuple[SensorFrame, SensorFrame]:
-        """Return the true sensor frames now and one control step ago."""
+        """Return the true sensor frames now and one control step ago; twice that of now if steps are not compared."""
         layout, goal = self._layout, rows[:, self._layout.goal]
+        now = self.frame(self.readings(rows), goal)
+        if layout.history.start == layout.history.stop:
+            return now, now
         previous = rows[:, layout.history][:, : layout.reading_size]
-        return self.frame(self.readings(rows), goal), self.frame(previous, goal)
+        return now, self.frame(previous, goal)
 
     def perceived(
         self, rows: Float64Array, actual: tuple[SensorFrame, SensorFrame], places: IntArray | None

@@ -15,9 +15,9 @@ class RowLayout:
     Attributes:
         physics: MuJoCo's state.
         sensors: values of all sensors.
-        history: readings of ``num_earlier`` earlier control steps, newest first; one is needed for displacements, and
-            one per earlier frame of a stack of images. A reading consists of the positions of observed joints, and the
-            sensors.
+        history: readings of ``num_earlier`` earlier control steps, newest first; one is needed for displacements, if
+            the task compares steps, and one per earlier frame of a stack of images. A reading consists of the positions
+            of observed joints, and the sensors.
         pending: delayed actions that have not taken effect yet, newest first.
         goal: position of the goal [m].
         step: control steps since the start of the episode.
@@ -25,6 +25,7 @@ class RowLayout:
         scene: number of the scene.
         seed: seed of the episode.
         delays: delays of perception and of actions [control steps].
+        memory: what the task remembers of the episode.
     """
 
     physics: slice
@@ -37,11 +38,13 @@ class RowLayout:
     scene: slice
     seed: slice
     delays: slice
+    memory: slice
 
     def __init__(self, mechanism: Mechanism, task: SimulatedTask) -> None:
         perception_delay, action_delay = task.variation.perception_delay[1], task.variation.action_delay[1]
         stack = max((image.stack for image in task.spec.obs.images), default=1)
-        self.num_earlier = max(1, stack - 1) + perception_delay
+        compared = task.compares_steps or perception_delay > 0
+        self.num_earlier = max(int(compared), stack - 1) + perception_delay
         self.reading_size = len(task.spec.obs.joints) + mechanism.model.nsensordata
         sizes = {
             "physics": mechanism.layout.width,
@@ -54,6 +57,7 @@ class RowLayout:
             "scene": 1,
             "seed": 1,
             "delays": 2,
+            "memory": task.memory_size,
         }
         self.width = 0
         for name, size in sizes.items():

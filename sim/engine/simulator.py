@@ -11,6 +11,7 @@ noise of perception, and the delays of perception and actions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ class Simulator:
         rows[:, layout.goal] = [start.goal_pos_w for start in starts]
         rows[:, layout.scene] = [[start.scene] for start in starts]
         rows[:, layout.seed] = [[seed] for seed in seeds]
+        self._add_noise(rows)
         bounds = (self.task.variation.perception_delay, self.task.variation.action_delay)
         if any(high for _, high in bounds):
             for row, seed in zip(rows, seeds, strict=True):
@@ -173,12 +175,16 @@ class Simulator:
         )
         moved[:, layout.physics], moved[:, layout.sensors] = physics, sensors
         moved[:, layout.step] += 1
+        self._add_noise(moved)
         diverged = ~finite | self._broken(rows, moved)
         if diverged.any():
             moved[diverged] = rows[diverged]
             self._note_divergence(rows[diverged], np.asarray(actions, dtype=np.float64)[diverged])
 
         situation = self._situation(moved, chosen)
+        if self.task.memory_size:
+            situation = replace(situation, memory=self.task.remembered(situation))
+            moved[~diverged, layout.memory] = situation.memory[~diverged]
         success = self.task.success(situation)
         held = np.where(success, moved[:, layout.held][:, 0] + 1, 0)
         moved[:, layout.held] = held[:, None]
@@ -241,11 +247,11 @@ class Simulator:
 
     def joint_positions(self, place: int = 0) -> Float64Array:
         """(J,) positions of the joints :attr:`joint_names` [m or rad]."""
-        return self.mechanism.joint_positions(self._rows[place, self.layout.qpos])
+        return self._joint_state(place)[0]
 
     def joint_velocities(self, place: int = 0) -> Float64Array:
         """(J,) velocities of the joints :attr:`joint_names` [m/s or rad/s]."""
-        return self.mechanism.joint_velocities(self._rows[place, self.layout.qvel])
+        return self._joint_state(place)[1]
 
     # ------------------------------------------------------------------ saving and restoring
 
@@ -332,7 +338,18 @@ class Simulator:
     def _situation(self, rows: Float64Array, places: IntArray | None) -> Situation:
         now, before = self._perception.actual(rows)
         size = self._size if places is None else self._size[places]
-        return Situation(self.task.spec.obs.frames, now, before, size)
+        memory = rows[:, self.layout.memory].copy()
+        physics = rows[:, self.layout.physics]
+        return Situation(self.task.spec.obs.frames, now, before, size, physics, memory, memory)
+
+    def _add_noise(self, rows: Float64Array) -> None:
+        """Add noise of measurement to the true sensor values of states (n, S)."""
+        seeds, steps = (rows[:, column][:, 0].astype(np.int64) for column in (self.layout.seed, self.layout.step))
+        self.mechanism.add_noise(rows[:, self.layout.sensors], seeds, steps)
+
+    def _joint_state(self, place: int) -> tuple[Float64Array, Float64Array]:
+        row = self._rows[place]
+        return self.mechanism.joint_state(row[self.layout.physics], row[self.layout.sensors])
 
     def _observe(self, rows: Float64Array, situation: Situation, places: IntArray | None) -> Any:
         actual = (situation.now, situation.before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,10 @@ class EpisodeStart:
     scene: int = 0
 
 
+def _nothing() -> Float64Array:
+    return np.zeros((0, 0))
+
+
 @dataclass(frozen=True)
 class Situation:
     """State for computing success and reward, for a batch of N environments.
@@ -117,12 +121,18 @@ class Situation:
         now: sensor readings now.
         before: sensor readings one control step ago.
         size: (N,) factor on the size of the manipulated object.
+        physics: (N, P) physical states.
+        memory: (N, K) what the task remembers, after this step.
+        memory_before: (N, K) what it remembered before.
     """
 
     frames: tuple[str, ...]
     now: SensorFrame
     before: SensorFrame
     size: Float64Array
+    physics: Float64Array = field(default_factory=_nothing)
+    memory: Float64Array = field(default_factory=_nothing)
+    memory_before: Float64Array = field(default_factory=_nothing)
 
     def position(self, name: str) -> Float64Array:
         """(N, 3) position of a frame [m]."""
@@ -139,9 +149,14 @@ class SimulatedTask(Task):
 
     Attributes:
         num_base_scenes: number of scenes before variation of the physics.
+        memory_size: number K of values that the task remembers during an episode, zero at its start.
+        compares_steps: whether observation, success or reward depend on readings of the previous control step; if not,
+            they are not stored.
     """
 
     num_base_scenes: int = 1
+    memory_size: int = 0
+    compares_steps: bool = True
 
     @abstractmethod
     def make_mechanism(self, profile: str) -> Mechanism:
@@ -154,6 +169,10 @@ class SimulatedTask(Task):
     @abstractmethod
     def start_in(self, rng: np.random.Generator, scene: int) -> EpisodeStart:
         """Draw the start of an episode in the scene with that number."""
+
+    def remembered(self, situation: Situation) -> Float64Array:
+        """(N, K) what to remember after the step that led to this state, from ``memory_before``."""
+        return situation.memory_before
 
     @abstractmethod
     def success(self, situation: Situation) -> BoolArray:

@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 
 from reskill_core.errors import ConfigError, SimulationError, SpecError
 from reskill_sim.engine.simulator import Simulator
+from reskill_sim.families import task_names
 from reskill_sim.fetch.demonstrators import CONTROLLERS
 from reskill_sim.fetch.tasks import TASKS, get_task
 from reskill_sim.gym.registration import env_id, register_envs
@@ -29,7 +30,7 @@ DEMONSTRATED_GOALS = sorted(GOAL_OBJECTS.keys() & CONTROLLERS.keys())
 
 def test_every_task_has_an_id() -> None:
     registered = {spec.id for spec in gymnasium.registry.values() if spec.namespace == "reskill"}
-    assert registered == {env_id(name) for name in TASKS}
+    assert registered == {env_id(name) for name in task_names()}
     assert env_id("clean_up") == "reskill/FetchCleanUp-v0"
 
 

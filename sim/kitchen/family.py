@@ -1,0 +1,96 @@
+"""Kitchen family: a Franka arm in a kitchen, of gymnasium-robotics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reskill_core.config import config_from_dict
+from reskill_core.errors import ConfigError
+from reskill_sim.engine.family import NO_SETTINGS, REFERENCE_PROFILE, Family
+from reskill_sim.kitchen.constants import FINGER_JOINTS, JOINT_NAMES
+from reskill_sim.kitchen.profiles import PROFILES
+from reskill_sim.kitchen.subtasks import SUBTASKS
+
+if TYPE_CHECKING:
+    from reskill_sim.engine.interfaces import Renderer, Viewer
+    from reskill_sim.engine.simulator import Simulator
+    from reskill_sim.engine.task import Task
+    from reskill_sim.engine.variation import Variation
+    from reskill_sim.kitchen.task import KitchenTask
+
+# Fields of a variation that mean nothing here, and why.
+_REFUSED = {
+    "size": "the kettle is a mesh of one size",
+    "spawn": "all episodes start in the same state",
+    "perception_noise": "measurements have the noise of the installed environment; its factor is the setting noise",
+    "perception_delay": "the whole state is measured at once",
+}
+
+
+class KitchenFamily(Family):
+    """Tasks of a Franka arm in a kitchen, simulated by MuJoCo."""
+
+    name = "kitchen"
+    gym_prefix = "Franka"
+    tasks = ("kitchen",)
+    profiles = tuple(PROFILES)
+    learning_profile = "fast"
+    joint_names = JOINT_NAMES
+    gripper_joints = FINGER_JOINTS
+    metric_titles = {"subtasks": "subtasks", **{name: name.replace("_", " ") for name in SUBTASKS}}  # noqa: RUF012
+
+    # MuJoCo and the modules that need it are imported on demand, so that listing names is fast.
+
+    def make_task(self, name: str, variation: Variation, settings: Mapping[str, Any] = NO_SETTINGS) -> KitchenTask:
+        """Create the task; its settings are those of ``KitchenSettings``.
+
+        Raises:
+            ConfigError: settings are unknown or out of range, or the variation has no meaning here; the message gives
+                the reason.
+        """
+        from reskill_sim.engine.variation import NOMINAL
+        from reskill_sim.kitchen.task import KitchenSettings, KitchenTask
+
+        for field, reason in _REFUSED.items():
+            if getattr(variation, field) != getattr(NOMINAL, field):
+                raise ConfigError(f"the kitchen does not vary {field}: {reason}")
+        return KitchenTask(variation, config_from_dict(KitchenSettings, settings, source=f"settings of {name}"))
+
+    def make_env(
+        self,
+        task: Task,
+        num_envs: int = 1,
+        profile: str = REFERENCE_PROFILE,
+        threads: int = 0,
+        divergence_folder: Path | None = None,
+    ) -> Simulator:
+        """Create a batched simulator of the task."""
+        from reskill_sim.engine.simulator import Simulator
+
+        return Simulator(_own(task), num_envs, profile, threads, divergence_folder)
+
+    def make_renderer(
+        self, task: Task, width: int = 480, height: int = 360, profile: str = REFERENCE_PROFILE
+    ) -> Renderer:
+        """Create an off-screen renderer."""
+        from reskill_sim.engine.rendering import MujocoRenderer
+
+        return MujocoRenderer(_own(task), width, height, profile)
+
+    def make_viewer(self, task: Task, profile: str = REFERENCE_PROFILE) -> Viewer:
+        """Open MuJoCo's viewer."""
+        from reskill_sim.engine.viewer import MujocoViewer
+
+        return MujocoViewer(_own(task), profile)
+
+
+def _own(task: Task) -> KitchenTask:
+    from reskill_sim.kitchen.task import KitchenTask
+
+    assert isinstance(task, KitchenTask), f"{task.spec.name} is no task of the kitchen"
+    return task
+
+
+KITCHEN = KitchenFamily()

@@ -22,13 +22,20 @@ class WindowSampler:
         starts: (W,) int64, data set row of each window's first step, in order.
     """
 
-    def __init__(self, dataset: DemoDataset, episode_ids: ArrayLike | None = None, horizon: int = 10) -> None:
+    def __init__(
+        self,
+        dataset: DemoDataset,
+        episode_ids: ArrayLike | None = None,
+        horizon: int = 10,
+        image_steps: int | None = None,
+    ) -> None:
         """List the windows.
 
         Args:
             dataset: the data.
             episode_ids: the episodes to take windows from; all by default.
             horizon: steps of a window; shorter episodes have none.
+            image_steps: leading steps of a window whose images are gathered; all by default.
 
         Raises:
             DataError: there is no window.
@@ -42,6 +49,7 @@ class WindowSampler:
             longest = lengths.max(initial=0)
             raise DataError(f"no window of {horizon} steps: the longest of {len(ids)} episodes has {longest}")
         self.horizon = horizon
+        self._image_steps = horizon if image_steps is None else image_steps
         first_window = np.cumsum(counts) - counts
         self.starts = np.arange(counts.sum()) + np.repeat(dataset.episode_starts[ids] - first_window, counts)
         self._observation_dim = dataset.observation.shape[1]
@@ -63,7 +71,7 @@ class WindowSampler:
 
         Returns:
             observations (B, H, O) and labels (B, H, A), float32, copies. Observations with images are a mapping of the
-            vectors and of each image feature, (B, H, stack, H', W', C) uint8: see
+            vectors and of each image feature, (B, H or its image steps, stack, H', W', C) uint8: see
             :mod:`reskill_core.spec.observations`.
 
         Raises:
@@ -78,7 +86,7 @@ class WindowSampler:
 
     def _with_images(self, vector: NDArray[np.float32], indices: NDArray[np.integer]) -> dict[str, NDArray[Any]]:
         episodes, steps = self._episode[indices], self._step[indices]
-        images = {name: item.windows(episodes, steps, self.horizon) for name, item in self._images.items()}
+        images = {name: item.windows(episodes, steps, self._image_steps) for name, item in self._images.items()}
         return {VECTOR: vector, **images}
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> tuple[Any, NDArray[np.float32]]:

@@ -58,9 +58,18 @@ class NoiseMappedDistribution(SkillDistribution):
     def shape(self) -> tuple[int, int]:
         """(B, Z)."""
 
+    @property
+    def device(self) -> torch.device:
+        """Device of its parameters; random numbers are drawn on the CPU, so that they do not depend on it."""
+        return torch.device("cpu")
+
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """See :class:`SkillDistribution`."""
-        return self.from_noise(torch.randn(self.shape, generator=generator))
+        return self.from_noise(torch.randn(self.shape, generator=generator).to(self.device))
+
+    def mode(self) -> Tensor:
+        """Return the latents (B, Z) of zero noise."""
+        return self.from_noise(torch.zeros(self.shape, device=self.device))
 
     def log_prob(self, latent: Tensor) -> Tensor:
         """See :class:`SkillDistribution`."""
@@ -83,6 +92,11 @@ class DiagonalGaussian(NoiseMappedDistribution):
     def shape(self) -> tuple[int, int]:
         """(B, Z)."""
         return self.mean.shape[0], self.mean.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the mean."""
+        return self.mean.device
 
     def to_noise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`NoiseMapped`."""

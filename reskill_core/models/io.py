@@ -14,8 +14,9 @@ from reskill_core.checkpoint import Checkpoint
 from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.errors import CheckpointError
 from reskill_core.models.config import SkillModelConfig
+from reskill_core.models.feature_columns import columns_document, plain_columns
 from reskill_core.models.registry import skill_model_kind
-from reskill_core.models.skill_document import MODEL_KEY, NORMALISER_KEY, model_weights, packed_graphs
+from reskill_core.models.skill_document import COLUMNS_KEY, MODEL_KEY, NORMALISER_KEY, model_weights, packed_graphs
 from reskill_core.models.skill_model import SkillModel
 from reskill_core.spec import TaskSpec
 
@@ -24,7 +25,7 @@ _OPTIMISER = "optimiser/"
 
 def state_arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
     """Copy a model's parameters and buffers to arrays by name."""
-    return {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
 
 
 def load_state_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
@@ -42,7 +43,7 @@ def load_state_arrays(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> 
 def optimiser_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, NDArray[Any]]:
     """Return the state of a model's optimiser, by parameter name."""
     return {
-        f"{_OPTIMISER}{name}/{key}": value.detach().numpy().copy()
+        f"{_OPTIMISER}{name}/{key}": value.detach().cpu().numpy().copy()
         for name, parameter in model.named_parameters()
         for key, value in optimiser.state.get(parameter, {}).items()
     }
@@ -56,7 +57,10 @@ def load_optimiser_arrays(
     for path, array in arrays.items():
         name, _, key = path.removeprefix(_OPTIMISER).rpartition("/")
         if path.startswith(_OPTIMISER) and name in parameters:
-            optimiser.state[parameters[name]][key] = torch.from_numpy(np.array(array))
+            parameter = parameters[name]
+            # As the optimiser keeps it, the number of steps remains on the CPU.
+            device = torch.device("cpu") if key == "step" else parameter.device
+            optimiser.state[parameter][key] = torch.from_numpy(np.array(array)).to(device)
 
 
 def module_contents(model: SkillModel, task: TaskSpec) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -71,7 +75,10 @@ def module_contents(model: SkillModel, task: TaskSpec) -> tuple[dict[str, NDArra
         from reskill_core.models.graph_export import export_graphs
 
         weights |= packed_graphs(export_graphs(model, task))
-    return weights, {"task": task.to_dict(), MODEL_KEY: section, NORMALISER_KEY: model.normaliser()}
+    document = {"task": task.to_dict(), MODEL_KEY: section, NORMALISER_KEY: model.normaliser()}
+    if model.feature_columns != plain_columns(model.feature_dim):
+        document[COLUMNS_KEY] = columns_document(model.feature_columns)
+    return weights, document
 
 
 def torch_model(checkpoint: Checkpoint) -> SkillModel:

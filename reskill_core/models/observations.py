@@ -26,6 +26,13 @@ def vector_of(observations: Inputs) -> Tensor:
     return observations[VECTOR] if isinstance(observations, Mapping) else observations
 
 
+def on_device(observations: Inputs, device: torch.device) -> Inputs:
+    """Move a batch to a device."""
+    if isinstance(observations, Mapping):
+        return {name: tensor.to(device) for name, tensor in observations.items()}
+    return observations.to(device)
+
+
 def taken(observations: Inputs, rows: Any) -> Inputs:
     """Select rows of a batch."""
     if isinstance(observations, Mapping):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from reskill_core.models.config import PriorConfig
@@ -50,6 +51,10 @@ class _PriorAt(NoiseMappedDistribution):
     @property
     def shape(self) -> tuple[int, int]:
         return len(self._features), self._prior.latent_dim
+
+    @property
+    def device(self) -> torch.device:
+        return self._features.device
 
     def to_noise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         return self._prior.latent_to_noise(latent, self._features)

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from reskill_core.models.skill_model import SkillModel
     from reskill_core.runtime.skill_runtime import SkillRuntime
 
-SKILL_MODELS = Registry("reskill.skill_models", "skill model", {"reskill": "reskill_core.models.registry:RESKILL"})
+SKILL_MODELS = Registry(
+    "reskill.skill_models",
+    "skill model",
+    {
+        "reskill": "reskill_core.models.registry:RESKILL",
+        "spirl": "reskill_core.models.spirl.config:SPIRL",
+        "flat": "reskill_core.models.spirl.config:FLAT",
+    },
+)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 # Keys of the checkpoint document, in addition to ``task``, which every kind has.
 MODEL_KEY = "model"
 NORMALISER_KEY = "normaliser"
+# Only where features are more than those of a vector.
+COLUMNS_KEY = "feature_columns"
 
 # Prefix of weights that contain an exported graph as bytes.
 GRAPHS = "graphs/"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from reskill_core.models.config import SkillModelConfig
 from reskill_core.models.distributions import DiagonalGaussian, SkillDistribution
+from reskill_core.models.feature_columns import Columns, plain_columns
 from reskill_core.models.networks import require_shape, standard_normal_log_prob
 from reskill_core.models.observations import Inputs, vector_of
 from reskill_core.spec import TaskSpec
@@ -135,6 +136,16 @@ class SkillModel(ABC, nn.Module):
     def feature_dim(self) -> int:
         """Length F of the features."""
 
+    @property
+    def feature_columns(self) -> Columns:
+        """Columns of the features by part of the observation: the vector, images; all are the vector's by default."""
+        return plain_columns(self.feature_dim)
+
+    @property
+    def image_steps(self) -> int:
+        """Leading steps of a window whose images :meth:`losses` needs: all by default, or only the first one."""
+        return self.config.horizon
+
     @abstractmethod
     def features(self, observation: Inputs) -> Tensor:
         """Compute features (..., F) of observations, the inputs of posterior, prior, decoder and agents."""
@@ -151,6 +162,19 @@ class SkillModel(ABC, nn.Module):
         :class:`~reskill_core.models.distributions.NoiseMapped` one.
         """
 
+    def window_features(self, observation: Inputs) -> tuple[Tensor, Tensor]:
+        """Compute features of windows for posterior and decoder (B, H, F), and of first observations (B, F).
+
+        A model may omit from the former what neither of the two sees. Images may lack all steps after the first
+        :attr:`image_steps`.
+        """
+        features = self.features(observation)
+        return features, features[:, 0]
+
+    def prior_nll(self, features: Tensor, latent: Tensor) -> Tensor:
+        """Compute the mean negative log likelihood of latents (B, Z) under the prior at features (B, F) [nats]."""
+        return -self.prior_of(features).log_prob(latent).mean()
+
     def prior_parameters(self) -> list[nn.Parameter]:
         """Return parameters with the prior's learning rate and separate gradient clipping; may be empty."""
         return [parameter for name, parameter in self.named_parameters() if name.startswith("prior.")]
@@ -162,7 +186,7 @@ class SkillModel(ABC, nn.Module):
             SpecError: a shape is wrong.
         """
         self._require_windows(observation, action)
-        return self.posterior_of(self.features(observation), action)
+        return self.posterior_of(self.window_features(observation)[0], action)
 
     def decode(self, observation: Inputs, latent: Tensor) -> Tensor:
         """Decode the first actions (B, A) of skills (B, Z) that start at observations (B, O).
@@ -187,21 +211,26 @@ class SkillModel(ABC, nn.Module):
         Raises:
             SpecError: a shape is wrong.
         """
+        return self._losses(observation, action, noise)[0]
+
+    def _losses(self, observation: Inputs, action: Tensor, noise: Tensor) -> tuple[SkillLosses, Tensor]:
+        """Loss terms of :meth:`losses`, and features (B, F) of the first observations, for further terms."""
         self._require_windows(observation, action)
         require_shape("noise", noise, action.shape[0], self.config.latent_dim)
-        features = self.features(observation)
+        features, first = self.window_features(observation)
         posterior = self.posterior_of(features, action)
         latent = posterior.from_noise(noise)
         squared_error = (self.decoder.window(features, latent) - action).square()
         # The prior is trained towards the posterior, but not the posterior towards the prior.
         sample = latent.detach()
-        return SkillLosses(
+        losses = SkillLosses(
             reconstruction=0.5 * squared_error.sum(dim=(1, 2)).mean(),
             kl=posterior.kl_to_standard_normal().mean(),
-            prior_nll=-self.prior_of(features[:, 0]).log_prob(sample).mean(),
+            prior_nll=self.prior_nll(first, sample),
             normal_nll=-standard_normal_log_prob(sample).mean(),
             action_mse=squared_error.mean(),
         )
+        return losses, first
 
     def _require_windows(self, observation: Inputs, action: Tensor) -> None:
         vector = vector_of(observation)

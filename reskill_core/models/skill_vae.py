@@ -6,74 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from reskill_core.models.config import EncoderConfig, ReskillModelConfig
+from reskill_core.models.config import ReskillModelConfig
+from reskill_core.models.decoders import ClosedLoopDecoder
 from reskill_core.models.distributions import DiagonalGaussian, NoiseMappedDistribution
+from reskill_core.models.encoders import ENCODERS, gaussian_of
 from reskill_core.models.features import FeatureMap
-from reskill_core.models.networks import Features, Mlp, soft_limit
+from reskill_core.models.networks import Features
 from reskill_core.models.observations import Inputs, vector_of
 from reskill_core.models.priors import build_prior
-from reskill_core.models.skill_model import SkillDecoder, SkillModel
+from reskill_core.models.skill_model import SkillModel
 from reskill_core.spec import TaskSpec
-
-# Limits the posterior's standard deviation to (e^-5, e^5): wide enough for any beta, and finite from the first step.
-_LOG_STD_LIMIT = 5.0
-
-
-class MlpEncoder(nn.Module):
-    """Encoder from a flattened window to posterior parameters."""
-
-    def __init__(self, config: EncoderConfig, step_dim: int, horizon: int, out_dim: int) -> None:
-        super().__init__()
-        self.net = Mlp((horizon * step_dim, *config.hidden, out_dim))
-
-    def forward(self, steps: Tensor) -> Tensor:
-        """Map (B, H, F + A) to (B, out)."""
-        return self.net(steps.flatten(1))
-
-
-class LstmEncoder(nn.Module):
-    """Encoder from the last state of an LSTM over the window's steps to posterior parameters."""
-
-    def __init__(self, config: EncoderConfig, step_dim: int, horizon: int, out_dim: int) -> None:
-        super().__init__()
-        width, *head = config.hidden
-        self.lstm = nn.LSTM(step_dim, width, batch_first=True)
-        self.head = Mlp((width, *head, out_dim))
-
-    def forward(self, steps: Tensor) -> Tensor:
-        """Map (B, H, F + A) to (B, out)."""
-        return self.head(self.lstm(steps)[0][:, -1])
-
-
-ENCODERS: dict[str, type[MlpEncoder] | type[LstmEncoder]] = {"mlp": MlpEncoder, "lstm": LstmEncoder}
-
-
-class ClosedLoopDecoder(Mlp, SkillDecoder):
-    """Decoder from features and latent to actions in every step, with tanh output; its state is the latent."""
-
-    def __init__(self, config: ReskillModelConfig, feature_dim: int, action_dim: int) -> None:
-        super().__init__((feature_dim + config.latent_dim, *config.decoder_hidden, action_dim), norm=config.norm)
-        self._state_dim = config.latent_dim
-
-    @property
-    def state_dim(self) -> int:
-        """See :class:`SkillDecoder`."""
-        return self._state_dim
-
-    def begin(self, features: Tensor, latent: Tensor) -> Tensor:
-        """See :class:`SkillDecoder`."""
-        return latent
-
-    def act(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`SkillDecoder`."""
-        return torch.tanh(self(torch.cat((features, state), dim=-1))), state
-
-    def window(self, features: Tensor, latent: Tensor) -> Tensor:
-        """See :class:`SkillDecoder`; all steps at once, as one batch for batch normalisation."""
-        per_step = latent[:, None].expand(-1, features.shape[1], -1)
-        return torch.tanh(self(torch.cat((features, per_step), dim=-1)))
 
 
 class SkillVae(SkillModel):
@@ -92,7 +36,7 @@ class SkillVae(SkillModel):
         latent, action = config.latent_dim, task.action.dim
         self._features = Features(features)
         self.encoder = ENCODERS[config.encoder.kind](config.encoder, features.dim + action, config.horizon, 2 * latent)
-        self.decoder = ClosedLoopDecoder(config, features.dim, action)
+        self.decoder = ClosedLoopDecoder(features.dim, latent, config.decoder_hidden, action, config.norm)
         self.prior = build_prior(config.prior, features.dim, latent)
 
     @classmethod
@@ -126,8 +70,7 @@ class SkillVae(SkillModel):
 
     def posterior_of(self, features: Tensor, action: Tensor) -> DiagonalGaussian:
         """See :class:`SkillModel`."""
-        mean, log_std = self.encoder(torch.cat((features, action), dim=-1)).chunk(2, dim=-1)
-        return DiagonalGaussian(mean, soft_limit(log_std, _LOG_STD_LIMIT))
+        return gaussian_of(self.encoder(torch.cat((features, action), dim=-1)))
 
     def prior_of(self, features: Tensor) -> NoiseMappedDistribution:
         """See :class:`SkillModel`."""

@@ -9,6 +9,7 @@ import numpy as np
 from reskill_core.arrays import Float32Array
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import SpecError
+from reskill_core.models.feature_columns import Columns, plain_columns
 from reskill_core.models.features import FeatureMap
 from reskill_core.spec import TaskSpec
 from reskill_core.spec.observations import vector_of
@@ -28,6 +29,11 @@ class ObservationFeatures:
 
     def __init__(self, task: TaskSpec, feature_map: FeatureMap, batch_invariant: bool = True) -> None:
         self.task_spec, self.feature_map, self.batch_invariant = task, feature_map, batch_invariant
+
+    @property
+    def feature_columns(self) -> Columns:
+        """See :attr:`~reskill_core.runtime.skill_module.SkillModule.feature_columns`."""
+        return plain_columns(self.feature_map.dim)
 
     def features(self, observations: Any) -> Float32Array:
         """Compute normalised features (N, F) of the vectors of observations; (N, 1, F) if batch-invariant.

@@ -14,8 +14,9 @@ from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError, ConfigError, SpecError
 from reskill_core.models.config import SkillModelConfig
+from reskill_core.models.feature_columns import Columns, columns_from
 from reskill_core.models.registry import skill_model_kind
-from reskill_core.models.skill_document import MODEL_KEY, NORMALISER_KEY
+from reskill_core.models.skill_document import COLUMNS_KEY, MODEL_KEY, NORMALISER_KEY
 from reskill_core.spec.observations import VECTOR
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class SkillModule:
                 checkpoint.document[NORMALISER_KEY],
                 batch_invariant,
             )
-            self._require_fit()
+            feature_dim = self._require_fit()
+            self._columns = columns_from(checkpoint.document.get(COLUMNS_KEY), feature_dim)
         except UNFIT as error:
             raise CheckpointError(
                 f"{checkpoint.folder} lacks a part of a skill module, or parts do not fit: {error!r}"
@@ -101,6 +103,15 @@ class SkillModule:
     def maps_noise(self) -> bool:
         """Whether the skill prior is a map from noise to latents, such as flows and Gaussians."""
         return self._runtime.maps_noise
+
+    @property
+    def feature_columns(self) -> Columns:
+        """Columns of the features, first and last + 1, by what they are computed from.
+
+        Names are ``vector``, terms of the observation's vector, and images; a prior with convolutions of its own has
+        ``prior_<image>`` as well. Models without such names have one entry, ``vector``.
+        """
+        return self._columns
 
     @property
     def acting_weights(self) -> dict[str, NDArray[Any]]:
@@ -174,8 +185,11 @@ class SkillModule:
 
         return torch_model(self.checkpoint)
 
-    def _require_fit(self) -> None:
-        """Evaluate all parts once; raises one of :data:`UNFIT` if they do not fit each other and the task."""
+    def _require_fit(self) -> int:
+        """Evaluate all parts once; returns the length F of the features.
+
+        Raises one of :data:`UNFIT` if the parts do not fit each other and the task.
+        """
         features = self.features(self.task_spec.obs.zeros(1))
         latent = np.zeros((1, self.latent_dim), dtype=np.float32)
         if self.maps_noise:
@@ -187,6 +201,7 @@ class SkillModule:
         for (name, array), width in zip(found.items(), expected, strict=True):
             if array.shape != (1, width):
                 raise ValueError(f"{name} have shape {array.shape}, expected (1, {width})")
+        return features.size
 
     def _checked(self, name: str, values: ArrayLike, width: int, rows: int | None = None) -> Float32Array:
         array = np.asarray(values, dtype=np.float32)

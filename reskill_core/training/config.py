@@ -43,6 +43,9 @@ class SkillTrainingConfig:
         beta: weight of the KL term relative to half the summed squared error. With the default the latent is
             informative (about 10 nats), and N(0, I) is still a usable prior; 1e-6 does not improve reconstruction and
             leaves holes in the latent space, 1e-2 blurs actions (figures: README.md).
+        target_kl: KL divergence [nats] that beta is adapted to, by dual ascent from ``beta``; 0 leaves beta fixed. The
+            best checkpoint is judged by ``beta`` itself, so that validations remain comparable.
+        beta_rate: change of log beta per step and relative distance from the target.
         batch_size: windows per step.
         steps: number of training steps.
         patience: stop after this many validations without improvement; 0 never stops early.
@@ -51,6 +54,8 @@ class SkillTrainingConfig:
         validation_windows: windows per validation.
         keep_checkpoints: numbered checkpoints kept in addition to the best one.
         threads: math threads. Two are nearly twice as fast on an idle machine and many times slower on a busy one.
+        device: device that computes the steps; ``auto`` is a GPU if there is one. Checkpoints do not depend on it, and
+            resuming is exact on the CPU.
         model: configuration of the skill model; its fields depend on its ``kind``.
         optimiser: configuration of the optimiser.
     """
@@ -61,6 +66,8 @@ class SkillTrainingConfig:
     seed: int = parameter(0, low=0, high=MAX_SEED)
     validation_fraction: float = parameter(0.05, low=1e-6, high=1 - 1e-6)
     beta: float = parameter(1e-3, low=0.0, high=1e3)
+    target_kl: float = parameter(0.0, low=0.0, high=1e4)
+    beta_rate: float = parameter(1e-2, low=1e-6, high=1.0)
     batch_size: int = parameter(256, low=1, high=2**16)
     steps: int = parameter(8_000, low=1, high=10**9)
     patience: int = parameter(0, low=0, high=10**6)
@@ -69,6 +76,7 @@ class SkillTrainingConfig:
     validation_windows: int = parameter(4_096, low=1, high=10**6)
     keep_checkpoints: int = parameter(2, low=1, high=10**4)
     threads: int = parameter(1, low=1, high=256)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     model: SkillModelConfig = field(default_factory=ReskillModelConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 

@@ -1,7 +1,8 @@
 """Optimisation steps and validation of a skill model, independent of data sets and folders.
 
 1. The loss is ``1/2 sum_{H,A} (action - label)^2 + beta * sum_Z KL(q || N(0, I))``, averaged over the batch.
-2. In the same step the prior minimises its NLL of posterior samples. Its gradient is stopped at the sample and clipped
+2. ``beta`` is fixed, or adapted so that the KL divergence approaches a target: dual ascent on ``log beta``.
+3. In the same step the prior minimises its NLL of posterior samples. Its gradient is stopped at the sample and clipped
    separately, so that it does not affect encoder and decoder.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,18 @@ import torch
 from torch import Tensor
 
 from reskill_core.arrays import Float32Array
-from reskill_core.errors import TrainingError
+from reskill_core.errors import ConfigError, TrainingError
 from reskill_core.models.io import load_optimiser_arrays, optimiser_arrays
-from reskill_core.models.observations import Inputs, as_tensors, batches, taken
+from reskill_core.models.observations import Inputs, as_tensors, batches, on_device, taken
 from reskill_core.models.skill_model import SkillLosses, SkillModel
 from reskill_core.seeding import run_integer
 from reskill_core.training.config import OptimiserConfig
 
 _NOISE_RNG = "noise_rng"
+_BETA = "beta"
 _VALIDATION_BATCH = 1024
+# Limits of an adapted weight, within which neither term of the loss vanishes in float32.
+_MIN_BETA, _MAX_BETA = 1e-8, 1e4
 
 
 class NotFiniteError(TrainingError):
@@ -43,20 +47,63 @@ class NotFiniteError(TrainingError):
         super().__init__(f"not finite: {', '.join(guilty)}")
 
 
+@dataclass(frozen=True)
+class KlWeight:
+    """Weight of the KL term.
+
+    Attributes:
+        beta: the weight, or its start; validations are judged by it.
+        target: KL divergence that the weight is adapted to [nats]; 0 leaves it fixed.
+        rate: change of log beta per step and relative distance from the target.
+    """
+
+    beta: float
+    target: float = 0.0
+    rate: float = 1e-2
+
+    def adapted(self, beta: float, kl: float) -> float:
+        """Return the weight for the next step, after one with weight ``beta`` and divergence ``kl`` [nats].
+
+        The relative distance counts as 1 at most, as at the start of a training, where it is arbitrarily large.
+        """
+        if not self.target:
+            return beta
+        distance = min(max(kl / self.target - 1.0, -1.0), 1.0)
+        return min(max(beta * math.exp(self.rate * distance), _MIN_BETA), _MAX_BETA)
+
+
 class SkillLearner:
     """Skill model with its optimiser and the random stream of its posterior noise.
 
     Args:
-        model: the model to train.
+        model: the model to train; it is moved to the device.
         config: configuration of the optimiser.
         beta: weight of the KL term.
         seed: seed of the run, for the posterior noise.
+        target_kl: KL divergence that the weight is adapted to, see :class:`KlWeight`.
+        beta_rate: rate of its adaptation.
+        device: device that computes the steps.
+
+    Attributes:
+        model: as given.
+        beta: weight of the KL term in the next step.
     """
 
-    def __init__(self, model: SkillModel, config: OptimiserConfig, beta: float, seed: int) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: SkillModel,
+        config: OptimiserConfig,
+        beta: float,
+        seed: int,
+        target_kl: float = 0.0,
+        beta_rate: float = 1e-2,
+        device: str = "cpu",
+    ) -> None:
+        self.model = model.to(device)
+        self.beta = beta
         self._config = config
-        self._beta = beta
+        self._weight = KlWeight(beta, target_kl, beta_rate)
+        self._device = torch.device(device)
         self._noise_rng = torch.Generator().manual_seed(run_integer(seed, "posterior_noise"))
         prior = model.prior_parameters()
         apart = set(map(id, prior))
@@ -85,11 +132,17 @@ class SkillLearner:
         """
         noise = torch.randn(len(action), self.model.config.latent_dim, generator=self._noise_rng)
         self.model.train()
-        losses = self.model.losses(as_tensors(observation), torch.from_numpy(action), noise)
-        total = losses.total(self._beta)
+        losses = self.model.losses(
+            on_device(as_tensors(observation), self._device),
+            torch.from_numpy(action).to(self._device),
+            noise.to(self._device),
+        )
+        total = losses.total(self.beta)
         self._optimiser.zero_grad()
         total.backward()
-        terms = {"loss": losses.vae(self._beta).item(), **_values(losses)}
+        terms = {"loss": losses.vae(self._weight.beta).item(), **_values(losses)}
+        if self._weight.target:
+            terms["beta"] = self.beta
         for group in self._optimiser.param_groups:
             norm = torch.nn.utils.clip_grad_norm_(group["params"], self._config.gradient_norm)
             terms[f"gradient_norm_{group['name']}"] = norm.item()
@@ -97,6 +150,7 @@ class SkillLearner:
         if not all(math.isfinite(value) for value in terms.values()):
             raise NotFiniteError(terms, noise.numpy())
         self._optimiser.step()
+        self.beta = self._weight.adapted(self.beta, terms["kl"])
         return terms
 
     def validate(self, observation: Inputs, action: Tensor, noise: Tensor) -> dict[str, float]:
@@ -114,10 +168,11 @@ class SkillLearner:
         totals: dict[str, float] = {}
         with torch.no_grad():
             for rows in batches(len(action), _VALIDATION_BATCH):
-                part = taken(observation, rows)
-                losses = self.model.losses(part, action[rows], noise[rows])
-                at_mean = self.model.losses(part, action[rows], torch.zeros_like(noise[rows]))
-                terms = {"loss": losses.vae(self._beta).item(), **_values(losses)}
+                part = on_device(taken(observation, rows), self._device)
+                label, drawn = action[rows].to(self._device), noise[rows].to(self._device)
+                losses = self.model.losses(part, label, drawn)
+                at_mean = self.model.losses(part, label, torch.zeros_like(drawn))
+                terms = {"loss": losses.vae(self._weight.beta).item(), **_values(losses)}
                 terms["action_mse"] = at_mean.action_mse.item()
                 for name, value in terms.items():
                     totals[name] = totals.get(name, 0.0) + value * len(noise[rows])
@@ -127,13 +182,28 @@ class SkillLearner:
         """Return optimiser and random stream as arrays by name, for exact resume, without the model."""
         return {
             _NOISE_RNG: self._noise_rng.get_state().numpy().copy(),
+            _BETA: np.array([self.beta]),
             **optimiser_arrays(self.model, self._optimiser),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a saved :meth:`state`; other entries are ignored."""
         self._noise_rng.set_state(torch.from_numpy(np.array(state[_NOISE_RNG])))
+        # Older states have none: it was fixed.
+        self.beta = np.asarray(state.get(_BETA, self._weight.beta)).item()
         load_optimiser_arrays(self.model, self._optimiser, state)
+
+
+def chosen_device(device: str) -> str:
+    """Return the device of a setting: ``auto`` is a GPU if there is one.
+
+    Raises:
+        ConfigError: a GPU is asked for where there is none.
+    """
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise ConfigError("device: cuda, but torch finds no GPU here; device=cpu, or device=auto for what there is")
+    return "cuda" if there and device != "cpu" else "cpu"
 
 
 def learning_rate_factor(config: OptimiserConfig, step: int, steps: int) -> float:
@@ -145,4 +215,5 @@ def learning_rate_factor(config: OptimiserConfig, step: int, steps: int) -> floa
 
 
 def _values(losses: SkillLosses) -> dict[str, float]:
-    return {item.name: getattr(losses, item.name).item() for item in fields(losses)}
+    found = {item.name: getattr(losses, item.name) for item in fields(losses)}
+    return {name: value.item() for name, value in found.items() if value is not None}

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,13 +29,14 @@ from reskill_core.models.io import load_state_arrays, module_contents
 from reskill_core.models.observations import Inputs, as_tensors, taken
 from reskill_core.models.registry import skill_model_kind
 from reskill_core.models.skill_document import model_weights
+from reskill_core.models.skill_model import SkillModel
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import run_integer
 from reskill_core.training import run_folder
 from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
 from reskill_core.training.plots import plot_actions, plot_losses
-from reskill_core.training.skill_learner import NotFiniteError, SkillLearner, learning_rate_factor
+from reskill_core.training.skill_learner import NotFiniteError, SkillLearner, chosen_device, learning_rate_factor
 from reskill_core.training.split import (
     DATA_KEY,
     data_facts,
@@ -89,7 +91,7 @@ def train_skills(config: SkillTrainingConfig, show_progress: bool = True) -> Tra
 
     Raises:
         DataError: the data set is missing, damaged or has no windows.
-        ConfigError: the model does not fit the data set's task.
+        ConfigError: the model does not fit the data set's task, or there is no GPU where one is asked for.
         CheckpointError: the run folder holds a run with other settings or data, or a damaged checkpoint, or another
             process trains in it.
         TrainingError: the loss or its gradient is not finite; the batch is saved.
@@ -102,7 +104,7 @@ class SkillTrainer(TrainingRun[SkillProgress]):
     """Training run of a skill module; see :func:`train_skills`."""
 
     KIND = SKILL_MODULE_KIND
-    PLACES = ("data", "out")
+    PLACES = ("data", "out", "device")
     label = "train-skills"
 
     def __init__(self, config: SkillTrainingConfig) -> None:
@@ -114,16 +116,23 @@ class SkillTrainer(TrainingRun[SkillProgress]):
         train_ids, validation_ids = training_split(self._dataset, config.validation_fraction, config.seed)
         self._lineage = data_lineage(self._dataset, train_ids, validation_ids)
         self._episodes = episode_marks(self._dataset, train_ids, validation_ids)
-        self._windows = WindowSampler(self._dataset, train_ids, config.model.horizon)
-        self._order = EpochOrder(self._windows.num_windows, config.seed)
-        self._validation = self._fixed_batch(WindowSampler(self._dataset, validation_ids, config.model.horizon))
         in_train = np.isin(np.arange(self._dataset.num_episodes), train_ids)
         train_steps = np.repeat(in_train, self._dataset.episode_lengths)
         kind = skill_model_kind({"kind": config.model.kind})
         with torch.random.fork_rng():
             torch.manual_seed(run_integer(config.seed, "skill_weights"))
             model = kind.load_model().fitted(config.model, self._task, self._dataset.observation[train_steps])
-        self.learner = SkillLearner(model, config.optimiser, config.beta, config.seed)
+        device = chosen_device(config.device)
+        self.learner = SkillLearner(
+            model, config.optimiser, config.beta, config.seed, config.target_kl, config.beta_rate, device
+        )
+        windows = (
+            WindowSampler(self._dataset, ids, config.model.horizon, model.image_steps)
+            for ids in (train_ids, validation_ids)
+        )
+        self._windows, validation = windows
+        self._order = EpochOrder(self._windows.num_windows, config.seed)
+        self._validation = self._fixed_batch(validation)
 
     def run(self, show_progress: bool = True) -> TrainingResult:
         """Train for the configured steps or until validation stops improving; see :meth:`TrainingRun.train`."""
@@ -203,7 +212,7 @@ class SkillTrainer(TrainingRun[SkillProgress]):
         indices = np.linspace(0, windows.num_windows - 1, count).astype(np.int64)
         observation, action = windows.gather(indices)
         noise_rng = torch.Generator().manual_seed(run_integer(self.config.seed, "validation_noise"))
-        noise = torch.randn(count, self.config.model.latent_dim, generator=noise_rng)
+        noise = torch.randn(count, self.learner.model.config.latent_dim, generator=noise_rng)
         return as_tensors(observation), torch.from_numpy(action), noise
 
     def _validate(self, logger: MetricsLogger) -> None:
@@ -222,18 +231,23 @@ class SkillTrainer(TrainingRun[SkillProgress]):
         observation, action, _ = self._validation
         indices = np.linspace(0, len(action) - 1, _PLOTTED_WINDOWS).astype(np.int64)
         observation, action = taken(observation, indices), action[indices]
-        model = self.learner.model.eval()
+        model = self.model_on_cpu().eval()
         with torch.no_grad():
-            features = model.features(observation)
+            features, _ = model.window_features(observation)
             decoded = model.decoder.window(features, model.posterior_of(features, action).mean)
         names = self._task.action.names
         plot_actions(plots / "actions.png", names, action.numpy(), decoded.numpy())
 
     def checkpoint(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the model, and a description of its data."""
-        weights, document = module_contents(self.learner.model, self._task)
+        weights, document = module_contents(self.model_on_cpu(), self._task)
         facts = data_facts(self._dataset, self.config.validation_fraction, self.config.seed)
         return weights, {**document, DATA_KEY: facts, "validation": self.progress.best_validation}
+
+    def model_on_cpu(self) -> SkillModel:
+        """Return the model, or a copy of it where it is on a GPU: checkpoints and graphs are made on the CPU."""
+        model = self.learner.model
+        return model if next(model.parameters()).device.type == "cpu" else copy.deepcopy(model).cpu()
 
     def state(self) -> dict[str, Any]:
         """Return the state of the window order and of the learner."""

@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.data import DemoDataset
+from reskill_core.errors import ConfigError
 from reskill_core.models.features import FeatureMap
 from reskill_core.models.skill_document import NORMALISER_KEY
 from reskill_core.models.skill_model import SkillModel
@@ -25,7 +26,7 @@ from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import SEEDING
 from reskill_core.training.config import OptimiserConfig
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
-from reskill_core.training.skill_learner import SkillLearner, learning_rate_factor
+from reskill_core.training.skill_learner import SkillLearner, chosen_device, learning_rate_factor
 from reskill_core.training.skill_trainer import SkillTrainer, train_skills
 from reskill_core.training.split import learnt_worlds
 
@@ -346,3 +347,31 @@ def test_a_run_of_weights_and_biases_goes_on(tmp_path: Path, monkeypatch: pytest
         *(start, metric, ("log", {"step": 3, "train/loss": 0.5}), ("finish", 0)),
         *(start, metric, ("finish", 1)),
     ]
+
+
+def test_beta_is_adapted_to_a_target_divergence_and_kept() -> None:
+    """Dual ascent: too large a divergence raises beta, too small a one lowers it."""
+
+    def learner(target: float) -> SkillLearner:
+        return SkillLearner(random_model(small_config()), RATES, 0.01, seed=0, target_kl=target, beta_rate=0.1)
+
+    divergence = learner(1e3).update(*windows(), rate=1.0)["kl"]
+    for target, exponent in ((divergence * 2, -0.05), (divergence / 1.5, 0.05), (divergence / 9, 0.1)):
+        one = learner(target)
+        terms = one.update(*windows(), rate=1.0)
+        assert (terms["beta"], one.beta) == pytest.approx((0.01, 0.01 * math.exp(exponent)), rel=1e-4)
+        # The metric that chooses a checkpoint is at the configured weight.
+        assert terms["loss"] == pytest.approx(terms["reconstruction"] + 0.01 * terms["kl"], rel=1e-5)
+        other = learner(target)
+        other.restore(one.state())
+        assert other.beta == one.beta
+    assert learner(0.0).update(*windows(), rate=1.0).keys() == terms.keys() - {"beta"}
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (chosen_device("auto"), chosen_device("cpu")) == ("cpu", "cpu")
+    with pytest.raises(ConfigError, match="device: cuda, but torch finds no GPU"):
+        chosen_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (chosen_device("auto"), chosen_device("cpu"), chosen_device("cuda")) == ("cuda", "cpu", "cuda")

@@ -46,7 +46,12 @@ class CollectArguments(RobotArguments):
         demonstrator = NodeEntry(
             "demonstrator_node",
             "reskill_ros.nodes.demonstrator_node",
-            {"task": self.task, "kind": self.demonstrator, "noise_scale": self.noise_scale},
+            {
+                "task": self.task,
+                "kind": self.demonstrator,
+                "noise_scale": self.noise_scale,
+                **self.chosen_settings,
+            },
         )
         recorder = NodeEntry(
             "recorder_node",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from reskill_core.checkpoint import load_checkpoint
+from reskill_core.config import merged
+from reskill_core.errors import ReskillError
 from reskill_core.parameters import parameter
 from reskill_core.resources import shipped_model
+from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_ros.graphs.node_entry import NodeEntry, ParameterValue
 from reskill_ros.graphs.policy_arguments import SkillArguments
 from reskill_ros.graphs.robot_arguments import PACING, RobotArguments
+from reskill_ros.plumbing.task_settings import parse_settings
 from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, RECORDER_ACKNOWLEDGE
 
 
@@ -37,6 +43,20 @@ class PolicyArguments(RobotArguments, SkillArguments):
     def served_task(self) -> dict[str, ParameterValue]:
         """Parameters that select the task; on a robot, that of the checkpoint, which needs no simulator."""
         return {"task": self.task} if self.simulated else {"skills": self.policy_folder}
+
+    @property
+    def chosen_settings(self) -> dict[str, ParameterValue]:
+        """Settings of the task: those of a checkpoint that was made for it, with the given changes."""
+        given = super().chosen_settings
+        if not self.simulated:
+            return given
+        try:
+            learnt = load_checkpoint(self.policy_folder, *POLICY_KINDS).task
+        except ReskillError:
+            return given  # policy_node says what is wrong with it
+        if learnt.name != self.task or not learnt.settings:
+            return given
+        return {"task_settings": json.dumps(merged(learnt.settings, parse_settings(self.task_settings)))}
 
     def violations(self) -> list[str]:
         """List the violations of robot arguments and of the policy's."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reskill_core.errors import ConfigError
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_ros.graphs.graph_arguments import GraphArguments
 from reskill_ros.graphs.node_entry import NodeEntry, ParameterValue
 from reskill_ros.graphs.simulated_names import SIMULATED
+from reskill_ros.plumbing.task_settings import SETTINGS, parse_settings
 
 SIMULATOR = "sim"
 # In lockstep, simulated time waits for the action, so that wall-clock time-outs are not meaningful.
@@ -37,6 +39,7 @@ class RobotArguments(GraphArguments):
     variation: str = parameter(
         "", "Simulator: randomisation per episode, for example 'friction=0.5:1.5 action_delay=1'."
     )
+    task_settings: str = parameter("", SETTINGS)
     dry_run: bool = parameter(False, "Publish commands below shadow/, without effect on the driver.")
     headless: bool = parameter(True, "Simulator: without a window.")
     camera: bool = parameter(False, "Simulator: publish camera images, rendered off-screen.")
@@ -44,6 +47,10 @@ class RobotArguments(GraphArguments):
     def violations(self) -> list[str]:
         """List the violations of common arguments, and a lockstep that would wait forever."""
         found = super().violations()
+        try:
+            parse_settings(self.task_settings)
+        except ConfigError as error:
+            found.append(str(error))
         if self.dry_run and self.lockstep:
             found.append("dry_run: in lockstep the simulator would wait for a command forever; add pacing:=realtime")
         return found
@@ -84,6 +91,7 @@ class RobotArguments(GraphArguments):
                 "hold_until_ready": not self.dry_run,
                 # ROS cannot determine the type of an empty list.
                 **({"variation": self.variation.split()} if self.variation else {}),
+                **self.chosen_settings,
                 **({"acknowledge_topics": acknowledge} if acknowledge else {}),
                 **sim,
             },
@@ -102,9 +110,14 @@ class RobotArguments(GraphArguments):
         return [*([sim_node] if self.simulated else []), observation_node, command_node]
 
     @property
+    def chosen_settings(self) -> dict[str, ParameterValue]:
+        """Parameter of simulator, demonstrator and recorder with the settings of the task, if there are any."""
+        return {"task_settings": self.task_settings} if self.task_settings else {}
+
+    @property
     def recorded_world(self) -> dict[str, ParameterValue]:
-        """Parameter of the recorder with the randomisation of the simulator."""
-        return {"variation": self.variation} if self.simulated else {}
+        """Parameters of the recorder with randomisation and settings of the simulated task."""
+        return {"variation": self.variation, **self.chosen_settings} if self.simulated else {}
 
     @property
     def served_task(self) -> dict[str, ParameterValue]:

@@ -18,6 +18,7 @@ from reskill_ros.nodes.policy_server import PolicyServer
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
+from reskill_ros.plumbing.task_settings import SETTINGS, parse_settings
 from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED
 from reskill_sim.families import family_of
 
@@ -27,6 +28,7 @@ class DemonstratorParameters:
     """Parameters of demonstrator_node."""
 
     task: str = parameter("block", "Task to demonstrate.", read_only=True)
+    task_settings: str = parameter("", SETTINGS, read_only=True)
     kind: str = parameter(MIXED, "Controller that demonstrates; mixed draws one per episode.", read_only=True)
     noise_scale: float = parameter(
         -1.0,
@@ -48,7 +50,9 @@ class DemonstratorNode(Node):
         self._resources = ExitStack()
         values = Parameters(self, DemonstratorParameters()).values
         noise_range = DEFAULT_NOISE_RANGE if values.noise_scale < 0 else (values.noise_scale, values.noise_scale)
-        demonstrator = family_of(values.task).make_demonstrator(values.task, values.kind, noise_range)
+        demonstrator = family_of(values.task).make_demonstrator(
+            values.task, values.kind, noise_range, settings=parse_settings(values.task_settings)
+        )
         self.diagnostics = Diagnostics(self, self._report)
         self._resources.callback(self.diagnostics.close)
         self._server = PolicyServer(

@@ -64,7 +64,7 @@ class RecorderNode(Node):
         self.done: Future = Future()
         self._config = Parameters(self, RecorderParameters())
         values = self._config.values
-        self._task = task_spec(values.task, values.skills)
+        self._task = task_spec(values.task, values.skills, values.task_settings)
         self.assembler = EpisodeAssembler(self._task, values.driver_episodes, values.patience_s)
         self.store = EpisodeStore(Path(values.dataset))
         self._variation = _variation(values.variation)
@@ -75,7 +75,7 @@ class RecorderNode(Node):
         self._all_lost: Counter[str] = Counter()
         self._resources = ExitStack()
         if not values.driver_episodes:
-            self.store.open(DatasetSpec(self._task, REAL), DataWorld(REAL))
+            self.store.open(DatasetSpec(self._task, REAL), DataWorld(REAL, settings=self._task.settings))
         self._acknowledge = self.create_publisher(Header, RECORDER_ACKNOWLEDGE, qos.STATE)
         self._listen(Observation, OBSERVATION, recorded_values.observed)
         self._listen(SkillAction, ACTION, recorded_values.label)
@@ -124,7 +124,7 @@ class RecorderNode(Node):
     def _open_dataset(self, message: EpisodeState) -> None:
         kind = (message.profile, len(message.sim_state))
         if self.assembler.recording and kind != self._recorded_kind:
-            world = DataWorld(message.profile, self._variation, simulator_version())
+            world = DataWorld(message.profile, self._variation, simulator_version(), settings=self._task.settings)
             self.store.open(DatasetSpec(self._task, *kind), world)
             self._recorded_kind = kind
 

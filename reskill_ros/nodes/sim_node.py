@@ -22,6 +22,7 @@ from reskill_core.files import atomic_write_json, require_writable_file
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
+from reskill_ros.plumbing.task_settings import parse_settings
 from reskill_ros.simulation.command_buffer import Command
 from reskill_ros.simulation.sim_inputs import SimInputs
 from reskill_ros.simulation.sim_parameters import LOCKSTEP, SimParameters
@@ -53,7 +54,8 @@ class SimNode(Node):
             raise GraphError("sim_node publishes /clock and cannot live by it; set its use_sim_time to false")
         if values.report:
             require_writable_file(Path(values.report), GraphError)
-        self.robot = SimulatedRobot(values.task, values.profile, parse_variation(values.variation), values.seed)
+        variation, settings = parse_variation(values.variation), parse_settings(values.task_settings)
+        self.robot = SimulatedRobot(values.task, values.profile, variation, values.seed, settings)
         self.paused = False
         self._running = not values.hold_until_ready
         self._episode_start_ns = self.robot.stamp_ns

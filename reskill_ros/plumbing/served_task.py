@@ -8,20 +8,22 @@ from reskill_core.checkpoint import load_checkpoint
 from reskill_core.errors import SimulationError
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.spec import TaskSpec
+from reskill_ros.plumbing.task_settings import parse_settings
 
 if TYPE_CHECKING:
     from reskill_sim.engine.family import Family, Kinematics
 
 
-def task_spec(name: str, skills: str = "") -> TaskSpec:
+def task_spec(name: str, skills: str = "", settings: str = "") -> TaskSpec:
     """Load the specification of a task.
 
     Args:
         name: task of one of the environment families.
         skills: checkpoint of a skill module or agent whose task is used instead; needs no simulator.
+        settings: settings of the named task that differ from the default, as YAML.
 
     Raises:
-        ConfigError: the task is unknown; the message lists the known ones.
+        ConfigError: the task is unknown, the message lists the known ones; or it does not have these settings.
         CheckpointError: the checkpoint is missing or damaged.
     """
     if skills:
@@ -29,7 +31,7 @@ def task_spec(name: str, skills: str = "") -> TaskSpec:
     # Imported here so that a robot driven from a checkpoint needs no simulator.
     from reskill_sim.families import get_task
 
-    return get_task(name).spec
+    return get_task(name, settings=parse_settings(settings)).spec
 
 
 def robot_joints(task: str) -> set[str]:

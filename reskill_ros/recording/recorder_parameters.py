@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reskill_core.parameters import parameter
+from reskill_ros.plumbing.task_settings import SETTINGS
 
 # Of a simulator that somebody else started.
 UNKNOWN = "unknown"
@@ -24,6 +25,7 @@ class RecorderParameters:
         "Randomisation of the simulator, as in its own parameter, stored with the data; empty: none.",
         read_only=True,
     )
+    task_settings: str = parameter("", SETTINGS + " Stored with the data.", read_only=True)
     episodes: int = parameter(0, "Episodes to save before the node ends; 0 records until stopped.", low=0, high=10**9)
     driver_episodes: bool = parameter(
         True, "The driver publishes `episode`; otherwise ~/start and ~/stop delimit episodes.", read_only=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reskill_core.parameters import MAX_SEED, parameter
+from reskill_ros.plumbing.task_settings import SETTINGS
 
 LOCKSTEP = "lockstep"
 
@@ -21,6 +22,7 @@ class SimParameters:
         "spawn, perception_noise, perception_delay, action_delay.",
         read_only=True,
     )
+    task_settings: str = parameter("", SETTINGS, read_only=True)
     seed: int = parameter(
         0, "Seed of the first episode; the following ones count up from it.", low=0, high=MAX_SEED, read_only=True
     )

@@ -60,7 +60,7 @@ class SimViews:
     def _open(self, robot: SimulatedRobot) -> None:
         self.close()
         self._task = robot.task
-        task, parameters = get_task(robot.task, robot.variation), self._parameters
+        task, parameters = get_task(robot.task, robot.variation, robot.spec.settings), self._parameters
         if parameters.camera:
             self._renderer = task.family.make_renderer(
                 task, parameters.camera_width, parameters.camera_height, robot.profile

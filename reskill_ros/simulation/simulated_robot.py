@@ -18,6 +18,7 @@ from reskill_core.commanded_place import CommandedPlace
 from reskill_core.errors import SimulationError
 from reskill_core.spec import JOINT_POSITION, VELOCITIES, TaskSpec, images_of, vector_of
 from reskill_ros.simulation.command_buffer import Command
+from reskill_sim.engine.family import NO_SETTINGS
 from reskill_sim.engine.interfaces import RobotEnv
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.families import get_task
@@ -46,6 +47,7 @@ class SimulatedRobot:
         profile: fidelity profile of the simulator.
         variation: randomisation of the task per episode.
         next_seed: seed of the next episode without a given seed.
+        settings: settings of the first task that differ from the default; other tasks have their defaults.
         env: environment of the task.
         stamp_ns: time of the current state [ns]: the sum of all control periods and resets, so that no two states
             have the same stamp and none is earlier than the one before.
@@ -58,6 +60,7 @@ class SimulatedRobot:
     profile: str = "exact"
     variation: Variation = NOMINAL
     next_seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
     env: RobotEnv = field(init=False)
     stamp_ns: int = field(default=0, init=False)
     episode_id: int = field(default=0, init=False)
@@ -65,6 +68,7 @@ class SimulatedRobot:
     results: list[EpisodeResult] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        self._first_task = self.task
         self.env = self._simulate(self.task)
         self._first_step_s: float | None = None
         self.begin()
@@ -202,7 +206,7 @@ class SimulatedRobot:
     # ------------------------------------------------------------------ internals
 
     def _simulate(self, task: str) -> RobotEnv:
-        made = get_task(task, self.variation)
+        made = get_task(task, self.variation, self.settings if task == self._first_task else NO_SETTINGS)
         return made.family.make_robot(made, self.profile)
 
     def _action(self, command: Command) -> NDArray[np.float32]:

@@ -16,25 +16,27 @@ from reskill_sim.families import get_task
 
 if TYPE_CHECKING:
     from reskill_core.data import Episode
+    from reskill_sim.engine.task import Task
 
 SEEDS = (5, 6)
 
 
 @pytest.mark.usefixtures("plane_world")
-@pytest.mark.parametrize("task", ["plane_roll", "plane_reach"])
-def test_episodes_over_ros_in_lockstep_equal_those_in_process(task: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "settings"), [("plane_roll", "{goal: [0.5, -0.25]}"), ("plane_reach", "")])
+def test_episodes_over_ros_in_lockstep_equal_those_in_process(task: str, settings: str, tmp_path: Path) -> None:
     """Wheels, a mast and a light by one array with a stamp; a point by a twist, looking at pictures."""
     given = {"task": task, "seed": SEEDS[0], "episodes": len(SEEDS), "keep_failures": "true"}
-    run_graph("collect", tmp_path, **given, dataset=tmp_path / "data")
+    run_graph("collect", tmp_path, **given, dataset=tmp_path / "data", task_settings=settings)
     dataset = DemoDataset.open(tmp_path / "data")
     assert dataset.seed.tolist() == list(SEEDS)
+    [world] = dataset.worlds
+    assert world.settings == {"reached_m": 0.1, "goal": [0.5, -0.25] if settings else None}
     for index, seed in enumerate(SEEDS):
-        require_equal(dataset.episode(index), task, seed)
+        require_equal(dataset.episode(index), get_task(task, settings=world.settings), seed)
 
 
-def require_equal(recorded: Episode, name: str, seed: int) -> None:
-    task = get_task(name)
-    environment, policy = task.make_env(), task.family.make_demonstrator(name)
+def require_equal(recorded: Episode, task: Task, seed: int) -> None:
+    environment, policy = task.make_env(), task.family.make_demonstrator(task.spec.name)
     observation = environment.reset([seed])
     policy.reset([seed])
     frames = {image: frames.array() for image, frames in recorded.images.items()}

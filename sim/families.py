@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 FAMILIES = Registry(
     "reskill.families",
     "environment family",
-    {"fetch": "reskill_sim.fetch.family:FETCH", "kitchen": "reskill_sim.kitchen.family:KITCHEN"},
+    {
+        "fetch": "reskill_sim.fetch.family:FETCH",
+        "kitchen": "reskill_sim.kitchen.family:KITCHEN",
+        "maze": "reskill_sim.maze.family:MAZE",
+    },
 )
 
 

@@ -27,7 +27,7 @@ from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
-from reskill_core.spec import TaskSpec
+from reskill_core.spec import TaskSpec, num_rows
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL, Variation
@@ -50,7 +50,7 @@ class ZeroPolicy:
 
     def act(self, observations: Any, places: Places | None = None) -> SkillAction:
         """Return zero actions (n, A)."""
-        return plain_action(np.zeros((len(observations), self._dim), np.float32))
+        return plain_action(np.zeros((num_rows(observations), self._dim), np.float32))
 
 
 def _prior(task: TaskSpec, num_envs: int, checkpoint: Checkpoint | None) -> Policy:

@@ -31,7 +31,7 @@ ROS += (
     "ament_index_python",
 )
 SIMULATORS = ("mujoco", "gymnasium", "gymnasium_robotics")
-FAMILIES = ("reskill_sim.fetch", "reskill_sim.kitchen")
+FAMILIES = ("reskill_sim.fetch", "reskill_sim.kitchen", "reskill_sim.maze")
 
 # Modules and packages, each of which may import those of its own line and of the lines above, and no others.
 CORE_ORDER = (
@@ -48,7 +48,14 @@ CORE_ORDER = (
     ("training",),
     ("report", "bench"),
 )
-SIM_ORDER = (("engine",), ("fetch", "kitchen"), ("families",), ("gym", "evaluation"), ("experiments",), ("cli",))
+SIM_ORDER = (
+    ("engine",),
+    ("fetch", "kitchen", "maze"),
+    ("families",),
+    ("gym", "evaluation"),
+    ("experiments",),
+    ("cli",),
+)
 ROS_ORDER = (("msg", "srv"), ("plumbing",), ("drivers", "recording", "simulation"), ("nodes",), ("graphs",), ("tools",))
 
 

@@ -19,8 +19,8 @@ from reskill_ros.graphs.node_table import GRAPHS, argument_table, build_graph, p
 from reskill_ros.graphs.process_launcher import main, process_of
 from reskill_ros.nodes.command_node import CommandNode
 from reskill_ros.recording.episode_store import next_seed
+from reskill_sim.families import family_of, task_names
 from reskill_sim.fetch.demonstrators import CONTROLLERS, MIXED
-from reskill_sim.fetch.tasks import TASKS
 
 
 @pytest.fixture
@@ -145,9 +145,11 @@ def test_tasks_and_demonstrators_are_those_of_the_simulator(required: dict[str, 
     def choices(graph: str) -> dict[str, tuple[str, ...]]:
         return {item.name: item.choices for item in argument_table(graph)}
 
-    assert choices("policy")["task"] == tuple(TASKS)
-    assert choices("collect")["task"] == tuple(CONTROLLERS)
-    kinds = {name for controllers in CONTROLLERS.values() for name in controllers}
+    assert choices("policy")["task"] == task_names()
+    demonstrated = {task: found for task in task_names() if (found := family_of(task).demonstrators(task))}
+    assert demonstrated.keys() >= CONTROLLERS.keys()
+    assert choices("collect")["task"] == tuple(demonstrated)
+    kinds = {name for names in demonstrated.values() for name in names}
     assert set(choices("collect")["demonstrator"]) == {MIXED, *kinds}
     with pytest.raises(GraphError, match="task: must be one of"):
         parse_arguments("collect", {"task": "tidy_up"})

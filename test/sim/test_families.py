@@ -26,7 +26,7 @@ from reskill_sim.fetch.tasks import TASKS
 
 
 def test_tasks_are_found_by_name_and_know_their_family() -> None:
-    assert task_names() == (*TASKS, "kitchen")
+    assert task_names() == (*TASKS, "kitchen", "maze", "maze_images")
     assert family_of("hook") is FETCH
     task = get_task("hook", Variation(friction=(0.5, 0.5)))
     assert (task.spec.name, task.variation.friction, task.family) == ("hook", (0.5, 0.5), FETCH)

@@ -1,0 +1,1 @@
+"""Maze family: a planar base finds its way through mazes of unit cells."""

@@ -21,11 +21,11 @@ _SPACING_M = 0.1
 # How far the path's corners are moved at random, along each axis [m].
 _JITTER_M = 0.2
 # The controller heads for the point of the path this far ahead, at a speed from this range [m/s].
-_AHEAD_M = 0.5
-_SPEED = (3.5, 5.0)
+_AHEAD_M = 0.6
+_SPEED = (4.0, 5.5)
 # For bends up to this many points behind that point it brakes, down to this share of the speed.
 _PREVIEW = 8
-_BEND_SHARE = 0.4
+_BEND_SHARE = 0.6
 # Correlation of noise between control steps.
 _CORRELATION = 0.9
 

@@ -18,8 +18,10 @@ class MazeSettings:
     Attributes:
         layout_seed: seed of the layout; None draws a new layout for every episode.
         size: cells along an edge of the maze, border included; a cell has 1 m.
-        start: cell (x, y) where episodes start; None draws a free one for every episode.
-        goal: cell (x, y) of the goal; None draws a free one for every episode.
+        start: cell (x, y) where episodes start; None draws a free one.
+        goal: cell (x, y) of the goal; None draws a free one.
+        fixed: whether start and goal are drawn once for a layout, with a shortest path of 0.75 to 1.25 ``size`` cells
+            between them, instead of for every episode.
         goal_radius_m: distance from the goal's centre at which it counts as reached [m].
     """
 
@@ -27,6 +29,7 @@ class MazeSettings:
     size: int = parameter(20, low=MIN_SIZE, high=MAX_SIZE)
     start: tuple[int, int] | None = parameter(None, low=0, high=MAX_SIZE - 1)
     goal: tuple[int, int] | None = parameter(None, low=0, high=MAX_SIZE - 1)
+    fixed: bool = False
     goal_radius_m: float = parameter(1.0, low=0.2, high=2.0)
 
     def violations(self) -> list[str]:

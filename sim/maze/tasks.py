@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reskill_core.arrays import BoolArray, Float64Array
+from reskill_core.arrays import BoolArray, Float64Array, IntArray
 from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.errors import ConfigError
 from reskill_core.seeding import episode_rng
@@ -15,7 +15,7 @@ from reskill_core.spec import GOAL_FRAME, ObsSpec, TaskSpec
 from reskill_sim.engine.task import EpisodeStart, SimulatedTask, Situation
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.maze import constants
-from reskill_sim.maze.layouts import MAX_LAYOUT_SEED, Layout, centre, draw_layout
+from reskill_sim.maze.layouts import MAX_LAYOUT_SEED, Cell, Layout, centre, draw_layout
 from reskill_sim.maze.settings import MazeSettings
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 HORIZON = 2000
 # Starts are spread around the centre of their cell [m].
 _SPREAD_M = 0.1
+# Shortest and longest path between start and goal that are fixed for a layout, in relation to its size.
+_PATH_SIZES = (0.75, 1.25)
 _OBSERVED: dict[str, ObsSpec] = {"maze": constants.STATE_OBS, "maze_images": constants.IMAGE_OBS}
 TASKS = tuple(_OBSERVED)
 
@@ -64,6 +66,7 @@ class MazeTask(SimulatedTask):
             settings=config_to_dict(self.settings),
         )
         self._require_supported(variation)
+        self._ends: dict[int, tuple[Cell, Cell]] = {}
 
     @property
     def family(self) -> MazeFamily:
@@ -101,15 +104,38 @@ class MazeTask(SimulatedTask):
 
     def start_in(self, rng: np.random.Generator, scene: int) -> EpisodeStart:
         """Draw start and goal in a layout, with the start outside the goal's radius."""
-        free = centre(self.layout(scene).free)
         spread = rng.uniform(-_SPREAD_M, _SPREAD_M, 2)
-        start = self._chosen(self.settings.start)
-        goal = self._chosen(self.settings.goal)
+        start, goal = self._fixed_ends(scene) if self.settings.fixed else self._drawn_ends(rng, scene)
+        base = centre(np.array(start)) + spread
+        return EpisodeStart(np.array([[*base, 0, 1, 0, 0, 0]]), np.array([*centre(np.array(goal)), 0.0]), scene)
+
+    def _drawn_ends(self, rng: np.random.Generator, scene: int) -> tuple[Cell, Cell]:
+        """Cells of start and goal of an episode."""
+        layout, start, goal = self.layout(scene), self.settings.start, self.settings.goal
+        clearance = self.settings.goal_radius_m + 1.0
+
+        def away_from(cell: Cell) -> Cell:
+            return _drawn(rng, layout.free[np.linalg.norm(layout.free - cell, axis=1) >= clearance])
+
         if goal is None:
-            goal = free[rng.integers(len(free))] if start is None else _drawn(rng, free, start, self._clearance_m)
-        if start is None:
-            start = _drawn(rng, free, goal, self._clearance_m)
-        return EpisodeStart(np.array([[*(start + spread), 0, 1, 0, 0, 0]]), np.array([*goal, 0.0]), scene)
+            goal = _drawn(rng, layout.free) if start is None else away_from(start)
+        return away_from(goal) if start is None else start, goal
+
+    def _fixed_ends(self, scene: int) -> tuple[Cell, Cell]:
+        """Cells of start and goal of a layout."""
+        if scene not in self._ends:
+            layout, size, chosen = self.layout(scene), self.settings.size, self.settings.start or self.settings.goal
+            # Apart from the generator of the layout, which has the same seed.
+            rng = np.random.default_rng([scene, size, 1])
+            one = _drawn(rng, layout.free) if chosen is None else chosen
+            distance = layout.distances(one)
+            low, high = (min(factor * size, distance.max()) for factor in _PATH_SIZES)
+            other = _drawn(rng, np.argwhere((distance >= low) & (distance <= high)))
+            self._ends[scene] = (
+                self.settings.start or (one if chosen is None else other),
+                self.settings.goal or other,
+            )
+        return self._ends[scene]
 
     def success(self, situation: Situation) -> BoolArray:
         """(N,) whether the goal is reached."""
@@ -119,14 +145,6 @@ class MazeTask(SimulatedTask):
     def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) 1 at the goal, 0 elsewhere."""
         return success.astype(np.float64)
-
-    @property
-    def _clearance_m(self) -> float:
-        return self.settings.goal_radius_m + 1.0
-
-    @staticmethod
-    def _chosen(cell: tuple[int, int] | None) -> Float64Array | None:
-        return None if cell is None else centre(np.array(cell))
 
     # ------------------------------------------------------------------ results
 
@@ -166,7 +184,7 @@ class MazeTask(SimulatedTask):
             )
 
 
-def _drawn(rng: np.random.Generator, free: Float64Array, other: Float64Array, clearance_m: float) -> Float64Array:
-    """Draw the centre of a free cell that is away from another one."""
-    away = free[np.linalg.norm(free - other, axis=1) >= clearance_m]
-    return away[rng.integers(len(away))]
+def _drawn(rng: np.random.Generator, cells: IntArray) -> Cell:
+    """Draw one of cells (n, 2)."""
+    x, y = cells[rng.integers(len(cells))].tolist()
+    return x, y

@@ -9,7 +9,7 @@ import pytest
 
 from reskill_core.errors import ConfigError
 from reskill_sim.engine.variation import Variation
-from reskill_sim.maze.layouts import Layout, draw_layout
+from reskill_sim.maze.layouts import Layout, cell_of, draw_layout
 from reskill_sim.maze.tasks import MazeTask
 from reskill_sim.maze.wall_table import WallTable
 
@@ -99,7 +99,14 @@ def test_a_layout_per_episode_or_one_for_all() -> None:
     assert scenes == [anew.draw_scene(seed) for seed in range(20)]
     assert {fixed.draw_scene(seed) for seed in range(20)} == {7}
     assert fixed.layout(7).size == 12
-    assert fixed.spec.settings == {"layout_seed": 7, "size": 12, "start": None, "goal": None, "goal_radius_m": 1.0}
+    assert fixed.spec.settings == {
+        "layout_seed": 7,
+        "size": 12,
+        "start": None,
+        "goal": None,
+        "fixed": False,
+        "goal_radius_m": 1.0,
+    }
     assert not fixed.spec.differences(anew.spec)
 
 
@@ -117,6 +124,26 @@ def test_start_and_goal_are_free_apart_and_as_chosen() -> None:
     start = chosen.sample_start(np.random.default_rng(0), 7)
     np.testing.assert_allclose(start.object_poses[0, :2], np.array(free[0]) + 0.5, atol=0.1)
     np.testing.assert_array_equal(start.goal_pos_w, [*(np.array(free[-1]) + 0.5), 0.0])
+
+
+def test_start_and_goal_can_be_those_of_the_layout() -> None:
+    task = MazeTask("maze", settings={"size": 20, "fixed": True})
+    ends = set()
+    for scene in range(8):
+        drawn = [task.sample_start(np.random.default_rng(seed), scene) for seed in range(5)]
+        assert len({start.object_poses.tobytes() for start in drawn}) == 5
+        (first, goal), *others = {(cell_of(start.object_poses[0]), cell_of(start.goal_pos_w)) for start in drawn}
+        assert not others
+        assert 15 <= task.layout(scene).distances(goal)[first] <= 25
+        ends.add((first, goal))
+    assert len(ends) == 8
+    x, y = task.layout(3).free[40].tolist()
+    for name in ("start", "goal"):
+        chosen = MazeTask("maze", settings={"layout_seed": 3, "fixed": True, name: (x, y)})
+        start = chosen.sample_start(np.random.default_rng(0), 3)
+        cells = {"start": cell_of(start.object_poses[0]), "goal": cell_of(start.goal_pos_w)}
+        assert cells.pop(name) == (x, y)
+        assert 15 <= chosen.layout(3).distances((x, y))[next(iter(cells.values()))] <= 25
 
 
 @pytest.mark.parametrize(

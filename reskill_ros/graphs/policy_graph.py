@@ -80,7 +80,7 @@ class PolicyArguments(RobotArguments, SkillArguments):
             entries.append(NodeEntry("recorder_node", "reskill_ros.nodes.recorder_node", parameters))
         if self.bag:
             # A failed bag recorder must not stop a robot; the simulator waits for it in any case.
-            parameters = {"bag": self.bag, "acknowledge": self.simulated}
+            parameters = {"bag": self.bag, "acknowledge": self.simulated, **self.served_task}
             module = "reskill_ros.nodes.bag_recorder_node"
             entries.append(NodeEntry("bag_recorder_node", module, parameters, required=self.simulated))
         return entries

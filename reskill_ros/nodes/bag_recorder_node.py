@@ -30,7 +30,8 @@ from reskill_ros.plumbing.executor import serve_waiting_messages
 from reskill_ros.plumbing.interfaces import message_class
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
-from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE
+from reskill_ros.plumbing.served_task import task_spec
+from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, observed_image
 from reskill_ros.recording.bag import BagWriter
 
 _DISCOVERY_PERIOD_S = 0.2
@@ -48,6 +49,12 @@ class BagRecorderParameters:
     """Parameters of bag_recorder_node."""
 
     bag: str = parameter("runs/bag", "Folder of the new bag.", read_only=True)
+    task: str = parameter(
+        "",
+        "Task whose observed images are recorded from the start and acknowledged as well; may be empty.",
+        read_only=True,
+    )
+    skills: str = parameter("", "Checkpoint whose task is used instead; needs no simulator.", read_only=True)
     topics: tuple[str, ...] = parameter((), "Topics to record; empty: all.", read_only=True)
     exclude: str = parameter(
         "/acknowledge$|^/parameter_events$", "Regular expression of excluded topics.", read_only=True
@@ -87,7 +94,9 @@ class BagRecorderNode(Node):
         self._failure = ""
         self._written: dict[int, set[str]] = {}
         self._acknowledge = self.create_publisher(Header, BAG_ACKNOWLEDGE, qos.STATE) if values.acknowledge else None
-        for name, type_name in _OWN_TOPICS.items():
+        images = task_spec(values.task, values.skills).obs.images if values.task or values.skills else ()
+        frames = {observed_image(feature.name): "sensor_msgs/msg/Image" for feature in images}
+        for name, type_name in {**_OWN_TOPICS, **frames}.items():
             self._record(self.resolve_topic_name(name), type_name, qos.RECORD)
         self._own = frozenset(self._recorded)
         self.create_timer(_DISCOVERY_PERIOD_S, self._discover, clock=Clock(clock_type=ClockType.STEADY_TIME))

@@ -16,6 +16,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import Image
 
 from reskill_core.errors import GraphError
 from reskill_core.files import atomic_write_json, require_writable_file
@@ -26,6 +27,7 @@ from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.served_task import task_spec
+from reskill_ros.plumbing.topics import observed_image
 from reskill_ros.recording.replay_comparison import Comparison, Verdict, load_recorded
 
 _REPEAT_PERIOD_S = 0.25
@@ -60,11 +62,16 @@ class ReplayNode(Node):
         known = task_spec(values.task, "" if values.task else values.skills) if values.task or values.skills else None
         self._recording = load_recorded(Path(values.bag), values.namespace, known)
         self._recorded = self._recording.items
+        self._features = known.obs.images if known is not None else ()
         self._comparison = Comparison(values.tolerance)
         self._next = 0
         self._asked_s = time.monotonic()
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", qos.CLOCK)
         self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
+        self._image_publishers = {
+            feature.name: self.create_publisher(Image, observed_image(feature.name), qos.STATE)
+            for feature in self._features
+        }
         self.create_subscription(SkillAction, "skill_action", self._on_answer, qos.STATE)
         self.create_timer(_REPEAT_PERIOD_S, self._ask_again, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.diagnostics = Diagnostics(self, self._report)
@@ -74,6 +81,8 @@ class ReplayNode(Node):
     def _ask(self) -> None:
         item = self._recorded[self._next]
         self._clock_publisher.publish(ClockMessage(clock=item.observation.header.stamp))
+        for name, image in item.images(self._features).items():
+            self._image_publishers[name].publish(image)
         self._publisher.publish(item.observation)
 
     def _ask_again(self) -> None:

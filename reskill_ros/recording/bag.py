@@ -1,8 +1,8 @@
-"""Bags of serialised messages as MCAP, in the folder layout of rosbag2, written so that a crash costs only the tail.
+"""Bags of serialised messages as MCAP files in the folder layout of rosbag2.
 
-Messages go into small chunks that are handed to the operating system as soon as they are full, and to the disk once
-a second: a killed recorder loses the last few kilobytes, a power cut the last second. The reader takes a file that
-was never closed as far as it goes. Definitions of all message types are embedded, so that any MCAP tool opens a bag.
+Messages are written in small chunks: each full chunk is passed to the operating system, and the file is synchronised to
+disk once a second, so that a killed recorder loses a few kilobytes and a power failure the last second. The reader also
+reads files that were never closed. All message definitions are embedded, so that any MCAP tool can read a bag.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from reskill_core.files import atomic_write_bytes, fsync
 from reskill_ros.plumbing.interfaces import message_definition
 from reskill_ros.recording.mcap_records import DamageError, read_records
 
-# Chunks of a megabyte would keep seconds of a robot's messages in memory only.
+# Chunks of a megabyte would hold seconds of a robot's messages.
 CHUNK_BYTES = 4096
 SYNC_PERIOD_S = 1.0
-# Written into a bag, so that a reader knows that messages are numbered by topic.
+# Marks bags whose messages are numbered by topic.
 _LIBRARY = "reskill_ros"
 _METADATA = "metadata.yaml"
 _CONVERT = (
@@ -46,10 +46,10 @@ class _Topic:
 
 
 class BagWriter:
-    """Writes one bag: a folder with an MCAP file and, once closed, rosbag2's ``metadata.yaml``.
+    """Writer of one bag: a folder with an MCAP file and, after closing, rosbag2's ``metadata.yaml``.
 
     Raises:
-        DataError: the folder exists and is not empty; bags are never appended to.
+        DataError: the folder exists and is not empty, because bags are never appended to.
     """
 
     def __init__(self, folder: Path, chunk_bytes: int = CHUNK_BYTES, sync_period_s: float = SYNC_PERIOD_S) -> None:
@@ -62,7 +62,7 @@ class BagWriter:
             raise DataError(f"bag {folder} cannot be written: {cause.strerror}") from cause
         self._path = folder / f"{folder.name}_0.mcap"
         try:
-            # Made, never opened: of two writers that start together, one does.
+            # Exclusive creation: of two writers that start together, only one succeeds.
             self._stream = self._path.open("xb")
         except FileExistsError:
             raise DataError(f"bag {folder} is being written by somebody else; choose another path") from None
@@ -81,16 +81,16 @@ class BagWriter:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Messages written so far, by topic."""
+        """Number of written messages, by topic."""
         return {name: topic.count for name, topic in self._topics.items()}
 
     @property
     def message_count(self) -> int:
-        """Messages written so far."""
+        """Number of written messages."""
         return sum(self.counts.values())
 
     def add_topic(self, name: str, type_name: str) -> None:
-        """Declare a topic before its first message; declaring it again changes nothing.
+        """Declare a topic before its first message; repeated calls have no effect.
 
         Raises:
             GraphError: the definition of its type is not installed.
@@ -113,7 +113,7 @@ class BagWriter:
             self._last_sync_s = time.monotonic()
 
     def close(self) -> None:
-        """Write the index and ``metadata.yaml``; a second call changes nothing."""
+        """Write the index and ``metadata.yaml``; repeated calls have no effect."""
         if self._stream.closed:
             return
         self._writer.finish()
@@ -156,7 +156,7 @@ class BagWriter:
 
 @dataclass(frozen=True)
 class BagChannel:
-    """What a bag says about the messages on a topic: type, encoding, and the definition of the type as text."""
+    """Channel of a bag: topic, message type, encoding, and definition of the type as text."""
 
     topic: str
     type_name: str
@@ -166,7 +166,7 @@ class BagChannel:
 
 @dataclass(frozen=True)
 class BagMessage:
-    """One serialised message of a bag, received at ``time_ns`` [ns]."""
+    """Serialised message of a bag, received at ``time_ns`` [ns]."""
 
     channel: BagChannel
     time_ns: int
@@ -174,7 +174,7 @@ class BagMessage:
 
     @property
     def topic(self) -> str:
-        """Where it was published."""
+        """Topic on which it was published."""
         return self.channel.topic
 
     @property
@@ -185,12 +185,12 @@ class BagMessage:
 
 @dataclass
 class BagReader:
-    """Reads the bags of :class:`BagWriter` and MCAP bags of rosbag2, in the order in which they were written.
+    """Reader of the bags of :class:`BagWriter` and of rosbag2's MCAP bags, in the order of writing.
 
     Attributes:
-        path: the bag's folder, or one MCAP file.
-        faults: why not all that was written has been read, each with the file; known once all messages have been
-            iterated over.
+        path: folder of the bag, or one MCAP file.
+        faults: reasons why written messages could not be read, each with the file; complete after iterating over all
+            messages.
     """
 
     path: Path
@@ -201,7 +201,7 @@ class BagReader:
         self._metadata = _read_metadata(self.path / _METADATA)
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
-        """All messages, or those of some topics; of messages of other topics that are missing nothing is said then.
+        """Iterate over all messages, or those of some topics; only missing messages of these are reported.
 
         Raises:
             DataError: a file is not MCAP.
@@ -217,7 +217,7 @@ class BagReader:
                 self.faults.append(f"{self.path}: {count} messages of {topic} were written, {read[topic]} can be read")
 
     def channels(self) -> set[BagChannel]:
-        """What there are messages of."""
+        """Return the channels that have messages."""
         return {message.channel for message in self.messages()}
 
     def _file_messages(self, file: Path, topics: Collection[str] | None) -> Iterator[BagMessage]:
@@ -273,22 +273,22 @@ def _channel(channel: Channel, schemas: dict[int, Schema]) -> BagChannel:
 
 @dataclass(frozen=True)
 class _Metadata:
-    """What ``metadata.yaml`` says, as far as it is there: files and messages by topic."""
+    """Contents of ``metadata.yaml``: files, and number of messages by topic; empty without it."""
 
     files: tuple[str, ...] = ()
     message_counts: dict[str, int] = field(default_factory=dict)
 
     def missing_files(self, files: Sequence[Path]) -> list[str]:
-        """A fault for each file that is not there."""
+        """Return a fault for each missing file."""
         present = {file.name for file in files}
         return [f"{name} is missing: metadata.yaml lists it" for name in self.files if name not in present]
 
 
 def _read_metadata(path: Path) -> _Metadata:
-    """Read what a recorder leaves when it closes a bag.
+    """Read the metadata that a recorder writes when it closes a bag.
 
     Raises:
-        DataError: it is damaged, or the bag is stored in a way that is not read.
+        DataError: they are damaged, or the bag has a storage format that is not supported.
     """
     if not path.exists():
         return _Metadata()

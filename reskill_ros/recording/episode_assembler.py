@@ -145,9 +145,9 @@ class EpisodeAssembler:
         self.recording = self.recording and not self._driver_episodes
 
     def discard(self) -> bool:
-        """Drop what is running and record the next episode again. Returns whether anything was running.
+        """Discard the running episode and record the next one; returns whether there was one.
 
-        What is over already is not dropped any more.
+        Episodes that are over are not discarded.
         """
         dropped = [episode for episode in self._running.values() if episode.wanted and episode.last is None]
         for episode in dropped:
@@ -157,7 +157,7 @@ class EpisodeAssembler:
         return bool(dropped)
 
     def end(self, now_s: float) -> None:
-        """Without a driver that has episodes: what was recorded since the start is one that succeeded."""
+        """End an episode of a driver without episodes: the recording since the start is one successful episode."""
         self.recording = False
         episode = self._running[0]
         episode.stamps = self._observed_stamps()
@@ -167,19 +167,19 @@ class EpisodeAssembler:
 
     @property
     def awaited(self) -> bool:
-        """Whether messages may still make a wanted episode whole."""
+        """Whether an episode to be recorded may still become complete."""
         return any(episode.wanted for episode in self._running.values()) and (self._driver_episodes or self.completing)
 
     @property
     def completing(self) -> bool:
-        """Whether an episode is over but messages of it may still come."""
+        """Whether an episode is over and some of its messages may still arrive."""
         return any(episode.last is not None for episode in self._running.values())
 
     def forget(self) -> list[Assembled]:
-        """Start anew after the clock jumped back: stamps from before mean nothing any more.
+        """Discard all messages after the clock has jumped back, because their stamps are no longer comparable.
 
         Returns:
-            The wanted episodes that were over, whole or not: nothing of them comes any more.
+            The episodes to be recorded that were over, complete or not.
         """
         wanted = [episode for episode in self._running.values() if episode.wanted]
         taken = [self._assemble(episode, episode.last) for episode in wanted if episode.last is not None]
@@ -192,20 +192,20 @@ class EpisodeAssembler:
             self.start()
         return taken
 
-    # ------------------------------------------------------------------ what arrives
+    # ------------------------------------------------------------------ messages
 
     def add(self, topic: str, stamp_ns: int, value: NDArray[Any] | Label | State | bytes, now_s: float) -> bool:
-        """Take a message; one that comes again changes nothing.
+        """Add a message; repeated messages are ignored.
 
         Args:
             topic: one of :attr:`topics`.
-            stamp_ns: the stamp by which it belongs to others [ns].
-            value: the observation (O,) as float32, the label, the executed action (A,), the state, or the frame of an
-                image as a block of its own.
+            stamp_ns: stamp, by which messages are matched [ns].
+            value: the observation (O,) as float32, the label, the executed action (A,), the state, or a compressed
+                frame of an image.
             now_s: time of reception [s].
 
         Returns:
-            Whether everything with this stamp is there now.
+            Whether all messages with this stamp have arrived.
         """
         if stamp_ns < self._floor_ns:
             return False
@@ -220,7 +220,7 @@ class EpisodeAssembler:
         return len(row) == len(self.topics)
 
     def finished(self, now_s: float) -> list[Assembled]:
-        """Take out the wanted episodes that are over and either whole or too late to become so."""
+        """Remove and return the episodes to be recorded that are over, and complete or past the time-out."""
         taken = []
         for number, episode in list(self._running.items()):
             if episode.last is None:
@@ -228,21 +228,21 @@ class EpisodeAssembler:
             assembled = self._assemble(episode, episode.last)
             if not assembled.missing or now_s - episode.over_since_s > self._patience_s:
                 del self._running[number]
-                # The last row stays: its own answer, which no episode needs, may still come.
+                # The last row is kept: its action, which no episode needs, may still arrive.
                 self._forget_before(max(episode.stamps.values(), default=0))
                 if episode.wanted:
                     taken.append(assembled)
         return taken
 
     def close(self) -> list[Assembled]:
-        """End recording: take out every wanted episode as it is now, those that are not over included."""
+        """Stop recording; returns all episodes to be recorded in their current state, also those that are not over."""
         self.recording = False
         wanted = [episode for episode in self._running.values() if episode.wanted]
         self._running.clear()
         return [self._assemble(episode, episode.last or self._newest_state(episode)) for episode in wanted]
 
     def overdue(self, now_s: float, after_s: float) -> dict[str, int]:
-        """Messages, by topic, that have not come ``after_s`` after the first one with their stamp."""
+        """Return the number of messages, by topic, that are missing ``after_s`` after the first with their stamp."""
         late = [row for stamp, row in self._rows.items() if now_s - self._received_s[stamp] > after_s]
         counts = {topic: sum(topic not in row for row in late) for topic in self.topics}
         return {topic: count for topic, count in counts.items() if count}
@@ -251,13 +251,13 @@ class EpisodeAssembler:
 
     @property
     def _limit(self) -> int:
-        """Rows kept; without an end in sight, those of a few episodes."""
+        """Maximum number of rows: a few episodes, or unlimited while a driver without episodes is recorded."""
         unbounded = not self._driver_episodes and (self.recording or self.completing)
         return 2**62 if unbounded else 4 * self._task.horizon + 100
 
     def _follow(self, stamp_ns: int, state: State, now_s: float) -> None:
         if state.episode_id not in self._running:
-            # One that another follows gets no end any more: somebody reset the driver.
+            # An episode that is followed by another one without having ended was aborted by a reset of the driver.
             for number in [number for number, episode in self._running.items() if episode.last is None]:
                 self.abandoned += self._running.pop(number).wanted
             self._running[state.episode_id] = _Running(wanted=self.recording)
@@ -269,18 +269,18 @@ class EpisodeAssembler:
             episode.last, episode.over_since_s = state, now_s
 
     def _newest_state(self, episode: _Running) -> State:
-        """The state that an episode which is not over has come to."""
+        """Return the newest state of an episode that is not over."""
         if self._driver_episodes:
             return episode.newest or _NO_STATE
         episode.stamps = self._observed_stamps()
         return replace(_NO_STATE, step=max(len(episode.stamps) - 1, 0))
 
     def _observed_stamps(self) -> dict[int, int]:
-        """Without a driver that has episodes: the stamps of all steps since the start."""
+        """Return the stamps of all steps since the start, for a driver without episodes."""
         return dict(enumerate(sorted(stamp for stamp, row in self._rows.items() if OBSERVATION in row)))
 
     def _forget_before(self, stamp_ns: int) -> None:
-        """Drop older rows, but none of an episode that is over and still waits for messages that are late."""
+        """Discard older rows, except those of episodes that are over and wait for delayed messages."""
         completing = [episode for episode in self._running.values() if episode.wanted and episode.last is not None]
         floor_ns = min([stamp_ns, *(stamp for episode in completing for stamp in episode.stamps.values())])
         self._floor_ns = max(self._floor_ns, floor_ns)
@@ -305,13 +305,13 @@ class EpisodeAssembler:
         )
 
     def _gaps(self, row: Row | None, is_last: bool) -> list[str]:
-        """Topics that a step lacks; without the driver's state nobody knows which stamp it has."""
+        """Return the missing topics of a step; without the driver's state the stamp of a step is unknown."""
         if row is None:
             return [EPISODE]
         return [topic for topic in (self._observed if is_last else self.topics) if topic not in row]
 
     def _whole_steps(self, rows: Sequence[Row | None], gaps: Sequence[list[str]]) -> int:
-        """Steps before the first gap; each needs what the one after it shows of its outcome."""
+        """Return the number of steps before the first gap; each needs the observation and reward after it."""
         length = next((step for step, gap in enumerate(gaps) if gap), len(rows) - 1)
         outcome = {*self._observed, EPISODE} & set(self.topics)
         return length if outcome <= set(rows[length] or ()) else length - 1
@@ -337,7 +337,7 @@ class EpisodeAssembler:
 
 
 def _compressed(rows: Sequence[Row], topic: str, feature: ImageFeature) -> CompressedFrames:
-    """The frames of an image in these rows, one after the other: only one block of them is in memory as it is."""
+    """Compress the frames of an image in these rows, with only one uncompressed block in memory."""
     compressor = FrameCompressor(feature.frame_shape)
     for row in rows:
         compressor.append(decompress_block(row[topic], 1, feature.frame_shape)[0])

@@ -1,7 +1,7 @@
-"""Reads the records of MCAP files without believing what they say of themselves.
+"""Reader of MCAP records with bounded sizes and verified checksums.
 
-Records come from the MCAP library's classes. Its stream reader, though, takes a record that ends early for a whole one,
-unpacks a chunk to any size and leaves the summary unchecked; here every size is bounded and every checksum compared.
+The records are classes of the MCAP library. Its own stream reader accepts truncated records, decompresses chunks to any
+size and does not check the summary.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reskill_core.errors import DataError
 from reskill_core.files import open_regular
 
 MAGIC = b"\x89MCAP0\r\n"
-# Of a record and of a chunk once unpacked; a few times what cameras write.
+# Limit for a record and for a decompressed chunk; a few times the size of camera images.
 _MAX_BYTES = 256 * 2**20
 _HEAD = struct.Struct("<BQ")
 _KINDS: dict[int, Any] = {
@@ -37,7 +37,7 @@ _KINDS: dict[int, Any] = {
     Opcode.STATISTICS: Statistics,
     Opcode.FOOTER: Footer,
 }
-# Of other kinds of files that people take for MCAP bags, with what to do.
+# Magic bytes of other files that are mistaken for MCAP bags, with the remedy.
 _OTHER_KINDS = {
     b"SQLite format 3\0": "a bag in SQLite storage; convert it to MCAP with `ros2 bag convert`",
     b"\x28\xb5\x2f\xfd": "compressed as a whole; unpack it with `zstd -d`",
@@ -46,12 +46,12 @@ _UNREADABLE = (McapError, ValueError, struct.error, zstandard.ZstdError, Runtime
 
 
 class DamageError(Exception):
-    """A file cannot be read any further, or is not what was written; the text says where and why."""
+    """A file is damaged or truncated; the message says where and how."""
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """A record before it is taken apart."""
+    """Record that is not parsed yet."""
 
     offset: int
     opcode: int
@@ -60,11 +60,12 @@ class _Frame:
 
 
 def read_records(file: Path) -> Iterator[McapRecord]:
-    """The records of a file in order, those in chunks among them; kinds that nobody here needs are left out.
+    """Iterate over the needed records of a file in order, including those in chunks.
 
     Raises:
-        DataError: it is no MCAP file.
-        DamageError: it ends early or a checksum does not fit. What came before is sound, unless it says otherwise.
+        DataError: it is not an MCAP file.
+        DamageError: it is truncated, or a checksum is wrong. The records before are intact unless the message says
+            otherwise.
     """
     try:
         stream = open_regular(file)
@@ -148,7 +149,7 @@ def _parsed(frame: _Frame) -> McapRecord | None:
 
 
 def _unpacked(chunk: Chunk, offset: int) -> list[McapRecord]:
-    """The records in a chunk."""
+    """Decompress and parse the records of a chunk."""
     place = f"the chunk at byte {offset}"
     if chunk.uncompressed_size > _MAX_BYTES:
         raise DamageError(f"{place} says it has {chunk.uncompressed_size} bytes; no more than {_MAX_BYTES} are read")
@@ -168,11 +169,11 @@ def _unpacked(chunk: Chunk, offset: int) -> list[McapRecord]:
 
 
 def _decompressed(chunk: Chunk) -> bytes:
-    """A chunk's bytes, no more than it says they are."""
+    """Decompress a chunk, at most to its stated size."""
     if not chunk.uncompressed_size or not chunk.compression:
         return bytes(chunk.data)
     if chunk.compression == "zstd":
-        # The size that the frame itself states would be believed.
+        # The decoder would trust the size stated in the frame.
         if zstandard.frame_content_size(chunk.data) not in (-1, chunk.uncompressed_size):
             raise ValueError("it has not the size it says it has")
         return zstandard.ZstdDecompressor().decompress(chunk.data, max_output_size=chunk.uncompressed_size)

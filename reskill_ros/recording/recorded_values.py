@@ -1,4 +1,4 @@
-"""Messages as the rows of recorded episodes: what data sets hold of them."""
+"""Conversion of messages to the values of recorded episodes."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from reskill_ros.recording.episode_assembler import Label, State
 
 
 def observed(message: Observation) -> NDArray[np.float32]:
-    """The observation (O,) as data sets hold it."""
+    """Return the observation (O,)."""
     return np.array(message.values, dtype=np.float32)
 
 
 def frame(feature: ImageFeature, message: Image) -> bytes:
-    """The frame of an image, compressed: a long episode of them is in memory before it is written.
+    """Return the compressed frame of an image, because all frames of an episode are in memory before it is written.
 
     Raises:
-        MessageError: the message holds no such picture.
+        MessageError: the message does not contain such an image.
     """
     return compress_block(images.picture(message, feature)[None])
 
 
 def label(message: SkillAction) -> Label:
-    """What an action is said to be."""
+    """Return the noise-free action with its source and noise scale."""
     return Label(np.array(message.decoded_action, dtype=np.float32), message.source, message.noise_scale)
 
 
 def executed(message: SkillAction) -> NDArray[np.float32]:
-    """The final action (A,)."""
+    """Return the executed action (A,)."""
     return np.array(message.action, dtype=np.float32)
 
 
 def state(message: EpisodeState) -> State:
-    """What the driver says about its episode."""
+    """Return the state of the driver's episode."""
     return State(
         episode_id=message.episode_id,
         seed=message.seed,

@@ -1,52 +1,65 @@
-"""What a bag says about a policy: which observations it met and what it answered, to ask it again and compare."""
+"""Recorded observations of a bag with a policy's actions, and the comparison of these with recomputed actions."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sensor_msgs.msg import Image
 
+from reskill_core.data.compressed_frames import decompress_block
 from reskill_core.errors import DataError
 from reskill_core.runtime import SkillAction as CoreSkillAction
-from reskill_core.spec import TaskSpec
+from reskill_core.spec import ImageFeature, TaskSpec
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.plumbing import convert
+from reskill_ros.plumbing.images import image_message
 from reskill_ros.recording.recorded_topics import Heard, read_topics
 
-# Observations are shown again at times of their own: the stamps of a bag with several runs would go back.
+# Replayed observations get new stamps: those of a bag with several runs would go back.
 _PERIOD_NS = 40_000_000
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One recorded observation, stamped anew to be shown again, and the answer to it.
+    """Recorded observation with a new stamp, and the action in response to it.
 
     Attributes:
-        stamp_ns: its stamp in the bag [ns].
-        observation: what was observed.
-        answer: what was answered.
+        stamp_ns: stamp of the observation in the bag [ns].
+        observation: the observation.
+        answer: the recorded action.
+        frames: compressed frame of the observation, by image feature.
     """
 
     stamp_ns: int
     observation: Observation
     answer: SkillAction
+    frames: Mapping[str, bytes] = field(default_factory=dict)
+
+    def images(self, features: Sequence[ImageFeature]) -> dict[str, Image]:
+        """Return the images as messages with the stamp of the observation."""
+        header = self.observation.header
+        pictures = {
+            feature.name: decompress_block(self.frames[feature.name], 1, feature.frame_shape)[0] for feature in features
+        }
+        return {name: image_message(header.stamp, name, picture) for name, picture in pictures.items()}
 
 
 @dataclass
 class Recording:
-    """What there is to compare in a bag, and what there is beside it.
+    """Contents of a bag that can be replayed, and counts of everything in it.
 
     Attributes:
-        items: observations that a policy can be asked again, with their answers, in order.
-        observations: observations in the bag, each counted once.
-        answers: answers in the bag, each counted once.
-        runs: how often the recorded graph was started.
-        faults: why not all that was recorded can be compared.
-        notes: what is worth knowing beside.
+        items: observations that can be replayed, with the recorded actions, in order.
+        observations: number of distinct observations.
+        answers: number of distinct actions.
+        runs: number of times that the recorded graph was started.
+        faults: reasons why recorded actions cannot be compared.
+        notes: harmless findings.
     """
 
     items: list[Recorded] = field(default_factory=list)
@@ -58,27 +71,25 @@ class Recording:
 
 
 def load_recorded(bag: Path, namespace: str = "", task: TaskSpec | None = None) -> Recording:
-    """Read observations and answers, joined by stamp, in the order in which they were observed.
+    """Read observations, images and actions, joined by stamp, in the order of the observations.
 
-    A policy is where it was only if it has seen its episode from the start; so what follows a gap in an episode, or
-    an observation without an answer, is left out, as is an episode whose start is not in the bag.
+    A policy has the same internal state only if it receives an episode from its start: an episode is left out after a
+    gap, an observation without an image or an observation without an action, and altogether if its start is missing.
 
     Args:
         bag: folder or MCAP file.
         namespace: namespace of the recorded graph; empty: the only one in the bag.
-        task: what the policy acts in; observations of other tasks are left out. None: whatever was recorded.
+        task: task of the policy; observations of other tasks are left out. None: any task without images.
 
     Raises:
-        DataError: the bag has no such messages, or of several graphs, or none that the policy could answer; or the
-            task observes images.
+        DataError: the bag has no such messages, or of several graphs, or none that can be replayed.
     """
-    if task is not None and task.obs.images:
-        names = ", ".join(image.name for image in task.obs.images)
-        raise DataError(f"task {task.name} observes images ({names}), which are not replayed from bags yet")
-    heard = read_topics(bag, namespace)
+    heard = read_topics(bag, namespace, task.obs.images if task is not None else ())
     runs = _runs(heard.observations)
     recording = Recording(observations=sum(map(len, runs)), runs=len(runs), faults=list(heard.faults))
     _join(runs, heard.answers, recording)
+    for name, frames in heard.images.items():
+        _join_images(runs, name, frames, recording)
     if len(runs) > 1:
         recording.notes.append(f"the recorded graph was started {len(runs)} times: the stamps go back")
     left_out: Counter[str] = Counter()
@@ -98,14 +109,15 @@ def load_recorded(bag: Path, namespace: str = "", task: TaskSpec | None = None) 
 
 @dataclass
 class _Asked:
-    """An observation: where in the bag it stands first and last, and the answers to it."""
+    """Observation with its first and last place in the bag, the actions in response to it, and its images by name."""
 
     heard: Heard
     last_place: int
     answers: list[Heard] = field(default_factory=list)
+    images: dict[str, Heard] = field(default_factory=dict)
 
     def distance(self, place: int) -> int:
-        """How far away in the bag a place is."""
+        """Number of messages between the observation and another place in the bag."""
         return max(self.heard.place - place, place - self.last_place, 0)
 
 
@@ -113,7 +125,7 @@ _Run = dict[int, _Asked]  # By stamp, in order.
 
 
 def _runs(observations: Sequence[Heard]) -> list[_Run]:
-    """Tell runs apart: in one of them, stamps rise; in lockstep the newest observation may be repeated."""
+    """Separate the runs of a graph: within one, stamps rise; in lockstep the newest observation may be repeated."""
     runs: list[_Run] = []
     newest: _Asked | None = None
     for heard in observations:
@@ -127,16 +139,14 @@ def _runs(observations: Sequence[Heard]) -> list[_Run]:
 
 
 def _join(runs: Sequence[_Run], answers: Sequence[Heard], recording: Recording) -> None:
-    """Give each answer to its observation: of those with its stamp, the one that is nearest to it in the bag."""
+    """Assign each action to its observation: of those with its stamp, the nearest one in the bag."""
     orphans: set[int] = set()
     conflicting = 0
     for answer in answers:
-        candidates = [run[answer.stamp_ns] for run in runs if answer.stamp_ns in run]
-        if not candidates:
+        asked = _nearest(runs, answer)
+        if asked is None:
             orphans.add(answer.stamp_ns)
-            continue
-        asked = min(candidates, key=lambda asked: asked.distance(answer.place))
-        if all(answer.data != other.data for other in asked.answers):
+        elif all(answer.data != other.data for other in asked.answers):
             conflicting += bool(asked.answers)
             asked.answers.append(answer)
     recording.answers = len(orphans) + sum(len(asked.answers) for run in runs for asked in run.values())
@@ -146,14 +156,30 @@ def _join(runs: Sequence[_Run], answers: Sequence[Heard], recording: Recording) 
         recording.faults.append(f"{conflicting} answers differ from another one to the same observation")
 
 
+def _join_images(runs: Sequence[_Run], name: str, frames: Sequence[Heard], recording: Recording) -> None:
+    """Assign each frame of an image feature to its observation, as actions are."""
+    conflicting = 0
+    for frame in frames:
+        asked = _nearest(runs, frame)
+        if asked is not None:  # else of an observation whose message is missing, which is counted there
+            conflicting += asked.images.setdefault(name, frame).data != frame.data
+    if conflicting:
+        recording.faults.append(f"{conflicting} images {name} differ from another one of the same observation")
+
+
+def _nearest(runs: Sequence[_Run], heard: Heard) -> _Asked | None:
+    candidates = [run[heard.stamp_ns] for run in runs if heard.stamp_ns in run]
+    return min(candidates, key=lambda asked: asked.distance(heard.place), default=None)
+
+
 def _follow(run: _Run, is_last: bool, task: TaskSpec | None, recording: Recording, left_out: Counter[str]) -> None:
-    """Add what can be asked again of one run."""
+    """Add the observations of one run that can be replayed."""
     asked = list(run.values())
     answered = [number for number, item in enumerate(asked) if item.answers]
     first = answered[0] if answered else len(asked)
     expected: tuple[int, int] | None = None
     if 0 < first < len(asked) and asked[0].heard.message.episode_step == 0:
-        # A policy takes the first observation that it hears for the start of an episode.
+        # A policy treats the first observation that it receives as the start of an episode.
         recording.notes.append(f"the first {first} observations were not answered: the policy was not active yet")
         asked = asked[first:]
         expected = _position(asked[0])
@@ -161,9 +187,9 @@ def _follow(run: _Run, is_last: bool, task: TaskSpec | None, recording: Recordin
         observation: Observation = item.heard.message
         if observation.episode_step == 0:
             expected = _position(item)
-        fault = convert.observation_fault(observation, task) if task is not None else ""
+        fault = _misfit(item, task) if task is not None else ""
         if fault:
-            left_out[f"observations are not of task {task.name} as the policy knows it: {fault.replace('_', ' ')}"] += 1  # type: ignore[union-attr]
+            left_out[fault] += 1
             expected = None
         elif not item.answers:
             if is_last and number == len(asked) - 1 and not recording.faults:
@@ -174,8 +200,17 @@ def _follow(run: _Run, is_last: bool, task: TaskSpec | None, recording: Recordin
         elif _position(item) != expected:
             left_out["answers follow a gap in their episode, or its start is missing: they cannot be recomputed"] += 1
         else:
-            recording.items.append(Recorded(item.heard.stamp_ns, observation, item.answers[0].message))
+            frames = {name: frame.data for name, frame in item.images.items()}
+            recording.items.append(Recorded(item.heard.stamp_ns, observation, item.answers[0].message, frames))
             expected = (observation.episode_id, observation.episode_step + 1)
+
+
+def _misfit(asked: _Asked, task: TaskSpec) -> str:
+    """Why an observation cannot be replayed to a policy of a task; empty if it can."""
+    if fault := convert.observation_fault(asked.heard.message, task):
+        return f"observations are not of task {task.name} as the policy knows it: {fault.replace('_', ' ')}"
+    missing = [image.name for image in task.obs.images if image.name not in asked.images]
+    return f"observations have no image {', '.join(missing)} in the bag" if missing else ""
 
 
 def _position(asked: _Asked) -> tuple[int, int]:
@@ -184,14 +219,15 @@ def _position(asked: _Asked) -> tuple[int, int]:
 
 @dataclass
 class Comparison:
-    """How recomputed answers differ from recorded ones.
+    """Differences between recomputed and recorded actions.
 
     Attributes:
-        count: answers compared.
-        largest: largest absolute difference by field; of fields that cannot be compared there is none.
+        tolerance: largest difference that counts as equal.
+        count: number of compared actions.
+        largest: largest absolute difference, by comparable field.
         incomparable: fields of different lengths, or with values that are not finite.
-        first_difference: stamp [ns] of the first answer that differed beyond the tolerance.
-        sources: pairs (recorded, recomputed) of what the actions are said to come from.
+        first_difference: stamp [ns] of the first action whose difference exceeds the tolerance.
+        sources: pairs (recorded, recomputed) of the actions' sources.
     """
 
     tolerance: float
@@ -202,7 +238,7 @@ class Comparison:
     sources: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, stamp_ns: int, recorded: SkillAction, recomputed: SkillAction) -> None:
-        """Compare the two answers to one observation."""
+        """Compare the two actions for one observation."""
         self.count += 1
         self.sources.add((recorded.source, recomputed.source))
         theirs, ours = convert.skill_action(recorded), convert.skill_action(recomputed)
@@ -219,11 +255,11 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether something was compared, and everything agrees within the tolerance."""
+        """Whether there were comparisons, and all actions are equal within the tolerance."""
         return self.count > 0 and self.first_difference is None
 
     def to_dict(self) -> dict[str, Any]:
-        """For the report."""
+        """Return the comparison for the report, ready for JSON."""
         return {
             "equal": self.equal,
             "compared": self.count,
@@ -235,7 +271,7 @@ class Comparison:
         }
 
     def describe(self) -> str:
-        """As a few lines of text."""
+        """Format the comparison as lines of text."""
         verdict = "equal" if self.equal else "DIFFERENT" if self.count else "nothing to compare"
         lines = [f"{self.count} answers compared, tolerance {self.tolerance:g}: {verdict}"]
         lines += [f"  largest difference of {name}: {value:.3g}" for name, value in self.largest.items()]
@@ -248,12 +284,12 @@ class Comparison:
 
 @dataclass
 class Verdict:
-    """What a replay has shown.
+    """Result of a replay.
 
     Attributes:
-        recording: what was in the bag.
-        comparison: what was compared.
-        faults: why not all that was recorded was compared.
+        recording: contents of the bag.
+        comparison: comparison of the actions.
+        faults: reasons why recorded actions were not compared.
     """
 
     recording: Recording
@@ -262,16 +298,16 @@ class Verdict:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was recorded was compared."""
+        """Whether all recorded actions were compared."""
         return not self.faults and self.comparison.count == self.recording.answers
 
     @property
     def exit_code(self) -> int:
-        """0: all that was recorded was compared and is equal; 1: something differs; 3: not all could be compared."""
+        """Exit code: 0 if all recorded actions were compared and are equal, 1 if any differs, else 3."""
         return 1 if self.comparison.first_difference is not None else 0 if self.complete else 3
 
     def to_dict(self) -> dict[str, Any]:
-        """For the report."""
+        """Return the result for the report, ready for JSON."""
         return {
             **self.comparison.to_dict(),
             "complete": self.complete,
@@ -283,7 +319,7 @@ class Verdict:
         }
 
     def describe(self) -> str:
-        """As a few lines of text."""
+        """Format the result as lines of text."""
         recording = self.recording
         lines = [
             f"recorded: {recording.observations} observations, {recording.answers} answers",

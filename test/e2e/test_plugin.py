@@ -108,12 +108,15 @@ def test_demonstrations_over_ros_equal_those_in_process(folder: Path) -> None:
 
 
 def test_an_agent_over_ros_acts_as_in_process(folder: Path) -> None:
-    reskill_up(
-        folder, "policy", task="toy_reach", skills="agent", pacing="lockstep", seed=SEED, episodes=2, dataset="driven"
-    )
+    given = {"task": "toy_reach", "skills": "agent", "pacing": "lockstep", "seed": SEED, "episodes": 2}
+    reskill_up(folder, "policy", **given, dataset="driven", bag="bag")
     run(folder, "-c", IN_PROCESS, str(SEED))
     driven, expected = (DemoDataset.open(folder / name) for name in ("driven", "in_process"))
     assert_equal_to_the_last_bit(driven, {SEED + index: expected.episode(index) for index in range(2)})
+    # What it saw and did is in the bag, every picture included, also those of the last observations.
+    replayed = reskill_up(folder, "replay", bag="bag", skills="agent")
+    count = driven.num_steps + driven.num_episodes
+    assert f"EQUAL: {count} of {count} recorded answers compared" in replayed
 
 
 NEAR_BLOCK = """

@@ -1,4 +1,4 @@
-"""``reskill data``: inspection, validation, splitting and merging of data sets."""
+"""``reskill data``: inspection, validation, splitting, merging and importing of data sets."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reskill_core.command_line import IntermixedParser
 from reskill_core.errors import ConfigError
 from reskill_core.parameters import MAX_SEED
-from reskill_sim.cli.arguments import Subparsers, add_verb, number
+from reskill_sim.cli.arguments import Subparsers, add_settings_argument, add_verb, number, read_settings
 
 if TYPE_CHECKING:
     from reskill_core.data.operations import Progress, Validation
+
+_IMPORTED_PER_SHARD = 100
 
 Lines = Callable[[dict[str, Any]], list[str]]
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add ``data`` and its subcommands."""
-    parser = subparsers.add_parser("data", help="inspect, validate, split and merge data sets")
+    parser = subparsers.add_parser("data", help="inspect, validate, split, merge and import data sets")
     verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=IntermixedParser)
 
     info = add_verb(verbs, "info", run_info, "show a summary of a data set", "reskill data info data/block")
@@ -84,7 +87,19 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     join.add_argument("--skip-duplicates", action="store_true", help="of bit-equal episodes keep only the first")
     _add_on_bad_shard(join, default="refuse")
-    for verb in (info, check, split, join):
+    convert = add_verb(
+        verbs,
+        "import",
+        run_import,
+        "convert a file of another program to a new data set",
+        "reskill data import kitchen_mixed.hdf5 --task kitchen --out data/kitchen_d4rl",
+        "reskill data import ~/.minari/datasets/D4RL/kitchen/mixed-v2 --task kitchen --out data/kitchen_minari",
+    )
+    convert.add_argument("source", type=Path, metavar="FILE", help="the file, or the folder of a Minari data set")
+    convert.add_argument("--task", required=True, help="the task it demonstrates; its family knows the formats")
+    convert.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new data set")
+    add_settings_argument(convert, "those of the task")
+    for verb in (info, check, split, join, convert):
         verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -142,6 +157,23 @@ def run_merge(arguments: argparse.Namespace) -> int:
             progress,
         )
     _report(arguments, summarise(target), _info_lines)
+    return 0
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    """Convert a file and print how, and a summary of the result."""
+    from reskill_core.data import DatasetSpec, DatasetWriter
+    from reskill_core.data.operations import summarise
+    from reskill_sim.families import get_task
+
+    task = get_task(arguments.task, settings=read_settings(arguments))
+    found = task.family.import_data(task, arguments.source)
+    spec = DatasetSpec(task.spec, found.profile)
+    with DatasetWriter(arguments.out, spec, resume=False, provenance=found.provenance) as writer:
+        while episodes := list(islice(found.episodes, _IMPORTED_PER_SHARD)):
+            writer.add_shard(episodes)
+    summary = {**summarise(arguments.out), "notes": list(found.notes)}
+    _report(arguments, summary, lambda _: [*_info_lines(summary), "", *(f"note: {note}" for note in found.notes)])
     return 0
 
 

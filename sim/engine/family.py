@@ -17,6 +17,7 @@ from reskill_core.errors import ConfigError, SimulationError, require_choice
 if TYPE_CHECKING:
     from reskill_core.environment import RestorableVectorEnv
     from reskill_core.policy import Policy
+    from reskill_sim.engine.imported_data import ImportedData
     from reskill_sim.engine.interfaces import Demonstrator, Renderer, RobotEnv, Viewer
     from reskill_sim.engine.task import Task
     from reskill_sim.engine.variation import Variation
@@ -205,6 +206,17 @@ class Family(ABC):
             ConfigError: there is none for that task; the message lists the tasks that have one.
         """
         raise SimulationError(f"the tasks of family {self.name!r} have no fast scripts")
+
+    # ------------------------------------------------------------------ data of other programs
+
+    def import_data(self, task: Task, path: Path) -> ImportedData:
+        """Open a file of another program with episodes of a task.
+
+        Raises:
+            DataError: it is missing, damaged, or in no format that the family reads.
+            SimulationError: the family reads none.
+        """
+        raise SimulationError(f"family {self.name!r} reads no data of other programs")
 
     # ------------------------------------------------------------------ pictures
 

@@ -14,6 +14,7 @@ from reskill_sim.kitchen.profiles import PROFILES
 from reskill_sim.kitchen.subtasks import SUBTASKS
 
 if TYPE_CHECKING:
+    from reskill_sim.engine.imported_data import ImportedData
     from reskill_sim.engine.interfaces import Renderer, Viewer
     from reskill_sim.engine.simulator import Simulator
     from reskill_sim.engine.task import Task
@@ -70,6 +71,12 @@ class KitchenFamily(Family):
         from reskill_sim.engine.simulator import Simulator
 
         return Simulator(_own(task), num_envs, profile, threads, divergence_folder)
+
+    def import_data(self, task: Task, path: Path) -> ImportedData:
+        """Open a file of D4RL or Minari."""
+        from reskill_sim.kitchen.importing import import_data
+
+        return import_data(_own(task), path)
 
     def make_renderer(
         self, task: Task, width: int = 480, height: int = 360, profile: str = REFERENCE_PROFILE

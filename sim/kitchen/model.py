@@ -22,8 +22,10 @@ from reskill_sim.kitchen.profiles import Profile
 
 # Prefix of the names of the arm's bodies and joints in the model.
 _ARM_BODY = "panda0_"
-# Bodies of the arm that stay away from the furniture.
+# Bodies of the arm that stay away from the furniture, and furniture with handles and a tap that no subtask needs.
 _FAR_LINKS = tuple(f"{_ARM_BODY}link{number}" for number in range(6))
+_CABINETS = ("counters", "ovenroot")
+_FLOOR = "floor"
 
 
 def asset_folder() -> Path:
@@ -95,9 +97,10 @@ def sensor_sizes() -> dict[str, int]:
 def _slim_down(spec: mujoco.MjSpec) -> None:
     """Leave out contacts that do not occur, and integrate dampings implicitly so that longer steps are stable."""
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.iterations = 10
+    pedestal = spec.body(_FAR_LINKS[0]).parent
     for geom in spec.geoms:
-        if geom.parent.name in _FAR_LINKS:
+        of_cabinet = geom.parent.name in _CABINETS and geom.type != mujoco.mjtGeom.mjGEOM_BOX
+        if of_cabinet or geom.name == _FLOOR or geom.parent.name in _FAR_LINKS or geom.parent == pedestal:
             geom.contype = geom.conaffinity = 0
 
 

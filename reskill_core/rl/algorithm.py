@@ -24,13 +24,18 @@ class Algorithm(Actor, Protocol):
     - ``decisions``: length D of a decision;
     - ``config``: an instance of its ``Config``;
     - ``seed``: seed of the run, the only source of randomness;
-    - ``level``: ``high_level`` or ``low_level``, for separate random streams.
+    - ``level``: ``high_level`` or ``low_level``, for separate random streams;
+    - ``limit``: decisions are limited to [-limit, limit] when they are executed;
+    - ``skills``: the skill module whose features it sees; None without skills.
 
     Attributes:
         Config: configuration class, a subclass of :class:`~reskill_core.rl.config.AlgorithmConfig`.
+        OFF_POLICY: whether it learns from the transitions of earlier policies, too. If all levels do, environments are
+            simulated during :meth:`update`, and :meth:`actor` acts there.
     """
 
     Config: ClassVar[type[Any]]
+    OFF_POLICY: ClassVar[bool] = False
 
     @classmethod
     def actor_from(cls, weights: Mapping[str, NDArray[np.float32]], prefix: str) -> Actor:
@@ -42,6 +47,9 @@ class Algorithm(Actor, Protocol):
 
     def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """Act with the current policy; see :class:`~reskill_core.rl.actor.Actor`."""
+
+    def actor(self) -> Actor:
+        """Return a copy of the acting policy, which later updates do not change; only called if ``OFF_POLICY``."""
 
     def observe(self, transitions: SkillTransition) -> None:
         """Add transitions of its decisions, for the next :meth:`update`."""
@@ -82,4 +90,6 @@ class Algorithm(Actor, Protocol):
         """
 
 
-ALGORITHMS = Registry("reskill.algorithms", "algorithm", {"ppo": "reskill_core.rl.ppo:Ppo"})
+ALGORITHMS = Registry(
+    "reskill.algorithms", "algorithm", {"ppo": "reskill_core.rl.ppo:Ppo", "sac": "reskill_core.rl.sac:Sac"}
+)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from reskill_core.environment import RestorableVectorEnv
-from reskill_core.rl.algorithm import Algorithm
+from reskill_core.rl.actor import Actor
 from reskill_core.rl.config import AgentConfig
 from reskill_core.rl.rollout import EnvironmentGroup, EpisodeStatistics, Rollout
 from reskill_core.rl.transitions import SkillTransition, concatenate
@@ -51,8 +51,8 @@ class Collector:
         module: the skills, with ``batch_invariant`` off, or the features of an agent without skills.
         task: the task.
         config: configuration of the agent.
-        high_level: algorithm that chooses skills, if any.
-        low_level: algorithm of the residual, if any.
+        high_level: policy that chooses skills, if any.
+        low_level: policy of the residual, if any.
         seed: seed of the run, for exploration and its episodes.
         threads: number of groups that act concurrently, at least one.
     """
@@ -63,8 +63,8 @@ class Collector:
         module: SkillModule | ObservationFeatures,
         task: TaskSpec,
         config: AgentConfig,
-        high_level: Algorithm | None,
-        low_level: Algorithm | None,
+        high_level: Actor | None,
+        low_level: Actor | None,
         seed: int,
         threads: int = 1,
     ) -> None:

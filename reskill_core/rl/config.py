@@ -91,6 +91,95 @@ class PpoConfig(AlgorithmConfig):
 
 
 @dataclass(frozen=True)
+class SacConfig(AlgorithmConfig):
+    """Configuration of soft actor-critic (Haarnoja et al. 2018) for one level, regularised by a prior as in SPiRL.
+
+    The regulariser is a cost per decision, weighted by a temperature that adapts until the mean cost is the target.
+
+    Attributes:
+        space: ``noise``: decisions are noise of the skill prior, where that is N(0, I). ``latent``: decisions are
+            latents, and the divergence is to the skill model's prior; for priors that are no map from noise.
+        regulariser: ``divergence`` from the prior [nats], or the negative ``entropy`` of the policy [nats].
+        target: target of the divergence or of the entropy [nats]; None for half a nat per entry of a decision, or the
+            entropy of a uniform distribution over 1/(2e) of the range of each entry, the usual choice.
+        temperature: initial temperature.
+        min_temperature: lower limit of the temperature.
+        max_temperature: upper limit of the temperature.
+        temperature_rate: relative change of the temperature per update, where the cost differs from the target by as
+            much as the target itself; 0 keeps the initial temperature.
+        soft_values: whether the costs of later decisions count in the values, as in the original; otherwise the
+            regulariser only affects the policy, and values are those of the rewards alone.
+        samples: number of samples that estimate the divergence; 0 for the closed form, or, where there is none, one.
+        hidden: widths of the actor's hidden layers.
+        critic_hidden: widths of the critics' hidden layers.
+        critics: number of critics; the smallest estimate is used.
+        layer_norm: whether the critics' hidden layers are normalised.
+        actor_inputs: names of the groups of features that the actor sees: ``vector`` or images; empty for all.
+        critic_inputs: names of the groups of features that the critics see.
+        updates: updates per finished decision.
+        batch: decisions per update.
+        actor_every: critic updates per update of the actor.
+        learning_rate: learning rate of the actor.
+        critic_learning_rate: learning rate of the critics; None for that of the actor.
+        gradient_norm: gradients are clipped to this norm.
+        target_rate: change of the target critics per update, as a share of their distance to the critics.
+        averaging_rate: change of the deployed actor per update of the learning one, likewise; 1 deploys the latter.
+        std: initial standard deviation of decisions; None for that of the prior, 1, or for ``entropy`` that of a
+            uniform distribution over the range.
+        min_std: lower limit of the standard deviation, as a share of the initial one.
+        max_std: upper limit of the standard deviation, likewise.
+        capacity: number of decisions in the replay memory. A checkpoint includes it.
+        warm_up: environment steps before the first update, in which the initial policy acts.
+        initial_updates: gradient steps that fit the actor to the prior before the first update, in ``latent`` space.
+        device: device of the updates: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+    """
+
+    algorithm: str = "sac"
+    space: Literal["noise", "latent"] = "noise"
+    regulariser: Literal["divergence", "entropy"] = "divergence"
+    target: float | None = parameter(None, low=-1e4, high=1e4)
+    temperature: float = parameter(0.1, low=1e-8, high=1e4)
+    min_temperature: float = parameter(1e-4, low=1e-8, high=1e4)
+    max_temperature: float = parameter(10.0, low=1e-8, high=1e4)
+    temperature_rate: float = parameter(3e-4, low=0.0, high=1.0)
+    soft_values: bool = True
+    samples: int = parameter(0, low=0, high=1000)
+    hidden: tuple[int, ...] = parameter((256, 256), low=1, high=4096, entries=8)
+    critic_hidden: tuple[int, ...] = parameter((256, 256), low=1, high=4096, entries=8)
+    critics: int = parameter(2, low=1, high=100)
+    layer_norm: bool = True
+    actor_inputs: tuple[str, ...] = ()
+    critic_inputs: tuple[str, ...] = ()
+    updates: float = parameter(2.0, low=1e-3, high=100.0)
+    batch: int = parameter(256, low=1, high=10**6)
+    actor_every: int = parameter(2, low=1, high=1000)
+    learning_rate: float = parameter(3e-4, low=1e-9, high=1.0)
+    critic_learning_rate: float | None = parameter(None, low=1e-9, high=1.0)
+    gradient_norm: float = parameter(10.0, low=1e-6, high=1e9)
+    target_rate: float = parameter(0.005, low=1e-6, high=1.0)
+    averaging_rate: float = parameter(0.005, low=1e-6, high=1.0)
+    std: float | None = parameter(None, low=1e-6, high=100.0)
+    min_std: float = parameter(0.02, low=1e-6, high=0.999)
+    max_std: float = parameter(2.0, low=1.001, high=1e3)
+    capacity: int = parameter(200_000, low=1, high=10**8)
+    warm_up: int = parameter(5000, low=0, high=10**9)
+    initial_updates: int = parameter(1000, low=0, high=10**6)
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+
+    def violations(self) -> list[str]:
+        """Check rules that involve several fields."""
+        faults = super().violations()
+        low, start, high = self.min_temperature, self.temperature, self.max_temperature
+        if not low <= start <= high:
+            faults.append(f"temperature: must be from min_temperature {low} to max_temperature {high}, got {start}")
+        if self.regulariser == "divergence" and self.target is not None and self.target < 0:
+            faults.append(f"target: a divergence is never negative, got {self.target}")
+        if self.regulariser == "entropy" and self.space == "latent":
+            faults.append("space: latent is for a divergence from the prior; for an entropy no prior is needed")
+        return faults
+
+
+@dataclass(frozen=True)
 class ResidualSchedule:
     """Schedule of the residual's weight over the environment steps of training.
 
@@ -159,7 +248,12 @@ class AgentConfig:
 
     def violations(self) -> list[str]:
         """Check rules that involve several fields."""
-        return [] if self.skills or self.residual else ["residual: must be true where skills is false: nothing acts"]
+        if not self.skills:
+            return [] if self.residual else ["residual: must be true where skills is false: nothing acts"]
+        latent = isinstance(self.high_level, SacConfig) and self.high_level.space == "latent"
+        if latent and self.latent_source == "prior":
+            return ["latent_source: must be standard_normal where high_level.space is latent: decisions are latents"]
+        return []
 
     def steps_per_skill(self, horizon: int) -> int:
         """Return the control steps between choices of a skill, given the horizon of the skills."""
@@ -185,6 +279,8 @@ class AgentTrainingConfig:
         steps: total number of environment steps, summed over all environments.
         num_envs: number of environments.
         group_size: number of environments stepped together, by one thread.
+        overlap: simulate during updates, if all levels learn off-policy: an iteration then acts by the policy at its
+            beginning, and its data is learnt from in the next one. Otherwise both alternate.
         rollout_steps: control steps per environment in an iteration.
         demonstrations: data set of demonstrations, for imitation.
         imitation_updates: gradient steps of imitation by the low level of an agent without skills, before
@@ -208,6 +304,7 @@ class AgentTrainingConfig:
     steps: int = parameter(1_500_000, low=1, high=10**10)
     num_envs: int = parameter(64, low=1, high=4096)
     group_size: int = parameter(32, low=1, high=4096)
+    overlap: bool = True
     rollout_steps: int = parameter(50, low=1, high=10**4)
     demonstrations: str = ""
     imitation_updates: int = parameter(0, low=0, high=10**7)

@@ -18,6 +18,7 @@ from reskill_core.rl.config import PpoConfig
 from reskill_core.rl.gaussian import ACTOR, LOG_STD, GaussianActor, log_density
 from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
 from reskill_core.rl.transitions import SkillTransition, concatenate
+from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.seeding import run_rng
 
 _IMITATION_RATE, _IMITATION_MINIBATCH = 1e-3, 512
@@ -93,12 +94,24 @@ class Ppo:
         config: hyper-parameters.
         seed: seed of the run, for weights and minibatches.
         level: ``high_level`` or ``low_level``.
+        limit: not used: PPO learns from decisions as drawn.
+        skills: not used.
     """
 
     Config: ClassVar[type[PpoConfig]] = PpoConfig
 
+    OFF_POLICY: ClassVar[bool] = False
+
     def __init__(
-        self, inputs: int, features: int, decisions: int, config: PpoConfig, seed: int, level: str = "high_level"
+        self,
+        inputs: int,
+        features: int,
+        decisions: int,
+        config: PpoConfig,
+        seed: int,
+        level: str = "high_level",
+        limit: float = math.inf,
+        skills: SkillModule | None = None,
     ) -> None:
         if np.shape(config.std) not in ((), (decisions,)):
             raise ConfigError(f"std: must be one value or {decisions}, one for each entry of actions, got {config.std}")

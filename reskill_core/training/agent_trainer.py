@@ -2,7 +2,9 @@
 
 1. In an iteration the agent acts for some control steps in every environment, then its levels are updated.
 2. The residual's weight follows its schedule; below a small weight it is not trained.
-3. Every evaluation is followed by a checkpoint. ``best`` has the highest return in the selection episodes, which are
+3. If all levels learn off-policy, simulation and updates run at the same time, each on its own core: an iteration acts
+   by the policy at its beginning, and its data is learnt from in the next one. The result does not depend on timing.
+4. Every evaluation is followed by a checkpoint. ``best`` has the highest return in the selection episodes, which are
    not those of reported evaluations (:mod:`reskill_core.seeding`).
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from reskill_core.arrays import Float32Array
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset
@@ -28,6 +32,7 @@ from reskill_core.files import atomic_write_json
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.models.features import FeatureMap
 from reskill_core.provenance import simulator_version
+from reskill_core.rl.actor import Actor, Decision
 from reskill_core.rl.algorithm import ALGORITHMS, Algorithm
 from reskill_core.rl.collector import Collected, Collector
 from reskill_core.rl.config import AgentTrainingConfig, AlgorithmConfig
@@ -52,6 +57,9 @@ from reskill_core.training.metrics import MetricsLogger, read_metrics
 from reskill_core.training.plots import plot_returns
 from reskill_core.training.split import require_demonstrations
 from reskill_core.training.training_run import Progress, TrainingRun
+
+# Entry of an iteration's metrics that is not logged: the time of its updates [s].
+_LEARNING_S = "learning_s"
 
 # Function from a policy to its metrics by name, including ``return``; higher is better.
 Evaluate = Callable[[SkillPolicy], dict[str, float]]
@@ -89,6 +97,25 @@ class AgentProgress(Progress):
     next_evaluation: int = 0
     best_evaluation: dict[str, float] = field(default_factory=dict)
     trained_s: float = 0.0
+
+
+class ActingCopy:
+    """Actor of a level as it was at a certain time, while the level goes on learning.
+
+    Args:
+        level: algorithm of the level.
+    """
+
+    def __init__(self, level: Algorithm) -> None:
+        self._level, self._actor = level, level.actor()
+
+    def renew(self) -> None:
+        """Copy the actor as it is now."""
+        self._actor = self._level.actor()
+
+    def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
+        """See :class:`~reskill_core.rl.actor.Actor`."""
+        return self._actor.act(inputs, draws)
 
 
 class AgentTrainer(TrainingRun[AgentProgress]):
@@ -135,15 +162,20 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         )
         self._module = module or self._features_of(environments[0])
         self._levels = self._make_levels()
+        off_policy = all(getattr(level, "OFF_POLICY", False) for level in self._levels.values())
+        self._overlaps = config.overlap and off_policy
+        self._acting = {prefix: ActingCopy(level) for prefix, level in self._levels.items() if self._overlaps}
+        actors: Mapping[str, Actor] = self._acting or self._levels
         self._collector = Collector(
             environments,
             self._module,
             task,
             config.agent,
-            self._levels.get(HIGH_LEVEL),
-            self._levels.get(LOW_LEVEL),
+            actors.get(HIGH_LEVEL),
+            actors.get(LOW_LEVEL),
             config.seed,
-            config.threads,
+            # The updates take one.
+            config.threads - self._overlaps,
         )
         self._found: dict[str, float] = {}
 
@@ -239,6 +271,8 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             config=config,
             seed=self.config.seed,
             level=prefix.rstrip("."),
+            limit=self.config.agent.noise_limit if prefix == HIGH_LEVEL else 1.0,
+            skills=self._module if isinstance(self._module, SkillModule) else None,
         )
         return learner
 
@@ -262,9 +296,12 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         config, progress = self.config, self.progress
         started_s = time.perf_counter()
         weight = config.agent.residual_weight(progress.step)
-        collected = self._collector.collect(config.rollout_steps, weight)
-        acted_s = time.perf_counter()
-        row = self._learn(collected)
+        if self._overlaps:
+            collected, row = self._collect_and_learn(weight)
+        else:
+            collected = self._collector.collect(config.rollout_steps, weight)
+            row = self._update(self._observe(collected))
+        learning_s = row.pop(_LEARNING_S)
         progress.step += config.rollout_steps * config.num_envs
         duration_s = time.perf_counter() - started_s
         progress.trained_s += duration_s
@@ -276,19 +313,38 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             "train/diverged": float(episodes.diverged),
             "train/residual_weight": weight,
             "train/steps_per_s": config.rollout_steps * config.num_envs / duration_s,
-            "train/learning_share": 1 - (acted_s - started_s) / duration_s,
+            "train/learning_share": learning_s / duration_s,
             "train/trained_s": progress.trained_s,
         }
 
-    def _learn(self, collected: Collected) -> dict[str, float]:
-        row: dict[str, float] = {}
+    def _collect_and_learn(self, weight: float) -> tuple[Collected, dict[str, float]]:
+        """Simulate an iteration while learning from the ones before."""
+        for acting in self._acting.values():
+            acting.renew()
+        with ThreadPoolExecutor(1) as pool:
+            collecting = pool.submit(self._collector.collect, self.config.rollout_steps, weight)
+            row = self._update(self._levels)
+            collected = collecting.result()
+        self._observe(collected)
+        return collected, row
+
+    def _observe(self, collected: Collected) -> dict[str, Algorithm]:
+        """Hand the transitions to their levels; returns the levels that have got some."""
         transitions = {HIGH_LEVEL: collected.high_level, LOW_LEVEL: collected.low_level}
+        levels: dict[str, Algorithm] = {}
+        for prefix, level in self._levels.items():
+            if (ended := transitions[prefix]) is not None:
+                level.observe(ended)
+                levels[prefix] = level
+        return levels
+
+    def _update(self, levels: Mapping[str, Algorithm]) -> dict[str, float]:
+        started_s = time.perf_counter()
+        row: dict[str, float] = {}
         try:
-            for prefix, level in self._levels.items():
-                if (ended := transitions[prefix]) is not None:
-                    level.observe(ended)
-                    learnt = level.update(self.progress.step / self.config.steps)
-                    row |= {f"{prefix.rstrip('.')}/{name}": value for name, value in learnt.items()}
+            for prefix, level in levels.items():
+                learnt = level.update(self.progress.step / self.config.steps)
+                row |= {f"{prefix.rstrip('.')}/{name}": value for name, value in learnt.items()}
         except TrainingError as error:
             folder = self.folder / run_folder.NOT_FINITE_FOLDER
             atomic_write_json(folder / "report.json", {"step": self.progress.step, "error": str(error)})
@@ -296,7 +352,7 @@ class AgentTrainer(TrainingRun[AgentProgress]):
                 f"step {self.progress.step}: {error}. The last good checkpoint remains in {self.folder}; lower the "
                 "learning_rate of the level"
             ) from error
-        return row
+        return row | {_LEARNING_S: time.perf_counter() - started_s}
 
     def _agent(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Weights and document of the agent as it is now."""

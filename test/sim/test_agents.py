@@ -69,7 +69,12 @@ def test_a_run_leaves_an_agent_that_acts_as_it_was_evaluated(skills: Path, tmp_p
     assert result.steps == 4 * ENVS * 20
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert sum("train/steps_per_s" in row for row in rows) == 4
-    glossary = (Path(reskill_core.__file__).parent / "README.md").read_text().split("## The agent")[1].split("\n## ")[0]
+    glossary = (
+        (Path(reskill_core.__file__).parent / "README.md")
+        .read_text()
+        .split("## The agent")[1]
+        .split("\n### Metrics of soft")[0]
+    )
     # No episode has ended yet, so there is nothing to say of those.
     logged = {tag for row in rows for tag in row if tag != "step"} | {"train/return", "train/success"}
     assert logged == set(re.findall(r"`(\w+/\w+)`", glossary))

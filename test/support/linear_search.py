@@ -43,7 +43,14 @@ class LinearSearch:
     Config: ClassVar[type[LinearSearchConfig]] = LinearSearchConfig
 
     def __init__(
-        self, inputs: int, features: int, decisions: int, config: LinearSearchConfig, seed: int, level: str
+        self,
+        inputs: int,
+        features: int,
+        decisions: int,
+        config: LinearSearchConfig,
+        seed: int,
+        level: str,
+        **others: Any,
     ) -> None:
         self.config = config
         self.rng = np.random.default_rng([seed, len(level)])

@@ -47,7 +47,7 @@ class Climb:
     Config = ClimbConfig
 
     def __init__(
-        self, *, inputs: int, features: int, decisions: int, config: ClimbConfig, seed: int, level: str
+        self, *, inputs: int, features: int, decisions: int, config: ClimbConfig, seed: int, level: str, **others: Any
     ) -> None:
         self._config = config
         self._weight = np.zeros((inputs, decisions), dtype=np.float32)

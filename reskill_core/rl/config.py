@@ -114,8 +114,8 @@ class SacConfig(AlgorithmConfig):
         critic_hidden: widths of the critics' hidden layers.
         critics: number of critics; the smallest estimate is used.
         layer_norm: whether the critics' hidden layers are normalised.
-        actor_inputs: names of the groups of features that the actor sees: ``vector`` or images; empty for all.
-        critic_inputs: names of the groups of features that the critics see.
+        actor_inputs: features that the actor sees: ``vector``, terms of the observation, and images; empty for all.
+        critic_inputs: features that the critics see, likewise: for instance ``vector`` where the actor sees images.
         updates: updates per finished decision.
         batch: decisions per update.
         actor_every: critic updates per update of the actor.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from reskill_core.arrays import Float32Array
 from reskill_core.errors import CheckpointError, ConfigError
+from reskill_core.models.feature_columns import plain_columns
 from reskill_core.rl.actor import Actor, Decision
 from reskill_core.rl.config import SacConfig
 from reskill_core.rl.gaussian import ACTOR
@@ -26,7 +27,6 @@ from reskill_core.rl.sac_actor import LOG_STD_RANGE, MEAN_LIMIT, SacActor
 from reskill_core.rl.transitions import SkillTransition
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.seeding import run_integer, run_rng
-from reskill_core.spec.observations import VECTOR
 
 if TYPE_CHECKING:
     from reskill_core.rl.sac_networks import Policy
@@ -220,21 +220,23 @@ class Sac:
 
 
 def columns_of(setting: str, names: Sequence[str], features: int, skills: SkillModule | None) -> list[int]:
-    """Return the indices of groups of features by name; all features if no group is named.
+    """Return the indices of features by what they are computed from, in ascending order.
 
     Args:
         setting: name of the setting, for the message.
-        names: names of groups: ``vector`` or images.
+        names: names of feature columns: ``vector``, its terms, or images; all features if there are none.
         features: length F of the features.
         skills: the skill module whose features they are.
 
     Raises:
-        ConfigError: there is no such group.
+        ConfigError: there are no such features.
     """
-    groups: Mapping[str, tuple[int, int]] = getattr(skills, "feature_columns", {VECTOR: (0, features)})
-    if unknown := [name for name in names if name not in groups]:
-        raise ConfigError(f"{setting}: there are no features {', '.join(unknown)}; allowed: {', '.join(groups)}")
-    return [column for name in names or groups for column in range(*groups[name])]
+    columns = plain_columns(features) if skills is None else skills.feature_columns
+    if unknown := [name for name in names if name not in columns]:
+        raise ConfigError(f"{setting}: there are no features {', '.join(unknown)}; allowed: {', '.join(columns)}")
+    if not names:
+        return list(range(features))
+    return sorted({column for name in names for column in range(*columns[name])})
 
 
 def _prior_of(config: SacConfig, skills: SkillModule | None) -> SkillModelPrior | None:

@@ -48,14 +48,12 @@ class SkillModelPrior:
     def act(self, inputs: Float32Array, draws: Float32Array | None = None) -> Decision:
         """Sample the prior; see :class:`~reskill_core.rl.actor.Actor`.
 
-        Without draws it is at the noise 0, or, if it is no map from noise, a sample that is always the same.
+        Without draws, the noise is 0. If the prior is no map from noise, the draws seed a generator.
         """
-        features = torch.from_numpy(inputs.reshape(len(inputs), -1))
         noise = np.zeros((len(inputs), self.dim), np.float32) if draws is None else draws
         with torch.no_grad():
-            prior = self._model.prior_of(features)
+            prior = self._model.prior_of(torch.from_numpy(inputs.reshape(len(inputs), -1)))
             if isinstance(prior, NoiseMapped):
                 return Decision(prior.from_noise(torch.from_numpy(noise)).numpy(), None)
-            # The draws are the only source of randomness; here they seed a generator.
             seed = int.from_bytes(noise.tobytes()[:8], "little") >> 1
             return Decision(prior.sample(torch.Generator().manual_seed(seed)).numpy(), None)

@@ -16,19 +16,22 @@ residual      inputs (N, I)               correction (N, A)
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import CheckpointError
 from reskill_core.models.graph_export import export_graph, export_graphs
 from reskill_core.models.io import acting_model, load_state_arrays
-from reskill_core.models.networks import Features, Mlp
+from reskill_core.models.networks import Features, Mlp, soft_limit
 from reskill_core.models.skill_document import unpacked_graphs
 from reskill_core.rl.actor import Actor, StandardNormalActor
 from reskill_core.rl.gaussian import GaussianActor
+from reskill_core.rl.sac_actor import SacActor
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import SkillModule
@@ -77,17 +80,27 @@ def _features_graph(module: ObservationFeatures) -> bytes:
 
 
 def _actor_graph(actor: Actor, inputs: str, width: int, output: str) -> bytes:
-    if not isinstance(actor, GaussianActor):
-        raise CheckpointError(
-            f"an actor of type {type(actor).__name__} has no ONNX graph; {GaussianActor.__name__} has"
-        )
-    layers = actor.mean.layers
+    if isinstance(actor, GaussianActor):
+        layers, limit = actor.mean.layers, math.inf
+    elif isinstance(actor, SacActor):
+        layers, limit = actor.net.layers, actor.mean_limit
+    else:
+        known = " and ".join(each.__name__ for each in (GaussianActor, SacActor))
+        raise CheckpointError(f"an actor of type {type(actor).__name__} has no ONNX graph; {known} have")
     network = Mlp((width, *(len(layer.bias) for layer in layers)))
     arrays: dict[str, NDArray[Any]] = {}
     for number, layer in enumerate(layers):
         arrays |= {f"linear.{number}.weight": layer.weight.T, f"linear.{number}.bias": layer.bias}
     load_state_arrays(network, arrays)
-    return export_graph(network, network.requires_grad_(False), {inputs: torch.randn(_ROWS, width)}, (output,))
+    network.requires_grad_(False)
+
+    def decision(rows: Tensor) -> Tensor:
+        if math.isinf(limit):
+            return network(rows)
+        # The mean comes first, then what the standard deviation is computed from.
+        return soft_limit(network(rows).chunk(2, dim=-1)[0], limit)
+
+    return export_graph(network, decision, {inputs: torch.randn(_ROWS, width)}, (output,))
 
 
 def _document(policy: SkillPolicy) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from point_mass import PointMass
-from skill_fixtures import TASK, random_model, save_module, small_config, write_reaching_data
+from skill_fixtures import TASK, observations, random_model, save_module, small_config, write_reaching_data
 
 import reskill_core
 from reskill_core.checkpoint import load_checkpoint, load_training_state
@@ -23,8 +23,10 @@ from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.rl.sac import Sac
 from reskill_core.runtime import SkillModule, load_policy
 from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.runtime.graph import Graph
 from reskill_core.training.agent_trainer import AgentTrainer
 from reskill_core.training.metrics import read_metrics
+from reskill_core.training.onnx_files import onnx_files
 from reskill_core.training.run_folder import NOT_FINITE_FOLDER
 
 ENVS, STEPS = 6, 12
@@ -155,6 +157,17 @@ def test_one_level_learns_off_policy_the_other_one_on_policy(module: SkillModule
     assert sum("low_level/kl" in row for row in rows) == 3
     weights = load_checkpoint(result.run, AGENT_KIND).weights
     assert {"high_level.actor.mean_limit", "low_level.log_std"} < weights.keys()
+
+
+def test_the_actor_is_exported_as_a_graph(module: SkillModule, tmp_path: Path) -> None:
+    agent = {"residual": False, "high_level": {**SAC, "warm_up": 0, "learning_rate": 0.1}}
+    result = trainer(module, tmp_path, agent).run(show_progress=False)
+    checkpoint = load_checkpoint(result.run, AGENT_KIND)
+    graph = Graph(onnx_files(checkpoint)["high_level.onnx"])
+    features = 10 * module.features(observations(5))
+    expected = Sac.actor_from(checkpoint.weights, "high_level.").act(features).value
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(graph.run({"features": features})[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_an_agent_without_skills_begins_by_imitation_and_acts_without_torch(tmp_path: Path) -> None:

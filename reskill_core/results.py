@@ -27,7 +27,7 @@ from reskill_core.runtime.agent import AGENT_KIND
 
 SKILLS_FILE, POLICIES_FILE, EPISODES_FILE = "evaluation.json", "policies.json", "episodes.jsonl"
 ROBUSTNESS_FILE = "robustness.json"
-PATHS_PLOT, ROBUSTNESS_PLOT = "paths.png", "robustness.png"
+PATHS_PLOT, ROLLOUTS_PLOT, ROBUSTNESS_PLOT = "paths.png", "rollouts.png", "robustness.png"
 # Key of the SHA-256 of the episodes' file in the results.
 EPISODES_KEY = "episodes_sha256"
 

@@ -25,9 +25,9 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "evaluate",
         run,
-        "evaluate a skill module in simulation (reconstruction of held-out demonstrations; reaching the goal with "
-        "skills sampled from its prior, compared with N(0, I) skills and random actions); with --policy, success and "
-        "return of policies on tasks; with --sweep, their robustness to changes of the simulated world",
+        "evaluate a skill module in simulation (reconstruction of held-out demonstrations; return and metrics of the "
+        "task with skills sampled from its prior, from N(0, I), and random actions); with --policy, success "
+        "and return of policies on tasks; with --sweep, their robustness to changes of the simulated world",
         "reskill evaluate runs/skills/block --data runs/data/block",
         "reskill evaluate runs/agents/clean_up --policy agent",
         "reskill evaluate runs/skills/block --policy prior fast-script --task clean_up pyramid_stack",
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _skills(options: argparse.Namespace) -> int:
     from reskill_core.config import config_from_dict, config_to_dict
-    from reskill_core.results import EPISODES_FILE, PATHS_PLOT, SKILLS_FILE
+    from reskill_core.results import EPISODES_FILE, PATHS_PLOT, ROLLOUTS_PLOT, SKILLS_FILE
     from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 
     if len(options.checkpoints) != 1:
@@ -101,7 +101,8 @@ def _skills(options: argparse.Namespace) -> int:
     require_writable_folder(Path(config.out), ConfigError)
     evaluation = evaluate_skills(config, show_progress=not options.quiet)
     print("\n".join(evaluation.table()))
-    print(f"results in {config.out}: {SKILLS_FILE}, {EPISODES_FILE}, {PATHS_PLOT}")
+    plots = [name for name in (ROLLOUTS_PLOT, PATHS_PLOT) if (Path(config.out) / name).is_file()]
+    print(f"results in {config.out}: {', '.join((SKILLS_FILE, EPISODES_FILE, *plots))}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from reskill_core.files import replacing
+from reskill_core.intervals import Estimate
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL
@@ -57,6 +59,44 @@ def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]])
     grid[0, 0].legend(loc="best")
     with replacing(path) as part:
         figure.savefig(part, dpi=110)
+
+
+def plot_rollouts(
+    path: Path,
+    measures: Mapping[str, Mapping[str, Estimate]],
+    best_of_samples: Mapping[str, Estimate],
+    titles: Mapping[str, str],
+) -> None:
+    """Plot the measures of rollouts as bars with their 95 % intervals, a panel per measure and a bar per source.
+
+    Args:
+        path: the PNG.
+        measures: estimates by source and measure.
+        best_of_samples: error of the best sampled skill by source, for a panel of its own; may be empty.
+        titles: titles of measures, by name; by default their names.
+    """
+    names = list(next(iter(measures.values())))
+    panels = {titles.get(name, name): {source: found[name] for source, found in measures.items()} for name in names}
+    if best_of_samples:
+        panels["squared error, best sample"] = dict(best_of_samples)
+    columns = min(len(panels), 6)
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(2.6 * columns, 3.2 * rows))
+    # A constrained layout of so many panels takes seconds.
+    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.13 / rows + 0.02, top=0.93, wspace=0.3, hspace=0.4)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (title, bars) in zip(grid, panels.items(), strict=False):
+        for place, (source, estimate) in enumerate(bars.items()):
+            low, high = (estimate.mean if end is None else end for end in (estimate.low, estimate.high))
+            errors = [[max(estimate.mean - low, 0.0)], [max(high - estimate.mean, 0.0)]]
+            axes.bar(place, estimate.mean, yerr=errors, color=f"C{list(measures).index(source)}", capsize=4)
+        axes.set_title(title)
+        axes.set_xticks(range(len(bars)), [source.replace("_", "\n") for source in bars])
+        axes.grid(axis="y", alpha=0.3)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    with replacing(path) as part:
+        figure.savefig(part, dpi=100)
 
 
 def plot_sweeps(path: Path, title: str, results: Sequence[Robustness]) -> None:

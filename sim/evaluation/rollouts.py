@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from reskill_core.data import Episode
 from reskill_core.environment import Places
 from reskill_core.policy import Policy
+from reskill_core.rl.actor import Decision
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
 from reskill_core.seeding import EVALUATION_SEED, episode_rng
 from reskill_core.spec import TaskSpec
@@ -59,17 +61,47 @@ class RolloutOutcome:
         seed: seed of the episode.
         success: whether the episode ended in success.
         metrics: further metrics of the task, by name.
+        episode_return: sum of the rewards.
     """
 
     seed: int
     success: bool
     metrics: Mapping[str, float] = field(default_factory=dict)
+    episode_return: float = 0.0
+
+
+class PriorSampler:
+    """High level that samples latents from a prior of any kind, such as mixtures, which are no map from noise.
+
+    Args:
+        module: the skills; their prior is evaluated in torch.
+    """
+
+    def __init__(self, module: SkillModule) -> None:
+        self._module = module
+
+    def act(self, inputs: NDArray[np.float32], draws: NDArray[np.float32] | None = None) -> Decision:
+        """Sample latents, each with random numbers that its draws are the seed of, whatever the other rows are."""
+        import torch
+
+        features = torch.from_numpy(inputs.reshape(len(inputs), -1))
+        seeds = np.zeros((len(inputs), 1), np.float32) if draws is None else draws
+        found = []
+        with torch.no_grad():
+            for row, seed in zip(features, seeds, strict=True):
+                number = int.from_bytes(hashlib.sha256(seed.tobytes()).digest()[:7], "little")
+                prior = self._module.torch_model.prior_of(row[None])
+                found.append(prior.sample(torch.Generator().manual_seed(number))[0].numpy())
+        return Decision(np.stack(found), None)
 
 
 def policy_of(source: str, module: SkillModule, num_envs: int) -> Policy:
     """Create a policy of skills sampled from the ``prior`` or from N(0, I), or of ``uniform`` random actions."""
     if source == "uniform":
         return UniformPolicy(module.task_spec, num_envs)
+    if source == "prior" and not module.maps_noise:
+        sampled = SkillPolicy(module, latent_source="standard_normal", high_level=PriorSampler(module))
+        return with_places(sampled, num_envs)
     return with_places(SkillPolicy(module, latent_source="prior" if source == "prior" else "standard_normal"), num_envs)
 
 
@@ -94,7 +126,9 @@ def rollout_outcomes(
     outcomes = []
     for episode in run_episodes(environments, policy_for(num_envs), seeds):
         on_episode(episode)
-        outcomes.append(RolloutOutcome(episode.seed, episode.success, task.metrics(episode)))
+        outcomes.append(
+            RolloutOutcome(episode.seed, episode.success, task.metrics(episode), float(episode.reward.sum()))
+        )
     return sorted(outcomes, key=lambda outcome: outcome.seed)
 
 

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from reskill_core.config import config_to_dict
-from reskill_core.data import DemoDataset, Episode, WindowSampler
+from reskill_core.data import DemoDataset, Episode
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_json, atomic_write_jsonl, sha256_of
-from reskill_core.intervals import rate
+from reskill_core.intervals import Estimate, mean, rate
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
-from reskill_core.results import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, SKILLS_FILE
+from reskill_core.results import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, ROLLOUTS_PLOT, SKILLS_FILE
 from reskill_core.runtime import SkillModule
 from reskill_core.spec import GRIPPER_FRAME
 from reskill_core.training.split import HeldOut, held_out_episodes
 from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation.acting_lineage import acting_lineage
-from reskill_sim.evaluation.plots import plot_paths
+from reskill_sim.evaluation.plots import plot_paths, plot_rollouts
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import RolloutOutcome, paths_from_one_state, policy_of, rollout_outcomes
+from reskill_sim.evaluation.spread import Spread
+from reskill_sim.evaluation.windows import SAMPLES, best_of_samples, window_likelihood
 from reskill_sim.evaluation.worlds import learnt_world, task_in, task_of
 
 SOURCES = ("prior", "standard_normal", "uniform")
-_VALIDATION_WINDOWS = 4096
 _PATHS = 48
 
 
@@ -68,6 +70,9 @@ class SkillEvaluation:
         rollouts: outcomes of rollouts, by source of the skills.
         reconstructions: outcomes of reconstructed held-out demonstrations; empty without data.
         likelihood: action error and likelihoods on held-out windows; empty without data.
+        best_of_samples: squared action error of the best of 100 sampled skills on held-out windows, by source of the
+            skills; empty without data.
+        spread: how widely the rollouts of each source spread, see :class:`~reskill_sim.evaluation.spread.Spread`.
         held_out: a sentence on the held-out episodes; empty without data.
         titles: titles of metrics in a table, by name; by default their names.
         worlds: simulation settings of rollouts and reconstructed demonstrations, for messages.
@@ -80,15 +85,35 @@ class SkillEvaluation:
     held_out: str = ""
     worlds: Mapping[str, str] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
+    best_of_samples: Mapping[str, Estimate] = field(default_factory=dict)
+    spread: Mapping[str, Estimate] = field(default_factory=dict)
+
+    def measures(self) -> dict[str, dict[str, Estimate]]:
+        """Return means of all measures of the rollouts, by source: rates first."""
+        found = {}
+        for source, outcomes in self.rollouts.items():
+            judged = [{**o.metrics, "success": o.success, "return": o.episode_return} for o in outcomes]
+            found[source] = estimates(judged)
+            if source in self.spread:
+                found[source]["spread"] = self.spread[source]
+        return found
 
     def summary(self) -> dict[str, Any]:
-        """Return rates with intervals, ready for JSON."""
+        """Return means with intervals, ready for JSON."""
         found: dict[str, Any] = {"task": self.task, "held_out": self.held_out, "likelihood": self.likelihood}
         found |= {"worlds": dict(self.worlds), "rollouts": {}, "reconstruction": {}}
-        for source, outcomes in self.rollouts.items():
-            judged = [{**outcome.metrics, "success": outcome.success} for outcome in outcomes]
-            binary = [name for name, value in judged[0].items() if isinstance(value, bool)]
-            found["rollouts"][source] = {name: asdict(rate([bool(row[name]) for row in judged])) for name in binary}
+        for source, measures in self.measures().items():
+            found["rollouts"][source] = {name: asdict(estimate) for name, estimate in measures.items()}
+        found["best_of_samples"] = {source: asdict(estimate) for source, estimate in self.best_of_samples.items()}
+        done_again = {
+            "demonstrated": [dict(o.demonstrated) for o in self.reconstructions],
+            "reconstructed": [dict(o.metrics) for o in self.reconstructions],
+        }
+        found["metrics_of_reconstruction"] = {
+            name: {metric: asdict(estimate) for metric, estimate in estimates(rows).items()}
+            for name, rows in done_again.items()
+            if any(rows)
+        }
         for source in ("all", *sorted({outcome.source for outcome in self.reconstructions})):
             mine = [o.reconstructed for o in self.reconstructions if source in ("all", o.source)]
             if mine:
@@ -107,20 +132,36 @@ class SkillEvaluation:
         if self.held_out:
             lines.append(f"held out: {self.held_out}")
         if summary["reconstruction"]:
-            lines.append("closed-loop reconstruction, object within 3 cm of the demonstration's")
+            lines.append("reconstruction in the simulator, result within 3 cm of the demonstration's")
             lines += [f"  {source:16}{_interval(value)}" for source, value in summary["reconstruction"].items()]
+        for metric in summary["metrics_of_reconstruction"].get("reconstructed", {}):
+            told = {name: of[metric] for name, of in summary["metrics_of_reconstruction"].items()}
+            title = self.titles.get(metric, metric)
+            lines.append(f"  {title:16}" + ", ".join(f"{_interval(value)} {name}" for name, value in told.items()))
         if self.likelihood:
             lines.append("held-out windows")
             lines += [f"  {name:16}{value:.4f}" for name, value in self.likelihood.items()]
+        if self.best_of_samples:
+            lines.append(f"squared action error of the best of {SAMPLES} sampled skills")
+            lines += [f"  {source:16}{value.text('.4f')}" for source, value in self.best_of_samples.items()]
         return lines
 
 
-def _interval(value: dict[str, Any]) -> str:
+def estimates(rows: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    """Return the mean of each metric: rates of what is true or false, and then means of numbers."""
+    names = sorted(rows[0], key=lambda name: not isinstance(rows[0][name], bool))
+    columns = {name: np.array([row[name] for row in rows]) for name in names}
+    return {name: rate(column) if column.dtype == np.bool_ else mean(column) for name, column in columns.items()}
+
+
+def _interval(value: Mapping[str, Any]) -> str:
+    if value["low"] is None:
+        return f"{value['mean']:.3f}"
     return f"{value['mean']:.3f} [{value['low']:.3f},{value['high']:.3f}]"
 
 
 def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -> SkillEvaluation:
-    """Evaluate a skill module, and write ``evaluation.json``, ``episodes.jsonl`` and ``paths.png`` to ``out``.
+    """Evaluate a skill module, and write ``evaluation.json``, ``episodes.jsonl`` and plots to ``out``.
 
     Demonstrations are reconstructed with their own simulation settings.
 
@@ -138,20 +179,30 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
     # Before simulating, so that errors of the data are raised immediately.
     held_out = _held_out(config.data, module) if config.data else None
     out = Path(config.out)
-    rollouts = {}
+    rollouts, spread = {}, Spread()
     with progress_bar(shown=show_progress, total=len(SOURCES) * config.episodes, unit="episodes") as progress:
 
-        def count(episode: Episode) -> None:
+        def seen(source: str, episode: Episode) -> None:
+            spread.add(source, episode)
             progress.update()
 
         for source in SOURCES:
             rollouts[source] = rollout_outcomes(
-                task, _policy_factory(source, module), config.episodes, config.threads, config.profile, count
+                task,
+                partial(policy_of, source, module),
+                config.episodes,
+                config.threads,
+                config.profile,
+                partial(seen, source),
             )
     found = _with_data(config, module, *held_out) if held_out else {}
     data = held_out[0].content_hash() if held_out else None
     worlds = {"rollouts": world.describe(), **found.pop("worlds", {})}
-    evaluation = SkillEvaluation(task.spec.name, rollouts, worlds=worlds, titles=task.family.metric_titles, **found)
+    titles = task.family.metric_titles
+    evaluation = SkillEvaluation(
+        task.spec.name, rollouts, worlds=worlds, titles=titles, spread=spread.estimates(), **found
+    )
+    plot_rollouts(out / ROLLOUTS_PLOT, evaluation.measures(), evaluation.best_of_samples, titles)
     if GRIPPER_FRAME in task.positions:
         paths = {
             source: paths_from_one_state(task, policy_of(source, module, _PATHS), _PATHS, config.profile)
@@ -162,10 +213,6 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
     lineage = replace(acting_lineage(task, config.profile, module.checkpoint), data=data, split=split)
     _write(out, config, evaluation, lineage)
     return evaluation
-
-
-def _policy_factory(source: str, module: SkillModule) -> Callable[[int], Any]:
-    return lambda num_envs: policy_of(source, module, num_envs)
 
 
 def _held_out(data: str, module: SkillModule) -> tuple[DemoDataset, HeldOut]:
@@ -202,37 +249,22 @@ def _with_data(
     return {
         "reconstructions": outcomes,
         "likelihood": window_likelihood(module, dataset, held_out.episodes),
+        "best_of_samples": best_of_samples(module, dataset, held_out.episodes),
         "held_out": held_out.note,
         "worlds": {"demonstrations": "; ".join(worlds)},
     }
 
 
-def window_likelihood(module: SkillModule, dataset: DemoDataset, episodes: np.ndarray) -> dict[str, float]:
-    """Compute action error at the posterior mean and negative log likelihoods of posterior samples [nats]."""
-    import torch
-
-    from reskill_core.models.observations import as_tensors
-
-    sampler = WindowSampler(dataset, episodes, module.horizon)
-    rng = np.random.default_rng(0)
-    observation, action = sampler.sample(_VALIDATION_WINDOWS, rng)
-    noise = rng.standard_normal((len(action), module.latent_dim), dtype=np.float32)
-    windows = as_tensors(observation), torch.from_numpy(action)
-    drawn = torch.from_numpy(noise)
-    with torch.no_grad():
-        sampled = module.torch_model.losses(*windows, drawn)
-        at_mean = module.torch_model.losses(*windows, torch.zeros_like(drawn))
-    return {
-        "action_mse": float(at_mean.action_mse),
-        "kl": float(sampled.kl),
-        "prior_nll": float(sampled.prior_nll),
-        "normal_nll": float(sampled.normal_nll),
-    }
-
-
 def _write(out: Path, config: SkillEvaluationConfig, evaluation: SkillEvaluation, lineage: Lineage) -> None:
     rows = [
-        {"diagnostic": "rollout", "skills": source, "seed": outcome.seed, **outcome.metrics, "success": outcome.success}
+        {
+            "diagnostic": "rollout",
+            "skills": source,
+            "seed": outcome.seed,
+            **outcome.metrics,
+            "success": outcome.success,
+            "return": outcome.episode_return,
+        }
         for source, outcomes in evaluation.rollouts.items()
         for outcome in outcomes
     ]

@@ -26,7 +26,7 @@ from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import SkillEvaluationConfig, evaluate_skills
 from reskill_sim.evaluation.reconstruction import window_latents
 from reskill_sim.evaluation.rollouts import policy_of, rollout_outcomes
-from reskill_sim.evaluation.skills import window_likelihood
+from reskill_sim.evaluation.windows import best_of_samples, window_likelihood
 from reskill_sim.experiments.collect import CollectConfig, collect
 from reskill_sim.fetch.demonstrators import make_demonstrator
 from reskill_sim.fetch.object_metrics import object_metrics
@@ -116,20 +116,30 @@ def test_evaluation_leaves_table_files_and_pictures(
         ("rollout", source) for source in ("prior", "standard_normal", "uniform") for _ in range(4)
     ]
     first = evaluation.rollouts["prior"][0]
-    told = {"seed": first.seed, **first.metrics, "success": first.success}
+    told = {"seed": first.seed, **first.metrics, "success": first.success, "return": first.episode_return}
     assert rows[0] == {"diagnostic": "rollout", "skills": "prior", **told}
-    assert (tmp_path / "paths.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("paths.png", "rollouts.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_likelihoods_are_of_the_same_windows_and_noise_at_every_look(
-    module_folder: Path, demonstrations: DemoDataset
+    module_folder: Path, demonstrations: DemoDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("reskill_sim.evaluation.windows.SAMPLED_STEPS", 80)
     module, episodes = SkillModule.load(module_folder), np.arange(6)
     first, second = (window_likelihood(module, demonstrations, episodes) for _ in range(2))
     assert first == second
+    best = best_of_samples(module, demonstrations, episodes)
+    assert best == best_of_samples(module, demonstrations, episodes)
+    assert {estimate.count for estimate in best.values()} == {8}
 
 
-def test_episodes_shorter_than_a_skill_are_not_judged_by(demonstrations: DemoDataset, tmp_path: Path) -> None:
+def test_episodes_shorter_than_a_skill_are_not_judged_by(
+    demonstrations: DemoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for plot in ("plot_rollouts", "plot_paths"):
+        monkeypatch.setattr(f"reskill_sim.evaluation.skills.{plot}", lambda *_: None)
+    monkeypatch.setattr("reskill_sim.evaluation.windows.SAMPLED_STEPS", 1)
     lengths = demonstrations.episode_lengths
     longest = int(lengths.max())
     for extra in (0, 1):

@@ -131,7 +131,8 @@ def test_rollouts_are_those_of_the_evaluation_seeds_in_order() -> None:
     )
     assert [outcome.seed for outcome in outcomes] == list(range(10**9, 10**9 + 5))
     assert sorted(outcomes, key=lambda outcome: outcome.seed) == sorted(
-        (RolloutOutcome(e.seed, e.success, object_metrics(SPEC, e)) for e in episodes), key=lambda outcome: outcome.seed
+        (RolloutOutcome(e.seed, e.success, object_metrics(SPEC, e), float(e.reward.sum())) for e in episodes),
+        key=lambda outcome: outcome.seed,
     )
     assert outcomes == rollout_outcomes(TASK, lambda n: make_demonstrator("block", num_envs=n), 5, 1, "turbo")
 
@@ -190,6 +191,9 @@ def test_who_does_again_what_was_demonstrated_reconstructs_it(demonstrations: li
     assert [(outcome.seed, outcome.source) for outcome in outcomes] == [(e.seed, "push") for e in demonstrations]
     assert max(outcome.error_m for outcome in outcomes) < 1e-6
     assert all(outcome.reconstructed for outcome in outcomes)
+    for outcome in outcomes:
+        assert outcome.demonstrated["travel_m"] > 0
+        assert outcome.metrics == pytest.approx(outcome.demonstrated, abs=1e-5)
 
 
 def test_who_does_nothing_leaves_the_object_where_it_was(demonstrations: list[Episode]) -> None:
@@ -208,7 +212,7 @@ def test_reconstructed_is_within_three_centimetres() -> None:
 
 def outcomes(*moved: bool) -> list[RolloutOutcome]:
     rest = {"lifted": False, "reached": True, "final_distance_m": 0.1, "travel_m": 0.2}
-    return [RolloutOutcome(n, n == 0, {"moved": one, **rest}) for n, one in enumerate(moved)]
+    return [RolloutOutcome(n, n == 0, {"moved": one, **rest}, 3.0) for n, one in enumerate(moved)]
 
 
 def test_a_skill_evaluation_is_summed_up_by_hand() -> None:
@@ -227,20 +231,22 @@ def test_a_skill_evaluation_is_summed_up_by_hand() -> None:
     assert summary["likelihood"] == {"kl": 1.25}
     assert summary["worlds"] == {"rollouts": "here"}
     means = {s: {m: v["mean"] for m, v in found.items()} for s, found in summary["rollouts"].items()}
+    numbers = {"final_distance_m": pytest.approx(0.1), "travel_m": pytest.approx(0.2), "return": 3.0}
     assert means == {
-        "prior": {"moved": 0.5, "lifted": 0.0, "reached": 1.0, "success": 0.25},
-        "uniform": {"moved": 0.0, "lifted": 0.0, "reached": 1.0, "success": 1.0},
+        "prior": {"moved": 0.5, "lifted": 0.0, "reached": 1.0, "success": 0.25, **numbers},
+        "uniform": {"moved": 0.0, "lifted": 0.0, "reached": 1.0, "success": 1.0, **numbers},
     }
     assert summary["rollouts"]["prior"]["moved"]["count"] == 4
     reconstructed = {source: value["mean"] for source, value in summary["reconstruction"].items()}
     assert reconstructed == {"all": 0.5, "lift": 0.0, "push": 1.0}
     lines = evaluation.table()
-    assert lines[0].split() == ["rollouts", "of", "moved", ">2cm", "lifted", ">2cm", "<5cm", "of", "goal", "success"]
+    heads = ["rollouts", "of", "moved", ">2cm", "lifted", ">2cm", "<5cm", "of", "goal", "success"]
+    assert lines[0].split()[: len(heads)] == heads
     assert lines[1].startswith("  prior           0.500 [0.150,0.850]")
     assert lines[3:] == [
         "world of the rollouts: here",
         "held out: a note",
-        "closed-loop reconstruction, object within 3 cm of the demonstration's",
+        "reconstruction in the simulator, result within 3 cm of the demonstration's",
         f"  all             {_told(summary['reconstruction']['all'])}",
         f"  lift            {_told(summary['reconstruction']['lift'])}",
         f"  push            {_told(summary['reconstruction']['push'])}",

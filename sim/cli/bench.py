@@ -28,10 +28,16 @@ def add_parser(subparsers: Subparsers) -> None:
         "measure throughput and latency; compare only figures of the same run, machines differ and are shared",
         "reskill bench sim",
         "reskill bench fidelity --episodes 1280",
+        "reskill bench sim --task kitchen",
         "reskill bench data --data runs/data/block",
         "reskill bench ros --duration 60",
     )
     parser.add_argument("part", choices=tuple(_PARTS), help="what to measure")
+    parser.add_argument(
+        "--task",
+        default="",
+        help="a task of the family to measure, for sim and fidelity (default: the Fetch for sim, all)",
+    )
     parser.add_argument("--data", default="", help=f"data set (default: {_EPISODES} new block demonstrations)")
     parser.add_argument("--skills", default="", help="skill module (default: an untrained one of the default size)")
     parser.add_argument(
@@ -82,20 +88,28 @@ def _text(value: Any) -> str:
 
 
 def _sim(options: argparse.Namespace) -> dict[str, Rows]:
-    from reskill_sim.experiments.bench import measure_collecting, measure_stepping, measure_threads
+    from reskill_sim.experiments.bench import bench_load, measure_collecting, measure_stepping, measure_threads
 
+    load = bench_load(options.task)
     return {
-        "control steps per CPU-second, pick-and-place, in turns with the stock environment": measure_stepping(),
-        "control steps per second, one thread and one per core in turns, the fastest round of each": measure_threads(),
-        "collecting block demonstrations, workers' start included": [measure_collecting()],
+        f"control steps per CPU-second, {load.demonstrator} in task {load.task}, in turns with the stock environment": (
+            measure_stepping(load=load)
+        ),
+        "control steps per second, one thread and one per core in turns, the fastest round of each": measure_threads(
+            load=load
+        ),
+        f"collecting {load.task} demonstrations, workers' start included": [measure_collecting(load=load)],
     }
 
 
 def _fidelity(options: argparse.Namespace) -> dict[str, Rows]:
-    from reskill_sim.families import families
+    from reskill_sim.families import families, family_of
 
-    title = "profiles beside the exact one, by what demonstrators do"
-    return {title: [dict(row) for family in families() for row in family.measure_fidelity(options.episodes)]}
+    found = {}
+    for family in (family_of(options.task),) if options.task else families():
+        if rows := [dict(row) for row in family.measure_fidelity(options.episodes)]:
+            found[f"profiles of family {family.name} beside the exact one, by what demonstrators do"] = rows
+    return found
 
 
 def _endurance(options: argparse.Namespace) -> dict[str, Rows]:

@@ -54,12 +54,16 @@ class BenchLoad:
         demonstrator: name of the demonstrator that provides the actions.
         reference_name: name of the reference environment.
         reference: creates a run of the reference from actions (T, A); None if it is not available.
+        episodes: number of demonstrations to collect.
+        batch_sizes: numbers of parallel environments.
     """
 
     task: str
     demonstrator: str
     reference_name: str = ""
     reference: Callable[[NDArray[Any]], Callable[[], None] | None] = lambda actions: None
+    episodes: int = 400
+    batch_sizes: tuple[int, ...] = (1, 4, 16, 64, 256)
 
 
 class Family(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from reskill_core.errors import SimulationError
 from reskill_core.progress import progress_bar
 from reskill_sim.engine.family import BenchLoad
 from reskill_sim.engine.task import Task
@@ -20,7 +22,6 @@ from reskill_sim.engine.variation import Variation
 from reskill_sim.experiments.collect import CollectConfig, collect
 from reskill_sim.families import families, family_of, get_task
 
-BATCH_SIZES = (1, 4, 16, 64, 256)
 _STEPS = 40
 _ROUNDS = 5
 _BATCH = 64
@@ -29,19 +30,35 @@ _FAR_M = 20.0
 _VARIED = Variation(friction=(0.5, 1.5), mass=(0.5, 2.0), size=(0.8, 1.2), perception_delay=(0, 2), action_delay=(0, 2))
 
 
-def bench_load() -> BenchLoad:
-    """Return the benchmark load of the first family that has one."""
-    return next(load for family in families() if (load := family.bench_load()) is not None)
+def bench_load(task: str = "") -> BenchLoad:
+    """Return the benchmark load of a task's family; by default of the first family that has one.
+
+    Raises:
+        SimulationError: the family has none.
+    """
+    chosen = (family_of(task),) if task else families()
+    found = next((load for family in chosen if (load := family.bench_load()) is not None), None)
+    if found is None:
+        raise SimulationError(f"family {chosen[0].name!r} has nothing to measure its environments by")
+    return found
 
 
-def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
+def measure_stepping(
+    batch_sizes: tuple[int, ...] = (), rounds: int = _ROUNDS, load: BenchLoad | None = None
+) -> list[dict[str, Any]]:
     """Measure control steps per CPU-second on demonstrations, alternating with the reference environment.
+
+    Args:
+        batch_sizes: numbers of parallel environments; by default those of the load.
+        rounds: number of measurements of each.
+        load: the load; by default that of the first family.
 
     Returns:
         One row per profile and batch size: ``steps_per_cpu_s`` and ``ratio_to_stock``, medians over the rounds. If the
         reference does not run here, its row and the ratios are left out.
     """
-    load = bench_load()
+    load = load or bench_load()
+    batch_sizes = batch_sizes or load.batch_sizes
     task = get_task(load.task)
     actions = _demonstrated_actions(load, max(batch_sizes))
     reference = load.reference(actions[:, 0])
@@ -63,14 +80,22 @@ def measure_stepping(batch_sizes: tuple[int, ...] = BATCH_SIZES, rounds: int = _
     ]
 
 
-def measure_threads(batch_sizes: tuple[int, ...] = (64, 256), rounds: int = _ROUNDS) -> list[dict[str, Any]]:
+def measure_threads(
+    batch_sizes: tuple[int, ...] = (), rounds: int = _ROUNDS, load: BenchLoad | None = None
+) -> list[dict[str, Any]]:
     """Measure control steps per second of wall-clock time with one thread and with one per core, alternating.
+
+    Args:
+        batch_sizes: numbers of parallel environments; by default the two largest of the load.
+        rounds: number of measurements of the largest batch.
+        load: the load; by default that of the first family.
 
     Returns:
         One row per profile and batch size: ``one_per_s`` and ``all_per_s``, of the fastest round of each, because other
-        work on the machine can only slow it down; and their ``ratio``. The largest batch has ``rounds`` rounds.
+        work on the machine can only slow it down; and their ``ratio``.
     """
-    load = bench_load()
+    load = load or bench_load()
+    batch_sizes = batch_sizes or load.batch_sizes[-2:]
     task = get_task(load.task)
     actions = _demonstrated_actions(load, max(batch_sizes))
     cores = os.cpu_count() or 1
@@ -177,10 +202,12 @@ def _rate_row(name: str, size: int, rates: list[float], stock_rates: list[float]
     return row
 
 
-def measure_collecting(episodes: int = 400, workers: int = 0) -> dict[str, float]:
-    """Measure demonstrations per second, including the start of the workers."""
+def measure_collecting(workers: int = 0, load: BenchLoad | None = None) -> dict[str, float]:
+    """Measure demonstrations per second of a load's task, including the start of the workers."""
+    load = load or bench_load()
     with tempfile.TemporaryDirectory() as folder:
-        config = CollectConfig(episodes=episodes, out=folder, workers=workers, episodes_per_shard=50)
+        per_shard = min(50, math.ceil(load.episodes / (workers or os.cpu_count() or 1)))
+        config = CollectConfig(load.task, load.episodes, folder, workers=workers, episodes_per_shard=per_shard)
         report = collect(config, show_progress=False)
     return {
         "workers": config.num_workers,

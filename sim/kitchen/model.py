@@ -59,7 +59,9 @@ def build_model(profile: Profile, world: World, looks: bool = False) -> mujoco.M
         SimulationError: the model is not installed.
     """
     spec = mujoco.MjSpec.from_file(str(asset_folder() / "kitchen_assets" / "kitchen_env_model.xml"))
-    if not looks:
+    if looks:
+        _simplify_looks(spec)
+    else:
         _strip_looks(spec)
     for name, size in sensor_sizes().items():
         # Set by the mechanism, which reads coordinates at the end of a control step; MuJoCo's own sensors are read a
@@ -102,6 +104,14 @@ def _slim_down(spec: mujoco.MjSpec) -> None:
         of_cabinet = geom.parent.name in _CABINETS and geom.type != mujoco.mjtGeom.mjGEOM_BOX
         if of_cabinet or geom.name == _FLOOR or geom.parent.name in _FAR_LINKS or geom.parent == pedestal:
             geom.contype = geom.conaffinity = 0
+
+
+def _simplify_looks(spec: mujoco.MjSpec) -> None:
+    """Leave out shadows and reflections: with them, drawing in software takes ten times as long."""
+    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 0, 2
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 960
+    for material in spec.materials:
+        material.reflectance = 0.0
 
 
 def _strip_looks(spec: mujoco.MjSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +12,12 @@ import pytest
 import torch
 from skill_fixtures import FEATURES, TASK, observations, training_config, write_reaching_data
 
-from reskill_core.checkpoint import save_checkpoint
+from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.config import config_from_dict
 from reskill_core.data import DatasetWriter
 from reskill_core.data.synthetic import synthetic_episodes, synthetic_spec
 from reskill_core.errors import ConfigError
+from reskill_core.models.config import FeatureConfig
 from reskill_core.models.decoders import OpenLoopDecoder
 from reskill_core.models.distributions import DiagonalGaussian
 from reskill_core.models.io import module_contents
@@ -37,7 +39,8 @@ from reskill_core.runtime import SkillModule, load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.spec import ImageFeature, TaskSpec
 from reskill_core.training.config import SkillTrainingConfig
-from reskill_core.training.skill_trainer import train_skills
+from reskill_core.training.metrics import Throughput
+from reskill_core.training.skill_trainer import SkillTrainer, train_skills
 
 ModelT = TypeVar("ModelT", bound=ConditionedModel)
 PICTURES = replace(TASK, obs=replace(TASK.obs, images=(ImageFeature("camera", 12, 8, 3, stack=2),)))
@@ -353,3 +356,34 @@ def test_images_are_learnt_from_and_acted_on(settings: SpirlConfig, tmp_path: Pa
     policy.reset([0, 1])
     bright = policy.act({"vector": vectors, "camera": np.full(shape, 255, np.uint8)}).action
     assert np.abs(dark - bright).max() > 1e-4
+
+
+def test_a_killed_run_goes_on_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With pictures, a recurrent decoder, an ensemble, and a weight that is adapted."""
+    spec = synthetic_spec(observation_dim=5, images=(ImageFeature("camera", 8, 8, 3, stack=2),))
+    with DatasetWriter(tmp_path / "data", spec) as writer:
+        writer.add_shard(synthetic_episodes(spec, 20, min_steps=8, max_steps=12))
+    settings = config("open_loop", prior=replace(PRIOR, kind="mixture", ensemble=2), features=FeatureConfig())
+    monkeypatch.setattr(SkillTrainer, "plot", lambda trainer: None)
+    found = {}
+    for name, killed_at in (("whole", 99), ("killed", 13)):
+        run = training_config(tmp_path / "data", tmp_path / name, model=settings, steps=20, target_kl=2.0)
+        trainer = SkillTrainer(run)
+        step = trainer.train_step
+
+        def limited(throughput: Throughput, trainer: Any = trainer, step: Any = step, last: int = killed_at) -> Any:
+            if trainer.progress.step == last:
+                raise KeyboardInterrupt
+            return step(throughput)
+
+        monkeypatch.setattr(trainer, "train_step", limited)
+        with nullcontext() if killed_at > 20 else pytest.raises(KeyboardInterrupt):
+            trainer.run(show_progress=False)
+        train_skills(run, show_progress=False)
+        last = load_checkpoint(tmp_path / name / "checkpoints" / "last", SKILL_MODULE_KIND)
+        found[name] = (last.weights, load_training_state(last.folder)["beta"])
+    assert found["whole"][1] != 1e-3
+    assert found["whole"][1] == found["killed"][1]
+    for name, array in found["whole"][0].items():
+        if not name.startswith("graphs/"):
+            np.testing.assert_array_equal(array, found["killed"][0][name], err_msg=name)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import Twist, TwistStamped
 from other_family import plane_world  # noqa: F401 - a fixture
 from rclpy.node import Node
 from ros_graph import Graph, MakeGraph
@@ -18,6 +19,7 @@ from reskill_core.errors import SpecError
 from reskill_core.sensing import JointSource, MessageError, SensingConfig
 from reskill_core.spec import TaskSpec
 from reskill_ros.drivers.adapters import Adapter, Channel, make_adapter
+from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.plumbing import convert
 from reskill_ros.simulation.command_buffer import CommandBuffer, Setpoint
 from reskill_ros.simulation.simulated_robot import SimulatedRobot
@@ -92,6 +94,40 @@ def test_an_end_effector_in_the_plane_stands_still_along_the_third_axis(make_gra
     driver.adapter.send([1.0, 0.5], STAMP, None)
     driver.graph.spin_until(lambda: driver.twists, "a twist")
     assert convert.twist_velocity(driver.twists[-1]) == pytest.approx((0.75, -0.65, 0.0))
+
+
+def test_a_franka_takes_joint_velocities_as_one_array(make_graph: MakeGraph) -> None:
+    """With the shipped driver file, in the order of the joints, in rad/s and m/s; the safe command is zero."""
+    task, driver, graph = get_task("kitchen").spec, load_driver("franka"), make_graph()
+    arrays = graph.listen(Float64MultiArray, "forward_velocity_controller/commands")
+    channel = Channel(graph.add(Node("commander")), task, driver.sensing)
+    adapter = make_adapter(driver.command.adapter, channel, driver.command.options)
+    graph.spin_until(adapter.publishers[0].get_subscription_count, "the controller")
+    assert not adapter.needs_feedback
+    adapter.send([0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, 0.01, -0.01], STAMP, None)
+    graph.spin_until(lambda: len(arrays) >= 1, "velocities")
+    assert list(arrays[0].data) == pytest.approx([0.2, -0.4, 0.6, -0.8, 1.0, -1.2, 1.4, 0.02, -0.02])
+    adapter.hold(None)
+    graph.spin_until(lambda: len(arrays) >= 2, "the stop")
+    assert list(arrays[1].data) == [0.0] * 9
+    driver.require_joints(task.obs.joints)
+
+
+def test_a_planar_base_takes_a_twist(make_graph: MakeGraph) -> None:
+    """With the shipped driver file, without a stamp; a base that is turned by 90 degrees drives along its own axes."""
+    task, driver, graph = get_task("maze_images").spec, load_driver("planar_base"), make_graph()
+    twists = graph.listen(Twist, "cmd_vel")
+    turned = replace(driver.sensing, base_quat_wxyz=(math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5)))
+    channel = Channel(graph.add(Node("commander")), task, turned)
+    adapter = make_adapter(driver.command.adapter, channel, driver.command.options)
+    graph.spin_until(adapter.publishers[0].get_subscription_count, "the base")
+    adapter.send([0.1, 0.2], STAMP, None)
+    graph.spin_until(lambda: len(twists) >= 1, "a velocity")
+    assert (twists[0].linear.x, twists[0].linear.y) == pytest.approx((1.0, -0.5))
+    adapter.hold(None)
+    graph.spin_until(lambda: len(twists) >= 2, "the stop")
+    assert twists[1] == Twist()
+    driver.require_joints(task.obs.joints)
 
 
 def test_an_array_does_not_turn_out_of_its_plane(make_graph: MakeGraph) -> None:

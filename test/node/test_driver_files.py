@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import Twist, TwistStamped
 from ros_graph import Graph, MakeGraph
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
@@ -24,7 +24,7 @@ from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import Observation, SkillAction
 from reskill_sim.fetch.constants import JOINT_NAMES
 
-COMMANDS = (TwistStamped, JointTrajectory, Float64MultiArray)
+COMMANDS = (Twist, TwistStamped, JointTrajectory, Float64MultiArray)
 SHIPPED = sorted((config_folder() / "drivers").glob("*.yaml"))
 # What every robot has together with the others, by convention of ROS.
 SHARED = {"/diagnostics", "/rosout", "/parameter_events", "/clock"}
@@ -124,7 +124,9 @@ def test_a_command_that_no_adapter_knows_is_refused(tmp_path: Path, document: An
 
 
 def test_an_unknown_driver_is_refused_with_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no driver 'fecth'; allowed: fetch, forward, sim; did you mean fetch"):
+    with pytest.raises(
+        ConfigError, match="no driver 'fecth'; allowed: fetch, forward, franka, planar_base, sim; did you mean fetch"
+    ):
         load_driver("fecth")
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 
 from reskill_core.data import DemoDataset, Episode
+from reskill_core.environment import RestorableVectorEnv
 from reskill_sim.engine.episodes import run_episodes
-from reskill_sim.engine.simulator import Simulator
 
 # Only a failing test waits this long; the machine may be busy.
 TIMEOUT_S = 150.0
@@ -98,7 +98,7 @@ def run_graph(graph: str, folder: Path, **arguments: object) -> str:
 
 
 def in_process(
-    simulator: Simulator, actor: Any, seeds: Sequence[int], describe: Callable[[int], tuple[str, float]]
+    simulator: RestorableVectorEnv, actor: Any, seeds: Sequence[int], describe: Callable[[int], tuple[str, float]]
 ) -> dict[int, Episode]:
     """The episodes of these seeds without ROS, by seed."""
     episodes = run_episodes(simulator, actor, seeds, describe)

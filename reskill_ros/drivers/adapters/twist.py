@@ -1,4 +1,4 @@
-"""Velocity of the end effector as a TwistStamped, as for MoveIt Servo and mobile bases."""
+"""Velocity of the end effector as a TwistStamped, as for MoveIt Servo, or as a Twist, as for mobile bases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import Twist, TwistStamped
 
 from reskill_core.parameters import parameter
 from reskill_core.spec import END_EFFECTOR_VELOCITY
@@ -18,7 +18,12 @@ from reskill_ros.plumbing import convert
 class TwistOptions:
     """Options of end-effector commands."""
 
-    topic: str = parameter("command/twist", "topic of the arm's TwistStamped")
+    topic: str = parameter("command/twist", "topic of the arm's or base's velocity")
+    message: str = parameter(
+        "twist_stamped",
+        "type of the message: `twist_stamped`, or `twist` without stamp and frame, as many mobile bases take it",
+        choices=("twist_stamped", "twist"),
+    )
     frame_id: str = parameter("", "name of the base frame in the twist, if not the driver file's `base_frame`")
     stamp: str = parameter(
         "now", "stamp of the twist: MoveIt Servo needs `now`, lockstep `observation`", choices=STAMPS
@@ -50,7 +55,8 @@ class TwistCommand:
         frame_id = options.frame_id or channel.base_frame or "base_link"
         self._twist, self._still = TwistStamped(), TwistStamped()
         self._twist.header.frame_id = self._still.header.frame_id = frame_id
-        self._publisher = adapter.advertise(TwistStamped, options.topic)
+        self._is_stamped = options.message == "twist_stamped"
+        self._publisher = adapter.advertise(TwistStamped if self._is_stamped else Twist, options.topic)
 
     def send(self, commands: Sequence[float], stamp: Time) -> None:
         """Command velocities.
@@ -65,9 +71,12 @@ class TwistCommand:
         turned, unit = self._to_base.vector(velocity), self._options.unit_speed
         convert.set_twist(self._twist, turned if unit == 1.0 else [value / unit for value in turned])
         self._twist.header.stamp = self._adapter.stamp(self._options.stamp, stamp)
-        self._publisher.publish(self._twist)
+        self._publish(self._twist)
 
     def hold(self) -> None:
         """Stop the end effector."""
         self._still.header.stamp = self._adapter.stamp(self._options.stamp, self._adapter.now())
-        self._publisher.publish(self._still)
+        self._publish(self._still)
+
+    def _publish(self, message: TwistStamped) -> None:
+        self._publisher.publish(message if self._is_stamped else message.twist)

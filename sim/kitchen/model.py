@@ -24,8 +24,16 @@ from reskill_sim.kitchen.profiles import Profile
 _ARM_BODY = "panda0_"
 # Bodies of the arm that stay away from the furniture, and furniture with handles and a tap that no subtask needs.
 _FAR_LINKS = tuple(f"{_ARM_BODY}link{number}" for number in range(6))
-_CABINETS = ("counters", "ovenroot")
+_COUNTERS = "counters"
+_CABINETS = (_COUNTERS, "ovenroot")
 _FLOOR = "floor"
+# Where the oven ends, in the frame of the counters [m].
+_OVEN_RIGHT_M = 0.3
+# Everything about a static geom that matters for contacts, and the group by which it is hidden.
+_CONTACT_FIELDS = (
+    *("type", "size", "pos", "quat", "condim", "contype", "conaffinity", "margin", "gap"),
+    *("solref", "solimp", "solmix", "priority", "friction", "group", "mass"),
+)
 
 
 def asset_folder() -> Path:
@@ -69,7 +77,7 @@ def build_model(profile: Profile, world: World, looks: bool = False) -> mujoco.M
         spec.add_sensor(name=name, type=mujoco.mjtSensor.mjSENS_USER, dim=size, needstage=mujoco.mjtStage.mjSTAGE_POS)
     spec.option.timestep = profile.timestep_s
     if profile.slim:
-        _slim_down(spec)
+        _slim_down(spec, looks)
     for geom in spec.geoms:
         geom.friction = geom.friction * [world.friction, 1.0, 1.0]
     model = spec.compile()
@@ -96,14 +104,35 @@ def sensor_sizes() -> dict[str, int]:
     }
 
 
-def _slim_down(spec: mujoco.MjSpec) -> None:
+def _slim_down(spec: mujoco.MjSpec, looks: bool) -> None:
     """Leave out contacts that do not occur, and integrate dampings implicitly so that longer steps are stable."""
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     pedestal = spec.body(_FAR_LINKS[0]).parent
-    for geom in spec.geoms:
+    for geom in list(spec.geoms):
         of_cabinet = geom.parent.name in _CABINETS and geom.type != mujoco.mjtGeom.mjGEOM_BOX
-        if of_cabinet or geom.name == _FLOOR or geom.parent.name in _FAR_LINKS or geom.parent == pedestal:
+        static = of_cabinet or geom.name == _FLOOR or geom.parent == pedestal
+        if static and not looks:
+            spec.delete(geom)
+        elif static or geom.parent.name in _FAR_LINKS:
             geom.contype = geom.conaffinity = 0
+    _part_counters(spec)
+
+
+def _part_counters(spec: mujoco.MjSpec) -> None:
+    """Make the counter right of the oven a body of its own.
+
+    The two are one body, whose bounds contain the oven and everything above it: MuJoCo would look for contacts with all
+    their parts. The contacts are the same.
+    """
+    both = spec.body(_COUNTERS)
+    right = both.parent.add_body(name=f"{_COUNTERS}_right", pos=both.pos, quat=both.quat)
+    for geom in list(both.geoms):
+        if geom.contype == geom.conaffinity == 0 or geom.pos[0] < _OVEN_RIGHT_M:
+            continue
+        moved = right.add_geom()
+        for name in _CONTACT_FIELDS:
+            setattr(moved, name, getattr(geom, name))
+        spec.delete(geom)
 
 
 def _simplify_looks(spec: mujoco.MjSpec) -> None:

@@ -17,7 +17,7 @@ from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import Variation
 from reskill_sim.families import get_task
-from reskill_sim.kitchen import constants
+from reskill_sim.kitchen import constants, model
 from reskill_sim.kitchen.family import KITCHEN
 from reskill_sim.kitchen.model import arm_limits, sensor_sizes
 from reskill_sim.kitchen.profiles import PROFILES
@@ -259,6 +259,26 @@ def test_every_profile_stays_near_the_exact_one_without_contact(profile: str) ->
         action = np.array([[0.2, -0.1, 0.1, 0.2, 0.1, 0.1, -0.2, 0.0, 0.0]], np.float32)
         gap = other.step(action).observation - exact.step(action).observation
     assert np.abs(gap[0, :9]).max() < 0.01
+
+
+def test_the_counters_in_two_bodies_touch_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    parted = Simulator(quiet(), 2, "turbo")
+    monkeypatch.setattr(model, "_part_counters", lambda spec: None)
+    whole = Simulator(quiet(), 2, "turbo")
+    assert parted.model.nbody == whole.model.nbody + 1
+    kettle = parted.layout.qpos.start + SUBTASKS["kettle"].first
+    rows = parted.state()
+    # One kettle falls on the counter on the left, one into the sink on the right.
+    rows[:, kettle : kettle + 3] = [[-0.8, 0.2, 1.7], [0.8, 0.5, 1.75]]
+    for simulator in (parted, whole):
+        simulator.set_state(rows)
+    for _ in range(12):
+        idle = np.zeros((2, 9), np.float32)
+        gap = parted.step(idle).observation - whole.step(idle).observation
+    assert np.abs(gap).max() < 1e-6
+    heights = parted.observation()[:, KITCHEN_OBS.slice("kettle_position")][:, 2]
+    assert heights[0] == pytest.approx(1.6, abs=0.02)
+    assert 1.3 < heights[1] < 1.65
 
 
 # ---------------------------------------------------------------------- settings and variation

@@ -157,6 +157,8 @@ def test_settings_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert result["success"]["mean"] == 1.0
     assert main([*arguments, "--out", str(tmp_path), "--task-settings", "gaol=1"]) == 2
     assert "did you mean goal" in capsys.readouterr().err
+    assert main(["list"]) == 0
+    assert "settings: reached_m=0.1, goal=null" in capsys.readouterr().out
 
 
 def test_gymnasium_environments_have_settings() -> None:

@@ -107,12 +107,16 @@ class SacLearner:
         Raises:
             TrainingError: a loss is not finite.
         """
-        rows = self._tensors(batch)
-        learnt = self._learn_critics(rows)
+        rows = self.tensors(batch)
+        learnt = self.learn_critics(rows, self.target(rows))
         if self._updates % self.config.actor_every == 0:
-            learnt |= self._learn_actor(rows["features"], prior_at(rows, ""))
+            learnt |= self.learn_actor(rows)
         self._updates += 1
         return learnt
+
+    def tensors(self, batch: Batch) -> dict[str, Tensor]:
+        """Convert a minibatch to tensors on the device of the updates."""
+        return {name: torch.from_numpy(column).to(self.device) for name, column in batch.items()}
 
     def target(self, rows: Mapping[str, Tensor]) -> Tensor:
         """Compute the critics' targets (B,)."""
@@ -158,7 +162,7 @@ class SacLearner:
 
         def losses() -> Iterator[Tensor]:
             for batch in batches:
-                rows = self._tensors(batch)
+                rows = self.tensors(batch)
                 yield self.cost(self.actor(rows["features"]), rows["features"], prior_at(rows, "")).mean()
 
         self._initialise_actor("divergence from the prior", losses())
@@ -172,8 +176,8 @@ class SacLearner:
         self._actor_descent = Descent(self.actor, self.config.learning_rate, self.config.gradient_norm)
         self._deployed_vector.copy_(self._actor_descent.vector)
 
-    def _learn_critics(self, rows: Mapping[str, Tensor]) -> dict[str, float]:
-        target = self.target(rows)
+    def learn_critics(self, rows: Mapping[str, Tensor], target: Tensor) -> dict[str, float]:
+        """Take a gradient step of the critics towards targets (B,); see :meth:`update`."""
         values = self.critics(rows["features"], self._limited(rows["decision"]))
         errors = values - target
         loss = errors.square().mean(dim=1).sum()
@@ -182,9 +186,11 @@ class SacLearner:
         self._target_vector.lerp_(self._critic_descent.vector, self.config.target_rate)
         return {"critic_loss": loss.item(), "td_error": errors.abs().mean().item(), "q": values.mean().item()}
 
-    def _learn_actor(self, features: Tensor, prior: SkillDistribution | None) -> dict[str, float]:
+    def learn_actor(self, rows: Mapping[str, Tensor]) -> dict[str, float]:
+        """Take a gradient step of the actor, and adapt the temperature; see :meth:`update`."""
+        features = rows["features"]
         policy = self.actor(features)
-        cost = self.cost(policy, features, prior)
+        cost = self.cost(policy, features, prior_at(rows, ""))
         values = self.critics(features, self._drawn(policy)[1]).amin(dim=0)
         loss = (self.temperature * cost - values).mean()
         _require_finite("actor's loss", loss)
@@ -213,9 +219,6 @@ class SacLearner:
 
     def _limited(self, decision: Tensor) -> Tensor:
         return decision.clamp(-self._limit, self._limit)
-
-    def _tensors(self, batch: Batch) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(column).to(self.device) for name, column in batch.items()}
 
     # ------------------------------------------------------------------ saving and restoring
 

@@ -120,9 +120,14 @@ def _endurance(options: argparse.Namespace) -> dict[str, Rows]:
 
 
 def _agent(options: argparse.Namespace) -> dict[str, Rows]:
+    from reskill_core.bench import ppo, sac
     from reskill_sim.experiments.agent_training import measure_training
 
-    return {"training an agent, learning included": measure_training()}
+    return {
+        "updates of PPO in an iteration, beside the same in torch": [asdict(row) for row in ppo.measure_updates()],
+        "updates of SAC, beside the published networks and loss": [asdict(row) for row in sac.measure_updates()],
+        "training an agent, learning included": measure_training(),
+    }
 
 
 def _with_data(options: argparse.Namespace, measure: Callable[[Path], dict[str, Rows]]) -> dict[str, Rows]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reskill_core.config import config_from_dict, config_to_dict, load_config
-from reskill_core.resources import config_folder
+from reskill_core.resources import config_folder, shipped_models
 from reskill_core.rl.config import NO_SKILLS, AgentTrainingConfig, ResidualSchedule
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
@@ -23,7 +23,7 @@ from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation import evaluate_policy
 from reskill_sim.evaluation.rollouts import with_places
-from reskill_sim.families import get_task
+from reskill_sim.families import family_of, get_task
 
 
 def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> AgentTrainingResult:
@@ -46,10 +46,10 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
 
 
 def measure_training(profiles: Sequence[str] = ("fast", "turbo"), iterations: int = 10) -> list[dict[str, str | float]]:
-    """Environment steps per second of training the shipped agents' configurations, and where the time goes.
+    """Environment steps per second of training by the configurations of agents whose skills are shipped.
 
     Args:
-        profiles: of the simulator.
+        profiles: profiles of the simulator, where the task has them.
         iterations: how many to measure, after as many to warm up.
 
     Returns:
@@ -58,9 +58,12 @@ def measure_training(profiles: Sequence[str] = ("fast", "turbo"), iterations: in
     """
     rows: list[dict[str, str | float]] = []
     for path in sorted((config_folder() / "agents").glob("*.yaml")):
-        for profile in profiles:
-            with tempfile.TemporaryDirectory() as folder:
-                rows.append(_measure(load_config(AgentTrainingConfig, path), profile, folder, iterations))
+        config = load_config(AgentTrainingConfig, path)
+        config = replace(config, skills="skills/" + Path(config.skills).name)
+        if config.skills in shipped_models():
+            for profile in (name for name in profiles if name in family_of(config.task).profiles):
+                with tempfile.TemporaryDirectory() as folder:
+                    rows.append(_measure(config, profile, folder, iterations))
     return rows
 
 
@@ -68,10 +71,8 @@ def _measure(shipped: AgentTrainingConfig, profile: str, folder: str, iterations
     steps = 2 * iterations * shipped.num_envs * shipped.rollout_steps
     # The residual at its full weight from the beginning: the most expensive case.
     agent = replace(shipped.agent, schedule=ResidualSchedule("linear", 0, 1))
-    skills = "skills/" + Path(shipped.skills).name
     config = replace(
         shipped,
-        skills=skills,
         out=folder,
         profile=profile,
         steps=steps,
@@ -99,4 +100,11 @@ def _evaluate(task: Task, config: AgentTrainingConfig, policy: SkillPolicy) -> d
         config.threads,
         first_seed=first_episode(config.seed, "selection"),
     )
-    return {"return": found.episode_return.mean, "success": found.success.mean}
+    names = {name for outcome in found.outcomes for name in outcome.metrics}
+    # Some metrics only exist for some episodes, such as the steps to a goal that was reached.
+    of_task = {name: [o.metrics[name] for o in found.outcomes if name in o.metrics] for name in sorted(names)}
+    return {
+        **{name: statistics.fmean(values) for name, values in of_task.items()},
+        "return": found.episode_return.mean,
+        "success": found.success.mean,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from functools import reduce
@@ -29,6 +30,9 @@ from reskill_core.workers import WorkerPool
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
 from reskill_sim.experiments.agent_training import train_agent
 
+# Setting of a level that its other settings depend on.
+_ALGORITHM = "algorithm"
+
 
 @dataclass(frozen=True)
 class StudyConfig:
@@ -36,7 +40,8 @@ class StudyConfig:
 
     Attributes:
         agents: configurations of agents, one per task: paths, or names of shipped ones.
-        variants: changes to these configurations, by name of the variant.
+        variants: changes to these configurations, by name of the variant. ``{skills}`` in a text stands for the skills
+            of the agent's own configuration.
         out: folder; runs are in ``<task>/<variant>/seed_<seed>``, references in ``<task>/references``.
         common: changes for all variants and the references.
         seeds: training seeds.
@@ -112,8 +117,28 @@ def _run_config(config: StudyConfig, agent: str, variant: str, seed: int) -> Age
     base = _common(config, agent)
     out = f"{config.out}/{base['task']}/{variant}/seed_{seed}"
     own = {"variant": variant, "seed": seed, "out": out, "threads": 1}
-    document = reduce(merged, (base, config.variants[variant], own))
+    changes = _with_skills(config.variants[variant], str(base.get("skills", "")))
+    document = reduce(merged, (_without_replaced(base, changes), changes, own))
     return config_from_dict(AgentTrainingConfig, document, source=f"variant {variant} of {agent}")
+
+
+def _without_replaced(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy of a document without the settings of algorithms in place of which the changes name another one."""
+    kept: dict[str, Any] = {}
+    for name, value in document.items():
+        inner = changes.get(name)
+        if isinstance(value, Mapping) and isinstance(inner, Mapping):
+            named = value.get(_ALGORITHM)
+            value = {} if inner.get(_ALGORITHM, named) != named else _without_replaced(value, inner)
+        kept[name] = value
+    return kept
+
+
+def _with_skills(value: Any, skills: str) -> Any:
+    """Copy of a document with the agent's skills in place of ``{skills}``."""
+    if isinstance(value, Mapping):
+        return {name: _with_skills(inner, skills) for name, inner in value.items()}
+    return value.replace("{skills}", skills) if isinstance(value, str) else value
 
 
 def _common(config: StudyConfig, agent: str) -> dict[str, Any]:

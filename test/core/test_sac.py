@@ -107,13 +107,13 @@ def test_critics_learn_the_target_and_see_limited_decisions() -> None:
 def test_the_temperature_leads_the_divergence_to_its_target(target: float, rises: bool) -> None:
     config = replace(SMALL, target=target, temperature=0.5, temperature_rate=0.01)
     made = fixed(config, 1.0, 0.5, (0.0, 0.0))  # a divergence of 1.64
-    made._learn_actor(torch.from_numpy(rows(32)), None)
+    made.learn_actor({"features": torch.from_numpy(rows(32))})
     cost = 2 * 0.5 * (1 + 0.25 - 1 - 2 * math.log(0.5))
     step = 0.01 * min((cost - target) / 1.0 if target < 1 else (cost - target) / target, 3.0)
     assert made.temperature == pytest.approx(0.5 * math.exp(step), rel=1e-5)
     assert (made.temperature > 0.5) == rises
     held = fixed(replace(config, min_temperature=0.5, max_temperature=0.5), 1.0, 0.5, (0.0, 0.0))
-    held._learn_actor(torch.from_numpy(rows(32)), None)
+    held.learn_actor({"features": torch.from_numpy(rows(32))})
     assert held.temperature == 0.5
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, ReskillError
 from reskill_core.report import compare, read_run
 from reskill_core.resources import config_folder
-from reskill_core.rl.config import PpoConfig
+from reskill_core.rl.config import PpoConfig, SacConfig
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.cli.main import main
@@ -42,6 +42,21 @@ def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
     assert [level.minibatch for level in learns] == [512, 512]
     with pytest.raises(ConfigError, match=r"(?s)variant wrong of agents/complex_hook.yaml.*agent.residul"):
         plan_study(StudyConfig(config.agents, {"wrong": {"agent": {"residul": True}}}, "runs/s"))
+
+
+def test_a_variant_by_another_algorithm_keeps_no_settings_of_the_first(tmp_path: Path) -> None:
+    (tmp_path / "agent.yaml").write_text(
+        "task: clean_up\nskills: runs/skills/block\nout: o\nagent: {high_level: {algorithm: sac, target: 4.0}}\n"
+    )
+    variants: dict[str, dict[str, Any]] = {
+        "sac": {"skills": "{skills}_flat", "agent": {"high_level": {"updates": 0.5}}},
+        "ppo": {"agent": {"high_level": {"algorithm": "ppo", "clip": 0.3}}},
+    }
+    sac, ppo = plan_study(StudyConfig((str(tmp_path / "agent.yaml"),), variants, "runs/s", seeds=(0,)))
+    assert sac.agent.high_level == SacConfig(target=4.0, updates=0.5)
+    # What is not said is as in the default of an agent.
+    assert ppo.agent.high_level == PpoConfig(clip=0.3, discount=0.993, final_learning_rate=0.1)
+    assert (sac.skills, ppo.skills) == ("runs/skills/block_flat", "runs/skills/block")
 
 
 def test_references_are_those_of_what_all_variants_have_in_common(tmp_path: Path) -> None:

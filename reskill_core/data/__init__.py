@@ -8,7 +8,7 @@ from reskill_core.data.schema import DatasetSpec
 from reskill_core.data.shard import Shard, read_header, read_shard, write_shard
 from reskill_core.data.splits import read_splits, split_episodes, write_splits
 from reskill_core.data.statistics import Moments, Statistics
-from reskill_core.data.windows import EpochOrder, WindowSampler
+from reskill_core.data.windows import EpochOrder, WindowSampler, WindowStream
 from reskill_core.data.world import DataWorld
 from reskill_core.data.writer import DatasetWriter
 
@@ -26,6 +26,7 @@ __all__ = [
     "Statistics",
     "Validation",
     "WindowSampler",
+    "WindowStream",
     "merge",
     "read_header",
     "read_shard",

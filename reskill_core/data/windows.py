@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,11 @@ class WindowSampler:
     def num_windows(self) -> int:
         """Number of windows W."""
         return len(self.starts)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether windows have images."""
+        return bool(self._images)
 
     def gather(self, indices: NDArray[np.integer]) -> tuple[Any, NDArray[np.float32]]:
         """Gather windows by index (B,).
@@ -155,6 +161,53 @@ class EpochOrder:
         self._epoch = epoch
         self._position = position
         self._order = run_rng(self._seed, "window_order", epoch).permutation(self._size)
+
+
+class WindowStream:
+    """Endless stream of batches of windows, in epochs.
+
+    Batches with images are read ahead by one, on a thread of its own: while a step is computed, images are read and
+    decompressed for the next one.
+    """
+
+    def __init__(self, windows: WindowSampler, order: EpochOrder, batch_size: int) -> None:
+        """Start where the order is.
+
+        Args:
+            windows: the windows.
+            order: their order.
+            batch_size: windows per batch.
+        """
+        self._windows, self._order, self._batch_size = windows, order, batch_size
+        self._reader = ThreadPoolExecutor(1, "windows") if windows.has_images else None
+        self._ahead: Future[tuple[Any, NDArray[np.float32]]] | None = None
+        # Of the order before the batch that has been read ahead.
+        self._state, self._epoch = order.state(), order.epoch
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs completed."""
+        return self._epoch
+
+    def next(self) -> tuple[Any, NDArray[np.float32]]:
+        """Return the next batch, as :meth:`WindowSampler.gather` does.
+
+        Raises:
+            DataError: images were removed, truncated or damaged meanwhile.
+        """
+        batch = self._gather() if self._ahead is None else self._ahead.result()
+        self._state, self._epoch = self._order.state(), self._order.epoch
+        if self._reader is not None:
+            indices = self._order.next(self._batch_size)
+            self._ahead = self._reader.submit(self._windows.gather, indices)
+        return batch
+
+    def state(self) -> dict[str, int]:
+        """Return the state of the order after the last batch, ready for JSON."""
+        return self._state
+
+    def _gather(self) -> tuple[Any, NDArray[np.float32]]:
+        return self._windows.gather(self._order.next(self._batch_size))
 
 
 def _overlapping(array: NDArray[np.float32], horizon: int) -> NDArray[np.void]:

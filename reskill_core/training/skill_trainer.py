@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from reskill_core.checkpoint import Arrays
-from reskill_core.data import DemoDataset, EpochOrder, WindowSampler
+from reskill_core.data import DemoDataset, EpochOrder, WindowSampler, WindowStream
 from reskill_core.errors import TrainingError
 from reskill_core.files import atomic_write_bytes, atomic_write_json
 from reskill_core.lineage import Lineage
@@ -131,7 +131,8 @@ class SkillTrainer(TrainingRun[SkillProgress]):
             for ids in (train_ids, validation_ids)
         )
         self._windows, validation = windows
-        self._order = EpochOrder(self._windows.num_windows, config.seed)
+        order = EpochOrder(self._windows.num_windows, config.seed)
+        self._batches = WindowStream(self._windows, order, config.batch_size)
         self._validation = self._fixed_batch(validation)
 
     def run(self, show_progress: bool = True) -> TrainingResult:
@@ -169,7 +170,7 @@ class SkillTrainer(TrainingRun[SkillProgress]):
             bar.update()
             due = progress.step % config.validate_every == 0 or progress.step == config.steps
             if due or progress.step % config.log_every == 0:
-                row = averaged("train", rows) | throughput.metrics() | {"train/epoch": self._order.epoch}
+                row = averaged("train", rows) | throughput.metrics() | {"train/epoch": self._batches.epoch}
                 logger.log(progress.step, row)
                 bar.set_postfix(loss=f"{row['train/loss']:.3g}", refresh=False)
                 throughput, rows = Throughput(), []
@@ -186,7 +187,7 @@ class SkillTrainer(TrainingRun[SkillProgress]):
         rate = learning_rate_factor(config.optimiser, self.progress.step, config.steps)
         with throughput.step(config.batch_size):
             with throughput.data():
-                observation, action = self._windows.gather(self._order.next(config.batch_size))
+                observation, action = self._batches.next()
             terms = self._update(observation, action, rate)
         self.progress.step += 1
         return {**terms, "learning_rate_factor": rate}
@@ -251,10 +252,11 @@ class SkillTrainer(TrainingRun[SkillProgress]):
 
     def state(self) -> dict[str, Any]:
         """Return the state of the window order and of the learner."""
-        return {"order": self._order.state(), **self.learner.state()}
+        return {"order": self._batches.state(), **self.learner.state()}
 
     def restore(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Restore saved :meth:`checkpoint` and :meth:`state`."""
         load_state_arrays(self.learner.model, model_weights(weights))
         self.learner.restore(state)
-        self._order = EpochOrder.from_state(state["order"], self._windows.num_windows)
+        order = EpochOrder.from_state(state["order"], self._windows.num_windows)
+        self._batches = WindowStream(self._windows, order, self.config.batch_size)

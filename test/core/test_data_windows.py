@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reskill_core.bench.data import measure_windows
-from reskill_core.data import DatasetWriter, DemoDataset, EpochOrder, WindowSampler
+from reskill_core.data import DatasetWriter, DemoDataset, EpochOrder, WindowSampler, WindowStream
 from reskill_core.data.synthetic import synthetic_episodes, synthetic_spec
 from reskill_core.errors import DataError
+from reskill_core.spec import ImageFeature
 
 SPEC = synthetic_spec(observation_dim=5, sim_state_dim=0)
 
@@ -118,3 +120,27 @@ def test_rates_are_measured(dataset: DemoDataset) -> None:
     rates = measure_windows(dataset, horizon=4, batch_size=8, duration_s=0.01)
     assert rates.windows_per_s == pytest.approx(8e6 / rates.batch_time_us)
     assert rates.gather_gb_per_s == pytest.approx(rates.windows_per_s * 4 * 4 * (5 + 4) / 1e9)
+
+
+@pytest.mark.parametrize("images", [(), (ImageFeature("camera", 4, 4, 3, stack=2),)])
+def test_a_stream_goes_on_after_the_last_batch_that_was_taken(tmp_path: Path, images: tuple[ImageFeature, ...]) -> None:
+    """Not after the one that was read ahead."""
+    spec = synthetic_spec(observation_dim=5, images=images)
+    with DatasetWriter(tmp_path / "data", spec) as writer:
+        writer.add_shard(synthetic_episodes(spec, 6, min_steps=8, max_steps=12))
+    windows = WindowSampler(DemoDataset.open(tmp_path / "data"), horizon=4)
+    assert windows.has_images == bool(images)
+    order = EpochOrder(windows.num_windows, 0)
+    expected = [windows.gather(order.next(7)) for _ in range(9)]
+    stream = WindowStream(windows, EpochOrder(windows.num_windows, 0), 7)
+    found, epochs = [], []
+    for step in range(9):
+        if step in (2, 5):
+            stream = WindowStream(windows, EpochOrder.from_state(stream.state(), windows.num_windows), 7)
+        found.append(stream.next())
+        epochs.append(stream.epoch)
+    for (mine, label), (theirs, other) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(label, other)
+        for part in ("vector", "camera") if images else ():
+            np.testing.assert_array_equal(mine[part], theirs[part])
+    assert epochs == [7 * (step + 1) // windows.num_windows for step in range(9)]

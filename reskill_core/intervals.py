@@ -7,7 +7,7 @@ intervals over seeds (:func:`rate_over_seeds`, :func:`mean_over_seeds`) say how 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,17 @@ def mean(values: Sequence[float] | np.ndarray) -> Estimate:
         return Estimate(centre, None, None, 1)
     half = _Z95 * float(array.std(ddof=1)) / math.sqrt(array.size)
     return Estimate(centre, centre - half, centre + half, array.size)
+
+
+def estimates(rows: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    """Mean of each metric of some episodes, by name: rates of what is true or false, and then means of numbers.
+
+    Args:
+        rows: metrics of each episode, of the same names; without any rows there are no means.
+    """
+    names = sorted(rows[0], key=lambda name: not isinstance(rows[0][name], bool)) if rows else []
+    columns = {name: np.array([row[name] for row in rows]) for name in names}
+    return {name: rate(column) if column.dtype == np.bool_ else mean(column) for name, column in columns.items()}
 
 
 def rate_over_seeds(runs: Sequence[Sequence[bool] | np.ndarray]) -> Estimate:

@@ -113,6 +113,7 @@ def _policies(options: argparse.Namespace) -> int:
         PolicyEvaluationConfig,
         evaluate_policies,
         evaluate_robustness,
+        metrics_table,
         parse_sweeps,
         policy_table,
         robustness_table,
@@ -133,7 +134,9 @@ def _policies(options: argparse.Namespace) -> int:
     config = config_from_dict(PolicyEvaluationConfig, document, source="the command line")
     require_writable_folder(Path(config.out), ConfigError)
     if options.sweep is None:
-        print("\n".join(policy_table(evaluate_policies(config, show_progress=not options.quiet))))
+        results = evaluate_policies(config, show_progress=not options.quiet)
+        further = metrics_table(results)
+        print("\n".join([*policy_table(results), *(["", *further] if further else [])]))
         print(f"results in {config.out}: {POLICIES_FILE}, {EPISODES_FILE}")
     else:
         sweeps = parse_sweeps(options.sweep)

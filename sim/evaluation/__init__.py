@@ -9,6 +9,7 @@ from reskill_sim.evaluation.policies import (
     evaluate_policies,
     evaluate_policy,
     make_policy,
+    metrics_table,
 )
 from reskill_sim.evaluation.policies import table as policy_table
 from reskill_sim.evaluation.robustness import SWEEPS, Robustness, Sweep, evaluate_robustness, parse_sweeps
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate_robustness",
     "evaluate_skills",
     "make_policy",
+    "metrics_table",
     "parse_sweeps",
     "policy_table",
     "robustness_table",

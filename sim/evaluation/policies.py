@@ -15,7 +15,7 @@ from reskill_core.config import config_to_dict
 from reskill_core.data import Episode
 from reskill_core.environment import Places
 from reskill_core.errors import ConfigError, require_choice
-from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.intervals import Estimate, estimates, mean, rate
 from reskill_core.lineage import Lineage, short_hash
 from reskill_core.parameters import parameter
 from reskill_core.policy import Policy
@@ -182,6 +182,11 @@ class PolicyEvaluation:
         return mean([outcome.episode_return for outcome in self.outcomes])
 
     @property
+    def metrics(self) -> dict[str, Estimate]:
+        """Means of the task's further metrics, by name."""
+        return estimates([outcome.metrics for outcome in self.outcomes])
+
+    @property
     def figures(self) -> PolicyFigures:
         """Figures with their intervals."""
         return PolicyFigures(
@@ -193,6 +198,7 @@ class PolicyEvaluation:
             self.lineage.to_document(),
             len(self.outcomes),
             self.num_diverged,
+            self.metrics,
         )
 
     @property
@@ -352,3 +358,13 @@ def table(results: Sequence[PolicyEvaluation]) -> list[str]:
         cells = [result.task, result.policy, *([by] if named else []), *result.cells()]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def metrics_table(results: Sequence[PolicyEvaluation]) -> list[str]:
+    """Format a Markdown table of the tasks' further metrics, with 95 % intervals; empty if there are none."""
+    lines = []
+    for result in results:
+        titles = family_of(result.task).metric_titles
+        for name, estimate in result.metrics.items():
+            lines.append(f"| {result.task} | {result.policy} | {titles.get(name, name)} | {estimate} |")
+    return ["| task | policy | metric | mean |", "|---|---|---|---|", *lines] if lines else []

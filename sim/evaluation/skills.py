@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset, Episode
 from reskill_core.errors import DataError
 from reskill_core.files import atomic_write_json, atomic_write_jsonl, sha256_of
-from reskill_core.intervals import Estimate, mean, rate
+from reskill_core.intervals import Estimate, estimates, rate
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.parameters import parameter
 from reskill_core.progress import progress_bar
@@ -145,13 +145,6 @@ class SkillEvaluation:
             lines.append(f"squared action error of the best of {SAMPLES} sampled skills")
             lines += [f"  {source:16}{value.text('.4f')}" for source, value in self.best_of_samples.items()]
         return lines
-
-
-def estimates(rows: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
-    """Return the mean of each metric: rates of what is true or false, and then means of numbers."""
-    names = sorted(rows[0], key=lambda name: not isinstance(rows[0][name], bool))
-    columns = {name: np.array([row[name] for row in rows]) for name in names}
-    return {name: rate(column) if column.dtype == np.bool_ else mean(column) for name, column in columns.items()}
 
 
 def _interval(value: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from reskill_core.results import EpisodeOutcome
 from reskill_core.runtime import SkillModule
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
-from reskill_sim.evaluation import SkillEvaluation, evaluate_policy
+from reskill_sim.evaluation import SkillEvaluation, evaluate_policy, metrics_table
 from reskill_sim.evaluation.policies import PolicyEvaluation, ZeroPolicy
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
 from reskill_sim.evaluation.rollouts import (
@@ -264,7 +264,8 @@ def _told(value: dict[str, float]) -> str:
 
 def test_a_policy_evaluation_is_summed_up_by_hand() -> None:
     outcomes = tuple(
-        EpisodeOutcome("block", "agent", n, n < 3, value) for n, value in enumerate((10.0, 20.0, 30.0, 40.0))
+        EpisodeOutcome("block", "agent", n, n < 3, value, metrics={"travel_m": value, "moved": n < 1})
+        for n, value in enumerate((10.0, 20.0, 30.0, 40.0))
     )
     evaluation = PolicyEvaluation("block", "agent", outcomes, 2, Lineage(agent="a" * 64, skills="s" * 64), "runs/x")
     figures = evaluation.figures
@@ -275,6 +276,11 @@ def test_a_policy_evaluation_is_summed_up_by_hand() -> None:
     assert (figures.episode_return.mean, figures.episode_return.count) == (25.0, 4)
     assert evaluation.acting == "a" * 64
     assert replace(evaluation, lineage=Lineage(skills="s" * 64)).acting == "s" * 64
+    assert {name: value.mean for name, value in figures.metrics.items()} == {"moved": 0.25, "travel_m": 25.0}
+    moved, travelled = metrics_table([evaluation])[2:]
+    assert moved.startswith("| block | agent | moved >2cm | 0.250 [0.0")
+    assert travelled.startswith("| block | agent | travel_m | 25.000 [")
+    assert metrics_table([replace(evaluation, outcomes=())]) == []
     success, returned, diverged = evaluation.cells()
     assert success.startswith("0.750 [")
     assert returned.startswith("25.0 [")

@@ -12,7 +12,7 @@ from skill_fixtures import block_episode
 
 from reskill_core.checkpoint import save_checkpoint
 from reskill_core.data import Episode
-from reskill_core.intervals import Estimate
+from reskill_core.intervals import Estimate, estimates
 from reskill_core.models.io import module_contents
 from reskill_core.models.spirl.config import SpirlConfig, SpirlPriorConfig
 from reskill_core.models.spirl.model import SpirlModel
@@ -20,7 +20,7 @@ from reskill_core.runtime import SkillModule
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.evaluation.reconstruction import ReconstructionOutcome
 from reskill_sim.evaluation.rollouts import RolloutOutcome, policy_of
-from reskill_sim.evaluation.skills import SkillEvaluation, estimates
+from reskill_sim.evaluation.skills import SkillEvaluation
 from reskill_sim.evaluation.spread import Spread
 from reskill_sim.fetch.tasks import get_task
 

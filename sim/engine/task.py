@@ -15,7 +15,7 @@ from reskill_core.environment import RestorableVectorEnv
 from reskill_core.errors import SimulationError
 from reskill_core.observation import SensorFrame
 from reskill_core.seeding import episode_rng
-from reskill_core.spec import GOAL_FRAME, TaskSpec
+from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME, TaskSpec
 from reskill_sim.engine.family import REFERENCE_PROFILE
 from reskill_sim.engine.variation import NOMINAL, POOL, Variation
 
@@ -87,6 +87,16 @@ class Task(ABC):
         """Slices of the observed positions of frames [m]."""
         obs = self.spec.obs
         return {term.of[0]: obs.slice(term.name) for term in obs.terms if term.kind == "position"}
+
+    @property
+    def path_term(self) -> str | None:
+        """Observed position, in space or in a plane, whose paths are plotted: the gripper's, if it is observed."""
+        terms = self.spec.obs.terms
+        return next((term.name for term in terms if (term.kind, term.of) == ("position", (GRIPPER_FRAME,))), None)
+
+    def obstacles(self, seed: int) -> Float64Array:
+        """(K, 4) obstacles seen from above in the episode with this seed, for plots: x, y, width, depth [m]."""
+        return np.zeros((0, 4))
 
     def goal_outcome(self, achieved: Float64Array, desired: Float64Array) -> tuple[Float64Array, BoolArray]:
         """Compute reward (n,) and success (n,) for ``goal_object`` at positions (n, 3) and goals at (n, 3) [m]."""

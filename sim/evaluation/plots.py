@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from reskill_core.files import replacing
 from reskill_core.intervals import Estimate
 from reskill_core.seeding import EVALUATION_SEED
+from reskill_core.spec import vector_of
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL
 
@@ -27,22 +29,36 @@ _TITLES = {
     "uniform": "uniform random actions",
 }
 
+# Views of positions in a plane and in space: axes across and up, and their labels.
+_VIEWS: dict[int, dict[tuple[int, int], tuple[str, str]]] = {
+    2: {(0, 1): ("x [m]", "y [m]")},
+    3: {
+        (1, 0): ("y, sideways [m]", "x, away from the robot [m]"),
+        (1, 2): ("y, sideways [m]", "z, up [m]"),
+    },
+}
+
 
 def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]]) -> None:
-    """Plot gripper paths of many samples from one start state, from above and from the side, coloured by time.
+    """Plot paths of many samples from one start state, coloured by time: in a plane, or from above and from the side.
 
     Args:
         path: the PNG.
         task: the task they were sampled in.
-        paths: (samples, T + 1, 3) gripper positions [m] by source.
+        paths: (samples, T + 1, D) positions in a plane or in space [m] by source, such as the gripper's.
     """
-    start = task.make_env().reset([EVALUATION_SEED])[0]
+    start = vector_of(task.make_env().reset([EVALUATION_SEED]))[0]
     marks = {name: start[column] for name, column in task.positions.items()}
-    figure = Figure(figsize=(5 * len(paths), 8), layout="constrained")
-    grid = figure.subplots(2, len(paths), sharex="row", sharey="row", squeeze=False)
+    views = _VIEWS[next(iter(paths.values())).shape[-1]]
+    figure = Figure(figsize=(5 * len(paths), 4 * len(views) if len(views) > 1 else 5), layout="constrained")
+    grid = figure.subplots(len(views), len(paths), sharex="row", sharey="row", squeeze=False)
     for column, (source, samples) in enumerate(paths.items()):
-        for row, (across, up) in enumerate(((1, 0), (1, 2))):
+        for row, ((across, up), labels) in enumerate(views.items()):
             axes = grid[row, column]
+            if {across, up} == {0, 1}:
+                corners = [(box[[across, up]], *box[[2 + across, 2 + up]]) for box in task.obstacles(EVALUATION_SEED)]
+                boxes = [Rectangle(tuple(corner), width, height) for corner, width, height in corners]
+                axes.add_collection(PatchCollection(boxes, facecolor="0.75", edgecolor="none"))
             for sample in samples:
                 points = sample[:, [across, up]]
                 segments = np.stack([points[:-1], points[1:]], axis=1)
@@ -53,7 +69,7 @@ def plot_paths(path: Path, task: Task, paths: Mapping[str, NDArray[np.float64]])
                 axes.plot(position[across], position[up], "o", markersize=9, label=name, markeredgecolor="white")
             axes.autoscale_view()
             axes.set_aspect("equal", adjustable="box")
-            axes.set(xlabel="y, sideways [m]", ylabel="x, away from the robot [m]" if row == 0 else "z, up [m]")
+            axes.set(xlabel=labels[0], ylabel=labels[1])
             axes.grid(alpha=0.3)
         grid[0, column].set_title(_TITLES.get(source, source))
     grid[0, 0].legend(loc="best")

@@ -16,9 +16,11 @@ from reskill_core.policy import Policy
 from reskill_core.rl.actor import Decision
 from reskill_core.runtime import SkillAction, SkillModule, SkillPolicy
 from reskill_core.seeding import EVALUATION_SEED, episode_rng
-from reskill_core.spec import TaskSpec
+from reskill_core.spec import TaskSpec, vector_of
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.task import Task
+
+_PATH_STEPS = 1000
 
 
 class UniformPolicy:
@@ -133,13 +135,17 @@ def rollout_outcomes(
 
 
 def paths_from_one_state(task: Task, policy: Policy, num_paths: int, profile: str) -> NDArray[np.float64]:
-    """Run several samples from one start state; returns (num_paths, T + 1, 3) gripper paths [m]."""
+    """Run several samples from one start state; returns (num_paths, T + 1, D) paths of the task's ``path_term`` [m].
+
+    They go on where an episode would end, for up to 1000 steps.
+    """
+    assert task.path_term is not None
     environments = task.make_env(num_paths, profile)
     observation = environments.reset([EVALUATION_SEED] * num_paths)
     policy.reset(range(num_paths))
-    gripper = task.spec.obs.slice("gripper_position")
-    path = [observation[:, gripper]]
-    for _ in range(task.spec.horizon):
+    column = task.spec.obs.slice(task.path_term)
+    path = [vector_of(observation)[:, column].copy()]
+    for _ in range(min(task.spec.horizon, _PATH_STEPS)):
         observation = environments.step(policy.act(observation).action).observation
-        path.append(observation[:, gripper])
+        path.append(vector_of(observation)[:, column].copy())
     return np.stack(path, axis=1)

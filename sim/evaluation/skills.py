@@ -21,7 +21,6 @@ from reskill_core.progress import progress_bar
 from reskill_core.provenance import provenance
 from reskill_core.results import EPISODES_FILE, EPISODES_KEY, PATHS_PLOT, ROLLOUTS_PLOT, SKILLS_FILE
 from reskill_core.runtime import SkillModule
-from reskill_core.spec import GRIPPER_FRAME
 from reskill_core.training.split import HeldOut, held_out_episodes
 from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation.acting_lineage import acting_lineage
@@ -196,7 +195,7 @@ def evaluate_skills(config: SkillEvaluationConfig, show_progress: bool = True) -
         task.spec.name, rollouts, worlds=worlds, titles=titles, spread=spread.estimates(), **found
     )
     plot_rollouts(out / ROLLOUTS_PLOT, evaluation.measures(), evaluation.best_of_samples, titles)
-    if GRIPPER_FRAME in task.positions:
+    if task.path_term is not None:
         paths = {
             source: paths_from_one_state(task, policy_of(source, module, _PATHS), _PATHS, config.profile)
             for source in SOURCES

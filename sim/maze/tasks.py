@@ -169,6 +169,16 @@ class MazeTask(SimulatedTask):
         column = self.spec.obs.slice(constants.POSITION)
         return np.concatenate([episode.observation[:, column], episode.final_observation[None, column]])
 
+    @property
+    def path_term(self) -> str:
+        """Position of the base."""
+        return constants.POSITION
+
+    def obstacles(self, seed: int) -> Float64Array:
+        """(K, 4) walls of the layout [m]."""
+        cells = np.argwhere(self.layout(self.draw_scene(seed)).walls)
+        return np.concatenate([cells, np.ones_like(cells)], axis=1).astype(np.float64)
+
     def result_of(self, vectors: Float64Array) -> Float64Array:
         """(N, 2) position of the base [m]."""
         return vectors[:, self.spec.obs.slice(constants.POSITION)]

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import gymnasium
+import imageio.v3 as iio
 import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
 from reskill_core.data import DemoDataset
+from reskill_core.seeding import EVALUATION_SEED, episode_rng
 from reskill_core.spec import VECTOR
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
-from reskill_sim.evaluation import make_policy
+from reskill_sim.evaluation import make_policy, rollouts
+from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.experiments import collect as module
 from reskill_sim.maze import constants
 from reskill_sim.maze.family import MAZE
@@ -212,3 +215,20 @@ def test_a_maze_is_drawn_from_above() -> None:
     at = ((np.arange(12) + 0.5 - 6.0) * 120 / 12.48 + 60).astype(int)
     brown = picture[::-1][np.ix_(at, at)][..., 0].T > 130
     assert (brown == walls).mean() > 0.97
+
+
+def test_paths_of_rollouts_are_plotted_over_the_walls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollouts, "_PATH_STEPS", 5)
+    task = MazeTask("maze_images", settings=SMALL)
+    paths = rollouts.paths_from_one_state(task, rollouts.UniformPolicy(task.spec, 3), 3, "exact")
+    assert paths.shape == (3, 6, 2)
+    start = task.sample_start(episode_rng(EVALUATION_SEED, "reset"), task.draw_scene(EVALUATION_SEED))
+    np.testing.assert_allclose(paths[:, 0], np.tile(start.object_poses[0, :2], (3, 1)))
+    assert len(np.unique(paths[:, -1], axis=0)) == 3
+    walls = task.obstacles(EVALUATION_SEED)
+    assert len(walls) == task.layout(task.draw_scene(EVALUATION_SEED)).walls.sum()
+    plot_paths(tmp_path / "paths.png", task, {"uniform": paths})
+    picture = iio.imread(tmp_path / "paths.png")
+    grey = (picture[..., :3] == round(0.75 * 255)).all(axis=-1).mean()
+    # Half of a small maze is wall, and the plot fills most of the picture.
+    assert 0.2 < grey < 0.6

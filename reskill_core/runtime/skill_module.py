@@ -108,8 +108,8 @@ class SkillModule:
     def feature_columns(self) -> Columns:
         """Columns of the features, first and last + 1, by what they are computed from.
 
-        Names are ``vector``, terms of the observation's vector, and images; a prior with convolutions of its own has
-        ``prior_<image>`` as well. Models without such names have one entry, ``vector``.
+        Names are ``vector``, terms of the observation's vector, and images; a prior with convolutions of its own
+        beside others has ``prior_<image>`` as well. Models without such names have one entry, ``vector``.
         """
         return self._columns
 

@@ -227,7 +227,8 @@ def test_columns_name_vector_terms_and_images(tmp_path: Path) -> None:
         PICTURES,
     )
     assert blind.image_steps == 1
-    assert set(blind.feature_columns) == {*TASK.obs.names, "vector", "prior_camera"}
+    # One name for the only features of the image.
+    assert blind.feature_columns == shared.feature_columns
 
 
 def test_networks_see_what_they_are_told_to() -> None:

@@ -56,8 +56,8 @@ class ConditionedModel(SkillModel):
             by_skills = [name for name in self._images if name in (*by_skills, *by_prior)]
         self.images = self._encoders(by_skills)
         self.prior_images = self._encoders([] if config.images.shared else by_prior)
-        # The prior's own features of an image have a name of their own.
-        self._own = {name: f"{_OWN}{name}" for name in self.prior_images}
+        # The prior's own features of an image have a name of their own, where there are others.
+        self._own = {name: f"{_OWN}{name}" if name in self.images else name for name in self.prior_images}
         self._columns = self._named_columns(features.dim, task.obs)
         self.prior = LearntPrior(config.prior, self._prior_selection(), config.latent_dim)
         reconstructed: Iterable[str] = (self.images or self.prior_images) if config.images.reconstruction else ()

@@ -18,7 +18,7 @@ class ImageConfig:
         channels: channels of the first layer; each further one halves the picture and has twice as many.
         features: length of an image's features.
         shared: whether the prior sees the features of posterior and decoder. Otherwise it has convolutions of its own,
-            whose features are named ``prior_<image>``.
+            whose features are named ``prior_<image>`` where posterior or decoder see the image as well.
         reconstruction: weight of the squared error of pictures that are reconstructed from their features, which keeps
             in the features what actions alone do not ask for; 0 for none.
     """

@@ -1,4 +1,4 @@
-"""Stacks of the newest frames of images, as observations hold them: by control step, or by the time of each frame."""
+"""Frame stacks of image observations, by control step or by stamp."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from reskill_core.environment import Places
 from reskill_core.errors import SpecError
 from reskill_core.spec import ImageFeature
 
-# Frames kept beside those of a stack: an observation may be answered a few frames late.
+# Frames kept in addition to a stack, because responses to observations may be a few frames late.
 _SPARE = 10
 
 
 class SteppedFrames:
-    """The newest frames of one image feature in N environments that are stepped together.
+    """Frame stacks of one image feature in N environments that are stepped together.
 
-    A stack holds the oldest frame first; an episode starts with its first frame in all of it.
+    The oldest frame comes first; an episode starts with copies of its first frame.
 
     Attributes:
         feature: the feature.
-        images: (N, stack, H, W, C) uint8, what is observed now; overwritten by what comes next.
+        images: (N, stack, H, W, C) uint8, the current stacks; updated in place.
     """
 
     def __init__(self, feature: ImageFeature, num_places: int) -> None:
-        """Start black."""
+        """Start with black frames."""
         self.feature = feature
         self.images: NDArray[np.uint8] = np.zeros((num_places, *feature.shape), np.uint8)
 
     def reset(self, frames: NDArray[np.uint8], places: Places | None = None) -> None:
-        """Start episodes with these frames (n, H, W, C), one for each place; everywhere by default.
+        """Start episodes with these frames (n, H, W, C), one per place; by default in all places.
 
         Raises:
             SpecError: they have another shape or type.
@@ -61,24 +61,24 @@ class SteppedFrames:
 
 
 class StampedFrames:
-    """Keeps the newest frames of each image and stacks those up to a time, as observations hold them."""
+    """Buffer of the newest frames of each image feature, which stacks the frames up to a stamp."""
 
     def __init__(self, features: Sequence[ImageFeature]) -> None:
-        """Start without any frame.
+        """Start without frames.
 
         Args:
-            features: the images of an observation.
+            features: image features of an observation.
         """
         self._features = tuple(features)
         self._frames: dict[str, dict[int, NDArray[np.uint8]]] = {}
         self.forget()
 
     def forget(self) -> None:
-        """Drop all frames."""
+        """Discard all frames."""
         self._frames = {feature.name: {} for feature in self._features}
 
     def add(self, name: str, stamp_ns: int, frame: NDArray[np.uint8]) -> None:
-        """Take a frame (H, W, C) of an image, taken at a time [ns]; one that is there already is replaced."""
+        """Add a frame (H, W, C) of an image feature with its stamp [ns]; it replaces one with the same stamp."""
         frames = self._frames[name]
         frames[stamp_ns] = frame
         stack = next(feature.stack for feature in self._features if feature.name == name)
@@ -86,15 +86,15 @@ class StampedFrames:
             del frames[old]
 
     def has(self, stamp_ns: int) -> bool:
-        """Whether there is a frame of every image of that time [ns]."""
+        """Whether there is a frame of every image feature with this stamp [ns]."""
         return all(stamp_ns in frames for frames in self._frames.values())
 
     def stacked(self, stamp_ns: int, start_ns: int) -> dict[str, NDArray[np.uint8]]:
-        """The images (1, stack, H, W, C) of one observation, by name.
+        """Return the frame stacks (1, stack, H, W, C) of one observation, by image feature.
 
         Args:
-            stamp_ns: its time [ns], of which there must be a frame of every image.
-            start_ns: time of the first observation of its episode [ns]; the frame of it stands for those before.
+            stamp_ns: stamp of the observation [ns], with which there must be a frame of every feature.
+            start_ns: stamp of the first observation of its episode [ns], whose frames pad the stacks.
         """
         images = {}
         for feature in self._features:

@@ -1,1 +1,1 @@
-"""Measurements of the parts, as functions that return numbers."""
+"""Benchmarks of data loading, training and inference, as functions that return figures."""

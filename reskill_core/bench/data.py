@@ -1,4 +1,4 @@
-"""How fast a data set opens and gives training windows, and what images in it take."""
+"""Benchmarks of data sets: opening, sampling of training windows, and compression of images."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _IMAGE_BATCHES = 10
 
 @dataclass(frozen=True)
 class WindowRates:
-    """Speed of drawing windows.
+    """Speed of sampling windows.
 
     Attributes:
-        windows_per_s: windows drawn per second.
+        windows_per_s: windows per second.
         batch_time_us: mean time of one batch [us].
-        gather_gb_per_s: bytes of windows delivered per second [GB/s].
-        copy_gb_per_s: bytes per second of one plain copy of a large array [GB/s], the memory's limit.
+        gather_gb_per_s: throughput of window data [GB/s].
+        copy_gb_per_s: throughput of copying a large array, the limit of the memory [GB/s].
     """
 
     windows_per_s: float
@@ -42,7 +42,7 @@ class WindowRates:
 def measure_windows(
     dataset: DemoDataset, horizon: int = 10, batch_size: int = 128, duration_s: float = 1.0
 ) -> WindowRates:
-    """Draw batches as training does, in the order of :class:`EpochOrder`, for about ``duration_s``."""
+    """Measure sampling of batches in the order of training (:class:`EpochOrder`) for about ``duration_s``."""
     sampler = WindowSampler(dataset, horizon=horizon)
     order = EpochOrder(sampler.num_windows, seed=0)
     sampler.gather(order.next(batch_size))
@@ -61,7 +61,7 @@ def measure_windows(
 
 
 def measure_open(folder: Path | str) -> float:
-    """Time to open a data set [s]."""
+    """Measure the time to open a data set [s]."""
     start = time.perf_counter()
     DemoDataset.open(folder)
     return time.perf_counter() - start
@@ -69,14 +69,14 @@ def measure_open(folder: Path | str) -> float:
 
 @dataclass(frozen=True)
 class ImageRates:
-    """What images in a data set take: synthetic ones, of a square before a smooth background, with a camera's noise.
+    """Size and speed of images in a data set: a square on a smooth background, with the noise of a camera.
 
     Attributes:
         pixels: height and width of an image.
-        size_ratio: compressed size, relative to the size as it is.
-        compress_mb_per_s: megabytes of images compressed per second [MB/s].
-        windows_per_s: windows of 10 steps per second whose images have to be read and decompressed.
-        cached_windows_per_s: the same where they are in memory already.
+        size_ratio: compressed size relative to the uncompressed size.
+        compress_mb_per_s: throughput of compression [MB/s].
+        windows_per_s: windows of 10 steps per second with images that are read and decompressed.
+        cached_windows_per_s: the same with images in memory.
     """
 
     pixels: int
@@ -87,7 +87,7 @@ class ImageRates:
 
 
 def measure_images(pixels: int, horizon: int = 10, batch_size: int = 32) -> ImageRates:
-    """Write a small data set with square images of one size in colour, and draw windows from it."""
+    """Measure a small data set with square colour images of one size."""
     feature = ImageFeature("camera", pixels, pixels)
     frames = synthetic_frames(np.random.default_rng(0), 200, feature)
     start = time.perf_counter()

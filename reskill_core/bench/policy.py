@@ -1,4 +1,4 @@
-"""How long a skill policy takes for one control step."""
+"""Benchmark of a skill policy: time of one control step."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class TickTimes:
     """Time of :meth:`SkillPolicy.act`.
 
     Attributes:
-        envs: environments in the batch.
-        batch_invariant: whether rows are computed as if alone.
-        mean_us: mean over all steps, those that choose a skill included [us].
+        envs: number of environments in the batch.
+        batch_invariant: whether results are independent of the batch, bit for bit.
+        mean_us: mean over all steps, including those that choose a skill [us].
         p50_us: median [us].
         p99_us: 99th percentile [us].
         max_us: maximum [us].
-        new_skill_us: mean over the steps that choose a skill, one in H [us].
+        new_skill_us: mean over the steps that choose a skill, every H-th one [us].
         per_env_us: mean per environment [us].
     """
 
@@ -45,12 +45,12 @@ class TickTimes:
 def measure_ticks(
     skills: Path | str = "", batches: tuple[int, ...] = (1, 64, 512), ticks: int = 2000
 ) -> list[TickTimes]:
-    """Time a skill module's policy, alone and in batches, batch-invariant and not.
+    """Measure a skill module's policy for several batch sizes, with and without batch invariance.
 
     Args:
         skills: run folder or checkpoint; empty for an untrained module of the usual size.
         batches: numbers of environments.
-        ticks: control steps to time for one environment; fewer in batches, so that each takes about as long.
+        ticks: number of measured control steps of one environment; batches take fewer, for a similar duration.
     """
     cases = [(envs, invariant) for envs in batches for invariant in (True, False)]
     return [_measure(_module(skills, invariant), envs, max(ticks // envs, 100)) for envs, invariant in cases]
@@ -86,7 +86,7 @@ def _module(skills: Path | str, batch_invariant: bool) -> SkillModule:
 
 
 def _untrained() -> Checkpoint:
-    """A skill module of the block task's size and of random weights."""
+    """Create a skill module of the size for the block task, with random weights."""
     import torch
 
     from reskill_core.models.io import module_contents

@@ -1,4 +1,4 @@
-"""How fast a skill module trains, and how much of that goes into loading data."""
+"""Benchmark of training a skill module, with the share of data loading."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class TrainingRates:
     """Speed of training with the shipped configuration of a task.
 
     Attributes:
-        threads: math threads.
-        batch: windows per step.
-        windows_per_s: windows learnt from per second.
-        step_ms: mean time of one step [ms].
-        data_share: share of a step spent on loading data.
-        budget_min: time that the configured number of steps takes at this rate, without validations [min].
+        threads: number of threads of torch.
+        batch: windows per gradient step.
+        windows_per_s: windows per second.
+        step_ms: mean time of one gradient step [ms].
+        data_share: share of data loading in the time of a step.
+        budget_min: time of the configured number of steps at this speed, without validation [min].
     """
 
     threads: int
@@ -43,7 +43,7 @@ class TrainingRates:
 def measure_training(
     data: Path | str, threads: tuple[int, ...] = (1, 2), duration_s: float = 10.0
 ) -> list[TrainingRates]:
-    """Train on a data set for a while with each number of threads; nothing is kept."""
+    """Measure training on a data set for each number of threads; the models are discarded."""
     task = DemoDataset.open(data).spec.task.name
     rows = []
     before = torch.get_num_threads()

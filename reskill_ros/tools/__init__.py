@@ -1,1 +1,1 @@
-"""The demo, the ROS benchmark, and the reference page that is written from the code."""
+"""Demo, benchmark of the control loop, and generator of the ROS reference page."""

@@ -1,6 +1,6 @@
-"""How fast the control loop is over ROS: observation to driver command, with the nodes as separate processes.
+"""Latency and jitter of the control loop over ROS, from observation to driver command, with nodes as processes.
 
-Beside it stands its floor on the same machine: the same three processes, where two only pass the bytes on.
+The lower bound is measured on the same machine: the same three processes, two of which only forward bytes.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ from reskill_ros.plumbing.executor import DirectExecutor
 from reskill_ros.plumbing.served_task import task_spec
 
 _START_TIMEOUT_S = 30.0
-# Left out at the beginning, while caches and discovery settle.
+# Excluded at the beginning, while caches and discovery settle.
 _WARM_UP_S = 2.0
 _DOMAINS = range(20, 102)
 
 
 @dataclass(frozen=True)
 class LoopTimes:
-    """What one run of the loop took.
+    """Latency and jitter of one run of the loop.
 
     Attributes:
         rate_hz: observations per second.
-        observations: how many were published.
-        missed: how many had no command by the time of the next one.
-        latency_p50_ms: median time from handing an observation to the middleware until the middleware of the driver's
-            process has received the command it led to [ms].
-        latency_p99_ms: 99th percentile of it [ms].
-        latency_max_ms: maximum of it [ms].
+        observations: number of published observations.
+        missed: number of observations without a command before the next observation.
+        latency_p50_ms: median time from publishing an observation until the middleware of the driver's process has
+            received the resulting command [ms].
+        latency_p99_ms: 99th percentile of the latency [ms].
+        latency_max_ms: maximum latency [ms].
         jitter_sd_ms: standard deviation of the time between two commands [ms].
-        jitter_p99_ms: 99th percentile of its distance from the period [ms].
+        jitter_p99_ms: 99th percentile of the deviation of this time from the period [ms].
     """
 
     rate_hz: float
@@ -74,15 +74,15 @@ class LoopTimes:
 
 
 def measure(rate_hz: float, duration_s: float, skills: Path | str | None = None) -> LoopTimes:
-    """Run observation source, policy_node and command_node as three processes and time the loop.
+    """Measure the loop of observation source, policy_node and command_node as three processes.
 
     Args:
         rate_hz: observations per second.
-        duration_s: how long to measure, after warming up [s].
+        duration_s: duration of the measurement after warm-up [s].
         skills: checkpoint folder of a skill module; by default an untrained one of the usual size.
 
     Raises:
-        GraphError: the nodes do not answer.
+        GraphError: the nodes do not respond.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -97,9 +97,9 @@ def measure(rate_hz: float, duration_s: float, skills: Path | str | None = None)
 
 
 def measure_floor(rate_hz: float, duration_s: float) -> LoopTimes:
-    """The same, with two processes that do nothing but pass the observation's bytes on.
+    """Measure the lower bound: the same loop with two processes that only forward the bytes of observations.
 
-    That is the middleware and the operating system's share, below which no pair of nodes in Python gets here.
+    It is the share of middleware and operating system, which no pair of Python nodes can undercut.
     """
     processes = [["-m", __name__, *topics] for topics in (("observation", "relayed"), ("relayed", "answer"))]
     return _measure(task_spec("block"), (Observation, "answer"), processes, rate_hz, duration_s)
@@ -132,15 +132,15 @@ def _measure(
         first = source.count
         _spin(executor, lambda: False, duration_s)
         last = source.count
-        # The answer to the last observation may still be under way.
+        # The response to the last observation may still be on its way.
         _spin(executor, lambda: False, 0.1)
         gc.unfreeze()
         return source.times(first, last)
 
 
 def untrained_skills(folder: Path, task: TaskSpec) -> Path:
-    """Write the checkpoint of a skill module as it is before training: as slow as a trained one, and as harmless."""
-    # Only here: measuring a trained module needs no torch.
+    """Write the checkpoint of an untrained skill module of the usual size, as fast as a trained one."""
+    # Imported here, because measuring a trained module does not need torch.
     from reskill_core.models.io import module_contents
     from reskill_core.models.skill_vae import SkillVae
 
@@ -150,7 +150,7 @@ def untrained_skills(folder: Path, task: TaskSpec) -> Path:
 
 
 class _Source(Node):
-    """Publishes observations at a fixed rate and takes the time until the answer with the same stamp comes."""
+    """Node that publishes observations at a fixed rate, and measures the time until the response with their stamp."""
 
     def __init__(self, context: Context, task: TaskSpec, answer: tuple[type, str], period_s: float) -> None:
         super().__init__("observation_source", context=context)
@@ -162,17 +162,17 @@ class _Source(Node):
         self.received: dict[int, int] = {}
         self._publisher = self.create_publisher(Observation, "observation", qos.STATE)
         self.create_subscription(*answer, self._on_answer, qos.NEWEST)
-        # Without a driver on each of its topics the gate lets nothing pass.
+        # The gate passes commands only if each of its topics has a subscriber.
         self.create_subscription(JointTrajectory, "gripper/command", lambda _: None, qos.NEWEST)
         self.create_timer(period_s, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def count(self) -> int:
-        """Observations published so far."""
+        """Number of published observations."""
         return len(self._sent_ns)
 
     def times(self, first: int, last: int) -> LoopTimes:
-        """Figures of the observations from ``first`` up to ``last``."""
+        """Compute the figures of the observations from ``first`` up to ``last``."""
         answered = [index for index in range(first, last) if index in self.received]
         latency_s = 1e-9 * np.array([self.received[index] - self._sent_ns[index] for index in answered])
         interval_s = 1e-9 * np.diff([self.received[index] for index in answered])
@@ -199,7 +199,7 @@ class _Source(Node):
         self._publisher.publish(self._message)
 
     def _on_answer(self, message: Any, info: Any) -> None:
-        # The middleware's time of reception: how long this process takes to wake up is not the loop's.
+        # The middleware's time of reception, which excludes the wake-up time of this process.
         index = self._index.get(convert.stamp_to_ns(message.header.stamp))
         if index is not None:
             self.received.setdefault(index, info["received_timestamp"])
@@ -215,7 +215,7 @@ def _spin(executor: SingleThreadedExecutor, done: Callable[[], bool], timeout_s:
 def _process(arguments: Sequence[str], domain: int) -> Iterator[None]:
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment[LAUNCHER] = str(os.getpid())
-    # A session of its own: Ctrl-C reaches this process alone.
+    # In its own session, so that Ctrl-C only reaches the parent.
     process = subprocess.Popen([sys.executable, *arguments], env=environment, start_new_session=True)
     try:
         yield
@@ -225,13 +225,13 @@ def _process(arguments: Sequence[str], domain: int) -> Iterator[None]:
 
 
 def _relay(source: str, target: str) -> None:
-    """Pass the bytes of observations on from one topic to another until the process is ended."""
+    """Forward the bytes of observations from one topic to another until the process is terminated."""
     end_with(int(os.environ[LAUNCHER]))
     rclpy.init()
     node = Node("relay")
     publisher = node.create_publisher(Observation, target, qos.STATE)
     node.create_subscription(Observation, source, publisher.publish, qos.NEWEST, raw=True)
-    # Not a handler that runs in Python: a process that spins without a timeout would never come to it.
+    # The default handler, because a process that spins without a time-out never runs Python handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     DirectExecutor(node, Future()).spin()
 

@@ -31,7 +31,7 @@ from reskill_ros.graphs.supervisor import Process, supervise
 from reskill_sim.cli.render import draw, recorded_scenes
 
 TASK = "block"
-# Stands in a folder that a demonstration has made.
+# File that marks a folder created by a demonstration.
 MARKER = ".reskill-demo"
 AGENT_TASKS = ("slippery_push", "clean_up", "pyramid_stack", "complex_hook")
 
@@ -41,7 +41,7 @@ class DemoConfig:
     """Sizes of the demonstration run.
 
     Attributes:
-        out: folder for everything it leaves; what is there from the last time is deleted.
+        out: folder for all results; those of the last run are deleted.
         agent_episodes: episodes of each trained agent.
         episodes: demonstrations collected in process.
         ros_episodes: demonstrations recorded over ROS.
@@ -61,7 +61,7 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage did: a line of the table at the end."""
+    """Result of one stage, a row of the final table."""
 
     name: str
     duration_s: float
@@ -69,7 +69,7 @@ class Stage:
 
 
 class Demo:
-    """Runs the stages one after the other; every stage is a command that a user could type."""
+    """Sequence of stages, each of which runs commands that a user could type."""
 
     def __init__(self, config: DemoConfig) -> None:
         self._config = config
@@ -98,7 +98,7 @@ class Demo:
         return self._stages
 
     def _make_room(self) -> None:
-        """Delete what the last run left, and nothing else."""
+        """Delete the results of the last run, and nothing else."""
         marker = self._out / MARKER
         if self._out.is_dir() and any(self._out.iterdir()) and not marker.is_file():
             raise ReskillError(
@@ -202,14 +202,14 @@ class Demo:
 
 
 def table(stages: Sequence[Stage]) -> str:
-    """What happened, for the terminal."""
+    """Format the stages for the terminal."""
     lines = [f"{stage.name:26}{stage.duration_s:7.1f} s  {stage.outcome}" for stage in stages]
     total = sum(stage.duration_s for stage in stages)
     return "\n".join([*lines, f"{'all':26}{total:7.1f} s"])
 
 
 def _draw_all(data: Path, video: Path) -> int:
-    """Draw all episodes of a data set; returns the number of control steps."""
+    """Render all episodes of a data set; returns the number of control steps."""
     dataset = DemoDataset.open(data)
     draw(recorded_scenes(dataset, range(dataset.num_episodes)), video, 480, 360)
     return dataset.num_steps

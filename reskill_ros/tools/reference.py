@@ -1,7 +1,7 @@
-"""Writes docs/ros_interface.md from the code: ``python -m reskill_ros.tools.reference docs/ros_interface.md``.
+"""Generator of docs/ros_interface.md: ``python -m reskill_ros.tools.reference docs/ros_interface.md``.
 
-Every node is started once, so that the page lists the topics and services it has, not those it is said to have.
-With ``--check`` nothing is written, and the exit code tells whether the page is up to date.
+Every node is started once, and the page lists its actual topics and services. With ``--check`` nothing is written, and
+the exit code tells whether the page is up to date.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from reskill_ros.simulation.sim_views import SimViews
 from reskill_ros.tools.bench import untrained_skills
 from reskill_ros.tools.reference_texts import ARGUMENTS, DIAGNOSTICS, DRIVERS, HEAD, MEANINGS
 
-# In the order in which data flows. A module of that name holds the node and the dataclass of its parameters.
+# In the order of the data flow. The module of the same name contains the node and the dataclass of its parameters.
 NODES = (
     *("sim_node", "observation_node", "demonstrator_node", "policy_node", "command_node"),
     *("recorder_node", "bag_recorder_node", "replay_node"),
 )
-# Parameters that a node has beside those.
+# Further parameters of a node.
 _FURTHER = {"command_node": {"gate.": GateConfig()}}
-# What rclpy gives to every node.
+# Interfaces that rclpy adds to every node.
 _STANDARD_PACKAGES = ("rcl_interfaces", "lifecycle_msgs", "type_description_interfaces")
 _STANDARD_PARAMETERS = ("use_sim_time", "start_type_description_service")
 _NAMESPACE = "/robot"
@@ -64,10 +64,10 @@ _TYPES = {bool: "bool", int: "integer", float: "double", str: "string", dict: "m
 
 
 def page() -> str:
-    """The page as Markdown; starts every node once, so ROS must not be initialised.
+    """Generate the page as Markdown; starts every node once, so ROS must not be initialised.
 
     Raises:
-        GraphError: a topic or service has no sentence, a parameter no dataclass, or a QoS profile no name.
+        GraphError: a topic or service has no description, a parameter no dataclass, or a QoS profile no name.
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         rclpy.init(args=["reference", "--ros-args", "--log-level", "fatal", *_start_arguments(Path(folder))])
@@ -81,7 +81,7 @@ def page() -> str:
 
 
 def _start_arguments(folder: Path) -> list[str]:
-    """Command line with which every node starts and shows all that it can have."""
+    """Return ROS arguments with which every node starts with all its interfaces."""
     skills = untrained_skills(folder / "skills", task_spec("block"))
     bag = BagWriter(folder / "recorded")
     for topic, message in (("/observation", Observation(task="block")), ("/skill_action", SkillAction())):
@@ -111,7 +111,7 @@ def _node_section(module: ModuleType, stack: ExitStack) -> str:
     node = make()
     stack.callback(node.destroy_node)
     if node.get_name() == "sim_node":
-        # Only announces the camera; to start the node with it would need something to draw with.
+        # Advertises the camera; starting the node with it would need off-screen rendering.
         SimViews(node, SimParameters(camera=True))
     name = node.get_name()
     purpose = _summary(module).partition(": ")[2]
@@ -191,7 +191,7 @@ def _parameter_row(name: str, item: Field[Any], hint: Any, default: Any) -> tupl
 
 
 def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any, Any]]:
-    """Name, field, type and value of everything in a configuration that is no section."""
+    """Yield name, field, type and value of every leaf of a configuration."""
     hints = get_type_hints(type(config))
     for item in fields(config):
         value = getattr(config, item.name)
@@ -212,7 +212,7 @@ def _allowed(metadata: Mapping[str, Any]) -> str:
 def _kind(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"{_TYPES[get_args(hint)[0]]}[]"
-    # What is left are literals.
+    # The remaining types are literals.
     return _TYPES.get(get_origin(hint) or hint, "string")
 
 
@@ -255,14 +255,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Write the page, or compare it."""
+    """Write the page, or compare it with the written one."""
     parser = argparse.ArgumentParser(
         prog="python -m reskill_ros.tools.reference", description="Document the ROS interface."
     )
     parser.add_argument("path", type=Path, help="the page, docs/ros_interface.md")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is out of date")
     options = parser.parse_args(args)
-    # The nodes must not meet those of a robot that happens to run.
+    # The nodes must not discover those of a running robot.
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"
     text = page()
     if not options.check:

@@ -1,4 +1,4 @@
-"""Written texts of docs/ros_interface.md; everything else on that page comes from the code."""
+"""Hand-written texts of docs/ros_interface.md; the rest of the page is generated from the code."""
 
 from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, RECORDER_ACKNOWLEDGE
 
@@ -13,7 +13,7 @@ MEANINGS = {
     "goal_pose": "Pose of the task's goal.",
     "episode": "Episode and step of the sensor messages, with reward, success and end.",
     "camera/image/compressed": "JPEG images, if `camera` is set.",
-    "command/twist": "Velocity of the gripper frame.",
+    "command/twist": "Velocity of the gripper frame or of a mobile base.",
     "gripper/command": "Velocity or position of the fingers.",
     "command/setpoints": "Commands for components other than end effector and gripper, labelled by component name.",
     "command/positions": "Positions or velocities of all components, as sent by the adapter `forward`.",
@@ -76,7 +76,8 @@ Images are not part of `Observation`. For each image, observation_node publishes
 `observation/images/<name>`, immediately before the observation and with its stamp, so that policies and recorders need
 no driver file and can match frames exactly. policy_node and demonstrator_node respond to an observation once all its
 frames have arrived. They stack frames themselves: the newest ones up to the observation's stamp, padded with the first
-frame of the episode. recorder_node stores the frames unchanged.
+frame of the episode. recorder_node and bag_recorder_node store the frames unchanged, and replay_node publishes those
+of a bag before each observation.
 
 With `trigger: timer`, joints may arrive in separate messages, for example from an arm and a gripper that publish on one
 topic at independent rates. The newest value of each joint is used if none is older than `timeout_s`. The stamp of the

@@ -224,7 +224,8 @@ def columns_of(setting: str, names: Sequence[str], features: int, skills: SkillM
 
     Args:
         setting: name of the setting, for the message.
-        names: names of feature columns: ``vector``, its terms, or images; all features if there are none.
+        names: names of feature columns: ``vector``, its terms, or images; all features if there are none. The name of
+            an image stands for the prior's own features of it, too.
         features: length F of the features.
         skills: the skill module whose features they are.
 
@@ -232,11 +233,12 @@ def columns_of(setting: str, names: Sequence[str], features: int, skills: SkillM
         ConfigError: there are no such features.
     """
     columns = plain_columns(features) if skills is None else skills.feature_columns
-    if unknown := [name for name in names if name not in columns]:
+    spans = {name: [columns[key] for key in (name, f"prior_{name}") if key in columns] for name in names}
+    if unknown := [name for name, found in spans.items() if not found]:
         raise ConfigError(f"{setting}: there are no features {', '.join(unknown)}; allowed: {', '.join(columns)}")
     if not names:
         return list(range(features))
-    return sorted({column for name in names for column in range(*columns[name])})
+    return sorted({column for found in spans.values() for span in found for column in range(*span)})
 
 
 def _prior_of(config: SacConfig, skills: SkillModule | None) -> SkillModelPrior | None:

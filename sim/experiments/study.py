@@ -25,13 +25,14 @@ from reskill_core.resources import find_config
 from reskill_core.results import POLICIES_FILE, read_result
 from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.runtime.loading import POLICY_KINDS
+from reskill_core.training.config import SkillTrainingConfig
 from reskill_core.training.run_folder import EVALUATION_FOLDER
 from reskill_core.workers import WorkerPool
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
 from reskill_sim.experiments.agent_training import train_agent
 
-# Setting of a level that its other settings depend on.
-_ALGORITHM = "algorithm"
+# Sections whose settings depend on one of them.
+_SCHEMAS = {"high_level": "algorithm", "low_level": "algorithm", "model": "kind"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class StudyConfig:
         episodes: number of evaluation episodes per run, in ``exact``.
         workers: number of concurrent runs, each with one thread.
         references: policies to evaluate for comparison, as lower and upper bounds.
+        skills: skill modules that are trained first, unless they are there: configurations of skills, and for each of
+            them, by what is appended to its run folder, changes to it.
     """
 
     agents: tuple[str, ...]
@@ -58,6 +61,7 @@ class StudyConfig:
     episodes: int = parameter(200, low=1, high=10**6)
     workers: int = parameter(2, low=1, high=256)
     references: tuple[str, ...] = ()
+    skills: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def violations(self) -> list[str]:
         """Check rules on single fields."""
@@ -85,6 +89,22 @@ def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:
     return runs
 
 
+def plan_skills(config: StudyConfig) -> list[SkillTrainingConfig]:
+    """Return the trainings of skill modules of a study.
+
+    Raises:
+        ConfigError: a configuration is missing, or changes do not fit it.
+    """
+    plans = []
+    for path, variants in config.skills.items():
+        base = read_yaml(find_config(path))
+        for suffix, changes in variants.items():
+            document = reduce(merged, (_without_replaced(base, changes), changes, {"threads": 1}))
+            document["out"] = f"{base['out']}{suffix}"
+            plans.append(config_from_dict(SkillTrainingConfig, document, source=f"skills {suffix!r} of {path}"))
+    return plans
+
+
 def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
     """Train and evaluate all unfinished runs and write the results; returns the run folders.
 
@@ -92,14 +112,19 @@ def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
         ConfigError: see :func:`plan_study`.
         ReskillError: runs have failed; raised after the others have finished.
     """
-    runs = plan_study(config)
+    runs, skills = plan_study(config), plan_skills(config)
     require_writable_folder(Path(config.out), ConfigError)
     references = [_references_of(config, agent) for agent in config.agents if config.references]
     failures = []
     with (
         WorkerPool(config.workers) as pool,
-        progress_bar(shown=show_progress, total=len(runs) + len(references), desc="study", unit="run") as bar,
+        progress_bar(
+            shown=show_progress, total=len(skills) + len(runs) + len(references), desc="study", unit="run"
+        ) as bar,
     ):
+        for trained in as_completed([pool.submit(_train_skills, plan) for plan in skills]):
+            bar.update()
+            trained.result()
         waiting = {pool.submit(_evaluate_once, evaluation): evaluation.out for evaluation in references}
         waiting |= {pool.submit(_train_and_evaluate, run, config.episodes): run.out for run in runs}
         for done in as_completed(waiting):
@@ -123,13 +148,14 @@ def _run_config(config: StudyConfig, agent: str, variant: str, seed: int) -> Age
 
 
 def _without_replaced(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy of a document without the settings of algorithms in place of which the changes name another one."""
+    """Copy of a document without the sections in which the changes name another algorithm or kind of model."""
     kept: dict[str, Any] = {}
     for name, value in document.items():
         inner = changes.get(name)
         if isinstance(value, Mapping) and isinstance(inner, Mapping):
-            named = value.get(_ALGORITHM)
-            value = {} if inner.get(_ALGORITHM, named) != named else _without_replaced(value, inner)
+            key = _SCHEMAS.get(name, "")
+            named = value.get(key)
+            value = {} if inner.get(key, named) != named else _without_replaced(value, inner)
         kept[name] = value
     return kept
 
@@ -158,6 +184,13 @@ def _references_of(config: StudyConfig, agent: str) -> PolicyEvaluationConfig:
         task_settings=base.get("task_settings") or {},
         threads=1,
     )
+
+
+def _train_skills(config: SkillTrainingConfig) -> None:
+    # Imports torch, which agents by PPO do not need.
+    from reskill_core.training.skill_trainer import train_skills
+
+    train_skills(config, show_progress=False)
 
 
 def _train_and_evaluate(config: AgentTrainingConfig, episodes: int) -> None:

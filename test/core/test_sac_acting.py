@@ -62,21 +62,24 @@ def test_what_acts_computes_what_learns() -> None:
 
 
 class Columns:
-    """Skills whose features are a state of two entries and a picture's."""
+    """Skills whose features are a state of two entries, a picture's, and the prior's own of it."""
 
-    feature_columns: ClassVar = {"vector": (0, 2), "camera": (2, 5)}
+    feature_columns: ClassVar = {"vector": (0, 2), "x": (0, 1), "camera": (2, 5), "prior_camera": (5, 7)}
 
 
 def test_actor_and_critics_see_the_features_that_are_named() -> None:
     skills: Any = Columns()
-    assert columns_of("actor_inputs", (), 5, skills) == [0, 1, 2, 3, 4]
-    assert columns_of("actor_inputs", ("camera",), 5, skills) == [2, 3, 4]
+    assert columns_of("actor_inputs", (), 7, skills) == list(range(7))
+    assert columns_of("actor_inputs", ("camera",), 7, skills) == [2, 3, 4, 5, 6]
+    assert columns_of("actor_inputs", ("prior_camera", "x"), 7, skills) == [0, 5, 6]
     assert columns_of("critic_inputs", ("vector",), 5, None) == [0, 1, 2, 3, 4]
-    with pytest.raises(ConfigError, match="actor_inputs: there are no features depth; allowed: vector, camera"):
-        columns_of("actor_inputs", ("depth",), 5, skills)
+    with pytest.raises(
+        ConfigError, match="actor_inputs: there are no features depth; allowed: vector, x, camera, prior"
+    ):
+        columns_of("actor_inputs", ("depth",), 7, skills)
     config = replace(SMALL, actor_inputs=("camera",), critic_inputs=("vector",), learning_rate=1e-2)
-    sac = Sac(inputs=5, features=5, decisions=2, config=config, seed=0, skills=skills)
-    features = rows(64, 5)
+    sac = Sac(inputs=7, features=7, decisions=2, config=config, seed=0, skills=skills)
+    features = rows(64, 7)
     sac.observe(decided(features, rows(64, 2), features[:, 2]))
     sac.update(0.0)
     other = features.copy()

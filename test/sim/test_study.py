@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,13 +17,15 @@ import yaml
 from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.config import load_config
 from reskill_core.errors import ConfigError, ReskillError
+from reskill_core.models.config import ReskillModelConfig
+from reskill_core.models.spirl.config import FlatConfig
 from reskill_core.report import compare, read_run
 from reskill_core.resources import config_folder
 from reskill_core.rl.config import PpoConfig, SacConfig
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.cli.main import main
-from reskill_sim.experiments.study import StudyConfig, plan_study, run_study
+from reskill_sim.experiments.study import StudyConfig, plan_skills, plan_study, run_study
 
 
 @pytest.mark.parametrize("path", sorted((config_folder() / "studies").glob("*.yaml")), ids=lambda path: path.stem)
@@ -57,6 +60,18 @@ def test_a_variant_by_another_algorithm_keeps_no_settings_of_the_first(tmp_path:
     # What is not said is as in the default of an agent.
     assert ppo.agent.high_level == PpoConfig(clip=0.3, discount=0.993, final_learning_rate=0.1)
     assert (sac.skills, ppo.skills) == ("runs/skills/block_flat", "runs/skills/block")
+
+
+def test_skills_of_a_study_are_trained_with_what_changes(tmp_path: Path) -> None:
+    skills = {"skills/block.yaml": {"": {}, "_short": {"steps": 7, "model": {"prior": {"kind": "gaussian"}}}}}
+    config = StudyConfig(("agents/clean_up.yaml",), {"agent": {}}, "runs/s", skills=skills)
+    plain, short = plan_skills(config)
+    models: list[Any] = [plain.model, short.model]
+    assert (plain.out, short.out, short.steps) == ("runs/skills/block", "runs/skills/block_short", 7)
+    assert models[0].features == models[1].features != ReskillModelConfig().features
+    assert [model.prior.kind for model in models] == ["flow", "gaussian"]
+    flat = replace(config, skills={"skills/kitchen.yaml": {"_flat": {"model": {"kind": "flat"}}}})
+    assert [plan.model for plan in plan_skills(flat)] == [FlatConfig()]
 
 
 def test_references_are_those_of_what_all_variants_have_in_common(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ _PIXEL_M = constants.VIEW_M / constants.PIXELS
 # Left edges of the pixels, relative to the base [m].
 _EDGES = (np.arange(constants.PIXELS) * _PIXEL_M - constants.VIEW_M / 2.0).astype(np.float32)
 _CENTRES = _EDGES + np.float32(_PIXEL_M / 2.0)
+# Pictures painted at once, whose intermediate results fit into a core's cache.
+_CHUNK = 32
 # Cells along an edge of the view, which may begin anywhere in its first cell.
 _CELLS = int(np.ceil(constants.VIEW_M)) + 1
 _IN_VIEW = np.argwhere(np.ones((_CELLS, _CELLS)))
@@ -41,18 +43,23 @@ class Painter:
             goal: (n, 2) positions of the goals [m].
             scenes: (n,) numbers of the scenes.
         """
+        picture = np.empty((len(base), constants.PIXELS, constants.PIXELS, 3), np.uint8)
+        for start in range(0, len(base), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            self._paint(picture[some], base[some], goal[some], scenes[some])
+        return picture
+
+    def _paint(self, picture: NDArray[np.uint8], base: Float64Array, goal: Float64Array, scenes: IntArray) -> None:
         first = np.floor(base - constants.VIEW_M / 2.0).astype(np.int64)
         shade = self._shades(first, scenes)
         across, up = (_overlaps(base[:, axis] - first[:, axis]) for axis in (0, 1))
         # Rows of a picture run downwards.
         level = (up @ (across @ shade).transpose(0, 2, 1))[:, ::-1]
-        picture = np.empty((*level.shape, 3), np.uint8)
         for channel, (floor, wall) in enumerate(zip(constants.FLOOR_RGB, constants.WALL_RGB, strict=True)):
             picture[..., channel] = level * np.float32(wall - floor) + np.float32(floor + 0.5)
         _mark_goals(picture, (goal - base).astype(np.float32))
         middle = picture[:, _MIDDLE, _MIDDLE]
         middle[:] = middle * (1.0 - _BASE_SHARE) + (_BASE_SHARE * _BASE_RGB + np.float32(0.5))
-        return picture
 
     def _shades(self, first: IntArray, scenes: IntArray) -> Float32Array:
         """(n, K, K) brightness of the cells in view, from 0, an even cell of the floor, to 1, a wall.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError
-from reskill_sim.engine.family import NO_SETTINGS, REFERENCE_PROFILE, Family
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, NO_SETTINGS, REFERENCE_PROFILE, Family
 from reskill_sim.kitchen.constants import FINGER_JOINTS, JOINT_NAMES
 from reskill_sim.kitchen.profiles import PROFILES
 from reskill_sim.kitchen.subtasks import SUBTASKS
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reskill_sim.engine.simulator import Simulator
     from reskill_sim.engine.task import Task
     from reskill_sim.engine.variation import Variation
+    from reskill_sim.kitchen.demonstrators import Demonstrator
     from reskill_sim.kitchen.task import KitchenTask
 
 # Fields of a variation that mean nothing here, and why.
@@ -77,6 +78,23 @@ class KitchenFamily(Family):
         from reskill_sim.kitchen.importing import import_data
 
         return import_data(_own(task), path)
+
+    def demonstrators(self, task: str) -> tuple[str, ...]:
+        """List the demonstrators: chains of the task's subtasks, and each subtask alone."""
+        return ("chain", *SUBTASKS)
+
+    def make_demonstrator(
+        self,
+        task: str,
+        kind: str = MIXED,
+        noise_range: tuple[float, float] = DEFAULT_NOISE_RANGE,
+        num_envs: int = 1,
+        settings: Mapping[str, Any] = NO_SETTINGS,
+    ) -> Demonstrator:
+        """Create a demonstrator of the task with its settings."""
+        from reskill_sim.kitchen.demonstrators import make_demonstrator
+
+        return make_demonstrator(kind, noise_range, num_envs, settings)
 
     def make_renderer(
         self, task: Task, width: int = 480, height: int = 360, profile: str = REFERENCE_PROFILE

@@ -64,6 +64,9 @@ class KitchenSettings:
         "the subtasks of an episode; its reward is the number of those completed",
         choices=tuple(SUBTASKS),
     )
+    needed: int = parameter(
+        0, "number of them that makes an episode successful and ends it, 0 for all", low=0, high=len(SUBTASKS)
+    )
     ordered: bool = parameter(False, "whether a subtask counts only after all those before it in the list")
     noise: float = parameter(
         1.0, "factor on the noise of measurement of the installed environment, 0 for none", low=0.0, high=100.0
@@ -73,11 +76,18 @@ class KitchenSettings:
         """Check that there are subtasks, each of them once."""
         if not self.subtasks or len(set(self.subtasks)) != len(self.subtasks):
             return [f"subtasks: must name at least one, and each once, got {', '.join(self.subtasks) or 'none'}"]
+        if self.needed > len(self.subtasks):
+            return [f"needed: must be at most the number of subtasks, {len(self.subtasks)}, got {self.needed}"]
         return []
+
+    @property
+    def num_needed(self) -> int:
+        """Number of subtasks that makes an episode successful."""
+        return self.needed or len(self.subtasks)
 
 
 class KitchenTask(SimulatedTask):
-    """Complete the subtasks of the settings; success is all of them. The episode terminates with the last one.
+    """Complete the subtasks of the settings; success is all of them, or as many as needed, and ends the episode.
 
     The reward of a step is the number of subtasks that it completes. What is remembered is which ones have been
     completed: a subtask stays completed if its objects move away from the goal later.
@@ -92,13 +102,14 @@ class KitchenTask(SimulatedTask):
         names = self.settings.subtasks
         self.memory_size = len(names)
         order = "in this order" if self.settings.ordered else "in any order"
+        amount = f"{self.settings.needed} of " if self.settings.needed else ""
         self.spec = TaskSpec(
             "kitchen",
             KITCHEN_OBS,
             KITCHEN_ACTION,
             control_period_s=constants.CONTROL_PERIOD_S,
             horizon=constants.HORIZON,
-            description=f"Franka arm in a kitchen: {', '.join(names)}, {order}",
+            description=f"Franka arm in a kitchen: {amount}{', '.join(names)}, {order}",
             settings=config_to_dict(self.settings),
         )
 
@@ -129,8 +140,8 @@ class KitchenTask(SimulatedTask):
         return (before | newly_completed(near, before, self.settings.ordered)).astype(np.float64)
 
     def success(self, situation: Situation) -> BoolArray:
-        """(N,) whether all subtasks have been completed."""
-        return np.asarray(situation.memory.min(axis=1) > 0.5)
+        """(N,) whether all subtasks have been completed, or as many as needed."""
+        return np.asarray(situation.memory.sum(axis=1) > self.settings.num_needed - 0.5)
 
     def reward(self, situation: Situation, success: BoolArray) -> Float64Array:
         """(N,) number of subtasks that the step completed."""

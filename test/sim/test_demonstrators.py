@@ -10,9 +10,9 @@ from reskill_core.seeding import episode_rng
 from reskill_core.spec import ObsSpec
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.smooth_noise import CORRELATION, smooth_noise
 from reskill_sim.fetch.demonstrators import CONTROLLERS, Demonstrator, make_demonstrator
 from reskill_sim.fetch.demonstrators.motions import CLOSE, OPEN, Reading
-from reskill_sim.fetch.demonstrators.noise import CORRELATION, smooth_noise
 from reskill_sim.fetch.demonstrators.pick_and_place import pick_and_place
 from reskill_sim.fetch.demonstrators.push import push
 from reskill_sim.fetch.tasks import get_task

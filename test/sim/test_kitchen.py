@@ -287,7 +287,7 @@ def test_the_counters_in_two_bodies_touch_as_in_one(monkeypatch: pytest.MonkeyPa
 def test_settings_are_checked() -> None:
     assert KitchenSettings().subtasks == ("microwave", "kettle", "bottom_burner", "light_switch")
     task = get_task("kitchen", settings={"subtasks": ["top_burner"], "ordered": True})
-    assert task.spec.settings == {"subtasks": ["top_burner"], "ordered": True, "noise": 1.0}
+    assert task.spec.settings == {"subtasks": ["top_burner"], "needed": 0, "ordered": True, "noise": 1.0}
     with pytest.raises(ConfigError, match="microwave, microwave"):
         get_task("kitchen", settings={"subtasks": ["microwave", "microwave"]})
     with pytest.raises(ConfigError, match="toaster"):

@@ -23,10 +23,10 @@ from reskill_core.runtime import SkillAction
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import TaskSpec
 from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED
+from reskill_sim.engine.smooth_noise import smooth_noise
 from reskill_sim.fetch.demonstrators.fast import FAST_SCRIPTS
 from reskill_sim.fetch.demonstrators.hook import hook
 from reskill_sim.fetch.demonstrators.motions import MANNER_DIM, Controller, Reading
-from reskill_sim.fetch.demonstrators.noise import smooth_noise
 from reskill_sim.fetch.demonstrators.pick_and_place import pick_and_place, pick_and_put_away, pick_and_stack
 from reskill_sim.fetch.demonstrators.push import push
 from reskill_sim.fetch.tasks import get_task

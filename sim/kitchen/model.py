@@ -22,8 +22,10 @@ from reskill_sim.kitchen.profiles import Profile
 
 # Prefix of the names of the arm's bodies and joints in the model.
 _ARM_BODY = "panda0_"
-# Bodies of the arm that stay away from the furniture, and furniture with handles and a tap that no subtask needs.
+# Bodies of the arm that stay away from the furniture; the last of them meets the first two and the pedestal.
 _FAR_LINKS = tuple(f"{_ARM_BODY}link{number}" for number in range(6))
+_BASE_LINKS, _ELBOW, _ELBOW_BIT = _FAR_LINKS[:2], _FAR_LINKS[5], 2
+# Furniture with handles and a tap that no subtask needs.
 _COUNTERS = "counters"
 _CABINETS = (_COUNTERS, "ovenroot")
 _FLOOR = "floor"
@@ -110,11 +112,16 @@ def _slim_down(spec: mujoco.MjSpec, looks: bool) -> None:
     pedestal = spec.body(_FAR_LINKS[0]).parent
     for geom in list(spec.geoms):
         of_cabinet = geom.parent.name in _CABINETS and geom.type != mujoco.mjtGeom.mjGEOM_BOX
-        static = of_cabinet or geom.name == _FLOOR or geom.parent == pedestal
-        if static and not looks:
+        unused = of_cabinet or geom.name == _FLOOR
+        if unused and not looks:
             spec.delete(geom)
-        elif static or geom.parent.name in _FAR_LINKS:
+        elif unused or geom.parent.name in _FAR_LINKS or geom.parent == pedestal:
             geom.contype = geom.conaffinity = 0
+        # The elbow does touch the arm's own base.
+        if geom.parent.name == _ELBOW:
+            geom.contype = _ELBOW_BIT
+        elif geom.parent.name in _BASE_LINKS or geom.parent == pedestal:
+            geom.conaffinity = _ELBOW_BIT
     _part_counters(spec)
 
 

@@ -102,7 +102,8 @@ class SacConfig(AlgorithmConfig):
         regulariser: ``divergence`` from the prior [nats], or the negative ``entropy`` of the policy [nats].
         target: target of the divergence or of the entropy [nats]; None for half a nat per entry of a decision, or the
             entropy of a uniform distribution over 1/(2e) of the range of each entry, the usual choice.
-        temperature: initial temperature.
+        temperature: initial temperature, in units of the reward per nat. Too high a one keeps the policy at the prior
+            until it has fallen, which takes long where rewards are rare.
         min_temperature: lower limit of the temperature.
         max_temperature: upper limit of the temperature.
         temperature_rate: relative change of the temperature per update, where the cost differs from the target by as
@@ -138,10 +139,10 @@ class SacConfig(AlgorithmConfig):
     space: Literal["noise", "latent"] = "noise"
     regulariser: Literal["divergence", "entropy"] = "divergence"
     target: float | None = parameter(None, low=-1e4, high=1e4)
-    temperature: float = parameter(0.1, low=1e-8, high=1e4)
-    min_temperature: float = parameter(1e-4, low=1e-8, high=1e4)
+    temperature: float = parameter(0.02, low=1e-8, high=1e4)
+    min_temperature: float = parameter(1e-3, low=1e-8, high=1e4)
     max_temperature: float = parameter(10.0, low=1e-8, high=1e4)
-    temperature_rate: float = parameter(3e-4, low=0.0, high=1.0)
+    temperature_rate: float = parameter(1e-3, low=0.0, high=1.0)
     soft_values: bool = True
     samples: int = parameter(0, low=0, high=1000)
     hidden: tuple[int, ...] = parameter((256, 256), low=1, high=4096, entries=8)

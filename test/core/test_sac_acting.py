@@ -13,7 +13,7 @@ import torch
 from sac_decisions import LIMIT, SMALL, WIDTH, decided, entropic, rows
 from skill_fixtures import observations, random_model, save_module, small_config
 
-from reskill_core.config import config_from_dict
+from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.models.distributions import DiagonalGaussian
 from reskill_core.rl.config import AgentConfig, SacConfig
@@ -135,7 +135,7 @@ def test_levels_that_cannot_learn_by_it_are_refused(changes: dict, message: str)
 def test_rules_of_the_settings() -> None:
     agent = config_from_dict(AgentConfig, {"high_level": {"algorithm": "sac", "target": 4.0}})
     assert agent.high_level == SacConfig(target=4.0)
-    with pytest.raises(ConfigError, match=r"temperature: must be from min_temperature 0\.2 to .*, got 0\.1"):
+    with pytest.raises(ConfigError, match=r"temperature: must be from min_temperature 0\.2 to .*, got 0\.02"):
         config_from_dict(AgentConfig, {"high_level": {"algorithm": "sac", "min_temperature": 0.2}})
     with pytest.raises(ConfigError, match="target: a divergence is never negative, got -1"):
         config_from_dict(AgentConfig, {"high_level": {"algorithm": "sac", "target": -1.0}})
@@ -145,6 +145,27 @@ def test_rules_of_the_settings() -> None:
     assert config_from_dict(AgentConfig, {**latent, "latent_source": "standard_normal"}).violations() == []
     with pytest.raises(ConfigError, match="space: latent is for a divergence from the prior"):
         config_from_dict(AgentConfig, {"high_level": {**latent["high_level"], "regulariser": "entropy"}})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("space", ["noise", "latent"])
+def test_updates_run_on_a_gpu(space: str, skills: SkillModule) -> None:
+    """It starts as on the CPU, learns, and is resumed there."""
+    config = config_from_dict(
+        SacConfig, {**config_to_dict(SMALL), "space": space, "device": "cuda", "initial_updates": 5}
+    )
+    sacs = [
+        Sac(inputs=WIDTH, features=WIDTH, decisions=3, config=given, seed=0, skills=skills)
+        for given in (config, *[replace(config, device="cuda")] * 2)
+    ]
+    for name, array in sacs[0].weights().items():
+        np.testing.assert_array_equal(sacs[1].weights()[name], array)
+    sacs[1].observe(decided(rows(64, WIDTH), rows(64), np.ones(64)))
+    before = sacs[1].weights()
+    assert math.isfinite(sacs[1].update(0.0)["critic_loss"])
+    assert any((sacs[1].weights()[name] != array).any() for name, array in before.items())
+    sacs[2].restore(sacs[1].weights(), sacs[1].state())
+    np.testing.assert_array_equal(sacs[2].act(rows(5, WIDTH)).value, sacs[1].act(rows(5, WIDTH)).value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from skill_fixtures import small_config, training_config, write_reaching_data
 from skill_runs import finished_run, no_plots, reaching_data  # noqa: F401 - fixtures
 
@@ -20,6 +21,8 @@ from reskill_core.checkpoint import load_checkpoint, load_training_state
 from reskill_core.config import save_config
 from reskill_core.errors import CheckpointError
 from reskill_core.models.config import EncoderConfig
+from reskill_core.models.spirl.config import DecoderConfig, SpirlConfig, SpirlEncoderConfig, SpirlPriorConfig
+from reskill_core.runtime import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.training.metrics import read_metrics
 from reskill_core.training.skill_learner import SkillLearner
@@ -195,3 +198,22 @@ def _interrupt_after(method, calls):
         return method(*args)
 
     return limited
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("prior", ["flow", "mixture"])
+def test_a_gpu_trains_what_a_cpu_acts_by(data: Path, tmp_path: Path, prior: str) -> None:
+    """To nearly the same losses."""
+    model = SpirlConfig(
+        horizon=4,
+        latent_dim=3,
+        encoder=SpirlEncoderConfig(hidden=(16,)),
+        decoder=DecoderConfig(kind="open_loop", hidden=(16,)),
+        prior=SpirlPriorConfig(kind=prior, hidden=(12,), ensemble=2),  # type: ignore[arg-type]
+    )
+    losses = {}
+    for device in ("cpu", "cuda"):
+        config = training_config(data, tmp_path / device, model=model, steps=20, device=device)
+        losses[device] = train_skills(config, show_progress=False).validation["validation/loss"]
+        load_policy(tmp_path / device, latent_source="standard_normal")
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=0.02)

@@ -62,12 +62,11 @@ def test_demonstrations_over_ros_equal_those_in_process(
     assert_equal_to_the_last_bit(DemoDataset.open(tmp_path / "data"), expected)
 
 
-@pytest.mark.parametrize("task", ["slippery_push", "clean_up", "pyramid_stack", "complex_hook"])
-def test_tasks_run_in_real_time(task: str, tmp_path: Path) -> None:
+def test_an_episode_runs_in_real_time(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    run_graph("collect", tmp_path, task=task, pacing="realtime", episodes=1, dataset=data, keep_failures="true")
+    run_graph("collect", tmp_path, task="clean_up", pacing="realtime", episodes=1, dataset=data, keep_failures="true")
     dataset = DemoDataset.open(data)
-    assert dataset.episode_lengths.tolist() == [get_task(task).spec.horizon]
+    assert dataset.episode_lengths.tolist() == [get_task("clean_up").spec.horizon]
 
 
 def test_a_policy_over_ros_acts_as_in_process_and_can_be_replayed(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def target_files() -> list[str]:
 
 
 def coverage(workers: int) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
-    """Return tests by file and line, and their durations [s]; cached for a state of the tree."""
+    """Return tests by file and line, and their CPU times [s]; cached for a state of the tree."""
     digest = hashlib.sha256()
     for folder in ("reskill_core", "sim", "test/core", "test/sim", "test/support"):
         for path in sorted((TREE / folder).rglob("*.py")):
@@ -158,9 +158,11 @@ def measure_coverage(name: str, stem: Path) -> int:
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_logstart(self, nodeid: str) -> None:
             measured.switch_context(nodeid)
+            # CPU time, which does not grow when the machine is busy.
+            durations[nodeid] = -sum(os.times()[:4])
 
-        def pytest_runtest_logreport(self, report: Any) -> None:
-            durations[report.nodeid] = durations.get(report.nodeid, 0.0) + report.duration
+        def pytest_runtest_logfinish(self, nodeid: str) -> None:
+            durations[nodeid] += sum(os.times()[:4])
 
     measured = coverage_py.Coverage(data_file=None, include=[str(TREE / file) for file in target_files()])
     measured.start()

@@ -56,7 +56,7 @@ class Gate(GateStates):
         Raises:
             SpecError: the limits do not fit the actions.
         """
-        super().__init__(config)
+        super().__init__()
         self.actions = action_spec
         self._dim = action_spec.dim
         self._period_s = control_period_s

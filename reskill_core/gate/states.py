@@ -39,9 +39,10 @@ class GateStates:
         counters: numbers of events.
     """
 
-    def __init__(self, config: GateConfig) -> None:
+    config: GateConfig
+
+    def __init__(self) -> None:
         """Start disarmed."""
-        self.config = config
         self.state = GateState.DISARMED
         self.explanation = "waiting to be armed"
         self.interrupted = False

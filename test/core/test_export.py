@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from reskill_core import results
 from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from reskill_core.errors import CheckpointError
 from reskill_core.files import lock_new
+from reskill_core.lineage import LINEAGE_KEY
 from reskill_core.resources import shipped_folder, shipped_model, shipped_models
+from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.training import run_folder
-from reskill_core.training.export import export_run
+from reskill_core.training.export import export_run, learnt_in
 
 ROOT = shipped_folder("models")
 RESULTS = (results.SKILLS_FILE, results.POLICIES_FILE, results.ROBUSTNESS_FILE)
@@ -115,3 +118,12 @@ def test_a_shipped_model_says_how_it_was_made_and_how_good_it_is(name: str) -> N
         {"evaluation.json": None} if name.startswith("skills") else {"policies.json": True, "robustness.json": True}
     )
     assert {file: results.is_result_of(result, checkpoint) for file, result in found.items()} == expected
+
+
+def test_an_agent_says_the_simulator_that_it_learnt_in() -> None:
+    agent = load_checkpoint("agents/clean_up", AGENT_KIND)
+    provenance = {"packages": {"mujoco": "3.1"}}
+    assert learnt_in(replace(agent, document={**agent.document, "provenance": provenance})).endswith("mujoco 3.1")
+    known = {**agent.document, "provenance": provenance, LINEAGE_KEY: {"simulator": "mujoco 3.2"}}
+    assert learnt_in(replace(agent, document=known)).endswith("mujoco 3.2")
+    assert "unknown" not in learnt_in(agent)

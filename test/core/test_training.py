@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,11 +26,12 @@ from reskill_core.models.config import FeatureConfig
 from reskill_core.resources import config_folder
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
+from reskill_core.seeding import EPISODES
 from reskill_core.training.config import OptimiserConfig, SkillTrainingConfig
 from reskill_core.training.metrics import MetricsLogger, read_metrics
 from reskill_core.training.skill_learner import SkillLearner, learning_rate_factor
 from reskill_core.training.skill_trainer import train_skills
-from reskill_core.training.split import held_out_episodes
+from reskill_core.training.split import held_out_episodes, require_demonstrations
 from reskill_sim.cli.train_skills import add_parser
 
 
@@ -107,6 +109,18 @@ class TestLearning:
         write_splits(DemoDataset.open(folder), {"train": 0.5, "test": 0.5}, seed=3)
         with pytest.raises(DataError, match="has no part validation, only train, test"):
             train_skills(training_config(folder, tmp_path / "run", steps=10), show_progress=False)
+
+    def test_episodes_of_evaluations_are_refused_and_all_others_are_not(self):
+        reported = EPISODES["reported evaluations"]
+        other = [0, reported.start - 1, reported.stop]
+        require_demonstrations(_demonstrated(other))
+        for seed in (reported.start, reported.stop - 1):
+            with pytest.raises(DataError, match=f"holds 1 episodes that evaluations are made of, such as seed {seed}"):
+                require_demonstrations(_demonstrated([*other, seed]))
+
+
+def _demonstrated(seeds):
+    return SimpleNamespace(folder="data", seed=np.array(seeds))
 
 
 def _losses_in_turn(*losses):

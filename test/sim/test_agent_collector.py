@@ -48,6 +48,9 @@ def test_every_control_step_belongs_to_one_skill_and_rewards_add_up(skills: Path
     collected = runner.collect(steps, 1.0)
     assert collected.high_level is not None
     assert collected.low_level is not None
+    # Lengths are whole numbers of steps, as a replay buffer or a checkpoint keeps them.
+    assert collected.high_level.length.dtype == collected.low_level.length.dtype == np.int64
+    assert set(collected.low_level.length.tolist()) == {1}
     high, low = map(worth, (collected.high_level, collected.low_level))
     # Untrained skills solve nothing: 50 steps of -1, in 7 whole skills and one that the horizon cuts off.
     assert collected.episodes.returns == [-float(steps)] * ENVS

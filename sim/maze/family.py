@@ -77,10 +77,11 @@ class MazeFamily(Family):
     def make_renderer(
         self, task: Task, width: int = 480, height: int = 360, profile: str = REFERENCE_PROFILE
     ) -> Renderer:
-        """Create an off-screen renderer of the whole maze from above."""
-        from reskill_sim.engine.rendering import MujocoRenderer
+        """Create a renderer of the whole maze from above, which needs no graphics library."""
+        from reskill_sim.maze.top_view import TopView
 
-        return MujocoRenderer(_own(task), width, height, profile)
+        self.require_profile(profile)
+        return TopView(_own(task), width, height)
 
     def make_viewer(self, task: Task, profile: str = REFERENCE_PROFILE) -> Viewer:
         """Open MuJoCo's viewer."""

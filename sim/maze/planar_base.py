@@ -107,6 +107,10 @@ class PlanarBase(Mechanism):
         """Paint the views (n, 32, 32, 3) around the bases."""
         return self._painter.paint(frame.joint_pos, frame.frame_pos_w[:, 0, :2], scenes)
 
+    def view(self, position: Float64Array, goal: Float64Array, scene: int) -> NDArray[np.uint8]:
+        """Paint the view (32, 32, 3) around a base at a position (2,) [m], with a goal (2,) [m] in a scene."""
+        return self._painter.paint(position[None], goal[None], np.array([scene]))[0]
+
     def show_goal(self, model: mujoco.MjModel, goal_pos_w: Float64Array) -> None:
         """Move the goal's mark."""
         model.site_pos[model.site(_GOAL_SITE).id, :2] = goal_pos_w[:2]

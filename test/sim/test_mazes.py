@@ -205,16 +205,30 @@ def test_mazes_are_gymnasium_environments(name: str) -> None:
     assert env.observation_space.contains(observation)
 
 
-def test_a_maze_is_drawn_from_above() -> None:
-    task = MazeTask("maze", settings={"layout_seed": 2, "size": 12})
-    simulator = MAZE.make_env(task, 1)
-    with MAZE.make_renderer(task, 120, 120) as renderer:
-        picture = renderer.render(simulator.state()[0]).astype(int)
-    # 12 cells and a margin of 2 % on each side: about 9.6 pixels a cell.
-    walls = task.layout(2).walls
-    at = ((np.arange(12) + 0.5 - 6.0) * 120 / 12.48 + 60).astype(int)
-    brown = picture[::-1][np.ix_(at, at)][..., 0].T > 130
-    assert (brown == walls).mean() > 0.97
+def test_a_maze_is_drawn_from_above_with_the_way_so_far() -> None:
+    task = MazeTask("maze_images", settings={"layout_seed": 2, "size": 12})
+    simulator = MAZE.make_env(task)
+    states = [simulator.state()[0]]
+    planner = MAZE.make_demonstrator("maze_images", settings=task.spec.settings)
+    planner.reset([0])
+    for _ in range(60):
+        seen = simulator.step(planner.act(simulator.observation()).action).observation["camera"][0, -1].copy()
+        states.append(simulator.state()[0])
+    with MAZE.make_renderer(task, 184, 120) as renderer:
+        first, *_, last = [renderer.render(state) for state in states]
+        again = renderer.render(states[0])
+    np.testing.assert_array_equal(again, first)
+    assert last.shape == (120, 184, 3)
+    # What the camera sees, twice as large.
+    np.testing.assert_array_equal(last[:64, -64:], np.repeat(np.repeat(seen, 2, axis=0), 2, axis=1))
+    centres = 10 * np.arange(12) + 2
+    brown = (first[::-1][np.ix_(centres, centres)] == constants.WALL_RGB).all(axis=-1).T
+    np.testing.assert_array_equal(brown, task.layout(2).walls)
+    x, y = simulator.qpos_of(states[-1])
+    assert last[119 - int(10 * y), int(10 * x)].tolist() == list(constants.BASE_RGB)
+    x, y = simulator.qpos_of(states[25])
+    assert last[119 - int(10 * y), int(10 * x)].tolist() == [230, 230, 230]
+    assert first[119 - int(10 * y), int(10 * x)].tolist() != [230, 230, 230]
 
 
 def test_paths_of_rollouts_are_plotted_over_the_walls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError
-from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, NO_SETTINGS, REFERENCE_PROFILE, Family
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, NO_SETTINGS, REFERENCE_PROFILE, BenchLoad, Family
 from reskill_sim.kitchen.constants import FINGER_JOINTS, JOINT_NAMES
 from reskill_sim.kitchen.profiles import PROFILES
 from reskill_sim.kitchen.subtasks import SUBTASKS
@@ -109,6 +111,22 @@ class KitchenFamily(Family):
         from reskill_sim.engine.viewer import MujocoViewer
 
         return MujocoViewer(_own(task), profile)
+
+    def bench_load(self) -> BenchLoad:
+        """Return the load of chains of subtasks, and the installed environment as the reference."""
+
+        def reference(actions: NDArray[Any]) -> Callable[[], None]:
+            from reskill_sim.kitchen.stock import stock_stepper
+
+            return stock_stepper(actions)
+
+        return BenchLoad("kitchen", "chain", "stock env.step", reference, episodes=40, batch_sizes=(1, 16, 64))
+
+    def measure_fidelity(self, episodes: int) -> Sequence[Mapping[str, Any]]:
+        """Measure chains of subtasks in every profile; returns the rows of a table."""
+        from reskill_sim.kitchen.fidelity import measure_fidelity
+
+        return measure_fidelity(episodes)
 
 
 def _own(task: Task) -> KitchenTask:

@@ -17,7 +17,7 @@ from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import Variation
 from reskill_sim.families import get_task
-from reskill_sim.kitchen import constants, model
+from reskill_sim.kitchen import constants, fidelity, model
 from reskill_sim.kitchen.family import KITCHEN
 from reskill_sim.kitchen.model import arm_limits, sensor_sizes
 from reskill_sim.kitchen.profiles import PROFILES
@@ -279,6 +279,19 @@ def test_the_counters_in_two_bodies_touch_as_in_one(monkeypatch: pytest.MonkeyPa
     heights = parted.observation()[:, KITCHEN_OBS.slice("kettle_position")][:, 2]
     assert heights[0] == pytest.approx(1.6, abs=0.02)
     assert 1.3 < heights[1] < 1.65
+
+
+def test_fidelity_compares_with_the_exact_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fidelity, "_NOISE_SCALES", (0.1,))
+    monkeypatch.setattr(fidelity, "PROFILES", ("exact", "turbo"))
+    monkeypatch.setattr(constants, "HORIZON", 12)
+    exact, chance, turbo = fidelity.measure_fidelity(2)
+    assert [row["profile"] for row in (exact, chance, turbo)] == ["exact", "exact, other noise", "turbo"]
+    assert exact["arm_mrad"] == pytest.approx(0.0, abs=1e-3)
+    assert exact["gap_0.1"] == 0.0
+    assert 0.1 < turbo["arm_mrad"] < 100.0
+    assert chance["arm_mrad"] > 0.1
+    assert turbo["se_0.1"] >= 0.5
 
 
 # ---------------------------------------------------------------------- settings and variation

@@ -225,13 +225,13 @@ class EpisodeAssembler:
         for number, episode in list(self._running.items()):
             if episode.last is None:
                 continue
-            assembled = self._assemble(episode, episode.last)
-            if not assembled.missing or now_s - episode.over_since_s > self._patience_s:
+            # Assembling takes long if there are images, during which further messages wait.
+            if not self._missing(episode, episode.last) or now_s - episode.over_since_s > self._patience_s:
                 del self._running[number]
+                if episode.wanted:
+                    taken.append(self._assemble(episode, episode.last))
                 # The last row is kept: its action, which no episode needs, may still arrive.
                 self._forget_before(max(episode.stamps.values(), default=0))
-                if episode.wanted:
-                    taken.append(assembled)
         return taken
 
     def close(self) -> list[Assembled]:
@@ -287,9 +287,16 @@ class EpisodeAssembler:
         for stamp in [stamp for stamp in self._rows if stamp < self._floor_ns]:
             del self._rows[stamp], self._received_s[stamp]
 
-    def _assemble(self, episode: _Running, last: State) -> Assembled:
+    def _steps(self, episode: _Running, last: State) -> tuple[list[Row | None], list[list[str]]]:
+        """Return the row of each step, None if its stamp is unknown, and its missing topics."""
         rows = [self._rows.get(episode.stamps.get(step, -1)) for step in range(last.step + 1)]
-        gaps = [self._gaps(row, is_last=step == last.step) for step, row in enumerate(rows)]
+        return rows, [self._gaps(row, is_last=step == last.step) for step, row in enumerate(rows)]
+
+    def _missing(self, episode: _Running, last: State) -> bool:
+        return any(self._steps(episode, last)[1])
+
+    def _assemble(self, episode: _Running, last: State) -> Assembled:
+        rows, gaps = self._steps(episode, last)
         missing = Counter(topic for gap in gaps for topic in gap)
         length = self._whole_steps(rows, gaps)
         over = episode.last is not None

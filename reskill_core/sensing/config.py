@@ -84,6 +84,13 @@ class SensingConfig:
         default_factory=dict,
         metadata={"description": "by joint of the observation, the driver's `name` of it, `sign` and `offset`"},
     )
+    joint_velocities: dict[str, tuple[str, ...]] = field(
+        default_factory=dict,
+        metadata={
+            "description": "by named term of the observation that has velocities of joints, these joints of the "
+            "observation; they are read from joint states, and other named terms from readings"
+        },
+    )
 
     def violations(self) -> list[str]:
         """Check the rotation."""

@@ -7,13 +7,14 @@ clock [ns].
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.errors import SpecError
 from reskill_core.frames import Vector
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.rivals import Rivals
@@ -53,6 +54,7 @@ class Sensing:
         joints: the driver's names of the needed joints.
         frames: the frames whose poses are needed.
         terms: the named terms of the observation.
+        velocities: by named term that is read from joint states, the joints whose velocities it has.
         images: its images.
         sources: all of these, by their names in messages: sources other than frames have a prefix, such as joint.
         leading: the leading sources.
@@ -74,6 +76,9 @@ class Sensing:
             arm_joints: joints that determine the gripper's pose; only for ``gripper: kinematics``.
             kinematics: function from their positions to position and quaternion (w, x, y, z) of the gripper frame in
                 the driver's base frame.
+
+        Raises:
+            SpecError: ``joint_velocities`` do not fit the task.
         """
         self.config = config
         self._spec = task.obs
@@ -85,6 +90,7 @@ class Sensing:
         self.joints = tuple(dict.fromkeys(item.name for item in (*self._arm, *self._observed)))
         self.frames = tuple(name for name in task.obs.frames if name != GRIPPER_FRAME or self._kinematics is None)
         self.terms = tuple(term.name for term in task.obs.named)
+        self.velocities = {term: [config.joint(name) for name in names] for term, names in self._velocities(task)}
         self.images = tuple(image.name for image in task.obs.images)
         others = (*self.frames, *map(_term, self.terms), *map(_image, self.images))
         self.sources = (*map(_joint, self.joints), *others)
@@ -159,6 +165,17 @@ class Sensing:
             raise MessageError("wrong_size", f"{term}: {len(values)} values, expected {part.stop - part.start}")
         return self._take([_term(term)], values, stamp_ns, steady_s, now_ns, None)
 
+    def offer_velocities(self, velocities: Mapping[str, float], stamp_ns: int, steady_s: float, now_ns: int) -> None:
+        """Add joint velocities by name [m/s or rad/s], for the terms of ``joint_velocities``.
+
+        Raises:
+            MessageError: the stamp is invalid.
+        """
+        for term, joints in self.velocities.items():
+            if all(joint.name in velocities for joint in joints):
+                values = np.array([joint.sign * velocities[joint.name] for joint in joints])
+                self.offer_values(term, values, stamp_ns, steady_s, now_ns)
+
     def offer_image(self, name: str, picture: NDArray[np.uint8], stamp_ns: int, steady_s: float, now_ns: int) -> bool:
         """Add a frame (H, W, C) of an image of the observation.
 
@@ -228,6 +245,17 @@ class Sensing:
     def rivals(self, steady_s: float) -> dict[frozenset[Hashable], list[str]]:
         """Return the sources with several publishers, by these publishers; see :class:`Rivals`."""
         return self._rivals.current(steady_s)
+
+    def _velocities(self, task: TaskSpec) -> Iterable[tuple[str, tuple[str, ...]]]:
+        sizes = {term.name: term.size for term in task.obs.named}
+        for term, joints in self.config.joint_velocities.items():
+            unknown = [name for name in joints if name not in task.obs.joints]
+            if term not in sizes or len(joints) != sizes[term] or unknown:
+                raise SpecError(
+                    f"sensing.joint_velocities: {term} must be a named term of the observation of {task.name}, with "
+                    f"one observed joint per value, got {', '.join(joints)}; named terms: {', '.join(sizes) or 'none'}"
+                )
+        return self.config.joint_velocities.items()
 
     def _take(
         self,

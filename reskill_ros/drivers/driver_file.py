@@ -64,6 +64,11 @@ class DriverConfig:
             f"sensing.joints.{name}: unknown joint; {alternatives(name, known)}"
             for name in self.sensing.joints
             if name not in known
+        ] + [
+            f"sensing.joint_velocities.{term}: unknown joint; {alternatives(name, known)}"
+            for term, names in self.sensing.joint_velocities.items()
+            for name in names
+            if name not in known
         ]
         drivers = [self.sensing.joint(name).name for name in known]
         try:

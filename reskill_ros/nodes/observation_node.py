@@ -103,6 +103,8 @@ class ObservationNode(Node):
             if not self._synchronised:
                 listen(PoseStamped, topic, partial(self._on_kept_pose, frame), qos.KEPT)
         for term in self._sensing.terms:
+            if term in self._sensing.velocities:
+                continue
             listen(Reading, topics.reading(term), partial(self._on_reading, term), live)
         for name in self._sensing.images:
             listen(Image, topics.image(name), partial(self._on_image, name), live)
@@ -110,9 +112,19 @@ class ObservationNode(Node):
             listen(EpisodeState, topics.episode, self._on_episode, live)
 
     def _on_joints(self, message: JointState, info: Mapping[str, Any]) -> None:
+        if self._sensing.velocities:
+            self._take_velocities(message)
         publisher = self._sensors.publisher(message.name, info)
         offer = partial(self._sensing.offer_joints, publisher=publisher)
         self._take(self._driver.topics.joint_states, message.header, lambda: convert.joint_positions(message), offer)
+
+    def _take_velocities(self, message: JointState) -> None:
+        stamp_ns, topic = convert.stamp_to_ns(message.header.stamp), self._driver.topics.joint_states
+        try:
+            velocities = convert.joint_velocities(message)
+            self._sensing.offer_velocities(velocities, stamp_ns, time.monotonic(), now_ns(self))
+        except MessageError as error:
+            self._refusals.add(topic, error.reason, str(error))
 
     def _on_pose(self, frame: str, message: PoseStamped) -> None:
         self._take(frame, message.header, lambda: self._pose(message), partial(self._sensing.offer_pose, frame))

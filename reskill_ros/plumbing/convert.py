@@ -76,6 +76,23 @@ def joint_positions(message: JointState) -> dict[str, float]:
     return positions
 
 
+def joint_velocities(message: JointState) -> dict[str, float]:
+    """Read joint velocities by name [m/s or rad/s]; empty if the message has none.
+
+    Raises:
+        MessageError: ``length_mismatch`` or ``non_finite``; no velocity of the message is used.
+    """
+    if message.velocity and len(message.name) != len(message.velocity):
+        raise MessageError(
+            "length_mismatch", f"joint state has {len(message.name)} names, {len(message.velocity)} velocities"
+        )
+    velocities = dict(zip(message.name, message.velocity, strict=False))
+    if not all(map(math.isfinite, message.velocity)):
+        wrong = (name for name, value in velocities.items() if not math.isfinite(value))
+        raise MessageError("non_finite", f"joint state has no finite velocity of {_listed(wrong)}")
+    return velocities
+
+
 def _listed(names: Iterable[str]) -> str:
     """The first few names of a message, escaped for a terminal, since they are untrusted."""
     first = list(islice(names, 4))

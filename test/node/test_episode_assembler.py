@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from reskill_core.data.compressed_frames import compress_block
+from reskill_core.data.compressed_frames import CompressedFrames, compress_block
 from reskill_core.spec import ImageFeature, ObsSpec, TaskSpec, frame_term
 from reskill_ros.plumbing.topics import observed_image
 from reskill_ros.recording import episode_assembler
@@ -26,7 +28,7 @@ def frame(step: int) -> np.ndarray:
 def play(assembler: EpisodeAssembler, step: int, *left_out: str) -> None:
     """Everything of one step, but for some topics."""
     state = State(1, 7, step, 0.5, False, False, step == STEPS, True, np.array([float(step)]))
-    values = {
+    values: dict[str, Any] = {
         "observation": np.full(3, step, np.float32),
         "skill_action": Label(np.zeros(4, np.float32), "somebody", 0.0),
         "executed_action": np.zeros(4, np.float32),
@@ -41,7 +43,12 @@ def play(assembler: EpisodeAssembler, step: int, *left_out: str) -> None:
 def test_an_episode_is_put_together_once_everything_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
     build = episode_assembler._compressed
-    monkeypatch.setattr(episode_assembler, "_compressed", lambda rows, *of: built.append(len(rows)) or build(rows, *of))
+
+    def counted(rows: Sequence[dict[str, Any]], topic: str, feature: ImageFeature) -> CompressedFrames:
+        built.append(len(rows))
+        return build(rows, topic, feature)
+
+    monkeypatch.setattr(episode_assembler, "_compressed", counted)
     assembler = EpisodeAssembler(TASK, driver_episodes=True, patience_s=2.0)
     assembler.start()
     for step in range(STEPS):

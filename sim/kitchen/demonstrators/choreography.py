@@ -19,8 +19,6 @@ from reskill_sim.kitchen.profiles import get_profile
 from reskill_sim.kitchen.subtasks import SUBTASKS
 from reskill_sim.kitchen.task import KITCHEN_OBS
 
-# A movement in joint space ends when all joints are this close [rad].
-ARRIVED_RAD = 0.08
 _SLIDE = list(SUBTASKS).index("slide_cabinet")
 _DOOR = KITCHEN_OBS.slice("right_hinge_cabinet_position").start
 
@@ -90,7 +88,7 @@ class Choreography:
         away, turned = distance(state, aim)
         there = (away < self._value["near_m"][phases]) & (turned < self._value["near_rad"][phases])
         joints = vectors[:, KITCHEN_OBS.slice("arm_position")]
-        arrived = np.abs(joints - aim.joints).max(axis=1) < ARRIVED_RAD
+        arrived = np.abs(joints - aim.joints).max(axis=1) < self._value["near_rad"][phases]
         by_joints = self._value["by_joints"][phases]
         lost = np.linalg.norm(aim.held - state.grip, axis=1) > self._value["lost_m"][phases]
         return lost | np.where(np.isfinite(until), moved >= until, np.where(by_joints, arrived, there))

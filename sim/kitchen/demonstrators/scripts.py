@@ -12,6 +12,10 @@ FREE_TURN = (0.1, 1.0, 1.0)
 ROUND_HANDLE = (0.05, 1.0, 0.3)
 
 
+# A movement in joint space ends when all joints are this close [rad].
+ARRIVED_RAD = 0.08
+
+
 @dataclass(frozen=True)
 class Phase:
     """Phase of a script.
@@ -27,7 +31,7 @@ class Phase:
         fingers: action of the fingers.
         step_m: largest movement in a control step [m].
         near_m: the phase ends this close to the place [m]; 0 never.
-        near_rad: and this close to the orientation [rad].
+        near_rad: and this close to the orientation, or to the joint positions [rad].
         ahead: the handle is where it would be this much further [rad, m].
         until: the phase ends when the coordinate is there instead, counted from 0 in the direction of the subtask.
         lost_m: the phase ends when the handle is this far from where the hand should hold it [m].
@@ -58,7 +62,7 @@ class Phase:
 def _microwave() -> tuple[Phase, ...]:
     """Grip the handle as deep as it goes, pull the door along its arc."""
     return (
-        Phase(back=0.10, yaw=0.25, fingers=OPEN, by_joints=True, steps=45),
+        Phase(back=0.10, yaw=0.25, fingers=OPEN, by_joints=True, near_rad=ARRIVED_RAD, steps=45),
         Phase(back=-0.03, yaw=0.25, fingers=OPEN, near_m=0.015, steps=12),
         Phase(back=-0.03, yaw=0.25, steps=4),
         Phase(
@@ -82,7 +86,7 @@ def _hinge_cabinet() -> tuple[Phase, ...]:
     """The same with the cabinet's door; then down, so that the door is not in the way."""
     low = (0.0, 0.0, -0.06)
     return (
-        Phase(low, back=0.10, fingers=OPEN, by_joints=True, steps=45),
+        Phase(low, back=0.10, fingers=OPEN, by_joints=True, near_rad=ARRIVED_RAD, steps=45),
         Phase(low, fingers=OPEN, near_m=0.015, steps=12),
         Phase(low, steps=4),
         Phase(low, follow=0.5, turn=ROUND_HANDLE, ahead=0.4, until=1.19, lost_m=0.06, steps=40),
@@ -109,36 +113,40 @@ def _knob(pitch: float, until: float) -> tuple[Phase, ...]:
     """
     yaw = -0.25
     return (
-        Phase((-0.035, -0.06, 0.0), yaw=yaw, pitch=pitch, by_joints=True, steps=45),
+        # From before it, so that the hand does not run along below the knobs on its way.
+        Phase((-0.035, -0.20, -0.08), yaw=yaw, pitch=pitch, by_joints=True, near_rad=0.35, steps=45),
+        Phase((-0.035, -0.06, 0.0), yaw=yaw, pitch=pitch, by_joints=True, near_rad=ARRIVED_RAD, steps=20),
         Phase((-0.035, -0.02, 0.0), yaw=yaw, pitch=pitch, near_m=0.015, steps=8),
         Phase((-0.018, -0.02, 0.0), yaw=yaw, pitch=pitch, ahead=0.9, until=until, force_n=40, steps=30),
-        Phase((-0.05, -0.12, 0.0), yaw=yaw, pitch=pitch, near_m=0.06, steps=6),
+        Phase((-0.05, -0.16, 0.0), yaw=yaw, pitch=pitch, near_m=0.08, steps=6),
     )
 
 
 def _light_switch() -> tuple[Phase, ...]:
     """Push the switch to the left with closed fingers."""
     return (
-        Phase((0.065, -0.09, 0.0), by_joints=True, steps=45),
+        Phase((0.065, -0.09, 0.0), by_joints=True, near_rad=ARRIVED_RAD, steps=45),
         Phase((0.05, 0.0, 0.0), near_m=0.015, steps=8),
         Phase((0.03, 0.0, 0.0), ahead=0.5, until=0.6, force_n=20, steps=20),
-        Phase((0.05, -0.12, 0.0), near_m=0.06, steps=6),
+        Phase((0.05, -0.16, 0.0), near_m=0.08, steps=6),
     )
 
 
 def _kettle() -> tuple[Phase, ...]:
     """Push the kettle to the back with open fingers, which keep it straight."""
     return (
-        Phase((0.0, -0.21, 0.08), pitch=-0.4, fingers=OPEN, by_joints=True, steps=45),
-        Phase((0.0, -0.14, 0.08), pitch=-0.4, fingers=OPEN, ahead=0.06, until=0.62, lost_m=0.06, step_m=0.04, steps=30),
-        Phase((0.0, -0.22, 0.12), pitch=-0.3, fingers=OPEN, near_m=0.04, steps=8),
+        # From above and before it, so that the hand does not strike the kettle on its way.
+        Phase((-0.08, -0.24, 0.40), pitch=-0.2, fingers=OPEN, by_joints=True, near_rad=0.35, steps=45),
+        Phase((0.0, -0.21, 0.08), pitch=-0.4, fingers=OPEN, by_joints=True, near_rad=ARRIVED_RAD, steps=20),
+        Phase((0.0, -0.14, 0.08), pitch=-0.4, fingers=OPEN, ahead=0.06, until=0.62, step_m=0.04, steps=30),
+        Phase((0.0, -0.30, 0.22), pitch=-0.3, fingers=OPEN, near_m=0.08, steps=10),
     )
 
 
 def _slide_cabinet() -> tuple[Phase, ...]:
     """Take the handle between open fingers and move it to the right."""
     return (
-        Phase((0.0, -0.12, -0.05), yaw=0.05, fingers=OPEN, by_joints=True, steps=45),
+        Phase((0.0, -0.12, -0.05), yaw=0.05, fingers=OPEN, by_joints=True, near_rad=ARRIVED_RAD, steps=45),
         Phase((0.0, 0.01, -0.05), yaw=0.05, fingers=OPEN, near_m=0.015, steps=10),
         Phase((0.03, 0.01, -0.05), yaw=0.05, turn=FREE_TURN, fingers=OPEN, ahead=0.15, until=0.17, steps=20),
         Phase((0.0, -0.16, -0.05), yaw=0.05, fingers=OPEN, near_m=0.06, steps=8),
@@ -148,8 +156,8 @@ def _slide_cabinet() -> tuple[Phase, ...]:
 def _slide_cabinet_from_the_right() -> tuple[Phase, ...]:
     """The same past the open door of the other cabinet: below it, up on the right, and back."""
     return (
-        Phase((0.14, -0.25, -0.33), yaw=0.3, fingers=OPEN, by_joints=True, steps=45),
-        Phase((0.10, -0.12, -0.05), yaw=0.6, fingers=OPEN, by_joints=True, steps=30),
+        Phase((0.14, -0.25, -0.33), yaw=0.3, fingers=OPEN, by_joints=True, near_rad=ARRIVED_RAD, steps=45),
+        Phase((0.10, -0.12, -0.05), yaw=0.6, fingers=OPEN, by_joints=True, near_rad=ARRIVED_RAD, steps=30),
         Phase((0.02, -0.05, -0.05), yaw=0.6, fingers=OPEN, near_m=0.02, steps=10),
         Phase((0.0, 0.01, -0.05), yaw=0.6, fingers=OPEN, near_m=0.015, steps=10),
         Phase((0.03, 0.01, -0.05), yaw=0.6, turn=FREE_TURN, fingers=OPEN, ahead=0.15, until=0.17, steps=20),

@@ -16,7 +16,7 @@ from reskill_sim.kitchen.demonstrators import KINDS, Demonstrator, make_demonstr
 from reskill_sim.kitchen.demonstrators.arm import GRIP_M, Arm, hand_rotation, rotation_vector
 from reskill_sim.kitchen.demonstrators.choreography import choreography
 from reskill_sim.kitchen.demonstrators.motion import STEP_RAD, Aim, _bounded_solution, arm_actions, distance
-from reskill_sim.kitchen.demonstrators.scripts import SCRIPTS
+from reskill_sim.kitchen.demonstrators.scripts import FROM_THE_RIGHT, SCRIPTS
 from reskill_sim.kitchen.family import KITCHEN
 from reskill_sim.kitchen.model import build_model
 from reskill_sim.kitchen.profiles import get_profile
@@ -140,7 +140,7 @@ def test_a_step_brings_the_hand_nearer_and_turns_it(model: mujoco.MjModel) -> No
 def test_all_places_can_be_reached() -> None:
     scripts = choreography()
     goals = scripts._joints[np.isfinite(scripts._joints[:, 0])]
-    assert len(goals) == len(SUBTASKS) + 2
+    assert len(goals) == sum(phase.by_joints for script in (*SCRIPTS.values(), FROM_THE_RIGHT) for phase in script)
     assert (goals > scripts.arm.low).all()
     assert (goals < scripts.arm.high).all()
 

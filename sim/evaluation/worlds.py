@@ -48,9 +48,9 @@ def task_in(world: DataWorld, name: str, what: str) -> Task:
         )
     try:
         variation = config_from_dict(Variation, dict(world.variation or {}), source=f"the world of {what}")
+        return get_task(name, variation, world.settings)
     except ConfigError as error:
         raise DataError(f"{what} happened in a world that this simulator does not know: {error}") from error
-    return get_task(name, variation, world.settings)
 
 
 def settings_for(task: str, checkpoints: Sequence[Checkpoint], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,22 @@ def run_recorded(folder: Path, task: Task, skills: Path, seed: int) -> dict[str,
     return messages
 
 
+def test_a_chain_of_subtasks_is_demonstrated(tmp_path: Path) -> None:
+    """The demonstrator is told the settings, too: it does the subtasks of the task, in their order."""
+    settings = "{subtasks: [kettle, light_switch], ordered: true}"
+    given = {"task": "kitchen", "task_settings": settings, "seed": 5, "episodes": 1, "keep_failures": "true"}
+    run_graph("collect", tmp_path, **given, profile="fast", dataset=tmp_path / "data")
+    task = get_task("kitchen", settings={"subtasks": ["kettle", "light_switch"], "ordered": True})
+    demonstrator = task.family.make_demonstrator("kitchen", settings=task.spec.settings)
+    expected = in_process(
+        task.make_env(profile="fast"),
+        demonstrator,
+        [5],
+        lambda place: (demonstrator.source(place), float(demonstrator.noise_scale[place])),
+    )
+    assert_equal_to_the_last_bit(DemoDataset.open(tmp_path / "data"), expected)
+
+
 def test_a_kitchen_is_driven_by_joint_velocities(tmp_path: Path) -> None:
     """As an array that ros2_control's forward velocity controllers take, with the names of a Franka's joints."""
     task = get_task("kitchen", settings={"subtasks": ["kettle", "microwave"], "ordered": True})

@@ -112,6 +112,7 @@ def test_other_states_are_not_taken_for_those_of_a_world(data: dict[str, Path]) 
         (DataWorld("real"), "in no world of this simulator"),
         (DataWorld("perfect", {}), "in no world of this simulator"),
         (DataWorld("exact", {"wind": [1.0, 1.0]}), "wind: unknown key"),
+        (DataWorld("exact", settings={"wind": 1.0}), "task 'block' has no settings, got wind"),
         (DataWorld("exact", mixed=True), "merge the sources again"),
     ],
 )

@@ -173,7 +173,15 @@ def build(environment: str, use_installed_ros: bool) -> None:
         variables.pop("COLCON_PREFIX_PATH", None)  # of an earlier build that is sourced in this shell
     command = [str(VENV / "bin" / "colcon"), "build", "--symlink-install", "--packages-select", "reskill_ros"]
     run_step("build", "messages and package with colcon (about 20 s)", command, variables)
+    remove_dangling_links(ROOT / "install")
     BUILD_STAMP.write_text(value)
+
+
+def remove_dangling_links(folder: Path) -> None:
+    """Remove links to files that have been moved or deleted since they were installed, which colcon leaves."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.exists():
+            path.unlink()
 
 
 def fingerprint(contents: Iterable[str], names: Iterable[str] = (), others: Iterable[str] = ()) -> str:

@@ -36,6 +36,10 @@ def test_launch_and_configuration_files_are_shared(prefix: Path) -> None:
         assert all((installed / file).is_file() for file in files)
 
 
+def test_no_link_is_left_of_files_that_were_moved(prefix: Path) -> None:
+    assert not [path for path in prefix.rglob("*") if path.is_symlink() and not path.exists()]
+
+
 def test_the_command_line_can_start_worker_processes(prefix: Path, tmp_path: Path) -> None:
     settings = ["collect/block.yaml", "episodes=4", "episodes_per_shard=2", "workers=2", f"out={tmp_path / 'data'}"]
     command = [str(prefix / "bin/reskill"), "collect", *settings]

@@ -7,21 +7,11 @@ from typing import Any
 
 import gymnasium
 import gymnasium_robotics
-import mujoco
 import numpy as np
 
 from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.stock_version import stock_fault
 from reskill_sim.fetch.tasks import get_task
-
-# First MuJoCo version with which the Fetch environments of gymnasium-robotics 1.4 fail, since joint types changed.
-_STOCK_BELOW = (3, 12)
-
-
-def stock_fault() -> str:
-    """Return why the stock Fetch environments do not run here; empty if they do."""
-    if tuple(map(int, mujoco.__version__.split(".")[:2])) < _STOCK_BELOW:
-        return ""
-    return f"the Fetch environments of gymnasium-robotics fail with MuJoCo from 3.12 on, this is {mujoco.__version__}"
 
 
 def stock_stepper(actions: np.ndarray) -> Callable[[], None] | None:

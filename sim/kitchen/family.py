@@ -115,7 +115,7 @@ class KitchenFamily(Family):
     def bench_load(self) -> BenchLoad:
         """Return the load of chains of subtasks, and the installed environment as the reference."""
 
-        def reference(actions: NDArray[Any]) -> Callable[[], None]:
+        def reference(actions: NDArray[Any]) -> Callable[[], None] | None:
             from reskill_sim.kitchen.stock import stock_stepper
 
             return stock_stepper(actions)

@@ -9,9 +9,13 @@ import gymnasium
 import gymnasium_robotics
 import numpy as np
 
+from reskill_sim.engine.stock_version import stock_fault
 
-def stock_stepper(actions: np.ndarray) -> Callable[[], None]:
-    """Return a run of actions (T, 9) in the installed environment."""
+
+def stock_stepper(actions: np.ndarray) -> Callable[[], None] | None:
+    """Return a run of actions (T, 9) in the installed environment; None if unavailable."""
+    if stock_fault():
+        return None
     gymnasium.register_envs(gymnasium_robotics)
     env: Any = gymnasium.make("FrankaKitchen-v1").unwrapped
 

@@ -14,6 +14,7 @@ from reskill_core.data import Episode
 from reskill_core.errors import ConfigError
 from reskill_sim.engine.measurement_noise import uniform_noise
 from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.stock_version import stock_fault
 from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import Variation
 from reskill_sim.families import get_task
@@ -53,6 +54,10 @@ def simulator() -> Simulator:
 # ---------------------------------------------------------------------- the installed environment
 
 
+NEEDS_STOCK = pytest.mark.skipif(bool(stock_fault()), reason=stock_fault())
+
+
+@NEEDS_STOCK
 def test_equals_the_installed_environment() -> None:
     env, ours = stock(), Simulator(quiet())
     theirs = env.reset(seed=0)[0]["observation"]
@@ -65,6 +70,7 @@ def test_equals_the_installed_environment() -> None:
     assert np.abs(theirs[9:18]).max() > 0.1
 
 
+@NEEDS_STOCK
 def test_names_limits_and_noise_are_those_of_the_installed_environment() -> None:
     env = stock()
     robot, limits = env.robot_env, arm_limits()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from reskill_sim.engine.stock_version import stock_fault
 from reskill_sim.experiments.bench import measure_endurance, measure_stepping, measure_threads
 from reskill_sim.fetch.fidelity import measure_fidelity
 from reskill_sim.fetch.profiles import PROFILES
-from reskill_sim.fetch.stock import stock_fault
 from reskill_sim.fetch.tasks import TASKS
 
 

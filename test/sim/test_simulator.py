@@ -15,6 +15,7 @@ from reskill_core.errors import ConfigError, SimulationError, SpecError
 from reskill_core.frames import RigidTransform
 from reskill_core.rotations import matrix_from_quat
 from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.stock_version import stock_fault
 from reskill_sim.engine.task import EpisodeStart
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.demonstrators import make_demonstrator
@@ -22,7 +23,6 @@ from reskill_sim.fetch.kinematics import GripperKinematics
 from reskill_sim.fetch.model import _as_if_finer, build_model, start_state
 from reskill_sim.fetch.profiles import PROFILES
 from reskill_sim.fetch.scene import Scene, Table
-from reskill_sim.fetch.stock import stock_fault
 from reskill_sim.fetch.tasks import TASKS, get_task
 from reskill_sim.fetch.tasks.block import BlockTask
 

@@ -145,6 +145,37 @@ def test_all_places_can_be_reached() -> None:
     assert (goals < scripts.arm.high).all()
 
 
+def test_an_open_door_is_passed_on_the_right() -> None:
+    scripts, vectors = choreography(), start_vectors(2)
+    vectors[1, KITCHEN_OBS.slice("right_hinge_cabinet_position")] = 1.2
+    slide = np.full(2, ALL.index("slide_cabinet"))
+    np.testing.assert_array_equal(scripts.start(slide, vectors), scripts.first[[slide[0], len(ALL)]])
+    kettle = np.full(2, ALL.index("kettle"))
+    np.testing.assert_array_equal(scripts.start(kettle, vectors), scripts.first[kettle])
+
+
+def test_phases_end_by_what_moved_or_when_the_handle_is_lost() -> None:
+    scripts, vectors = choreography(), start_vectors(3)
+    pull = next(number for number, phase in enumerate(SCRIPTS["microwave"]) if np.isfinite(phase.until))
+    phases = np.full(3, scripts.first[ALL.index("microwave")] + pull)
+    vectors[2, KITCHEN_OBS.slice("microwave_position")] = -0.7
+    state = scripts.arm.state(vectors[:, :7])
+    aim = scripts.aim(phases, vectors, state)
+    # In the hand, 10 cm beside it, and in the hand with the door open.
+    state.grip[:] = aim.held + np.array([[0.0], [0.1], [0.0]]) * [1.0, 0.0, 0.0]
+    np.testing.assert_array_equal(scripts.over(phases, vectors, state, aim), [False, True, True])
+    # The door is pulled open along its arc: towards the robot.
+    assert aim.grip[0, 1] < aim.held[0, 1] - 0.1
+    assert aim.force[0, 1] < -10.0
+
+    push = next(number for number, phase in enumerate(SCRIPTS["kettle"]) if np.isfinite(phase.until))
+    phases[:] = scripts.first[ALL.index("kettle")] + push
+    aim = scripts.aim(phases, vectors, state)
+    state.grip[:] = aim.held - np.array([0.0, 0.07, 0.0])
+    vectors[2, KITCHEN_OBS.slice("kettle_position").start + 1] = 0.63
+    np.testing.assert_array_equal(scripts.over(phases, vectors, state, aim), [False, False, True])
+
+
 # ---------------------------------------------------------------------- subtasks and chains
 
 

@@ -95,11 +95,10 @@ class Choreography:
 
     def _joints_for(self, phases: IntArray) -> Float64Array:
         """(n, 7) joint positions with the hands where phases want them, in the kitchen as it is at the start."""
-        count = len(phases)
-        qpos = np.tile(START_QPOS, (count, 1))
-        vectors = np.zeros((count, KITCHEN_OBS.dim))
+        kettle = SUBTASKS["kettle"].first
+        vectors = np.zeros((len(phases), KITCHEN_OBS.dim))
         vectors[:, KITCHEN_OBS.slice("arm_position")] = self._posture[phases]
-        vectors[:, KITCHEN_OBS.slice("kettle_position")] = qpos[:, 23:26]
+        vectors[:, KITCHEN_OBS.slice("kettle_position")] = START_QPOS[kettle : kettle + 3]
         return reach(self.arm, self.aim(phases, vectors, self.arm.state(self._posture[phases])))
 
 

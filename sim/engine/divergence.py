@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ class Divergence:
         step: control step of the episode.
         state: (S,) state of the environment, see :meth:`reskill_sim.engine.simulator.Simulator.state`.
         action: (A,) the action, before clipping.
+        settings: the task's settings.
     """
 
     task: str
@@ -36,6 +39,7 @@ class Divergence:
     step: int
     state: NDArray[np.float64]
     action: NDArray[np.float64]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> Path:
         """Write the record to a folder, atomically."""
@@ -47,6 +51,7 @@ class Divergence:
             "variation": config_to_dict(self.variation),
             "seed": self.seed,
             "step": self.step,
+            "settings": dict(self.settings),
         }
         part = part_path(path)
         with part.open("wb") as stream:

@@ -332,7 +332,8 @@ class Simulator:
             self.num_diverged += 1
             if self._divergence_folder is not None and self.num_diverged <= MAX_KEPT:
                 seed, step = int(row[layout.seed][0]), int(row[layout.step][0])
-                kept = Divergence(self.task.spec.name, self.profile, self.task.variation, seed, step, row, action)
+                spec = self.task.spec
+                kept = Divergence(spec.name, self.profile, self.task.variation, seed, step, row, action, spec.settings)
                 kept.save(self._divergence_folder)
 
     def _situation(self, rows: Float64Array, places: IntArray | None) -> Situation:

@@ -14,6 +14,7 @@ from gymnasium.utils.env_checker import check_env
 from reskill_core.data import DemoDataset
 from reskill_core.seeding import EVALUATION_SEED, episode_rng
 from reskill_core.spec import VECTOR
+from reskill_sim.engine.divergence import load_divergence
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import make_policy, rollouts
@@ -147,6 +148,15 @@ def test_a_row_brings_back_mazes_of_many_layouts() -> None:
         got = other.step(action[::-1]).observation
     for name in (VECTOR, "camera"):
         np.testing.assert_array_equal(got[name][::-1], expected[0][name])
+
+
+def test_a_diverged_state_is_kept_with_the_settings_that_it_needs(tmp_path: Path) -> None:
+    simulator = MAZE.make_env(MazeTask("maze", settings=SMALL), divergence_folder=tmp_path)
+    assert simulator.step(np.full((1, 2), np.nan)).diverged[0]
+    kept = load_divergence(next(tmp_path.iterdir()))
+    again = MAZE.make_env(MazeTask(kept.task, settings=kept.settings))
+    again.set_state(kept.state[None])
+    np.testing.assert_array_equal(again.observation(), simulator.observation())
 
 
 @pytest.mark.parametrize("settings", [{}, {"layout_seed": 3, "size": 40, "start": [10, 24], "goal": [18, 8]}])

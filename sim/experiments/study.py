@@ -217,7 +217,9 @@ def _is_evaluated(evaluation: PolicyEvaluationConfig) -> bool:
     acted = {lineage.agent or lineage.skills for lineage in lineages} - {None}
     given = {load_checkpoint(folder, *POLICY_KINDS).sha256 for folder in evaluation.checkpoints}
     same_simulator = all(lineage.simulator == simulator_version() for lineage in lineages)
-    return document.get("config") == config_to_dict(evaluation) and same_simulator and acted <= given
+    # Older results have no settings of tasks.
+    config = {"task_settings": {}, **(document.get("config") or {})}
+    return config == config_to_dict(evaluation) and same_simulator and acted <= given
 
 
 def _write_results(

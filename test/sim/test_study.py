@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from reskill_core.checkpoint import load_checkpoint, load_training_state, save_checkpoint
-from reskill_core.config import load_config
+from reskill_core.config import config_from_dict, load_config
 from reskill_core.errors import ConfigError, ReskillError
 from reskill_core.models.config import ReskillModelConfig
 from reskill_core.models.spirl.config import FlatConfig
@@ -25,7 +25,8 @@ from reskill_core.rl.config import PpoConfig, SacConfig
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.cli.main import main
-from reskill_sim.experiments.study import StudyConfig, plan_skills, plan_study, run_study
+from reskill_sim.evaluation import PolicyEvaluationConfig
+from reskill_sim.experiments.study import StudyConfig, _is_evaluated, plan_skills, plan_study, run_study
 
 
 @pytest.mark.parametrize("path", sorted((config_folder() / "studies").glob("*.yaml")), ids=lambda path: path.stem)
@@ -125,6 +126,13 @@ def test_a_study_evaluates_again_what_is_another_checkpoint_now(tmp_path: Path) 
     found.write_text(now.replace(result["lineage"]["simulator"], "mujoco 2.0.0"))
     run_study(config, show_progress=False)
     assert found.read_text() == now
+    # One of before tasks had settings is as good as ever.
+    document = json.loads(now)
+    evaluation = config_from_dict(PolicyEvaluationConfig, document["config"])
+    assert document["config"].pop("task_settings") == {}
+    found.write_text(json.dumps(document))
+    assert _is_evaluated(evaluation)
+    assert not _is_evaluated(replace(evaluation, task_settings={"goal": 1}))
 
 
 def test_runs_are_evaluated_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:

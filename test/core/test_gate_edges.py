@@ -283,6 +283,14 @@ def test_a_jump_of_the_clock_is_told_and_stops_what_moves() -> None:
     assert disarmed.state is GateState.DISARMED
 
 
+def test_a_jump_of_the_clock_forgets_fresh_commands() -> None:
+    gate = made(replace(EXACT, resume_after=2))
+    assert gate.offer(STILL, 10 * S, 10.0, 10 * S).reason == "warming_up"
+    gate.forget()
+    assert gate.offer(STILL, 5 * S, 10.01, 5 * S).reason == "warming_up"
+    assert gate.offer(STILL, 5 * S + 1, 10.02, 5 * S + 1).action is not None
+
+
 def test_a_jump_of_the_clock_forgets_where_the_robot_was() -> None:
     gate = made(BOX)
     gate.observe_position((0.5, 0.5, 0.5), 20 * S)

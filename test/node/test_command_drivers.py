@@ -19,7 +19,8 @@ from reskill_ros.nodes.command_node import CommandNode
 
 @pytest.mark.parametrize("path", sorted((config_folder() / "drivers").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_drivers_configure_and_start_disarmed(make_graph: MakeGraph, path: Path) -> None:
-    node = make_graph(command_node={"driver": path.stem}).add(CommandNode())
+    task = {"franka": "kitchen", "planar_base": "maze"}.get(path.stem, "block")
+    node = make_graph(command_node={"driver": path.stem, "task": task}).add(CommandNode())
     assert node.stage == "active"
     assert node.gate.state.value == "disarmed"
 

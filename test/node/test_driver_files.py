@@ -20,8 +20,10 @@ from trajectory_msgs.msg import JointTrajectory
 from reskill_core.config import config_to_dict
 from reskill_core.errors import ConfigError
 from reskill_core.resources import config_folder
+from reskill_core.spec import TaskSpec
 from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import Observation, SkillAction
+from reskill_sim.families import get_task
 from reskill_sim.fetch.constants import JOINT_NAMES
 
 COMMANDS = (Twist, TwistStamped, JointTrajectory, Float64MultiArray)
@@ -139,7 +141,8 @@ def test_f46_two_robots_in_two_namespaces_never_cross(make_graph: MakeGraph, tmp
     file.write_text(yaml.safe_dump(document))
     graph = make_graph()
     with ExitStack() as stack:
-        left, right = (Robot(graph, name, file, stack) for name in ("left", "right"))
+        task = get_task({"franka": "kitchen", "planar_base": "maze"}.get(path.stem, "block")).spec
+        left, right = (Robot(graph, name, file, task, stack) for name in ("left", "right"))
         for robot in (left, right):
             topics = robot.topics()
             assert all(topic.startswith(f"/{robot.name}/") for topic in topics - SHARED), topics
@@ -170,9 +173,10 @@ executor.spin()
 class Robot:
     """Observation and command node in a namespace, somebody who acts, and the ears of a driver."""
 
-    def __init__(self, graph: Graph, name: str, driver: Path, stack: ExitStack) -> None:
-        self.graph, self.name = graph, name
-        arguments = ["--ros-args", "-r", f"__ns:=/{name}", "-p", f"driver:={driver}", "--log-level", "fatal"]
+    def __init__(self, graph: Graph, name: str, driver: Path, task: TaskSpec, stack: ExitStack) -> None:
+        self.graph, self.name, self.task = graph, name, task
+        arguments = ["--ros-args", "-r", f"__ns:=/{name}", "-p", f"driver:={driver}", "-p", f"task:={task.name}"]
+        arguments += ["--log-level", "fatal"]
         self._process = subprocess.Popen([sys.executable, "-c", NODES, *arguments])
         stack.callback(self._process.wait)
         stack.callback(self._process.kill)
@@ -197,8 +201,8 @@ class Robot:
 
     def moves(self) -> bool:
         """Observe and act; whether the driver has heard of it."""
-        observation = Observation(task="block", values=array("d", [1.0] * 25))
-        action = SkillAction(action=array("f", [0.1, 0, 0, 0.5]))
+        observation = Observation(task=self.task.name, values=array("d", [1.0] * self.task.obs.dim))
+        action = SkillAction(action=array("f", [0.1] * self.task.action.dim))
         observation.header.stamp = action.header.stamp = self.graph.stamp()
         self._observations.publish(observation)
         self._actions.publish(action)

@@ -17,7 +17,7 @@ from reskill_core.models.skill_model import SkillDecoder
 
 
 class ClosedLoopDecoder(Mlp, SkillDecoder):
-    """Decoder from features and latent to actions in every step; its state is the latent.
+    """Decoder from features and latent to actions in every step; its state is the latent, and the time if it sees it.
 
     Args:
         feature_dim: length F of the features.
@@ -26,6 +26,7 @@ class ClosedLoopDecoder(Mlp, SkillDecoder):
         action_dim: number A of action components.
         norm: see :class:`~reskill_core.models.networks.Mlp`.
         seen: columns of the features that it sees; all by default.
+        clock: steps of a skill, if it sees the time since its beginning, from 0 to 1; 0 if not.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class ClosedLoopDecoder(Mlp, SkillDecoder):
         action_dim: int,
         norm: Norm = "batch",
         seen: Selection | None = None,
+        clock: int = 0,
     ) -> None:
         seen = Selection.all(feature_dim) if seen is None else seen
-        super().__init__((seen.dim + latent_dim, *hidden, action_dim), norm=norm)
-        self._state_dim, self._seen = latent_dim, seen
+        super().__init__((seen.dim + latent_dim + bool(clock), *hidden, action_dim), norm=norm)
+        self._state_dim, self._seen, self._clock = latent_dim + bool(clock), seen, clock
 
     @property
     def state_dim(self) -> int:
@@ -48,16 +50,25 @@ class ClosedLoopDecoder(Mlp, SkillDecoder):
 
     def begin(self, features: Tensor, latent: Tensor) -> Tensor:
         """See :class:`SkillDecoder`."""
-        return latent
+        return torch.cat((latent, torch.zeros_like(latent[:, :1])), dim=-1) if self._clock else latent
 
     def act(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`SkillDecoder`."""
-        return torch.tanh(self(torch.cat((self._seen(features), state), dim=-1))), state
+        action = torch.tanh(self(torch.cat((self._seen(features), state), dim=-1)))
+        if not self._clock:
+            return action, state
+        # In skills that are longer than those in training, time stands still at the end.
+        time = (state[:, -1:] + 1 / self._clock).clamp(max=1.0)
+        return action, torch.cat((state[:, :-1], time), dim=-1)
 
     def window(self, features: Tensor, latent: Tensor) -> Tensor:
         """See :class:`SkillDecoder`; all steps at once, as one batch for batch normalisation."""
-        per_step = latent[:, None].expand(-1, features.shape[1], -1)
-        return torch.tanh(self(torch.cat((self._seen(features), per_step), dim=-1)))
+        steps = features.shape[1]
+        state = latent[:, None].expand(-1, steps, -1)
+        if self._clock:
+            time = torch.arange(steps, device=latent.device, dtype=latent.dtype) / self._clock
+            state = torch.cat((state, time.clamp(max=1.0)[:, None].expand(len(latent), -1, 1)), dim=-1)
+        return torch.tanh(self(torch.cat((self._seen(features), state), dim=-1)))
 
 
 class OpenLoopDecoder(nn.Module, SkillDecoder):

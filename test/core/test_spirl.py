@@ -88,9 +88,12 @@ def seen(task: TaskSpec, *shape: int, seed: int = 0) -> Any:
 # ---------------------------------------------------------------------- decoders and graphs
 
 
-@pytest.mark.parametrize("decoder", ["closed_loop", "open_loop"])
+CLOCKED = DecoderConfig(hidden=(16,), norm="none", clock=True)
+
+
+@pytest.mark.parametrize("decoder", ["closed_loop", "open_loop", "clock"])
 def test_a_window_is_decoded_as_its_steps_are(decoder: str) -> None:
-    model = model_of(config(decoder))
+    model = model_of(config(decoder=CLOCKED) if decoder == "clock" else config(decoder))
     features, latent = model.features(as_tensors(seen(TASK, 2, 4))), torch.randn(2, 3)
     with torch.no_grad():
         found = model.decoder.window(features, latent)
@@ -125,6 +128,7 @@ def test_the_step_of_the_predicting_lstm_is_that_of_torch() -> None:
         (config("open_loop", "gaussian"), TASK),
         (config("closed_loop", "mixture"), TASK),
         (config("open_loop", "flow"), PICTURES),
+        (config(decoder=CLOCKED), TASK),
         (FlatConfig(prior=PRIOR, images=ImageConfig(2, 5, shared=True)), PICTURES),
     ],
 )
@@ -147,6 +151,16 @@ def test_graphs_act_as_the_model(settings: SpirlConfig | FlatConfig, task: TaskS
             expected_action, expected_state = model.decoder.act(expected, expected_state)
             np.testing.assert_allclose(action, expected_action, atol=1e-5)
             np.testing.assert_allclose(state, expected_state, atol=1e-5)
+
+
+def test_a_clock_runs_from_0_to_1_and_stands_still() -> None:
+    decoder = model_of(config(decoder=CLOCKED)).decoder
+    features, times = torch.zeros(1, decoder._seen.dim), []
+    state = decoder.begin(features, torch.ones(1, 3))
+    for _ in range(6):
+        times.append(state[0, -1].item())
+        state = decoder.act(features, state)[1]
+    assert times == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
 
 # ---------------------------------------------------------------------- priors
@@ -306,9 +320,6 @@ def test_pictures_are_reconstructed_from_their_features() -> None:
     assert loss.vae(0.0).item() == pytest.approx(loss.reconstruction.item() + errors[-1], rel=1e-5)
 
 
-# ---------------------------------------------------------------------- flat priors
-
-
 def test_a_flat_prior_clones_actions(tmp_path: Path) -> None:
     data = write_reaching_data(tmp_path / "data")
     settings = config_from_dict(
@@ -329,9 +340,6 @@ def test_a_flat_prior_clones_actions(tmp_path: Path) -> None:
     assert np.abs(module.decode(now, np.full((1, 4), 3.0))).max() == 1.0
     with pytest.raises(ConfigError, match="latents of kind 'flat' are actions, which have 4 components, got 3"):
         FlatModel.fitted(FlatConfig(latent_dim=3), TASK, observations(10))
-
-
-# ---------------------------------------------------------------------- training
 
 
 @pytest.mark.parametrize(

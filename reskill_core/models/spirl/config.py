@@ -58,12 +58,15 @@ class DecoderConfig:
         hidden: widths of the hidden layers; for ``open_loop``, the width of the LSTM and then those of the layers that
             compute its initial state.
         norm: ``batch`` adds batch normalisation to each hidden layer of a closed-loop decoder, ``none`` omits it.
+        clock: whether a closed-loop decoder sees the time since a skill began, which tells when its parts follow each
+            other where observations do not.
         inputs: features that it sees, as for the encoder.
     """
 
     kind: Literal["closed_loop", "open_loop"] = "closed_loop"
     hidden: tuple[int, ...] = parameter((192, 192, 192), low=1, high=4096, entries=8)
     norm: Norm = "batch"
+    clock: bool = False
     inputs: tuple[str, ...] | None = None
 
     def violations(self) -> list[str]:

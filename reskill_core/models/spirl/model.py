@@ -66,7 +66,8 @@ class SpirlModel(ConditionedModel):
         seen = self._selection(config.inputs)
         if config.kind == "open_loop":
             return OpenLoopDecoder(self.feature_dim, latent, config.hidden, action, seen)
-        return ClosedLoopDecoder(self.feature_dim, latent, config.hidden, action, config.norm, seen)
+        clock = self.config.horizon if config.clock else 0
+        return ClosedLoopDecoder(self.feature_dim, latent, config.hidden, action, config.norm, seen, clock)
 
     @property
     def image_steps(self) -> int:

@@ -81,6 +81,8 @@ def test_d4rl_episodes_end_at_their_marks_and_are_never_glued(d4rl: Path) -> Non
     np.testing.assert_array_equal(episodes[0].reward, [0, 0, 1, 1, 0])
     assert [episode.success for episode in episodes] == [True, False, False]
     assert task.metrics(episodes[0])["subtasks"] == 2.0
+    any_two = KitchenTask(settings=KitchenSettings(subtasks=("top_burner", "microwave", "kettle"), needed=2))
+    assert [episode.success for episode in import_data(any_two, d4rl).episodes] == [True, False, False]
     assert any("no end mark" in note for note in found.notes)
     assert any("no published file" in note for note in found.notes)
 

@@ -146,6 +146,8 @@ def test_an_agent_without_skills_imitates_first(tmp_path: Path) -> None:
     result = train(None, tmp_path / "run", agent, **settings)
     dataset = DemoDataset.open(data)
     policy = load_policy(result.run)
+    assert policy.module.batch_invariant
+    assert not load_policy(result.run, batch_invariant=False).module.batch_invariant
     policy.reset(range(200))
     acted = policy.act(dataset.observation[:200]).action
     assert np.abs(acted - dataset.action[:200]).mean() < 0.15

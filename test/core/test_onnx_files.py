@@ -37,6 +37,7 @@ class _Files:
         if phase == 0:
             (noise,) = self.run("high_level", features=features)
             noise = np.clip(noise, -policy["noise_limit"], policy["noise_limit"])
+            assert policy["latent_source"] == "prior"
             (self._latent,) = self.run("prior", noise=noise, features=features)
             (self._state,) = self.run("begin", features=features, latent=self._latent)
         action, self._state = self.run("act", features=features, state=self._state)

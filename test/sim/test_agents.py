@@ -247,8 +247,6 @@ def test_without_skills_the_low_level_acts_alone_and_may_start_by_imitation(skil
         )
         train_agent(run, show_progress=False)
         policy = load_policy(tmp_path / name)
-        assert policy.module.batch_invariant
-        assert not load_policy(tmp_path / name, batch_invariant=False).module.batch_invariant
         dataset = DemoDataset.open(demonstrations.out)
         policy.reset([0] * dataset.num_steps)
         actions.append(policy.act(dataset.observation))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.arrays import Float32Array
+from reskill_core.arrays import Float32Array, Float64Array
+from reskill_core.spec import ActionSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,22 @@ class SkillAction:
     residual_weight: Float32Array
     latent: Float32Array
     skill_step: NDArray[np.int64]
+
+    @classmethod
+    def demonstrated(cls, spec: ActionSpec, clean: Float64Array, noise: Float32Array) -> SkillAction:
+        """Action of a demonstrator.
+
+        Args:
+            spec: layout of the action.
+            clean: (N, A) noise-free action; limited, it is the label.
+            noise: (N, A) noise of what is executed.
+        """
+        label, count = spec.clip(clean), len(clean)
+        return cls(
+            action=spec.clip(label + noise),
+            decoded_action=label,
+            residual=noise,
+            residual_weight=np.ones(count, np.float32),
+            latent=np.zeros((count, 0), np.float32),
+            skill_step=np.zeros(count, np.int64),
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -12,26 +11,22 @@ from reskill_sim.engine.family import (
     DEFAULT_NOISE_RANGE,
     MIXED,
     NO_SETTINGS,
-    REFERENCE_PROFILE,
     BenchLoad,
-    Family,
     Kinematics,
 )
+from reskill_sim.engine.mujoco_family import MujocoFamily
 from reskill_sim.fetch.constants import ARM_JOINTS, FINGER_JOINTS, JOINT_NAMES
 from reskill_sim.fetch.object_metrics import TITLES
 from reskill_sim.fetch.profiles import PROFILES
 from reskill_sim.fetch.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
-    from reskill_sim.engine.interfaces import Renderer, Viewer
-    from reskill_sim.engine.simulator import Simulator
-    from reskill_sim.engine.task import Task
     from reskill_sim.engine.variation import Variation
     from reskill_sim.fetch.demonstrators import Demonstrator
     from reskill_sim.fetch.tasks.base import FetchTask
 
 
-class FetchFamily(Family):
+class FetchFamily(MujocoFamily):
     """Tasks of the Fetch robot, simulated by MuJoCo."""
 
     name = "fetch"
@@ -49,19 +44,6 @@ class FetchFamily(Family):
         """Create a task by name; there are no settings."""
         self.refuse_settings(name, settings)
         return get_task(name, variation)
-
-    def make_env(
-        self,
-        task: Task,
-        num_envs: int = 1,
-        profile: str = REFERENCE_PROFILE,
-        threads: int = 0,
-        divergence_folder: Path | None = None,
-    ) -> Simulator:
-        """Create a batched simulator of a task."""
-        from reskill_sim.engine.simulator import Simulator
-
-        return Simulator(_own(task), num_envs, profile, threads, divergence_folder)
 
     def make_kinematics(self) -> Kinematics:
         """Create the forward kinematics of torso and arm."""
@@ -96,20 +78,6 @@ class FetchFamily(Family):
 
         return make_fast_script(task, num_envs)
 
-    def make_renderer(
-        self, task: Task, width: int = 480, height: int = 360, profile: str = REFERENCE_PROFILE
-    ) -> Renderer:
-        """Create an off-screen renderer."""
-        from reskill_sim.engine.rendering import MujocoRenderer
-
-        return MujocoRenderer(_own(task), width, height, profile)
-
-    def make_viewer(self, task: Task, profile: str = REFERENCE_PROFILE) -> Viewer:
-        """Open MuJoCo's viewer."""
-        from reskill_sim.engine.viewer import MujocoViewer
-
-        return MujocoViewer(_own(task), profile)
-
     def bench_load(self) -> BenchLoad:
         """Return the load of pick-and-place with a block, and the stock environment as the reference."""
 
@@ -125,13 +93,6 @@ class FetchFamily(Family):
         from reskill_sim.fetch.fidelity import measure_fidelity
 
         return measure_fidelity(episodes=episodes)
-
-
-def _own(task: Task) -> FetchTask:
-    from reskill_sim.fetch.tasks.base import FetchTask
-
-    assert isinstance(task, FetchTask), f"{task.spec.name} is no task of the Fetch"
-    return task
 
 
 FETCH = FetchFamily()

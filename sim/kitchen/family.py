@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError
-from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, NO_SETTINGS, REFERENCE_PROFILE, BenchLoad, Family
+from reskill_sim.engine.family import DEFAULT_NOISE_RANGE, MIXED, NO_SETTINGS, BenchLoad
+from reskill_sim.engine.mujoco_family import MujocoFamily
 from reskill_sim.kitchen.constants import FINGER_JOINTS, JOINT_NAMES
 from reskill_sim.kitchen.profiles import PROFILES
 from reskill_sim.kitchen.subtasks import SUBTASKS
 
 if TYPE_CHECKING:
     from reskill_sim.engine.imported_data import ImportedData
-    from reskill_sim.engine.interfaces import Renderer, Viewer
-    from reskill_sim.engine.simulator import Simulator
     from reskill_sim.engine.task import Task
     from reskill_sim.engine.variation import Variation
     from reskill_sim.kitchen.demonstrators import Demonstrator
@@ -33,7 +32,7 @@ _REFUSED = {
 }
 
 
-class KitchenFamily(Family):
+class KitchenFamily(MujocoFamily):
     """Tasks of a Franka arm in a kitchen, simulated by MuJoCo."""
 
     name = "kitchen"
@@ -62,19 +61,6 @@ class KitchenFamily(Family):
                 raise ConfigError(f"the kitchen does not vary {field}: {reason}")
         return KitchenTask(variation, config_from_dict(KitchenSettings, settings, source=f"settings of {name}"))
 
-    def make_env(
-        self,
-        task: Task,
-        num_envs: int = 1,
-        profile: str = REFERENCE_PROFILE,
-        threads: int = 0,
-        divergence_folder: Path | None = None,
-    ) -> Simulator:
-        """Create a batched simulator of the task."""
-        from reskill_sim.engine.simulator import Simulator
-
-        return Simulator(_own(task), num_envs, profile, threads, divergence_folder)
-
     def import_data(self, task: Task, path: Path) -> ImportedData:
         """Open a file of D4RL or Minari."""
         from reskill_sim.kitchen.importing import import_data
@@ -97,20 +83,6 @@ class KitchenFamily(Family):
         from reskill_sim.kitchen.demonstrators import make_demonstrator
 
         return make_demonstrator(kind, noise_range, num_envs, settings)
-
-    def make_renderer(
-        self, task: Task, width: int = 480, height: int = 360, profile: str = REFERENCE_PROFILE
-    ) -> Renderer:
-        """Create an off-screen renderer."""
-        from reskill_sim.engine.rendering import MujocoRenderer
-
-        return MujocoRenderer(_own(task), width, height, profile)
-
-    def make_viewer(self, task: Task, profile: str = REFERENCE_PROFILE) -> Viewer:
-        """Open MuJoCo's viewer."""
-        from reskill_sim.engine.viewer import MujocoViewer
-
-        return MujocoViewer(_own(task), profile)
 
     def bench_load(self) -> BenchLoad:
         """Return the load of chains of subtasks, and the installed environment as the reference."""

@@ -84,21 +84,13 @@ class PathFollower:
         position = vector[:, obs.slice(constants.POSITION)]
         for at in np.flatnonzero(~self._planned[chosen]):
             self._plan(int(chosen[at]), position[at], vector[at, obs.slice(constants.GOAL_POSITION)][:2])
-        label = self.task.action.clip(self._velocity(chosen, position) / constants.MAX_SPEED)
-        residual = (self.noise_scale[chosen, None] * self._noise[chosen]).astype(np.float32)
+        clean = self._velocity(chosen, position) / constants.MAX_SPEED
+        noise = (self.noise_scale[chosen, None] * self._noise[chosen]).astype(np.float32)
         self._step[chosen] += 1
         # The noise repeats in an episode that runs beyond its horizon.
         draw = self._draws[chosen, self._step[chosen] % self._draws.shape[1]]
         self._noise[chosen] = _CORRELATION * self._noise[chosen] + np.sqrt(1.0 - _CORRELATION**2) * draw
-        count = len(chosen)
-        return SkillAction(
-            action=self.task.action.clip(label + residual),
-            decoded_action=label,
-            residual=residual,
-            residual_weight=np.ones(count, np.float32),
-            latent=np.zeros((count, 0), np.float32),
-            skill_step=np.zeros(count, np.int64),
-        )
+        return SkillAction.demonstrated(self.task.action, clean, noise)
 
     def _velocity(self, chosen: IntArray, position: Float64Array) -> Float64Array:
         """(n, 2) velocities to command [m/s]."""

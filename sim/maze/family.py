@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,14 @@ from reskill_sim.engine.family import (
     NO_SETTINGS,
     REFERENCE_PROFILE,
     BenchLoad,
-    Family,
 )
+from reskill_sim.engine.mujoco_family import MujocoFamily
 from reskill_sim.engine.variation import NOMINAL
 from reskill_sim.maze.constants import JOINTS
 from reskill_sim.maze.tasks import TASKS, MazeTask
 
 if TYPE_CHECKING:
-    from reskill_sim.engine.interfaces import Renderer, Viewer
-    from reskill_sim.engine.simulator import Simulator
+    from reskill_sim.engine.interfaces import Renderer
     from reskill_sim.engine.task import Task
     from reskill_sim.engine.variation import Variation
     from reskill_sim.maze.demonstrator import PathFollower
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 _PLANNER = "planner"
 
 
-class MazeFamily(Family):
+class MazeFamily(MujocoFamily):
     """Tasks of a planar base in mazes, simulated by MuJoCo."""
 
     name = "maze"
@@ -41,19 +39,6 @@ class MazeFamily(Family):
     def make_task(self, name: str, variation: Variation, settings: Mapping[str, Any] = NO_SETTINGS) -> MazeTask:
         """Create a task with these settings of :class:`~reskill_sim.maze.settings.MazeSettings`."""
         return MazeTask(name, variation, settings)
-
-    def make_env(
-        self,
-        task: Task,
-        num_envs: int = 1,
-        profile: str = REFERENCE_PROFILE,
-        threads: int = 0,
-        divergence_folder: Path | None = None,
-    ) -> Simulator:
-        """Create a batched simulator of a task."""
-        from reskill_sim.engine.simulator import Simulator
-
-        return Simulator(_own(task), num_envs, profile, threads, divergence_folder)
 
     def demonstrators(self, task: str) -> tuple[str, ...]:
         """The planner."""
@@ -82,12 +67,6 @@ class MazeFamily(Family):
 
         self.require_profile(profile)
         return TopView(_own(task), width, height)
-
-    def make_viewer(self, task: Task, profile: str = REFERENCE_PROFILE) -> Viewer:
-        """Open MuJoCo's viewer."""
-        from reskill_sim.engine.viewer import MujocoViewer
-
-        return MujocoViewer(_own(task), profile)
 
     def bench_load(self) -> BenchLoad:
         """Return the load of the planner's episodes with pictures."""

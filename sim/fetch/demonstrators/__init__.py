@@ -100,20 +100,11 @@ class Demonstrator:
             mine = self._choice[chosen] == number
             if mine.any():
                 clean[mine] = controller(Reading(self.task.obs, observations[mine], self._manner[chosen[mine]]))
-        residual = np.zeros_like(clean, dtype=np.float32)
+        noise = np.zeros_like(clean, dtype=np.float32)
         # The noise repeats in an episode that runs beyond its horizon.
-        residual[:, :3] = self._noise[chosen, self._step[chosen] % self.task.horizon]
+        noise[:, :3] = self._noise[chosen, self._step[chosen] % self.task.horizon]
         self._step[chosen] += 1
-        label = self.task.action.clip(clean)
-        batch = len(chosen)
-        return SkillAction(
-            action=self.task.action.clip(label + residual),
-            decoded_action=label,
-            residual=residual,
-            residual_weight=np.ones(batch, dtype=np.float32),
-            latent=np.zeros((batch, 0), dtype=np.float32),
-            skill_step=np.zeros(batch, dtype=np.int64),
-        )
+        return SkillAction.demonstrated(self.task.action, clean, noise)
 
     def source(self, place: int = 0) -> str:
         """Return the name of an episode's controller."""

@@ -99,20 +99,11 @@ class Demonstrator:
         vectors = np.asarray(vector_of(self.task.obs.check(observations)), dtype=np.float64)
         chosen = np.arange(len(self._at)) if places is None else np.asarray(places)
         clean = self._clean(vectors, chosen)
-        residual = np.zeros_like(clean, dtype=np.float32)
+        noise = np.zeros_like(clean, dtype=np.float32)
         # The noise repeats in an episode that runs beyond its horizon.
-        residual[:, :NUM_JOINTS] = self._noise[chosen, self._clock[chosen] % self.task.horizon]
+        noise[:, :NUM_JOINTS] = self._noise[chosen, self._clock[chosen] % self.task.horizon]
         self._clock[chosen] += 1
-        label = self.task.action.clip(clean)
-        batch = len(chosen)
-        return SkillAction(
-            action=self.task.action.clip(label + residual),
-            decoded_action=label,
-            residual=residual,
-            residual_weight=np.ones(batch, dtype=np.float32),
-            latent=np.zeros((batch, 0), dtype=np.float32),
-            skill_step=np.zeros(batch, dtype=np.int64),
-        )
+        return SkillAction.demonstrated(self.task.action, clean, noise)
 
     def source(self, place: int = 0) -> str:
         """Return the kind: ``chain``, or the name of the subtask."""

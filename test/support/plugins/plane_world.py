@@ -247,16 +247,7 @@ class Steering:
         noise = np.stack(
             [self.noise_scale[place] * self._rngs[place].standard_normal(clean.shape[1]) for place in chosen]
         )
-        label, residual = self.task.action.clip(clean), noise.astype(np.float32)
-        count = len(chosen)
-        return SkillAction(
-            action=self.task.action.clip(label + residual),
-            decoded_action=label,
-            residual=residual,
-            residual_weight=np.ones(count, np.float32),
-            latent=np.zeros((count, 0), np.float32),
-            skill_step=np.zeros(count, np.int64),
-        )
+        return SkillAction.demonstrated(self.task.action, clean, noise.astype(np.float32))
 
     def source(self, place: int = 0) -> str:
         return "steering"

@@ -26,6 +26,11 @@ def vector_of(observations: Inputs) -> Tensor:
     return observations[VECTOR] if isinstance(observations, Mapping) else observations
 
 
+def with_vector(observations: Inputs, vector: Tensor) -> Inputs:
+    """Return observations with other vectors, and the same images."""
+    return {**observations, VECTOR: vector} if isinstance(observations, Mapping) else vector
+
+
 def on_device(observations: Inputs, device: torch.device) -> Inputs:
     """Move a batch to a device."""
     if isinstance(observations, Mapping):

@@ -200,27 +200,33 @@ class SkillModel(ABC, nn.Module):
         features = self.features(observation)
         return self.decoder.act(features, self.decoder.begin(features, latent))[0]
 
-    def losses(self, observation: Inputs, action: Tensor, noise: Tensor) -> SkillLosses:
+    def losses(
+        self, observation: Inputs, action: Tensor, noise: Tensor, decoded: tuple[Inputs, Tensor] | None = None
+    ) -> SkillLosses:
         """Compute the loss terms of windows.
 
         Args:
             observation: (B, H, O).
             action: (B, H, A) labels in [-1, 1].
             noise: (B, Z) standard normal noise to sample the posterior with; zeros give its mean.
+            decoded: observations and labels of the decoder, if they are others than those of posterior and prior.
 
         Raises:
             SpecError: a shape is wrong.
         """
-        return self._losses(observation, action, noise)[0]
+        return self._losses(observation, action, noise, decoded)[0]
 
-    def _losses(self, observation: Inputs, action: Tensor, noise: Tensor) -> tuple[SkillLosses, Tensor]:
+    def _losses(
+        self, observation: Inputs, action: Tensor, noise: Tensor, decoded: tuple[Inputs, Tensor] | None = None
+    ) -> tuple[SkillLosses, Tensor]:
         """Loss terms of :meth:`losses`, and features (B, F) of the first observations, for further terms."""
         self._require_windows(observation, action)
         require_shape("noise", noise, action.shape[0], self.config.latent_dim)
         features, first = self.window_features(observation)
         posterior = self.posterior_of(features, action)
         latent = posterior.from_noise(noise)
-        squared_error = (self.decoder.window(features, latent) - action).square()
+        seen, label = (features, action) if decoded is None else (self.window_features(decoded[0])[0], decoded[1])
+        squared_error = (self.decoder.window(seen, latent) - label).square()
         # The prior is trained towards the posterior, but not the posterior towards the prior.
         sample = latent.detach()
         losses = SkillLosses(

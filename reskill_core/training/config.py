@@ -31,6 +31,23 @@ class OptimiserConfig:
 
 
 @dataclass(frozen=True)
+class DisplacementConfig:
+    """Displacement of joints in what the decoder sees in training, with labels that undo it; for closed-loop decoders.
+
+    Attributes:
+        terms: observation terms of joint positions whose joints are commanded by velocities, all of one unit; none to
+            train on demonstrations as they are. What else depends on these positions stays as it was.
+        std: largest standard deviation of displacements at the start of a window [unit of the terms]; that of a window
+            is drawn between zero and this.
+        gain: share of a displacement that labels undo per control step.
+    """
+
+    terms: tuple[str, ...] = ()
+    std: float = parameter(0.1, low=1e-9, high=1e6)
+    gain: float = parameter(0.2, low=1e-6, high=1.0)
+
+
+@dataclass(frozen=True)
 class SkillTrainingConfig:
     """Configuration of a skill training run.
 
@@ -56,6 +73,7 @@ class SkillTrainingConfig:
         threads: math threads. Two are nearly twice as fast on an idle machine and many times slower on a busy one.
         device: device that computes the steps; ``auto`` is a GPU if there is one. Checkpoints do not depend on it, and
             resuming is exact on the CPU.
+        displacement: displacement of what the decoder sees, against drift.
         model: configuration of the skill model; its fields depend on its ``kind``.
         optimiser: configuration of the optimiser.
     """
@@ -77,6 +95,7 @@ class SkillTrainingConfig:
     keep_checkpoints: int = parameter(2, low=1, high=10**4)
     threads: int = parameter(1, low=1, high=256)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    displacement: DisplacementConfig = field(default_factory=DisplacementConfig)
     model: SkillModelConfig = field(default_factory=ReskillModelConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 

@@ -2,7 +2,9 @@
 
 1. The loss is ``1/2 sum_{H,A} (action - label)^2 + beta * sum_Z KL(q || N(0, I))``, averaged over the batch.
 2. ``beta`` is fixed, or adapted so that the KL divergence approaches a target: dual ascent on ``log beta``.
-3. In the same step the prior minimises its NLL of posterior samples. Its gradient is stopped at the sample and clipped
+3. With a displacement, the decoder's part of the loss is that of displaced windows; posterior and prior see them as
+   they are.
+4. In the same step the prior minimises its NLL of posterior samples. Its gradient is stopped at the sample and clipped
    separately, so that it does not affect encoder and decoder.
 """
 
@@ -24,6 +26,7 @@ from reskill_core.models.observations import Inputs, as_tensors, batches, on_dev
 from reskill_core.models.skill_model import SkillLosses, SkillModel
 from reskill_core.seeding import run_integer
 from reskill_core.training.config import OptimiserConfig
+from reskill_core.training.displacement import Displacement
 
 _NOISE_RNG = "noise_rng"
 _BETA = "beta"
@@ -83,6 +86,7 @@ class SkillLearner:
         target_kl: KL divergence that the weight is adapted to, see :class:`KlWeight`.
         beta_rate: rate of its adaptation.
         device: device that computes the steps.
+        displacement: displacement of what the decoder sees; None for windows as they are.
 
     Attributes:
         model: as given.
@@ -98,12 +102,14 @@ class SkillLearner:
         target_kl: float = 0.0,
         beta_rate: float = 1e-2,
         device: str = "cpu",
+        displacement: Displacement | None = None,
     ) -> None:
         self.model = model.to(device)
         self.beta = beta
         self._config = config
         self._weight = KlWeight(beta, target_kl, beta_rate)
         self._device = torch.device(device)
+        self._displacement = displacement
         self._noise_rng = torch.Generator().manual_seed(run_integer(seed, "posterior_noise"))
         prior = model.prior_parameters()
         apart = set(map(id, prior))
@@ -131,11 +137,14 @@ class SkillLearner:
             NotFiniteError: one of them is not finite.
         """
         noise = torch.randn(len(action), self.model.config.latent_dim, generator=self._noise_rng)
+        windows, labels = as_tensors(observation), torch.from_numpy(action)
+        decoded = None
+        if self._displacement is not None:
+            seen, wanted = self._displacement.displaced(windows, labels, self._noise_rng)
+            decoded = on_device(seen, self._device), wanted.to(self._device)
         self.model.train()
         losses = self.model.losses(
-            on_device(as_tensors(observation), self._device),
-            torch.from_numpy(action).to(self._device),
-            noise.to(self._device),
+            on_device(windows, self._device), labels.to(self._device), noise.to(self._device), decoded
         )
         total = losses.total(self.beta)
         self._optimiser.zero_grad()

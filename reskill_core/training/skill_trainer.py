@@ -34,6 +34,7 @@ from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import run_integer
 from reskill_core.training import run_folder
 from reskill_core.training.config import SkillTrainingConfig
+from reskill_core.training.displacement import Displacement
 from reskill_core.training.metrics import MetricsLogger, Throughput, averaged, read_metrics
 from reskill_core.training.plots import plot_actions, plot_losses
 from reskill_core.training.skill_learner import NotFiniteError, SkillLearner, chosen_device, learning_rate_factor
@@ -123,8 +124,9 @@ class SkillTrainer(TrainingRun[SkillProgress]):
             torch.manual_seed(run_integer(config.seed, "skill_weights"))
             model = kind.load_model().fitted(config.model, self._task, self._dataset.observation[train_steps])
         device = chosen_device(config.device)
+        displacement = Displacement(config.displacement, self._task) if config.displacement.terms else None
         self.learner = SkillLearner(
-            model, config.optimiser, config.beta, config.seed, config.target_kl, config.beta_rate, device
+            model, config.optimiser, config.beta, config.seed, config.target_kl, config.beta_rate, device, displacement
         )
         windows = (
             WindowSampler(self._dataset, ids, config.model.horizon, model.image_steps)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import IntArray
 from reskill_core.data import Episode
 from reskill_core.data.images import stack_rows
+from reskill_core.environment import StepResult
 from reskill_core.runtime import SkillModule
 from reskill_core.spec import VECTOR, Observations, TaskSpec, copied, put_rows, take_rows, vector_of
 from reskill_sim.engine.task import Task
@@ -27,8 +29,9 @@ class ReconstructionOutcome:
         source: its demonstrator.
         error_m: distance between the results of the demonstration and of its reconstruction, such as the final
             positions of the object [m].
-        metrics: the task's metrics of the reconstruction.
+        metrics: the task's metrics of the reconstruction, within the demonstration's time.
         demonstrated: those of the demonstration.
+        prolonged: those of the reconstruction if its last skill goes on until success or the end of an episode.
     """
 
     seed: int
@@ -36,6 +39,7 @@ class ReconstructionOutcome:
     error_m: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     demonstrated: Mapping[str, float] = field(default_factory=dict)
+    prolonged: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reconstructed(self) -> bool:
@@ -50,6 +54,8 @@ def reconstruct(
 
     Each demonstration is divided into consecutive windows, and the posterior mean of each is decoded at the
     observations of the simulation, not of the demonstration. The last steps use the window that ends with the episode.
+    Its skill then goes on, because what a demonstration reached in its very last step comes a little late if the
+    reconstruction was slower.
     """
     count, horizon = len(demonstrations), module.horizon
     environments = task.make_env(count, profile, threads)
@@ -58,55 +64,78 @@ def reconstruct(
     states = np.zeros((count, module.state_dim), np.float32)
     lengths = np.array([episode.num_steps for episode in demonstrations])
     observation = copied(environments.observation())
-    tape = _Tape(task.spec, count, int(lengths.max()))
-    for step in range(lengths.max()):
-        active = np.flatnonzero(lengths > step)
+    tape = Tape(task.spec, count, max(task.spec.horizon, int(lengths.max())))
+    at_length = vector_of(observation).copy()
+    for step in range(tape.steps):
+        active = np.flatnonzero((lengths > step) | ~tape.success)
+        if not len(active):
+            break
         features = module.features(take_rows(observation, active))
         if step % horizon == 0:
-            chosen = np.stack([latents[index][step // horizon] for index in active])
+            windows = [min(step // horizon, len(latents[index]) - 1) for index in active]
+            chosen = np.stack([latents[index][window] for index, window in zip(active, windows, strict=True)])
             states[active] = module.begin(features, chosen)
         action, states[active] = module.act(features, states[active])
-        tape.observation[active, step], tape.action[active, step] = vector_of(take_rows(observation, active)), action
+        before = vector_of(take_rows(observation, active))
         result = environments.step(action, active)
-        tape.reward[active, step] = result.reward
-        tape.success[active] |= result.success
         put_rows(observation, active, result.observation)
+        tape.record(step, active, before, action, result)
+        ended = lengths == step + 1
+        at_length[ended] = vector_of(observation)[ended]
     ends = task.result_of(np.stack([episode.final_observation for episode in demonstrations]))
-    errors = np.linalg.norm(task.result_of(vector_of(observation)) - ends, axis=1)
+    errors = np.linalg.norm(task.result_of(at_length) - ends, axis=1)
+    final = vector_of(observation)
     return [
         ReconstructionOutcome(
             episode.seed,
             episode.source,
-            float(error),
-            metrics=task.metrics(tape.episode(row, episode, final)),
+            float(errors[row]),
+            metrics=task.metrics(tape.episode(row, episode, episode.num_steps, at_length[row])),
             demonstrated=task.metrics(episode),
+            prolonged=task.metrics(tape.episode(row, episode, int(tape.lengths[row]), final[row])),
         )
-        for row, (episode, error, final) in enumerate(zip(demonstrations, errors, vector_of(observation), strict=True))
+        for row, episode in enumerate(demonstrations)
     ]
 
 
-class _Tape:
-    """What happened in the reconstructions of N demonstrations of up to T steps."""
+class Tape:
+    """What happened in the reconstructions of N demonstrations of up to T steps.
+
+    Attributes:
+        steps: T.
+        lengths: (N,) steps recorded of each.
+        success: (N,) whether there has been success.
+    """
 
     def __init__(self, spec: TaskSpec, count: int, steps: int) -> None:
-        self.observation = np.zeros((count, steps, spec.obs.dim), np.float32)
-        self.action = np.zeros((count, steps, spec.action.dim), np.float32)
-        self.reward = np.zeros((count, steps), np.float32)
+        self.steps = steps
+        self.lengths = np.zeros(count, np.int64)
         self.success = np.zeros(count, np.bool_)
+        self._observation = np.zeros((count, steps, spec.obs.dim), np.float32)
+        self._action = np.zeros((count, steps, spec.action.dim), np.float32)
+        self._reward = np.zeros((count, steps), np.float32)
+        self._success_at = np.full(count, steps)
 
-    def episode(self, row: int, demonstration: Episode, final: NDArray[Any]) -> Episode:
-        """The reconstruction as an episode, as long as its demonstration; without states and images."""
-        steps = demonstration.num_steps
+    def record(self, step: int, rows: IntArray, observation: Any, action: Any, result: StepResult) -> None:
+        """Record a step of some rows: vectors before it, and its result."""
+        self._observation[rows, step], self._action[rows, step] = observation, action
+        self._reward[rows, step] = result.reward
+        self._success_at[rows[result.success]] = np.minimum(self._success_at[rows[result.success]], step)
+        self.success[rows] |= result.success
+        self.lengths[rows] = step + 1
+
+    def episode(self, row: int, demonstration: Episode, steps: int, final: NDArray[Any]) -> Episode:
+        """The first steps of a reconstruction as an episode; without states and images."""
         return replace(
             demonstration,
-            observation=self.observation[row, :steps],
-            action=self.action[row, :steps],
-            executed_action=self.action[row, :steps],
-            reward=self.reward[row, :steps],
+            observation=self._observation[row, :steps],
+            action=self._action[row, :steps],
+            executed_action=self._action[row, :steps],
+            reward=self._reward[row, :steps],
             sim_state=np.zeros((steps, 0)),
             images={},
             final_observation=final.astype(np.float32),
-            success=bool(self.success[row]),
+            success=bool(self._success_at[row] < steps),
         )
 
 

@@ -107,6 +107,7 @@ class SkillEvaluation:
         done_again = {
             "demonstrated": [dict(o.demonstrated) for o in self.reconstructions],
             "reconstructed": [dict(o.metrics) for o in self.reconstructions],
+            "prolonged": [dict(o.prolonged) for o in self.reconstructions],
         }
         found["metrics_of_reconstruction"] = {
             name: {metric: asdict(estimate) for metric, estimate in estimates(rows).items()}

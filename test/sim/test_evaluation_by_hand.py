@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import SkillEvaluation, evaluate_policy, metrics_table
 from reskill_sim.evaluation.policies import PolicyEvaluation, ZeroPolicy
-from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, reconstruct
+from reskill_sim.evaluation.reconstruction import ReconstructionOutcome, Tape, reconstruct
 from reskill_sim.evaluation.rollouts import (
     RolloutOutcome,
     UniformPolicy,
@@ -138,13 +139,16 @@ def test_rollouts_are_those_of_the_evaluation_seeds_in_order() -> None:
 
 
 class Oracle:
-    """In place of a skill module: a latent is a window, which it decodes to what was demonstrated in it."""
+    """In place of a skill module: a latent is a window, which it decodes to what was demonstrated in it.
+
+    After a whole window it goes on with its last action, times ``afterwards``.
+    """
 
     horizon, state_dim = 10, 1
 
-    def __init__(self, demonstrations: list[Episode], scale: float) -> None:
+    def __init__(self, demonstrations: list[Episode], scale: float, afterwards: float = 0.0) -> None:
         self._windows: list[np.ndarray] = []
-        self._scale = scale
+        self._scale, self._afterwards = scale, afterwards
         self._steps: dict[int, int] = {}
 
     def encode(self, observation: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +168,8 @@ class Oracle:
         for number in states[:, 0].astype(int):
             step = self._steps.get(number, 0)
             self._steps[number] = step + 1
-            actions.append(self._scale * self._windows[number][step])
+            scale = self._scale if step < self.horizon else self._afterwards
+            actions.append(scale * self._windows[number][min(step, self.horizon - 1)])
         return np.stack(actions), states
 
 
@@ -194,6 +199,36 @@ def test_who_does_again_what_was_demonstrated_reconstructs_it(demonstrations: li
     for outcome in outcomes:
         assert outcome.demonstrated["travel_m"] > 0
         assert outcome.metrics == pytest.approx(outcome.demonstrated, abs=1e-5)
+
+
+def test_the_last_skill_goes_on_until_success_or_the_end(demonstrations: list[Episode]) -> None:
+    """Nothing of what comes later counts within the time of the demonstration."""
+    moving: Any = Oracle(demonstrations, 1.0, afterwards=1.0)
+    outcomes = reconstruct(TASK, moving, demonstrations, 0, "turbo")
+    assert max(outcome.error_m for outcome in outcomes) < 1e-6
+    for outcome in outcomes:
+        assert outcome.metrics == pytest.approx(outcome.demonstrated, abs=1e-5)
+    further = [outcome.prolonged["travel_m"] - outcome.metrics["travel_m"] for outcome in outcomes]
+    assert min(further) > -1e-3
+    assert max(further) > 0.05
+    # One goes on to the end after its first window, another one only until it succeeds.
+    after = sorted(steps for steps in moving._steps.values() if steps > 10)
+    assert after[-1] == TASK.spec.horizon - 10
+    assert after[0] < after[-1]
+
+
+def test_a_success_counts_from_its_step_on() -> None:
+    tape = Tape(SPEC, 2, 3)
+    rows, zeros = np.arange(2), np.zeros((2, SPEC.obs.dim))
+    for step, success in enumerate(([False, False], [True, False], [False, False])):
+        said = np.array(success)
+        result: Any = SimpleNamespace(reward=said.astype(float), success=said)
+        tape.record(step, rows, zeros, np.zeros((2, SPEC.action.dim)), result)
+    episode = next(iter(run_episodes(Simulator(TASK, 1, "turbo"), make_demonstrator("block", num_envs=1), range(1))))
+    found = [[tape.episode(row, episode, steps, zeros[0]).success for steps in (1, 2, 3)] for row in range(2)]
+    assert found == [[False, True, True], [False, False, False]]
+    assert tape.success.tolist() == [True, False]
+    assert tape.episode(0, episode, 2, zeros[0]).reward.tolist() == [0.0, 1.0]
 
 
 def test_who_does_nothing_leaves_the_object_where_it_was(demonstrations: list[Episode]) -> None:

@@ -88,8 +88,11 @@ class FlatModel(ConditionedModel):
         """Return the actions, with a little variance."""
         return DiagonalGaussian(action[:, 0], torch.full_like(action[:, 0], math.log(_STD)))
 
-    def losses(self, observation: Inputs, action: Tensor, noise: Tensor) -> FlatLosses:
-        """See :class:`SkillModel`."""
+    def losses(
+        self, observation: Inputs, action: Tensor, noise: Tensor, decoded: tuple[Inputs, Tensor] | None = None
+    ) -> FlatLosses:
+        """See :class:`SkillModel`; the prior is all that decides here, and learns from what a decoder would."""
+        observation, action = decoded or (observation, action)
         self._require_windows(observation, action)
         first = self.window_features(observation)[1]
         latent = self.posterior_of(first, action).from_noise(noise)

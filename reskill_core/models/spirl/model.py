@@ -80,7 +80,9 @@ class SpirlModel(ConditionedModel):
         """See :class:`SkillModel`."""
         return gaussian_of(self.encoder(torch.cat((self._encoder_seen(features), action), dim=-1)))
 
-    def losses(self, observation: Inputs, action: Tensor, noise: Tensor) -> SpirlLosses:
+    def losses(
+        self, observation: Inputs, action: Tensor, noise: Tensor, decoded: tuple[Inputs, Tensor] | None = None
+    ) -> SpirlLosses:
         """See :class:`SkillModel`."""
-        terms, first = self._losses(observation, action, noise)
+        terms, first = self._losses(observation, action, noise, decoded)
         return SpirlLosses(**vars(terms), **self._further_losses(observation, first))

@@ -122,6 +122,7 @@ class SacConfig(AlgorithmConfig):
         actor_every: critic updates per update of the actor.
         learning_rate: learning rate of the actor.
         critic_learning_rate: learning rate of the critics; None for that of the actor.
+        final_learning_rate: final learning rates as a share of the initial ones; the decay is linear.
         gradient_norm: gradients are clipped to this norm.
         target_rate: change of the target critics per update, as a share of their distance to the critics.
         averaging_rate: change of the deployed actor per update of the learning one, likewise; 1 deploys the latter.
@@ -156,6 +157,7 @@ class SacConfig(AlgorithmConfig):
     actor_every: int = parameter(2, low=1, high=1000)
     learning_rate: float = parameter(3e-4, low=1e-9, high=1.0)
     critic_learning_rate: float | None = parameter(None, low=1e-9, high=1.0)
+    final_learning_rate: float = parameter(1.0, low=0.0, high=1.0)
     gradient_norm: float = parameter(10.0, low=1e-6, high=1e9)
     target_rate: float = parameter(0.005, low=1e-6, high=1.0)
     averaging_rate: float = parameter(0.005, low=1e-6, high=1.0)

@@ -153,9 +153,10 @@ class Sac:
         if count == 0:
             return {}
         started_s = time.perf_counter()
+        rate = 1.0 + progress * (self.config.final_learning_rate - 1.0)
         found = defaultdict(list)
         for _ in range(count):
-            for name, value in self._learner.update(self._replay.sample(self._rng, self.config.batch)).items():
+            for name, value in self._learner.update(self._replay.sample(self._rng, self.config.batch), rate).items():
                 found[name].append(value)
         self._due -= count
         self._acting = None

@@ -94,11 +94,12 @@ class SacLearner:
 
     # ------------------------------------------------------------------ an update
 
-    def update(self, batch: Batch) -> dict[str, float]:
+    def update(self, batch: Batch, rate: float = 1.0) -> dict[str, float]:
         """Take a gradient step for the critics, and one for the actor if it is due.
 
         Args:
             batch: decisions of the replay memory; ``discount`` is 0 at terminal states.
+            rate: factor on the learning rates.
 
         Returns:
             ``critic_loss``, ``td_error``, ``q``, and, if the actor was updated, ``actor_loss``, ``cost``,
@@ -108,9 +109,9 @@ class SacLearner:
             TrainingError: a loss is not finite.
         """
         rows = self.tensors(batch)
-        learnt = self.learn_critics(rows, self.target(rows))
+        learnt = self.learn_critics(rows, self.target(rows), rate)
         if self._updates % self.config.actor_every == 0:
-            learnt |= self.learn_actor(rows)
+            learnt |= self.learn_actor(rows, rate)
         self._updates += 1
         return learnt
 
@@ -176,17 +177,17 @@ class SacLearner:
         self._actor_descent = Descent(self.actor, self.config.learning_rate, self.config.gradient_norm)
         self._deployed_vector.copy_(self._actor_descent.vector)
 
-    def learn_critics(self, rows: Mapping[str, Tensor], target: Tensor) -> dict[str, float]:
+    def learn_critics(self, rows: Mapping[str, Tensor], target: Tensor, rate: float = 1.0) -> dict[str, float]:
         """Take a gradient step of the critics towards targets (B,); see :meth:`update`."""
         values = self.critics(rows["features"], self._limited(rows["decision"]))
         errors = values - target
         loss = errors.square().mean(dim=1).sum()
         _require_finite("critics' loss", loss)
-        self._critic_descent.step(loss)
+        self._critic_descent.step(loss, rate)
         self._target_vector.lerp_(self._critic_descent.vector, self.config.target_rate)
         return {"critic_loss": loss.item(), "td_error": errors.abs().mean().item(), "q": values.mean().item()}
 
-    def learn_actor(self, rows: Mapping[str, Tensor]) -> dict[str, float]:
+    def learn_actor(self, rows: Mapping[str, Tensor], rate: float = 1.0) -> dict[str, float]:
         """Take a gradient step of the actor, and adapt the temperature; see :meth:`update`."""
         features = rows["features"]
         policy = self.actor(features)
@@ -194,7 +195,7 @@ class SacLearner:
         values = self.critics(features, self._drawn(policy)[1]).amin(dim=0)
         loss = (self.temperature * cost - values).mean()
         _require_finite("actor's loss", loss)
-        self._actor_descent.step(loss)
+        self._actor_descent.step(loss, rate)
         self._deployed_vector.lerp_(self._actor_descent.vector, self.config.averaging_rate)
         self._adapt(mean_cost := cost.mean().item())
         return {

@@ -44,18 +44,20 @@ class Descent:
             parameter.grad = gradient.view_as(parameter)
         leaf = nn.Parameter(self.vector)
         leaf.grad = self._gradient
+        self._learning_rate = learning_rate
         self._optimiser = torch.optim.Adam([leaf], learning_rate, fused=True)
         # The state before the first step, which otherwise would not exist yet.
         self._moments = {name: torch.zeros_like(self.vector) for name in ("exp_avg", "exp_avg_sq")}
         self._moments["step"] = torch.zeros((), device=self.vector.device)
         self._optimiser.state[leaf] = self._moments
 
-    def step(self, loss: Tensor) -> None:
-        """Take a step down the gradient of a loss."""
+    def step(self, loss: Tensor, rate: float = 1.0) -> None:
+        """Take a step down the gradient of a loss, with a factor on the learning rate."""
         self._gradient.zero_()
         loss.backward(inputs=self._parameters)
         norm = torch.linalg.vector_norm(self._gradient)
         self._gradient.mul_((self._gradient_norm / norm.clamp(min=1e-12)).clamp(max=1.0))
+        self._optimiser.param_groups[0]["lr"] = rate * self._learning_rate
         self._optimiser.step()
 
     def tensors(self) -> dict[str, Tensor]:

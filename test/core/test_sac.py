@@ -103,6 +103,19 @@ def test_critics_learn_the_target_and_see_limited_decisions() -> None:
     assert made.critics(seen, limited).mean().item() == pytest.approx(3.0, abs=0.5)
 
 
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+def test_learning_rates_fall_over_a_run(progress: float) -> None:
+    """Adam's first step is one learning rate long: of the actor its own, of the critics theirs."""
+    sac = entropic(learning_rate=1e-3, critic_learning_rate=2e-3, final_learning_rate=0.2)
+    sac.observe(decided(rows(1), rows(1, 2), np.ones(1)))
+    before = sac.state()
+    assert sac.update(progress)
+    after = sac.state()
+    moved = {name: np.abs(after[f"{name}/vector"] - before[f"{name}/vector"]).max() for name in ("actor", "critics")}
+    rate = {0.0: 1.0, 0.5: 0.6, 1.0: 0.2}[progress]
+    assert moved == pytest.approx({"actor": rate * 1e-3, "critics": rate * 2e-3}, rel=0.01)
+
+
 @pytest.mark.parametrize(("target", "rises"), [(0.1, True), (3.0, False)])
 def test_the_temperature_leads_the_divergence_to_its_target(target: float, rises: bool) -> None:
     config = replace(SMALL, target=target, temperature=0.5, temperature_rate=0.01)

@@ -1,6 +1,6 @@
 """``make demo``: trained agents at work, then the whole chain that leads there, small.
 
-1. The agents that ship with the package drive the simulator over ROS on all tasks: Fetch and the kitchen.
+1. The agents that ship with the package drive the simulator over ROS on all tasks: Fetch, the kitchen and the maze.
 2. Collect, record over ROS, learn skills, evaluate them, drive with them, replay, draw.
 """
 
@@ -33,9 +33,9 @@ from reskill_sim.cli.render import draw, recorded_scenes
 TASK = "block"
 # File that marks a folder created by a demonstration.
 MARKER = ".reskill-demo"
-AGENT_TASKS = ("slippery_push", "clean_up", "pyramid_stack", "complex_hook", "kitchen")
+AGENT_TASKS = ("slippery_push", "clean_up", "pyramid_stack", "complex_hook", "kitchen", "maze_images")
 # Tasks with long episodes, of which one shows enough.
-LONG_TASKS = ("kitchen",)
+LONG_TASKS = ("kitchen", "maze_images")
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,10 @@ def test_components_have_to_make_sense() -> None:
 
 
 # Quantities and images of shipped models that are not Fetch's.
-OTHERS: dict[str, tuple[list[str], list[str]]] = {"kitchen": ([JOINT_VELOCITY] * 9, [])}
+OTHERS: dict[str, tuple[list[str], list[str]]] = {
+    "kitchen": ([JOINT_VELOCITY] * 9, []),
+    "maze_images": (list(END_EFFECTOR_VELOCITY[:2]), ["camera"]),
+}
 
 
 def old_document(**changes: Any) -> dict[str, Any]:

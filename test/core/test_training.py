@@ -208,7 +208,7 @@ class TestConfiguration:
             model = config_to_dict(load_config(SkillTrainingConfig, path).model)
             kinds[path.stem] = model["kind"]
             assert model["features"]["relative"] or model["kind"] != "reskill"
-        assert kinds == {"block": "reskill", "hook": "reskill", "kitchen": "spirl", "maze": "spirl"}
+        assert kinds == {"block": "reskill", "hook": "reskill", "kitchen": "spirl", "maze_images": "spirl"}
 
     def test_all_faults_at_once(self):
         document = {"data": "d", "out": "o", "steps": 0, "validation_fraction": 1.5, "log_every": 7}

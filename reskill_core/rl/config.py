@@ -46,6 +46,11 @@ class AlgorithmConfig:
         return [f"algorithm: these are the settings of {mine!r}, got {self.algorithm!r}"]
 
 
+def annealed(final: float, progress: float) -> float:
+    """Return a factor on learning rates at a progress from 0 to 1, falling linearly from 1 to ``final``."""
+    return 1.0 + progress * (final - 1.0)
+
+
 @dataclass(frozen=True)
 class PpoConfig(AlgorithmConfig):
     """Configuration of proximal policy optimisation (Schulman et al. 2017) for one level.

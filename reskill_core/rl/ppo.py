@@ -14,7 +14,7 @@ from reskill_core.arrays import Float32Array
 from reskill_core.errors import CheckpointError, ConfigError, TrainingError
 from reskill_core.rl.actor import Decision
 from reskill_core.rl.advantages import Experience, experience_of
-from reskill_core.rl.config import PpoConfig
+from reskill_core.rl.config import PpoConfig, annealed
 from reskill_core.rl.gaussian import ACTOR, LOG_STD, GaussianActor, log_density
 from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
 from reskill_core.rl.transitions import SkillTransition, concatenate
@@ -173,7 +173,7 @@ class Ppo:
 
     def anneal(self, progress: float) -> None:
         """Set the learning rates for a progress of the training."""
-        factor = 1.0 + progress * (self.config.final_learning_rate - 1.0)
+        factor = annealed(self.config.final_learning_rate, progress)
         for learner in (self._actor, self._critic):
             learner.scale_learning_rate(factor)
 

@@ -20,7 +20,7 @@ from reskill_core.arrays import Float32Array
 from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.models.feature_columns import plain_columns
 from reskill_core.rl.actor import Actor, Decision
-from reskill_core.rl.config import SacConfig
+from reskill_core.rl.config import SacConfig, annealed
 from reskill_core.rl.gaussian import ACTOR
 from reskill_core.rl.replay import Replay
 from reskill_core.rl.sac_actor import LOG_STD_RANGE, MEAN_LIMIT, SacActor
@@ -153,7 +153,7 @@ class Sac:
         if count == 0:
             return {}
         started_s = time.perf_counter()
-        rate = 1.0 + progress * (self.config.final_learning_rate - 1.0)
+        rate = annealed(self.config.final_learning_rate, progress)
         found = defaultdict(list)
         for _ in range(count):
             for name, value in self._learner.update(self._replay.sample(self._rng, self.config.batch), rate).items():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.arrays import IntArray
+from reskill_core.arrays import BoolArray, IntArray
 from reskill_core.data import Episode
 from reskill_core.data.images import stack_rows
 from reskill_core.environment import StepResult
@@ -70,16 +70,16 @@ def reconstruct(
         active = np.flatnonzero((lengths > step) | ~tape.success)
         if not len(active):
             break
-        features = module.features(take_rows(observation, active))
+        now = take_rows(observation, active)
+        features = module.features(now)
         if step % horizon == 0:
             windows = [min(step // horizon, len(latents[index]) - 1) for index in active]
             chosen = np.stack([latents[index][window] for index, window in zip(active, windows, strict=True)])
             states[active] = module.begin(features, chosen)
         action, states[active] = module.act(features, states[active])
-        before = vector_of(take_rows(observation, active))
         result = environments.step(action, active)
         put_rows(observation, active, result.observation)
-        tape.record(step, active, before, action, result)
+        tape.record(step, active, vector_of(now), action, result)
         ended = lengths == step + 1
         at_length[ended] = vector_of(observation)[ended]
     ends = task.result_of(np.stack([episode.final_observation for episode in demonstrations]))
@@ -104,24 +104,27 @@ class Tape:
     Attributes:
         steps: T.
         lengths: (N,) steps recorded of each.
-        success: (N,) whether there has been success.
     """
 
     def __init__(self, spec: TaskSpec, count: int, steps: int) -> None:
         self.steps = steps
         self.lengths = np.zeros(count, np.int64)
-        self.success = np.zeros(count, np.bool_)
         self._observation = np.zeros((count, steps, spec.obs.dim), np.float32)
         self._action = np.zeros((count, steps, spec.action.dim), np.float32)
         self._reward = np.zeros((count, steps), np.float32)
         self._success_at = np.full(count, steps)
 
+    @property
+    def success(self) -> BoolArray:
+        """(N,) whether there has been success."""
+        return self._success_at < self.steps
+
     def record(self, step: int, rows: IntArray, observation: Any, action: Any, result: StepResult) -> None:
         """Record a step of some rows: vectors before it, and its result."""
         self._observation[rows, step], self._action[rows, step] = observation, action
         self._reward[rows, step] = result.reward
-        self._success_at[rows[result.success]] = np.minimum(self._success_at[rows[result.success]], step)
-        self.success[rows] |= result.success
+        succeeded = rows[result.success]
+        self._success_at[succeeded] = np.minimum(self._success_at[succeeded], step)
         self.lengths[rows] = step + 1
 
     def episode(self, row: int, demonstration: Episode, steps: int, final: NDArray[Any]) -> Episode:

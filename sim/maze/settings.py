@@ -20,7 +20,7 @@ class MazeSettings:
         size: cells along an edge of the maze, border included; a cell has 1 m.
         start: cell (x, y) where episodes start; None draws a free one.
         goal: cell (x, y) of the goal; None draws a free one.
-        fixed: whether start and goal are drawn once for a layout, with a shortest path of 0.75 to 1.25 ``size`` cells
+        fixed: whether start and goal are drawn once for a layout, with a shortest path of 0.6 to 0.9 ``size`` cells
             between them, instead of for every episode.
         goal_radius_m: distance from the goal's centre at which it counts as reached [m].
     """

@@ -103,7 +103,7 @@ def install_environment(use_installed_ros: bool) -> str:
         options = ["--system-site-packages"] if use_installed_ros else []
         run_step("venv", "virtual environment .venv", [BASE_PYTHON, "-m", "venv", "--clear", *options, str(VENV)])
     VENV_STAMP.unlink(missing_ok=True)
-    what = [".[dev]", "colcon-common-extensions"] if use_installed_ros else [".[dev,ros,ros-build]"]
+    what = [".[dev,arms]", "colcon-common-extensions"] if use_installed_ros else [".[dev,arms,ros,ros-build]"]
     pip = [str(VENV_PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--retries", "2"]
     command = [*pip, "--constraint", str(constraints(use_installed_ros)), "--editable", *what]
     run_step("dependencies", "dependencies with pip (2 to 5 minutes the first time)", command)

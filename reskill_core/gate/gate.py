@@ -38,6 +38,7 @@ class Gate(GateStates):
         actions: layout of the actions.
         counters: numbers of commands offered, passed, changed, and refused by reason.
         absent_driver: the command topics without a subscribed driver; empty if each has one.
+        missing_feedback: what commands need and the driver does not provide; empty if nothing.
         last_refusal: reason of the last refusal.
     """
 
@@ -64,6 +65,7 @@ class Gate(GateStates):
         self.configure(config)
         self.last_refusal = ""
         self.absent_driver = ""
+        self.missing_feedback = ""
         self._driver_unknown = False
         self._executed = array("f", [0.0] * self._dim)
         self._forget()
@@ -141,6 +143,23 @@ class Gate(GateStates):
         self.interrupted = True
         return True
 
+    def observe_feedback(self, missing: str) -> bool:
+        """Record what the driver's commands need and it does not provide; call like :meth:`observe_driver`.
+
+        Args:
+            missing: for messages; empty if nothing is missing.
+
+        Returns:
+            True if the safe command must be sent now.
+        """
+        self.missing_feedback = missing
+        if not missing or self.state is not GateState.ACTIVE:
+            return False
+        self.counters["feedback_losses"] += 1
+        self._hold(f"no {missing}")
+        self.interrupted = True
+        return True
+
     def offer(self, action: Sequence[float], stamp_ns: int, steady_s: float, now_ns: int) -> Decision:
         """Decide on a command.
 
@@ -164,6 +183,8 @@ class Gate(GateStates):
             return self._refuse(self.state.value)
         if self.absent_driver or self._driver_unknown:
             return self._refuse("no_driver" if self.absent_driver else "driver_unknown")
+        if self.missing_feedback:
+            return self._refuse("no_feedback")
         if stamp_ns == self._executed_stamp_ns:
             # The same action again, for a driver in lockstep that asked again: it does not feed the watchdog.
             self.counters["repeated"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from reskill_core.errors import ReskillError
@@ -23,25 +24,61 @@ class MessageError(ReskillError):
 
 @dataclass(frozen=True)
 class JointSource:
-    """Source of an observed joint position: ``sign * position + offset`` of a driver's joint."""
+    """A driver's joint as observed: ``sign * scale * position + offset``, and the range it may be commanded to."""
 
     name: str = parameter("", "the joint as the driver calls it; empty: as the observation does")
     sign: float = parameter(1.0, "1, or -1 where the driver counts the other way round", low=-1.0, high=1.0)
     offset: float = parameter(
         0.0, "position in the observation where the driver's is zero [m or rad]", low=-1e3, high=1e3
     )
+    scale: float = parameter(
+        1.0,
+        "observed units per unit of the driver, such as the metres that fingers move per radian of their knuckle",
+        low=1e-6,
+        high=1e6,
+    )
+    low: float | None = parameter(
+        None,
+        "lowest position that may be commanded, as the driver counts; empty: that of the model",
+        low=-1e3,
+        high=1e3,
+    )
+    high: float | None = parameter(None, "highest one, likewise", low=-1e3, high=1e3)
 
     def violations(self) -> list[str]:
-        """Check the sign."""
-        return [] if abs(self.sign) == 1.0 else [f"sign: must be 1 or -1, got {self.sign!r}"]
+        """Check sign and range."""
+        faults = [] if abs(self.sign) == 1.0 else [f"sign: must be 1 or -1, got {self.sign!r}"]
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            faults.append(f"low {self.low:g} must be below high {self.high:g}")
+        return faults
 
     def to_observation(self, position: float) -> float:
         """Convert a position of the driver's joint to the observation."""
-        return self.sign * position + self.offset
+        return self.sign * self.scale * position + self.offset
 
     def to_driver(self, position: float) -> float:
         """Convert an observed position to the driver's joint, the inverse of :meth:`to_observation`."""
-        return self.sign * (position - self.offset)
+        return self.sign * (position - self.offset) / self.scale
+
+    def velocity_to_observation(self, velocity: float) -> float:
+        """Convert a velocity of the driver's joint to the observation."""
+        return self.sign * self.scale * velocity
+
+    def velocity_to_driver(self, velocity: float) -> float:
+        """Convert an observed velocity to the driver's joint, the inverse of :meth:`velocity_to_observation`."""
+        return self.sign * velocity / self.scale
+
+    def within_limits(self, position: float) -> float:
+        """Return the nearest position of the driver's joint that may be commanded."""
+        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+        return min(max(position, low), high)
+
+    @property
+    def observed_limits(self) -> tuple[float, float]:
+        """Lowest and highest commanded position in the observation; infinite where there is no limit."""
+        ends = (-math.inf if self.low is None else self.low, math.inf if self.high is None else self.high)
+        low, high = sorted(map(self.to_observation, ends))
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -82,7 +119,10 @@ class SensingConfig:
     )
     joints: dict[str, JointSource] = field(
         default_factory=dict,
-        metadata={"description": "by joint of the observation, the driver's `name` of it, `sign` and `offset`"},
+        metadata={
+            "description": "by joint of the observation or of the kinematic model, the driver's `name` of it, `sign`, "
+            "`scale` and `offset`, and the range of commands, `low` to `high`"
+        },
     )
     joint_velocities: dict[str, tuple[str, ...]] = field(
         default_factory=dict,

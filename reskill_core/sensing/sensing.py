@@ -173,7 +173,7 @@ class Sensing:
         """
         for term, joints in self.velocities.items():
             if all(joint.name in velocities for joint in joints):
-                values = np.array([joint.sign * velocities[joint.name] for joint in joints])
+                values = np.array([joint.velocity_to_observation(velocities[joint.name]) for joint in joints])
                 self.offer_values(term, values, stamp_ns, steady_s, now_ns)
 
     def offer_image(self, name: str, picture: NDArray[np.uint8], stamp_ns: int, steady_s: float, now_ns: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from reskill_core.config import config_from_dict, read_yaml
 from reskill_core.errors import ConfigError, alternatives
 from reskill_core.gate import GateConfig
+from reskill_core.kinematics import KinematicsConfig
 from reskill_core.parameters import parameter
 from reskill_core.resources import config_folder
 from reskill_core.sensing import SensingConfig
@@ -44,6 +45,7 @@ class DriverConfig:
     )
     topics: TopicConfig = field(default_factory=TopicConfig)
     sensing: SensingConfig = field(default_factory=SensingConfig)
+    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
     command: CommandConfig = field(default_factory=CommandConfig)
     gate: GateConfig = field(default_factory=GateConfig)
 
@@ -58,12 +60,15 @@ class DriverConfig:
         """List joints in this file that the robot does not have.
 
         Args:
-            known: joint names of the robot, as in observations.
+            known: joint names of the task's robot, as in observations.
         """
+        mapped = {*known, *self.kinematics.joints}
+        # Without a list of joints they are those of the model, which is not loaded here.
+        is_listed = bool(self.kinematics.joints) or not self.kinematics.model
         faults = [
-            f"sensing.joints.{name}: unknown joint; {alternatives(name, known)}"
+            f"sensing.joints.{name}: unknown joint; {alternatives(name, mapped)}"
             for name in self.sensing.joints
-            if name not in known
+            if is_listed and name not in mapped
         ] + [
             f"sensing.joint_velocities.{term}: unknown joint; {alternatives(name, known)}"
             for term, names in self.sensing.joint_velocities.items()

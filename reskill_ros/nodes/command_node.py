@@ -88,7 +88,18 @@ class CommandNode(ManagedNode):
         if values.skills:
             self._driver.require_joints({*task.obs.joints, *robot_joints(task.name)})
         command = self._driver.command
-        channel = Channel(self, task, self._driver.sensing, self._driver.base_frame, values.dry_run)
+        self._inputs = Inputs(self, self.diagnostics.publish)
+        self.while_configured.callback(self._inputs.close)
+        channel = Channel(
+            self,
+            task,
+            self._driver.sensing,
+            self._driver.base_frame,
+            values.dry_run,
+            self._driver.kinematics,
+            self._driver.topics.joint_states,
+            self._inputs,
+        )
         self.adapter = make_adapter(command.adapter, channel, command.options)
         self.while_configured.callback(self.adapter.close)
         self.gate = Gate(self._limits.values, task.action, task.control_period_s, self.adapter.needs_feedback)
@@ -103,8 +114,6 @@ class CommandNode(ManagedNode):
         self.gate.observe_driver(*self._watched.look())
         self._publisher = self.create_publisher(SkillAction, channel.topic("executed_action"), qos.RECORDED)
         self.while_configured.callback(self.destroy_publisher, self._publisher)
-        self._inputs = Inputs(self, self.diagnostics.publish)
-        self.while_configured.callback(self._inputs.close)
         if self.gate.needs_position:
             self._feedback = CommandedPlace(task)
             self._inputs.listen(Observation, "observation", self._on_observation, qos.NEWEST)
@@ -153,6 +162,7 @@ class CommandNode(ManagedNode):
             **self._latency.summary("gate"),
             "clamp_ratio": round(gate.clamp_ratio, 4),
             **gate.counters,
+            **self.adapter.counters,
         }
         if gate.latched or gate.interrupted:
             report.error(f"{gate.state.value}: {gate.explanation}")
@@ -168,6 +178,8 @@ class CommandNode(ManagedNode):
         armed = self.gate.state in (GateState.HOLDING, GateState.ACTIVE)
         if self.gate.absent_driver:
             (report.error if armed else report.warn)(f"no driver listens on {self.gate.absent_driver}")
+        if self.gate.missing_feedback:
+            (report.error if armed else report.warn)(f"no {self.gate.missing_feedback}")
         for fault in self._watched.unheard():
             report.error(fault)
 
@@ -217,7 +229,8 @@ class CommandNode(ManagedNode):
             self._tell()
 
     def _look_for_driver(self) -> None:
-        if self.gate.observe_driver(*self._watched.look()):
+        lost = self.gate.observe_driver(*self._watched.look())
+        if self.gate.observe_feedback(self.adapter.missing(time.monotonic())) or lost:
             self._hold()
 
     def _hold(self) -> None:

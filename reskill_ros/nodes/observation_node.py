@@ -24,7 +24,6 @@ from std_srvs.srv import Trigger
 
 from reskill_core.parameters import parameter
 from reskill_core.sensing import MessageError, Sensing, SensingConfig, Tick
-from reskill_core.spec import TaskSpec
 from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.msg import EpisodeState, Observation, Reading
 from reskill_ros.nodes.sensor_report import SensorReport
@@ -35,7 +34,8 @@ from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.refusals import Refusals
-from reskill_ros.plumbing.served_task import robot_joints, robot_kinematics, task_spec
+from reskill_ros.plumbing.robot_description import gripper_kinematics
+from reskill_ros.plumbing.served_task import robot_joints, task_spec
 from reskill_ros.plumbing.topics import observed_image
 
 
@@ -67,7 +67,7 @@ class ObservationNode(Node):
         config = self._driver.sensing
         if values.obs_timeout_s >= 0:
             config = replace(config, timeout_s=values.obs_timeout_s)
-        self._sensing = _sensing(self._task, config)
+        self._sensing = self._make_sensing(config)
         self._synchronised = config.trigger == "synchronised"
         self._rate, self._age = Rate(), Latency()
         self.diagnostics = Diagnostics(self, self._report, shared=(self._driver.topics.joint_states,))
@@ -90,6 +90,12 @@ class ObservationNode(Node):
             simulated = self.get_parameter("use_sim_time").value
             clock = self.get_clock() if simulated else Clock(clock_type=ClockType.STEADY_TIME)
             self.create_timer(self._task.control_period_s, self._on_timer, clock=clock)
+
+    def _make_sensing(self, config: SensingConfig) -> Sensing:
+        if config.gripper != "kinematics":
+            return Sensing(self._task, config)
+        kinematics = gripper_kinematics(self, self._task.name, self._driver.kinematics)
+        return Sensing(self._task, config, kinematics.joints, kinematics.pose)
 
     def _subscribe(self) -> None:
         topics, listen = self._driver.topics, self._inputs.listen
@@ -217,13 +223,6 @@ class ObservationNode(Node):
         """Release everything."""
         self._resources.close()
         super().destroy_node()
-
-
-def _sensing(task: TaskSpec, config: SensingConfig) -> Sensing:
-    if config.gripper != "kinematics":
-        return Sensing(task, config)
-    kinematics = robot_kinematics(task.name)
-    return Sensing(task, config, kinematics.joints, kinematics.pose)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
@@ -253,10 +253,13 @@ def twist_velocity(message: TwistStamped) -> tuple[float, float, float]:
 
 def trajectory_message(joints: Sequence[str], period_s: float) -> JointTrajectory:
     """Create a trajectory of one point to be reached after ``period_s``, without positions or velocities."""
-    sec, nanosec = divmod(round(period_s * _NS), _NS)
-    point = JointTrajectoryPoint()
-    point.time_from_start.sec, point.time_from_start.nanosec = sec, nanosec
-    return JointTrajectory(joint_names=list(joints), points=[point])
+    return JointTrajectory(joint_names=list(joints), points=[JointTrajectoryPoint(time_from_start=duration(period_s))])
+
+
+def duration(time_s: float) -> Duration:
+    """Convert a time to a message [s]."""
+    sec, nanosec = divmod(round(time_s * _NS), _NS)
+    return Duration(sec=sec, nanosec=nanosec)
 
 
 def trajectory_point(message: JointTrajectory) -> tuple[dict[str, float], dict[str, float]]:

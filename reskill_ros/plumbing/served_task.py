@@ -11,7 +11,8 @@ from reskill_core.spec import TaskSpec
 from reskill_ros.plumbing.task_settings import parse_settings
 
 if TYPE_CHECKING:
-    from reskill_sim.engine.family import Family, Kinematics
+    from reskill_core.kinematics import Kinematics
+    from reskill_sim.engine.family import Family
 
 
 def task_spec(name: str, skills: str = "", settings: str = "") -> TaskSpec:

@@ -16,7 +16,7 @@ MEANINGS = {
     "command/twist": "Velocity of the gripper frame or of a mobile base.",
     "gripper/command": "Velocity or position of the fingers.",
     "command/setpoints": "Commands for components other than end effector and gripper, labelled by component name.",
-    "command/positions": "Positions or velocities of all components, as sent by the adapter `forward`.",
+    "command/positions": "Positions or velocities of all components, as of `cartesian_forward`.",
     RECORDER_ACKNOWLEDGE: "Stamp of a completely recorded step.",
     BAG_ACKNOWLEDGE: "Stamp of a step written to the bag.",
     **{f"{name}/status": _STATUS for name in ("sim", "policy", "command", "recorder", "bag_recorder")},

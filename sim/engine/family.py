@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from reskill_core.errors import ConfigError, SimulationError, require_choice
+from reskill_core.kinematics import Kinematics
 
 # Modules of simulators are imported on demand, so that listing names is fast.
 if TYPE_CHECKING:
@@ -29,20 +30,6 @@ MIXED = "mixed"
 DEFAULT_NOISE_RANGE = (0.0, 0.15)
 # Settings of a task that differ from the default.
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Kinematics:
-    """Forward kinematics of an arm.
-
-    Attributes:
-        joints: names of the required joints.
-        pose: function from joint positions [m or rad] to position (3,) [m] and quaternion (4,), scalar first, of the
-            end effector in the robot's base.
-    """
-
-    joints: tuple[str, ...]
-    pose: Callable[[NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
 
 
 @dataclass(frozen=True)

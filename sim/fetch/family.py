@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from reskill_core.kinematics import Kinematics
 from reskill_sim.engine.family import (
     DEFAULT_NOISE_RANGE,
     MIXED,
     NO_SETTINGS,
     BenchLoad,
-    Kinematics,
 )
 from reskill_sim.engine.mujoco_family import MujocoFamily
 from reskill_sim.fetch.constants import ARM_JOINTS, FINGER_JOINTS, JOINT_NAMES

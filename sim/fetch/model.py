@@ -65,17 +65,7 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
     if scene.gripper_blocked:
         for actuator in list(spec.actuators):
             spec.delete(actuator)
-    for number, fixture in enumerate(scene.fixtures):
-        geom = _add_geom(spec, spec.worldbody, fixture, f"fixture:{number}")
-        geom.condim, geom.rgba = 3, FIXTURE_RGBA
-    for item in scene.objects:
-        _add_object(spec, item)
-    if scene.friction is not None:
-        for geom in spec.geoms:
-            geom.friction = np.array(scene.friction)
-    if scene.friction_factor != 1.0:
-        for geom in spec.geoms:
-            geom.friction = geom.friction * [scene.friction_factor, 1.0, 1.0]
+    add_scene(spec, scene)
     _add_sensors(spec, scene)
     spec.option.timestep = profile.timestep_s
     if profile.slim:
@@ -94,6 +84,21 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
         first = model.jnt_dofadr[model.joint(f"{item.name}:joint").id]
         model.dof_damping[first : first + 6] = item.damping
     return model
+
+
+def add_scene(spec: mujoco.MjSpec, scene: Scene) -> None:
+    """Add fixtures and objects of a scene to a specification, and set the friction of all its surfaces."""
+    for number, fixture in enumerate(scene.fixtures):
+        geom = _add_geom(spec, spec.worldbody, fixture, f"fixture:{number}")
+        geom.condim, geom.rgba = 3, FIXTURE_RGBA
+    for item in scene.objects:
+        _add_object(spec, item)
+    if scene.friction is not None:
+        for geom in spec.geoms:
+            geom.friction = np.array(scene.friction)
+    if scene.friction_factor != 1.0:
+        for geom in spec.geoms:
+            geom.friction = geom.friction * [scene.friction_factor, 1.0, 1.0]
 
 
 def _slim_down(spec: mujoco.MjSpec, profile: Profile, looks: bool) -> None:

@@ -39,7 +39,7 @@ CORE_ORDER = (
     ("errors", "rotations", "progress"),
     ("files", "parameters", "yaml_text", "command_line", "resources", "workers", "plugins", "frames", "process"),
     ("config", "seeding", "provenance", "rivals"),
-    ("spec", "intervals", "lineage"),
+    ("spec", "intervals", "lineage", "kinematics"),
     ("environment", "observation", "commanded_place", "gate", "checkpoint", "data", "frame_stacks"),
     ("sensing",),
     # What is trained and what acts: a model exports what acts, and an agent that acts is known by what it learnt with.
@@ -49,7 +49,7 @@ CORE_ORDER = (
     ("report", "bench"),
 )
 SIM_ORDER = (
-    ("engine",),
+    ("kinematics", "engine"),
     ("fetch", "kitchen", "maze"),
     ("families",),
     ("gym", "evaluation"),

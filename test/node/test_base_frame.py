@@ -85,12 +85,12 @@ def make_robot(make_graph: MakeGraph, folder: Path, base: str, command: dict[str
     return Robot(make_graph(observation_node=parameters, command_node={**parameters, "auto_arm": True}))
 
 
-FORWARD = {"adapter": "forward", "options": {"topic": "command/positions"}}
+FORWARD = {"adapter": "cartesian_forward", "options": {"topic": "command/positions"}}
 
 
 def test_setpoints_and_the_safe_command_are_in_the_drivers_frame(make_graph: MakeGraph, tmp_path: Path) -> None:
     """From the pose the driver said, a step in the world's direction; and stopped, exactly that pose."""
-    robot = make_robot(make_graph, tmp_path, "forward", FORWARD)
+    robot = make_robot(make_graph, tmp_path, "cartesian_forward", FORWARD)
     place_b = (0.4, 0.1, 0.3)
     assert robot.observe(*place_b) == pytest.approx([0.9, 0.9, 0.55]), "BASE by hand"
     robot.act(1.0, 0.0, 0.5, 0.0)
@@ -102,7 +102,7 @@ def test_setpoints_and_the_safe_command_are_in_the_drivers_frame(make_graph: Mak
 
 def test_after_its_safe_command_a_position_driver_is_told_nothing(make_graph: MakeGraph, tmp_path: Path) -> None:
     """Pressed again and again, as a heartbeat does: another measured position would make it creep."""
-    robot = make_robot(make_graph, tmp_path, "forward", FORWARD)
+    robot = make_robot(make_graph, tmp_path, "cartesian_forward", FORWARD)
     robot.observe(0.4, 0.1, 0.3)
     robot.act(1.0, 0.0, 0.0, 0.0)
     robot.graph.call(SetBool, "command_node/estop", data=True)
@@ -119,7 +119,7 @@ def test_fingers_are_commanded_within_their_range(
     make_graph: MakeGraph, tmp_path: Path, finger: float, action: float, setpoint: float
 ) -> None:
     """A full action would move them by a metre."""
-    robot = make_robot(make_graph, tmp_path, "forward", FORWARD)
+    robot = make_robot(make_graph, tmp_path, "cartesian_forward", FORWARD)
     robot.observe(0.4, 0.1, 0.3, fingers=(finger, finger))
     robot.act(0.0, 0.0, 0.0, action)
     assert robot.arrays[-1].data[3] == pytest.approx(setpoint)
@@ -128,7 +128,7 @@ def test_fingers_are_commanded_within_their_range(
 def test_fingers_are_commanded_as_the_driver_counts_them(make_graph: MakeGraph, tmp_path: Path) -> None:
     """The map of joints holds in both directions."""
     joints = {name: {"sign": -1.0, "offset": 0.05} for name in TASK.obs.joints}
-    robot = make_robot(make_graph, tmp_path, "forward", FORWARD, joints=joints)
+    robot = make_robot(make_graph, tmp_path, "cartesian_forward", FORWARD, joints=joints)
     robot.observe(0.4, 0.1, 0.3, fingers=(0.04, 0.04))
     robot.act(0.0, 0.0, 0.0, 0.0)
     assert robot.arrays[-1].data[3] == pytest.approx(0.04)
@@ -140,7 +140,7 @@ def test_fingers_are_commanded_as_the_driver_counts_them(make_graph: MakeGraph, 
 
 VELOCITIES: dict[str, dict[str, Any]] = {
     "servo_twist": {"frame_id": "torso"},
-    "forward": {"quantity": "velocity"},
+    "cartesian_forward": {"quantity": "velocity"},
     "by_quantity": {"twist": {"frame_id": "torso"}},
 }
 
@@ -151,7 +151,7 @@ def test_velocities_are_turned_into_the_drivers_frame(make_graph: MakeGraph, tmp
     robot.observe(0.4, 0.1, 0.3)
     robot.act(1.0, 0.5, -0.25, 0.0)
     expected = pytest.approx([0.625, -1.25, -0.3125])
-    if adapter == "forward":
+    if adapter == "cartesian_forward":
         assert list(robot.arrays[-1].data)[:3] == expected
     else:
         assert list(convert.twist_velocity(robot.twists[-1])) == expected

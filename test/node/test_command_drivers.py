@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_bench import Bench, write_driver
+from described_arms import describe
 from geometry_msgs.msg import TwistStamped
 from ros_graph import MakeGraph
 from std_msgs.msg import Float64MultiArray
@@ -20,7 +21,9 @@ from reskill_ros.nodes.command_node import CommandNode
 @pytest.mark.parametrize("path", sorted((config_folder() / "drivers").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_drivers_configure_and_start_disarmed(make_graph: MakeGraph, path: Path) -> None:
     task = {"franka": "kitchen", "planar_base": "maze"}.get(path.stem, "block")
-    node = make_graph(command_node={"driver": path.stem, "task": task}).add(CommandNode())
+    graph = make_graph(command_node={"driver": path.stem, "task": task})
+    describe(graph.probe, path.stem)
+    node = graph.add(CommandNode())
     assert node.stage == "active"
     assert node.gate.state.value == "disarmed"
 
@@ -58,8 +61,8 @@ def test_f19_the_workspace_box_uses_the_observed_position(make_graph: MakeGraph,
 def test_forward_adapter_commands_positions_from_where_the_robot_is(make_graph: MakeGraph, tmp_path: Path) -> None:
     driver = write_driver(
         tmp_path,
-        "forward",
-        {"adapter": "forward", "options": {"topic": "command/positions", "quantity": "position"}},
+        "cartesian_forward",
+        {"adapter": "cartesian_forward", "options": {"topic": "command/positions", "quantity": "position"}},
         speed_scale=1.0,
         max_step=[2.0],
         workspace_low=[],

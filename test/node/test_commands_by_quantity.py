@@ -136,7 +136,7 @@ def test_an_array_does_not_turn_out_of_its_plane(make_graph: MakeGraph) -> None:
     node = make_graph().add(Node("commander"))
     channel = Channel(node, get_task("plane_reach").spec, SensingConfig(base_quat_wxyz=turned))
     with pytest.raises(SpecError, match="along an axis that none of them commands"):
-        make_adapter("forward", channel, {"quantity": "velocity"})
+        make_adapter("cartesian_forward", channel, {"quantity": "velocity"})
 
 
 # ---------------------------------------------------------------------- the simulated robot

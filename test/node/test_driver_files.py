@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from described_arms import ARMS, describe, start_joint_states
 from geometry_msgs.msg import Twist, TwistStamped
 from ros_graph import Graph, MakeGraph
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -108,15 +110,15 @@ def test_a_gripper_is_commanded_by_joints_that_the_driver_has(tmp_path: Path) ->
     ("document", "fault"),
     [
         (
-            {"command": {"adapter": "forwrd"}},
-            "unknown adapter 'forwrd'; allowed: by_quantity, forward, servo_twist; did you mean f",
+            {"command": {"adapter": "servo"}},
+            "unknown adapter 'servo'; allowed: by_quantity, cartesian_forward, joint_forward, joint_trajectory, servo_",
         ),
         (
-            {"command": {"adapter": "forward", "options": {"quantity": "psition"}}},
+            {"command": {"adapter": "cartesian_forward", "options": {"quantity": "psition"}}},
             "quantity: must be one of position, velocity, got 'psition'",
         ),
         (
-            {"command": {"adapter": "forward", "options": {"gripper_low": 0.1}}},
+            {"command": {"adapter": "cartesian_forward", "options": {"gripper_low": 0.1}}},
             "gripper_low 0.1 must be below gripper_high 0.05",
         ),
     ],
@@ -127,7 +129,7 @@ def test_a_command_that_no_adapter_knows_is_refused(tmp_path: Path, document: An
 
 def test_an_unknown_driver_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="no driver 'fecth'; allowed: fetch, forward, franka, planar_base, sim; did you mean fetch"
+        ConfigError, match=r"no driver 'fecth'; allowed: cartesian_forward, fetch, .*, sim, .*; did you mean fetch"
     ):
         load_driver("fecth")
 
@@ -137,7 +139,8 @@ def test_f46_two_robots_in_two_namespaces_never_cross(make_graph: MakeGraph, tmp
     """With any shipped file: what one robot says or is told, no topic of the other one carries."""
     document = config_to_dict(load_driver(path.stem))
     document["gate"] |= {"command_timeout_s": 5.0, "resume_after": 1, "workspace_low": [], "workspace_high": []}
-    file = tmp_path / "patient.yaml"
+    document["sensing"]["timeout_s"] = 5.0
+    file = tmp_path / f"{path.stem}.yaml"
     file.write_text(yaml.safe_dump(document))
     graph = make_graph()
     with ExitStack() as stack:
@@ -177,6 +180,9 @@ class Robot:
         self.graph, self.name, self.task = graph, name, task
         arguments = ["--ros-args", "-r", f"__ns:=/{name}", "-p", f"driver:={driver}", "-p", f"task:={task.name}"]
         arguments += ["--log-level", "fatal"]
+        self._driver = driver.stem
+        describe(graph.probe, self._driver, f"/{name}")
+        self._joints = graph.probe.create_publisher(JointState, f"/{name}/joint_states", 10)
         self._process = subprocess.Popen([sys.executable, "-c", NODES, *arguments])
         stack.callback(self._process.wait)
         stack.callback(self._process.kill)
@@ -204,6 +210,8 @@ class Robot:
         observation = Observation(task=self.task.name, values=array("d", [1.0] * self.task.obs.dim))
         action = SkillAction(action=array("f", [0.1] * self.task.action.dim))
         observation.header.stamp = action.header.stamp = self.graph.stamp()
+        if self._driver in ARMS:
+            self._joints.publish(start_joint_states(self.graph.probe, self._driver))
         self._observations.publish(observation)
         self._actions.publish(action)
         return bool(self.heard)

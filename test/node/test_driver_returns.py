@@ -153,7 +153,7 @@ def test_f38_a_driver_that_comes_back_too_late_is_told_nothing(make_loop: Callab
 
 def test_f38_setpoints_start_from_where_the_robot_is_by_then(make_loop: Callable[..., Loop]) -> None:
     """Moved by hand while its driver was away: the first setpoint is a step from there, not from before."""
-    loop = make_loop("forward")
+    loop = make_loop("cartesian_forward")
     first = loop.graph.add(Driver("command/positions"))
     loop.graph.spin_until(lambda: len(first.heard["command/positions"]) > 4, "setpoints")
     assert list(first.heard["command/positions"][-1].data)[:3] == pytest.approx([1.325, 0.7, 0.5])

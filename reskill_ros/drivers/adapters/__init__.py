@@ -13,7 +13,10 @@ ADAPTERS = Registry(
     "adapter",
     {
         "servo_twist": "reskill_ros.drivers.adapters.servo_twist:ServoTwistAdapter",
-        "forward": "reskill_ros.drivers.adapters.forward:ForwardAdapter",
+        "twist": "reskill_ros.drivers.adapters.servo_twist:TwistAdapter",
+        "joint_trajectory": "reskill_ros.drivers.adapters.joint_trajectory:JointTrajectoryAdapter",
+        "joint_forward": "reskill_ros.drivers.adapters.joint_forward:JointForwardAdapter",
+        "cartesian_forward": "reskill_ros.drivers.adapters.cartesian_forward:CartesianForwardAdapter",
         "by_quantity": "reskill_ros.drivers.adapters.by_quantity:ByQuantityAdapter",
     },
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,9 +14,11 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
+from reskill_core.kinematics import KinematicsConfig
 from reskill_core.sensing import SensingConfig
 from reskill_core.spec import TaskSpec
 from reskill_ros.plumbing import qos
+from reskill_ros.plumbing.inputs import Inputs
 
 STAMPS = ("observation", "now", "zero")
 _ZERO = Time()
@@ -35,6 +38,9 @@ class Channel:
         sensing: sensing configuration, with the driver's base frame and the signs and offsets of its joints.
         base_frame: name of the driver's base frame, if it has one.
         dry_run: publish below ``shadow/`` instead, without effect on the driver.
+        kinematics: kinematic model of the arm.
+        joint_states: topic of the driver's joint states.
+        inputs: subscriptions of the node, for adapters that need sensors of their own.
     """
 
     node: Node
@@ -42,6 +48,9 @@ class Channel:
     sensing: SensingConfig = field(default_factory=SensingConfig)
     base_frame: str = ""
     dry_run: bool = False
+    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
+    joint_states: str = "joint_states"
+    inputs: Inputs | None = None
 
     def topic(self, name: str) -> str:
         """Return the topic to publish on: the given one or, in a dry run, its shadow."""
@@ -52,14 +61,15 @@ class Adapter(ABC):
     """Conversion of actions to the commands of one kind of driver.
 
     A subclass has an options dataclass and is created from a channel and an instance of it. Most subclasses combine
-    parts such as :class:`~reskill_ros.drivers.adapters.twist.TwistCommand`, each of which commands some components of
+    parts such as :class:`~reskill_ros.drivers.commands.twist.TwistCommand`, each of which commands some components of
     the action on one topic.
 
     Attributes:
         Options: options dataclass.
         channel: node, task and driver of the adapter.
         publishers: publishers of driver topics.
-        needs_feedback: whether commands depend on the measured state.
+        needs_feedback: whether commands depend on the measured positions in observations.
+        counters: numbers of refused messages, by reason, for diagnostics.
     """
 
     Options: ClassVar[type[Any]]
@@ -69,6 +79,8 @@ class Adapter(ABC):
         """Create the adapter without publishers."""
         self.channel = channel
         self.publishers: list[Publisher[Any]] = []
+        self.counters: Counter[str] = Counter()
+        self._closing: list[Callable[[], object]] = []
 
     @staticmethod
     def commanded_joints(options: Any) -> Sequence[str]:
@@ -88,6 +100,18 @@ class Adapter(ABC):
     @abstractmethod
     def hold(self, feedback: Sequence[float] | None) -> None:
         """Send the safe command of this kind of driver, which stops the robot, and reset the command state."""
+
+    def missing(self, steady_s: float) -> str:
+        """Return what commands need and the driver does not provide, for messages; empty if nothing.
+
+        Args:
+            steady_s: current time on a steady clock.
+        """
+        return ""
+
+    def on_close(self, release: Callable[[], object]) -> None:
+        """Register a function to call when the adapter is closed."""
+        self._closing.append(release)
 
     def commands(self, action: Sequence[float]) -> list[float]:
         """Scale an action to the unit of each component, in the task's world frame."""
@@ -129,3 +153,5 @@ class Adapter(ABC):
         for publisher in self.publishers:
             self.channel.node.destroy_publisher(publisher)
         self.publishers.clear()
+        while self._closing:
+            self._closing.pop()()

@@ -9,9 +9,9 @@ from builtin_interfaces.msg import Time
 
 from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY
 from reskill_ros.drivers.adapters.base import Adapter, Channel
-from reskill_ros.drivers.adapters.gripper import GripperCommand, GripperOptions
-from reskill_ros.drivers.adapters.setpoint_array import ArrayCommand, ArrayOptions
-from reskill_ros.drivers.adapters.twist import TwistCommand, TwistOptions
+from reskill_ros.drivers.commands.gripper import GripperCommand, GripperOptions
+from reskill_ros.drivers.commands.setpoint_array import ArrayCommand, ArrayOptions
+from reskill_ros.drivers.commands.twist import TwistCommand, TwistOptions
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,8 @@ class ByQuantityAdapter(Adapter):
         quantities = channel.task.action.quantities
         by_name = {*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY}
         others = [component for component, quantity in enumerate(quantities) if quantity not in by_name]
-        has_gripper = GRIPPER_VELOCITY in quantities and options.gripper.mode != "none"
         self._twist = TwistCommand(self, options.twist) if channel.task.action.end_effector else None
-        self._gripper = GripperCommand(self, options.gripper) if has_gripper else None
+        self._gripper = GripperCommand.of(self, options.gripper)
         self._array = ArrayCommand(self, options.array, others) if others else None
         self.needs_feedback = self._array is not None and self._array.needs_feedback
 

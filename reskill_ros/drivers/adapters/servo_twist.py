@@ -1,17 +1,18 @@
-"""Cartesian servoing: TwistStamped for the arm, as for MoveIt Servo, and JointTrajectory for the gripper."""
+"""Cartesian servoing: velocity of the gripper frame for the arm or base, and a gripper."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from builtin_interfaces.msg import Time
 
 from reskill_core.errors import SpecError
 from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY
 from reskill_ros.drivers.adapters.base import Adapter, Channel
-from reskill_ros.drivers.adapters.gripper import GripperCommand, GripperOptions
-from reskill_ros.drivers.adapters.twist import TwistCommand, TwistOptions
+from reskill_ros.drivers.commands.gripper import GripperCommand, GripperOptions
+from reskill_ros.drivers.commands.twist import TwistCommand, TwistOptions
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,10 @@ class ServoTwistOptions(TwistOptions):
 
 
 class ServoTwistAdapter(Adapter):
-    """Arm by velocity of the gripper frame, gripper by finger velocity or by opening and closing."""
+    """Arm by a TwistStamped, as for MoveIt Servo; gripper by finger velocity or by opening and closing."""
 
     Options = ServoTwistOptions
+    _stamped: ClassVar[bool] = True
 
     def __init__(self, channel: Channel, options: ServoTwistOptions) -> None:
         """Advertise the driver's topics.
@@ -37,17 +39,20 @@ class ServoTwistAdapter(Adapter):
         others = set(quantities) - {*END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY}
         if others or not channel.task.action.end_effector or quantities.count(GRIPPER_VELOCITY) > 1:
             raise SpecError(
-                "servo_twist commands an end effector along some of x, y and z, and a gripper; the task's actions are "
+                "a twist commands an end effector along some of x, y and z, and a gripper; the task's actions are "
                 f"{', '.join(quantities)}"
             )
-        self._twist = TwistCommand(self, options)
-        has_gripper = GRIPPER_VELOCITY in quantities and options.gripper.mode != "none"
-        self._gripper = GripperCommand(self, options.gripper) if has_gripper else None
+        self._twist = TwistCommand(self, options, self._stamped)
+        self._gripper = GripperCommand.of(self, options.gripper)
 
     @staticmethod
     def commanded_joints(options: ServoTwistOptions) -> Sequence[str]:
         """See :meth:`Adapter.commanded_joints`."""
         return () if options.gripper.mode == "none" else options.gripper.joints
+
+    def missing(self, steady_s: float) -> str:
+        """See :meth:`Adapter.missing`."""
+        return "" if self._gripper is None else self._gripper.output.missing()
 
     def send(self, action: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
         """Command the arm, then the gripper."""
@@ -61,3 +66,9 @@ class ServoTwistAdapter(Adapter):
         self._twist.hold()
         if self._gripper is not None:
             self._gripper.hold()
+
+
+class TwistAdapter(ServoTwistAdapter):
+    """Arm or base by a Twist without stamp and frame, as many mobile bases take it; otherwise like servo_twist."""
+
+    _stamped = False

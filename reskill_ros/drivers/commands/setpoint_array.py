@@ -137,7 +137,7 @@ class ArrayCommand:
             values, self._joints, self._quantities, self._is_place, strict=True
         ):
             place = min(max(value, low), high) if is_place and quantity == GRIPPER_VELOCITY else value
-            driven.append(place if joint is None else joint.to_driver(place) if is_place else joint.sign * place)
+            driven.append(place if joint is None else _driven(joint, place, is_place))
         self._message.data = array("d", driven)
         if self._options.stamp == "observation":
             convert.set_array_stamp(self._message, stamp)
@@ -171,6 +171,10 @@ class ArrayCommand:
     def _joint(self, joints: Sequence[str]) -> JointSource | None:
         """Return sign and offset of the joints commanded by one number; None if the component moves no joints."""
         sources = [self._adapter.channel.sensing.joint(name) for name in joints]
-        if len({(source.sign, source.offset) for source in sources}) > 1:
-            raise SpecError(f"one number cannot command {', '.join(joints)}, whose sign or offset differ")
+        if len({(source.sign, source.scale, source.offset) for source in sources}) > 1:
+            raise SpecError(f"one number cannot command {', '.join(joints)}, whose sign, scale or offset differ")
         return sources[0] if sources else None
+
+
+def _driven(joint: JointSource, value: float, is_place: bool) -> float:
+    return joint.within_limits(joint.to_driver(value)) if is_place else joint.velocity_to_driver(value)

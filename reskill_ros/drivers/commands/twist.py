@@ -1,4 +1,4 @@
-"""Velocity of the end effector as a TwistStamped, as for MoveIt Servo, or as a Twist, as for mobile bases."""
+"""Velocity of the end effector as a TwistStamped or Twist."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ class TwistOptions:
     """Options of end-effector commands."""
 
     topic: str = parameter("command/twist", "topic of the arm's or base's velocity")
-    message: str = parameter(
-        "twist_stamped",
-        "type of the message: `twist_stamped`, or `twist` without stamp and frame, as many mobile bases take it",
-        choices=("twist_stamped", "twist"),
-    )
     frame_id: str = parameter("", "name of the base frame in the twist, if not the driver file's `base_frame`")
     stamp: str = parameter(
         "now", "stamp of the twist: MoveIt Servo needs `now`, lockstep `observation`", choices=STAMPS
@@ -40,8 +35,14 @@ class TwistOptions:
 class TwistCommand:
     """Command of the end-effector components; zero velocity along axes without a component."""
 
-    def __init__(self, adapter: Adapter, options: TwistOptions) -> None:
-        """Advertise the topic."""
+    def __init__(self, adapter: Adapter, options: TwistOptions, stamped: bool = True) -> None:
+        """Advertise the topic.
+
+        Args:
+            adapter: adapter that owns the topic.
+            options: options of the command.
+            stamped: send a TwistStamped; otherwise a Twist, which has neither stamp nor frame.
+        """
         channel = adapter.channel
         quantities = channel.task.action.quantities
         self._adapter, self._options = adapter, options
@@ -55,7 +56,7 @@ class TwistCommand:
         frame_id = options.frame_id or channel.base_frame or "base_link"
         self._twist, self._still = TwistStamped(), TwistStamped()
         self._twist.header.frame_id = self._still.header.frame_id = frame_id
-        self._is_stamped = options.message == "twist_stamped"
+        self._is_stamped = stamped
         self._publisher = adapter.advertise(TwistStamped if self._is_stamped else Twist, options.topic)
 
     def send(self, commands: Sequence[float], stamp: Time) -> None:

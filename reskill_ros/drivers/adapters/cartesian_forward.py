@@ -1,4 +1,4 @@
-"""Direct commands: one labelled Float64MultiArray, as for forward command controllers."""
+"""Setpoints of end effector and fingers as one array, as for Cartesian forward controllers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from builtin_interfaces.msg import Time
 
+from reskill_core.errors import SpecError
 from reskill_ros.drivers.adapters.base import Adapter, Channel
-from reskill_ros.drivers.adapters.setpoint_array import ArrayCommand, ArrayOptions
+from reskill_ros.drivers.commands.setpoint_array import ArrayCommand, ArrayOptions
 
 
-class ForwardAdapter(Adapter):
-    """One number per action component, in the order of the action specification and in the driver's base frame."""
+class CartesianForwardAdapter(Adapter):
+    """One number per action component, as a Float64MultiArray in the driver's base frame."""
 
     Options = ArrayOptions
 
@@ -19,10 +20,17 @@ class ForwardAdapter(Adapter):
         """Advertise the driver's topic.
 
         Raises:
-            SpecError: the driver's joints or base frame cannot be commanded by one array; see :class:`ArrayCommand`.
+            SpecError: the actions do not command an end effector; or the driver's joints or base frame cannot be
+                commanded by one array, see :class:`ArrayCommand`.
         """
         super().__init__(channel, options)
-        self._array = ArrayCommand(self, options, range(channel.task.action.dim))
+        action = channel.task.action
+        if not action.end_effector:
+            raise SpecError(
+                f"cartesian_forward commands an end effector; the task's actions are {', '.join(action.quantities)}: "
+                "use joint_forward"
+            )
+        self._array = ArrayCommand(self, options, range(action.dim))
         self.needs_feedback = self._array.needs_feedback
 
     def send(self, action: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:

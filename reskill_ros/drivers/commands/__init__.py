@@ -1,0 +1,1 @@
+"""Parts of adapters: commands of some components of an action on one topic."""

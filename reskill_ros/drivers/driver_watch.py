@@ -86,7 +86,7 @@ class DriverWatch:
             for endpoint in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
             if not qos.mismatch(publisher.qos_profile, endpoint.qos_profile)
         ]
-        drivers = [endpoint for endpoint in endpoints if not _observes(endpoint.node_name)]
+        drivers = [endpoint for endpoint in endpoints if not self.observes(endpoint.node_name)]
         absent = "" if drivers and count else publisher.topic_name
         # Subscribers may be announced but not connected yet, or vice versa.
         if patient and (len(endpoints) != count or any(endpoint.node_name == _UNNAMED for endpoint in drivers)):
@@ -99,6 +99,7 @@ class DriverWatch:
             known.add(gid)
         return Driver(absent, unknown=False, returned=returned)
 
-
-def _observes(node_name: str) -> bool:
-    return node_name in _OBSERVERS or (node_name.startswith("_") and node_name != _UNNAMED)
+    @staticmethod
+    def observes(node_name: str) -> bool:
+        """Whether a node of that name records or displays commands, and is no driver."""
+        return node_name in _OBSERVERS or (node_name.startswith("_") and node_name != _UNNAMED)

@@ -15,6 +15,7 @@ from reskill_sim.cli import (
     bench,
     collect,
     data,
+    doctor,
     evaluate,
     export,
     list_names,
@@ -25,7 +26,7 @@ from reskill_sim.cli import (
     train_skills,
 )
 
-VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, report, export, render, bench)
+VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, report, export, render, bench, doctor)
 
 
 def parser() -> argparse.ArgumentParser:

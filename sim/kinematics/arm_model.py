@@ -93,8 +93,10 @@ class ArmModel:
 
     def _indices(self, names: Sequence[str]) -> IntArray:
         if unknown := [name for name in names if name not in self.joints]:
-            hints = "; ".join(f"{name!r}: {alternatives(name, self.joints)}" for name in unknown)
-            raise ConfigError(f"joints: not between base and end effector: {hints}")
+            raise ConfigError(
+                f"kinematics.joints: not between base and end effector: {', '.join(unknown)}; "
+                f"{alternatives(unknown[0], self.joints)}"
+            )
         return np.array([self.joints.index(name) for name in names])
 
 

@@ -80,7 +80,7 @@ def test_an_mjcf_with_meshes_and_other_joints_gives_the_arm_in_it() -> None:
         ({"model": "nowhere.urdf"}, "there is no file 'nowhere.urdf'"),
         ({"end_effector": "tip2"}, "'tip2' is not in the model.*did you mean tip"),
         ({"base": "bas"}, "'bas' is not in the model.*did you mean base"),
-        ({"joints": ("a", "f")}, "not between base and end effector: 'f'"),
+        ({"joints": ("a", "f")}, "not between base and end effector: f; allowed: a, b"),
         ({"end_effector": "base"}, "no joint moves 'base'"),
         ({"model": "robot_descriptions:nothing_of_that_name"}, "robot_descriptions"),
     ],

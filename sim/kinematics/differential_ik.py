@@ -53,20 +53,22 @@ class DifferentialIk:
     motion; mink solves the quadratic program. The preferred posture decides what remains free. Where joints would have
     to move faster than allowed, as near singularities, the gripper frame moves more slowly in the same direction.
 
-    Commanded positions start from the measured ones and are integrated from then on, because measured ones lag behind;
-    the distance between the two is bounded.
+    For a driver of positions, they start from the measured ones and are integrated from then on, because measured ones
+    lag behind; the distance between the two is bounded. For a driver of velocities, each step starts from the measured
+    positions: what a driver does not carry out would never be made up for otherwise.
 
     Args:
         arm: the arm.
         config: limits.
         period_s: control period [s].
+        integrates: whether positions are commanded, and therefore integrated.
 
     Raises:
         ConfigError: the posture or the speeds do not fit the arm.
     """
 
-    def __init__(self, arm: ArmModel, config: KinematicsConfig, period_s: float) -> None:
-        self._arm, self._period_s, self._config = arm, period_s, config
+    def __init__(self, arm: ArmModel, config: KinematicsConfig, period_s: float, integrates: bool = True) -> None:
+        self._arm, self._period_s, self._config, self._integrates = arm, period_s, config, integrates
         count = len(arm.commanded)
         # Joints that are not commanded are where they are measured.
         self._others = np.setdiff1d(np.arange(len(arm.joints)), arm.commanded)
@@ -80,10 +82,9 @@ class DifferentialIk:
         speeds = dict.fromkeys(arm.joints, 1e-9) | {
             arm.joints[index]: speed for index, speed in zip(arm.commanded, self._speed, strict=True)
         }
-        self._limits = [
-            mink.ConfigurationLimit(arm.model, min_distance_from_limits=config.joint_margin),
-            mink.VelocityLimit(arm.model, speeds),
-        ]
+        self._range = mink.ConfigurationLimit(arm.model, min_distance_from_limits=config.joint_margin)
+        self._low, self._high = self._range.lower.copy(), self._range.upper.copy()
+        self._limits = [self._range, mink.VelocityLimit(arm.model, speeds)]
         self._endless = ~np.isfinite(arm.low)
         self._jacobian = np.zeros((6, arm.model.nv))
         self._reference: Float64Array | None = None
@@ -123,7 +124,8 @@ class DifferentialIk:
         # Joints without limits may be measured a turn away.
         turns = np.round((self._reference - measured) / (2 * np.pi))
         measured = measured + np.where(self._endless, turns * 2 * np.pi, 0.0)
-        self._reference[self._others] = measured[self._others]
+        kept = self._others if self._integrates else slice(None)
+        self._reference[kept] = measured[kept]
         self._configuration.update(self._reference)
         wanted = self._turned(np.asarray(velocity, dtype=np.float64))
         slowed = self._slowed(wanted)
@@ -136,6 +138,9 @@ class DifferentialIk:
         self._frame.set_target(
             mink.SE3.from_rotation_and_translation(pose.rotation() @ mink.SO3.exp(turn), self._target)
         )
+        # A joint that was put beyond its range may stay there or move back, instead of having to be back at once.
+        self._range.lower = np.minimum(self._low, self._reference)
+        self._range.upper = np.maximum(self._high, self._reference)
         rates = mink.solve_ik(
             self._configuration, [self._frame, self._posture], self._period_s, "daqp", _DAMPING, limits=self._limits
         )

@@ -165,6 +165,33 @@ def test_joints_stop_before_their_limits() -> None:
         arm.narrow([-np.inf, 1.0, *[-np.inf] * 5], [np.inf] * 7)
 
 
+def test_a_joint_beyond_its_range_can_move_back_and_no_further() -> None:
+    """Put there by hand, or overshot: it neither jumps back nor stops the arm."""
+    config = replace(FLANGE, max_speed=(1.0,), joint_margin=0.1)
+    arm = load_arm(config, FRANKA.urdf())
+    beyond = np.array(FRANKA.start)
+    beyond[5] = 0.5445 + 0.02
+    place = arm.pose(beyond)[0]
+    for direction in ((0.0, 0.0, 0.2), (0.0, 0.0, -0.2), (0.2, 0.0, 0.0), (-0.2, 0.0, 0.0)):
+        moved = DifferentialIk(arm, config, PERIOD_S).step(direction, beyond)
+        assert moved.position[5] >= beyond[5] - 1e-6
+        assert moved.position[5] <= beyond[5] + PERIOD_S * 1.0
+    assert np.linalg.norm(arm.pose(moved.position)[0] - place) > 1e-3
+
+
+def test_a_velocity_driver_makes_up_for_nothing() -> None:
+    """Commands come from where the arm is measured, in the direction of the action, however far it has been pushed."""
+    config = replace(FLANGE, max_speed=(10.0,))
+    arm = load_arm(config, UR5E.urdf())
+    ik = DifferentialIk(arm, config, PERIOD_S, integrates=False)
+    start = np.array(UR5E.start)
+    ik.step((0.2, 0.0, 0.0), start)
+    pushed = start + np.array([0.0, 0.05, -0.05, 0.0, 0.0, 0.0])
+    moved = ik.step((0.2, 0.0, 0.0), pushed)
+    way = arm.pose(pushed + moved.velocity * PERIOD_S)[0] - arm.pose(pushed)[0]
+    np.testing.assert_allclose(way, [0.2 * PERIOD_S, 0, 0], atol=3e-4)
+
+
 def test_a_motion_starts_from_the_measured_positions_and_never_runs_away_from_them() -> None:
     """An arm that does not move: the target is ahead by the lead at most; after a stop it starts where the arm is."""
     config = replace(FLANGE, max_speed=(1.0,), max_lead_s=0.1)

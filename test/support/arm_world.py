@@ -194,3 +194,6 @@ def _add_gripper(spec: mujoco.MjSpec, yaw: float) -> None:
         servo.set_to_position(kp=_FINGER_STIFFNESS, dampratio=1.0)
         servo.forcerange, servo.forcelimited = [-GRIP_FORCE_N, GRIP_FORCE_N], 1
     spec.add_exclude(bodyname1="left_finger", bodyname2="right_finger")
+    # One drive moves both.
+    coupling = spec.add_equality(name1=FINGERS[0], name2=FINGERS[1], type=mujoco.mjtEq.mjEQ_JOINT)
+    coupling.data[:2] = [0.0, 1.0]

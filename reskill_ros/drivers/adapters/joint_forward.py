@@ -73,8 +73,8 @@ class _ArmArray:
     """Joints of an arm whose end effector is commanded."""
 
     def __init__(self, adapter: Adapter, options: JointForwardOptions) -> None:
-        self.targets = JointTargets(adapter)
         self._by_velocity = options.quantity == "velocity"
+        self.targets = JointTargets(adapter, self._by_velocity)
         self._stamped = options.stamp == "observation"
         self._message = convert.labelled_array(self.targets.names)
         self._publisher = adapter.advertise(Float64MultiArray, options.topic)

@@ -36,6 +36,7 @@ class JointTargets:
 
     Args:
         adapter: adapter of the joints.
+        by_velocity: whether the driver takes velocities.
 
     Raises:
         SpecError: the actions command neither an end effector nor joints.
@@ -46,10 +47,11 @@ class JointTargets:
         moving: whether there was a target since the last stop.
     """
 
-    def __init__(self, adapter: Adapter) -> None:
-        action = adapter.channel.task.action
-        motion = _EndEffectorMotion if action.end_effector else _JointMotion
-        self._motion: _EndEffectorMotion | _JointMotion = motion(adapter)
+    def __init__(self, adapter: Adapter, by_velocity: bool = False) -> None:
+        moves_end_effector = bool(adapter.channel.task.action.end_effector)
+        self._motion: _EndEffectorMotion | _JointMotion = (
+            _EndEffectorMotion(adapter, by_velocity) if moves_end_effector else _JointMotion(adapter)
+        )
         self._feedback = JointFeedback(adapter, self._motion.joints)
         self._sources = [self._feedback.sources[index] for index in self._motion.commanded]
         self.names = [source.name for source in self._sources]
@@ -85,7 +87,7 @@ class JointTargets:
 class _EndEffectorMotion:
     """Joints of an arm whose end effector is commanded."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, adapter: Adapter, by_velocity: bool) -> None:
         channel = adapter.channel
         arm = load_described_arm(channel.node, channel.task.name, channel.kinematics)
         limits = [channel.sensing.joint(name).observed_limits for name in arm.joints]
@@ -94,7 +96,7 @@ class _EndEffectorMotion:
         from reskill_sim.kinematics.differential_ik import DifferentialIk
 
         self.joints, self.commanded = arm.joints, list(arm.commanded)
-        self._ik = DifferentialIk(arm, channel.kinematics, channel.task.control_period_s)
+        self._ik = DifferentialIk(arm, channel.kinematics, channel.task.control_period_s, not by_velocity)
         self._to_base = channel.sensing.base.inverse
         quantities = channel.task.action.quantities
         self._axes = [

@@ -28,6 +28,9 @@ class GateConfig:
         low=0.0,
         high=3600.0,
     )
+    max_duration_s: float = parameter(
+        0.0, "time after arming at which the gate disarms, for timed runs; 0: never [s]", low=0.0, high=86400.0
+    )
     abort_after_bad: int = parameter(10, "consecutive invalid commands that abort [-]", low=1, high=10**6)
     abort_after_clamped: int = parameter(
         50, "consecutive commands beyond [-1, 1] that abort the run; 0: never [-]", low=0, high=10**6

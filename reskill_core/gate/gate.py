@@ -202,6 +202,8 @@ class Gate(GateStates):
         if self.state in (GateState.ACTIVE, GateState.HOLDING) and self._estop_silent(steady_s):
             self._enter(GateState.ESTOPPED, f"no e-stop heartbeat for {self.config.estop_timeout_s:g} s")
             return True
+        if self._watch_duration(steady_s):
+            return True
         timeout_s = self.config.command_timeout_s
         silence_s = steady_s - self._received_s
         if self.state is GateState.HOLDING:

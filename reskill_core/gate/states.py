@@ -50,6 +50,7 @@ class GateStates:
         self._estop_pressed = False
         self._estop_heard_s: float | None = None
         self._held_since_s: float | None = None
+        self._armed_since_s = 0.0
 
     @property
     def latched(self) -> bool:
@@ -73,6 +74,7 @@ class GateStates:
         if self._estop_silent(steady_s):
             raise GateError("cannot arm: the e-stop topic is silent; start its source or set estop_timeout_s to 0")
         if self.state is GateState.DISARMED:
+            self._armed_since_s = steady_s
             self._hold(f"armed, waiting for {self.config.resume_after} fresh commands")
 
     def disarm(self) -> None:
@@ -101,6 +103,15 @@ class GateStates:
         if self._estop_pressed:
             raise GateError("cannot reset: the emergency stop is still pressed")
         self._enter(GateState.DISARMED, "reset, waiting to be armed")
+
+    def _watch_duration(self, steady_s: float) -> bool:
+        """Disarm at the end of a timed run; returns True if the safe command must be sent now."""
+        limit_s, was_active = self.config.max_duration_s, self.state is GateState.ACTIVE
+        armed = self.state in (GateState.ACTIVE, GateState.HOLDING)
+        if not armed or not 0 < limit_s < steady_s - self._armed_since_s:
+            return False
+        self._enter(GateState.DISARMED, f"{limit_s:g} s are over, as long as a run may take; arm again to go on")
+        return was_active
 
     def _watch_holding(self, steady_s: float) -> None:
         # No safe command: the robot is at rest already, and it would reach a driver that has come back meanwhile.

@@ -42,8 +42,13 @@ from reskill_ros.recording import recorded_values
 from reskill_ros.recording.episode_assembler import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembled, EpisodeAssembler
 from reskill_ros.recording.episode_store import EpisodeStore
 from reskill_ros.recording.recorder_parameters import UNKNOWN, RecorderParameters
+from reskill_ros.srv import StopRecording
 
-_CHECK_PERIOD_S = 0.25
+_CHECK_PERIOD_S = 0.1
+# Time without a message on a topic after which a warning is due, which is less than a second in all.
+_SILENCE_S = 0.5
+_FAILURE = "failure"
+_VERDICTS = ("", "success", _FAILURE)
 # Longest wait at shutdown for an incomplete episode; launchers kill a node after five seconds.
 _FAREWELL_S = 2.0
 _FAREWELL_POLL_S = 0.02
@@ -70,6 +75,7 @@ class RecorderNode(Node):
         self._variation = _variation(values.variation)
         self._recorded_kind: tuple[str, int] | None = None
         self._failure = self._last = ""
+        self._started_s = 0.0
         # Messages lost by the middleware, since the last episode and in total.
         self._lost: Counter[str] = Counter()
         self._all_lost: Counter[str] = Counter()
@@ -84,13 +90,15 @@ class RecorderNode(Node):
             self._listen(Image, observed_image(feature.name), partial(recorded_values.frame, feature))
         if values.driver_episodes:
             self._listen(EpisodeState, EPISODE, recorded_values.state)
-        for name, callback in (("start", self._on_start), ("stop", self._on_stop), ("discard", self._on_discard)):
+        for name, callback in (("start", self._on_start), ("discard", self._on_discard)):
             self.create_service(Trigger, f"~/{name}", callback)
-        self.create_timer(_CHECK_PERIOD_S, self._save_finished, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_service(StopRecording, "~/stop", self._on_stop)
+        self.create_timer(_CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
         watch_clock(self, self._forget, self._resources)
         self.diagnostics = Diagnostics(self, self._report, "recorder/status")
+        self._silent: list[str] = []
         if values.auto_start:
-            self.assembler.start()
+            self._start()
         self._is_up = True
 
     # ------------------------------------------------------------------ what arrives
@@ -127,6 +135,32 @@ class RecorderNode(Node):
             world = DataWorld(message.profile, self._variation, simulator_version(), settings=self._task.settings)
             self.store.open(DatasetSpec(self._task, *kind), world)
             self._recorded_kind = kind
+
+    def _start(self) -> None:
+        self._started_s = time.monotonic()
+        self.assembler.watch_from(self._started_s)
+        self.assembler.start()
+
+    def _check(self) -> None:
+        self._warn_of_silence()
+        limit_s, now_s = self._config.values.max_duration_s, time.monotonic()
+        is_timed = self.assembler.recording and not self._config.values.driver_episodes
+        if is_timed and 0 < limit_s < now_s - self._started_s:
+            self.assembler.end(now_s, success=False, truncated=True)
+            self.get_logger().info(f"{limit_s:g} s are over: the episode ends as a failure")
+        self._save_finished()
+
+    def _warn_of_silence(self) -> None:
+        """Tell at once when a topic falls silent during an episode, and when it is heard again."""
+        silent = self.assembler.silent(time.monotonic(), max(_SILENCE_S, 3 * self._task.control_period_s))
+        if silent == self._silent:
+            return
+        if silent:
+            self.get_logger().warning(f"nothing is recorded: silent are {', '.join(silent)}")
+        else:
+            self.get_logger().info("all topics are heard again; the episode has a gap")
+        self._silent = silent
+        self.diagnostics.publish()
 
     def _save_finished(self) -> None:
         for assembled in self.assembler.finished(time.monotonic()):
@@ -168,24 +202,32 @@ class RecorderNode(Node):
         elif silent:
             response.message = f"nobody publishes {', '.join(silent)}"
         else:
-            self.assembler.start()
+            self._start()
             response.success, response.message = True, "recording"
         return response
 
-    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if not self.assembler.recording:
+    def _on_stop(self, request: StopRecording.Request, response: StopRecording.Response) -> StopRecording.Response:
+        if request.verdict not in _VERDICTS:
+            response.message = f"unknown verdict {request.verdict[:60]!a}; success or failure, empty for success"
+        elif not self.assembler.recording:
             response.message = "not recording"
         elif self._config.values.driver_episodes:
             response.success = True
             response.message = f"stopped; {self._dropped(self.assembler.stop())}"
         else:
-            self.assembler.end(time.monotonic())
-            response.success, response.message = True, "stopped; the episode is being saved"
+            solved = request.verdict != _FAILURE
+            self.assembler.end(time.monotonic(), success=solved)
+            kept = "being saved" if solved or self._config.values.keep_failures else "left out, as all failures are"
+            response.success, response.message = True, f"stopped; the episode is {kept}"
         return response
 
     def _on_discard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self.assembler.discard()
+        self._started_s = time.monotonic()
+        self.assembler.watch_from(self._started_s)
         response.message = self._dropped(response.success)
+        if response.success and self.assembler.recording:
+            response.message += "; recording the next one"
         return response
 
     def _dropped(self, anything: bool) -> str:
@@ -203,7 +245,9 @@ class RecorderNode(Node):
         if self.diagnostics.growth("refused_other_task"):
             report.error(f"messages of another task than {self._task.name} are refused")
         overdue = self.assembler.overdue(time.monotonic(), self._config.values.patience_s)
-        if self.assembler.recording and overdue:
+        if self._silent:
+            report.error(f"silent: {', '.join(self._silent)}")
+        elif self.assembler.recording and overdue:
             report.warn(f"missing: {_listed(overdue)}")
         if self._lost:
             report.warn(f"the middleware lost: {_listed(self._lost)}")

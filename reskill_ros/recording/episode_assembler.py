@@ -125,6 +125,8 @@ class EpisodeAssembler:
         self._received_s: dict[int, float] = {}
         self._running: dict[int, _Running] = {}
         self._floor_ns = 0
+        # Time of the newest message by topic, or of the start [s].
+        self._heard_s: dict[str, float] = {}
 
     # ------------------------------------------------------------------ start and stop
 
@@ -156,13 +158,21 @@ class EpisodeAssembler:
             self.start()
         return bool(dropped)
 
-    def end(self, now_s: float) -> None:
-        """End an episode of a driver without episodes: the recording since the start is one successful episode."""
+    def end(self, now_s: float, success: bool = True, truncated: bool = False) -> None:
+        """End an episode of a driver without episodes: the recording since the start is one episode.
+
+        Args:
+            now_s: time on a steady clock [s].
+            success: whether the task was solved.
+            truncated: whether the episode was cut off; otherwise it has ended.
+        """
         self.recording = False
         episode = self._running[0]
         episode.stamps = self._observed_stamps()
         last_step = max(len(episode.stamps) - 1, 0)
-        episode.last = replace(_NO_STATE, step=last_step, success=True, terminated=True)
+        episode.last = replace(
+            _NO_STATE, step=last_step, success=success, terminated=not truncated, truncated=truncated
+        )
         episode.over_since_s = now_s
 
     @property
@@ -209,6 +219,7 @@ class EpisodeAssembler:
         """
         if stamp_ns < self._floor_ns:
             return False
+        self._heard_s[topic] = now_s
         row = self._rows.setdefault(stamp_ns, {})
         if topic not in row:
             row[topic] = value
@@ -240,6 +251,21 @@ class EpisodeAssembler:
         wanted = [episode for episode in self._running.values() if episode.wanted]
         self._running.clear()
         return [self._assemble(episode, episode.last or self._newest_state(episode)) for episode in wanted]
+
+    def watch_from(self, now_s: float) -> None:
+        """Count the silence of topics from now on, at the start of a recording."""
+        self._heard_s = dict.fromkeys(self.topics, now_s)
+
+    def silent(self, now_s: float, after_s: float) -> list[str]:
+        """Return the topics without a message for longer than ``after_s``, while something is recorded.
+
+        A simulator may pause, and then none of its topics counts as silent.
+        """
+        running = any(episode.wanted and episode.last is None for episode in self._running.values())
+        if not (self.recording and running):
+            return []
+        silent = [topic for topic in self.topics if now_s - self._heard_s.get(topic, now_s) > after_s]
+        return [] if self._driver_episodes and len(silent) == len(self.topics) else silent
 
     def overdue(self, now_s: float, after_s: float) -> dict[str, int]:
         """Return the number of messages, by topic, that are missing ``after_s`` after the first with their stamp."""

@@ -28,7 +28,15 @@ class RecorderParameters:
     task_settings: str = parameter("", SETTINGS + " Stored with the data.", read_only=True)
     episodes: int = parameter(0, "Episodes to save before the node ends; 0 records until stopped.", low=0, high=10**9)
     driver_episodes: bool = parameter(
-        True, "The driver publishes `episode`; otherwise ~/start and ~/stop delimit episodes.", read_only=True
+        True,
+        "The driver publishes `episode`; otherwise ~/start and ~/stop delimit episodes, and ~/stop says how they ended.",
+        read_only=True,
+    )
+    max_duration_s: float = parameter(
+        0.0,
+        "Without `driver_episodes`: time after which an episode ends by itself, as a failure cut off; 0: never [s].",
+        low=0.0,
+        high=86400.0,
     )
     auto_start: bool = parameter(True, "Record from the start, without ~/start.", read_only=True)
     keep_failures: bool = parameter(True, "Also save episodes that do not reach the goal.")

@@ -189,3 +189,25 @@ def test_a_simulator_may_hold_for_ever() -> None:
     for _ in range(5):
         robot.watch(1000.0)
     assert robot.state() is GateState.HOLDING
+
+
+def test_a_timed_run_ends_in_rest_and_can_be_armed_again() -> None:
+    """Counted from arming, not from the first command; a hold in between does not prolong it."""
+    robot = Robot(replace(QUIET, max_duration_s=1.0))
+    for _ in range(20):
+        assert robot.offer(0.5, 0.0, 0.0, 0.0).action is not None
+        assert not robot.watch(0.0)
+    assert robot.watch(0.15), "a hold after 0.8 s, for want of commands"
+    assert not robot.watch(0.04)
+    assert robot.state() is GateState.HOLDING
+    assert not robot.watch(0.02), "it stands still already"
+    assert robot.state() is GateState.DISARMED
+    assert "1 s are over" in robot.gate.explanation
+    robot.gate.arm(robot.time_s)
+    robot.offer(0.5, 0.0, 0.0, 0.0)
+    for _ in range(24):
+        robot.offer(0.5, 0.0, 0.0, 0.0)
+        assert not robot.watch(0.0)
+    assert robot.watch(0.041), "from motion, with the safe command"
+    assert robot.state() is GateState.DISARMED
+    assert robot.offer(0.5, 0.0, 0.0, 0.0).reason == "disarmed"

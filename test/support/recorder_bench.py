@@ -16,6 +16,7 @@ from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.nodes.recorder_node import RecorderNode
 from reskill_ros.plumbing import convert, qos
+from reskill_ros.srv import StopRecording
 from reskill_sim.families import get_task
 
 TASK = get_task("block").spec
@@ -132,8 +133,9 @@ class Bench:
         self.graph.spin_until(lambda: self.statuses and words in self.statuses[-1].message, f"status {words!r}")
         return self.statuses[-1]
 
-    def call(self, name: str) -> Trigger.Response:
-        return self.graph.call(Trigger, f"recorder_node/{name}")
+    def call(self, name: str, **fields: Any) -> Any:
+        """Call one of the recorder's services."""
+        return self.graph.call(StopRecording if name == "stop" else Trigger, f"recorder_node/{name}", **fields)
 
 
 def make_bench(make_graph: MakeGraph, folder: Path, topics: str = "", **parameters: Any) -> Bench:

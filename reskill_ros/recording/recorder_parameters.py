@@ -29,7 +29,7 @@ class RecorderParameters:
     episodes: int = parameter(0, "Episodes to save before the node ends; 0 records until stopped.", low=0, high=10**9)
     driver_episodes: bool = parameter(
         True,
-        "The driver publishes `episode`; otherwise ~/start and ~/stop delimit episodes, and ~/stop says how they ended.",
+        "The driver publishes `episode`; otherwise ~/start and ~/stop delimit episodes, with a verdict.",
         read_only=True,
     )
     max_duration_s: float = parameter(

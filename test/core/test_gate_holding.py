@@ -205,9 +205,9 @@ def test_a_timed_run_ends_in_rest_and_can_be_armed_again() -> None:
     assert "1 s are over" in robot.gate.explanation
     robot.gate.arm(robot.time_s)
     robot.offer(0.5, 0.0, 0.0, 0.0)
-    for _ in range(24):
+    for _ in range(23):
         robot.offer(0.5, 0.0, 0.0, 0.0)
         assert not robot.watch(0.0)
-    assert robot.watch(0.041), "from motion, with the safe command"
+    assert robot.watch(0.05), "from motion, with the safe command"
     assert robot.state() is GateState.DISARMED
     assert robot.offer(0.5, 0.0, 0.0, 0.0).reason == "disarmed"

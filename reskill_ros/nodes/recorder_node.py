@@ -83,9 +83,10 @@ class RecorderNode(Node):
         if not values.driver_episodes:
             self.store.open(DatasetSpec(self._task, REAL), DataWorld(REAL, settings=self._task.settings))
         self._acknowledge = self.create_publisher(Header, RECORDER_ACKNOWLEDGE, qos.STATE)
-        self._listen(Observation, OBSERVATION, recorded_values.observed)
-        self._listen(SkillAction, ACTION, recorded_values.label)
-        self._listen(SkillAction, EXECUTED, recorded_values.executed)
+        sizes = self._task.obs.dim, self._task.action.dim
+        self._listen(Observation, OBSERVATION, partial(recorded_values.observed, sizes[0]))
+        self._listen(SkillAction, ACTION, partial(recorded_values.label, sizes[1]))
+        self._listen(SkillAction, EXECUTED, partial(recorded_values.executed, sizes[1]))
         for feature in self._task.obs.images:
             self._listen(Image, observed_image(feature.name), partial(recorded_values.frame, feature))
         if values.driver_episodes:

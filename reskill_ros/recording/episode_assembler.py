@@ -239,6 +239,7 @@ class EpisodeAssembler:
             # Assembling takes long if there are images, during which further messages wait.
             if not self._missing(episode, episode.last) or now_s - episode.over_since_s > self._patience_s:
                 del self._running[number]
+                self._trim(episode)
                 if episode.wanted:
                     taken.append(self._assemble(episode, episode.last))
                 # The last row is kept: its action, which no episode needs, may still arrive.
@@ -250,6 +251,8 @@ class EpisodeAssembler:
         self.recording = False
         wanted = [episode for episode in self._running.values() if episode.wanted]
         self._running.clear()
+        for episode in wanted:
+            self._trim(episode)
         return [self._assemble(episode, episode.last or self._newest_state(episode)) for episode in wanted]
 
     def watch_from(self, now_s: float) -> None:
@@ -304,6 +307,23 @@ class EpisodeAssembler:
     def _observed_stamps(self) -> dict[int, int]:
         """Return the stamps of all steps since the start, for a driver without episodes."""
         return dict(enumerate(sorted(stamp for stamp, row in self._rows.items() if OBSERVATION in row)))
+
+    def _trim(self, episode: _Running) -> None:
+        """Leave out the steps before the first command and after the last one, of a driver without episodes.
+
+        Recording starts before the operator arms, and ends after the robot was stopped; observations and actions are
+        published all the time.
+        """
+        if self._driver_episodes or episode.last is None:
+            return
+        rows, gaps = self._steps(episode, episode.last)
+        whole = [step for step, row in enumerate(rows[:-1]) if row is not None and not (set(self.topics) - set(row))]
+        if not whole or not any(gaps):
+            return
+        first, last = whole[0], whole[-1] + 1
+        stamps = sorted(episode.stamps.values())[first : last + 1]
+        episode.stamps = dict(enumerate(stamps))
+        episode.last = replace(episode.last, step=last - first)
 
     def _forget_before(self, stamp_ns: int) -> None:
         """Discard older rows, except those of episodes that are over and wait for delayed messages."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
 from reskill_core.data.compressed_frames import compress_block
+from reskill_core.sensing import MessageError
 from reskill_core.spec import ImageFeature
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.plumbing import images
 from reskill_ros.recording.episode_assembler import Label, State
 
 
-def observed(message: Observation) -> NDArray[np.float32]:
-    """Return the observation (O,)."""
-    return np.array(message.values, dtype=np.float32)
+def observed(size: int, message: Observation) -> NDArray[np.float32]:
+    """Return the observation (O,) of a size.
+
+    Raises:
+        MessageError: ``wrong_size``.
+    """
+    return _sized(message.values, size)
 
 
 def frame(feature: ImageFeature, message: Image) -> bytes:
@@ -27,14 +34,28 @@ def frame(feature: ImageFeature, message: Image) -> bytes:
     return compress_block(images.picture(message, feature)[None])
 
 
-def label(message: SkillAction) -> Label:
-    """Return the noise-free action with its source and noise scale."""
-    return Label(np.array(message.decoded_action, dtype=np.float32), message.source, message.noise_scale)
+def label(size: int, message: SkillAction) -> Label:
+    """Return the noise-free action (A,) of a size, with its source and noise scale.
+
+    Raises:
+        MessageError: ``wrong_size``.
+    """
+    return Label(_sized(message.decoded_action, size), message.source, message.noise_scale)
 
 
-def executed(message: SkillAction) -> NDArray[np.float32]:
-    """Return the executed action (A,)."""
-    return np.array(message.action, dtype=np.float32)
+def executed(size: int, message: SkillAction) -> NDArray[np.float32]:
+    """Return the executed action (A,) of a size.
+
+    Raises:
+        MessageError: ``wrong_size``.
+    """
+    return _sized(message.action, size)
+
+
+def _sized(values: Sequence[float], size: int) -> NDArray[np.float32]:
+    if len(values) != size:
+        raise MessageError("wrong_size", f"{len(values)} values, expected {size}")
+    return np.array(values, dtype=np.float32)
 
 
 def state(message: EpisodeState) -> State:

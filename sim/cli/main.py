@@ -19,6 +19,7 @@ from reskill_sim.cli import (
     evaluate,
     export,
     list_names,
+    operate,
     render,
     report,
     study,
@@ -26,7 +27,21 @@ from reskill_sim.cli import (
     train_skills,
 )
 
-VERBS = (list_names, collect, data, train_skills, train_agent, study, evaluate, report, export, render, bench, doctor)
+VERBS = (
+    list_names,
+    collect,
+    data,
+    train_skills,
+    train_agent,
+    study,
+    evaluate,
+    report,
+    export,
+    render,
+    bench,
+    doctor,
+    operate,
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -91,9 +91,10 @@ def test_the_learning_side_knows_neither_ros_nor_a_simulator() -> None:
 
 
 def test_the_simulator_knows_no_ros() -> None:
-    """But for two verbs, which are imported where they are called: ``reskill bench ros`` and ``reskill doctor``."""
+    """But for some verbs, which are imported where they are called: ``reskill bench ros``, ``doctor``, ``operate``."""
     found = importing("reskill_sim", *ROS, "reskill_ros")
-    verbs = tuple(f"reskill_sim.cli.{name} imports reskill_ros.tools.{name}" for name in ("bench", "doctor"))
+    tools = {"bench": "bench", "doctor": "doctor", "operate": "operator_console"}
+    verbs = tuple(f"reskill_sim.cli.{verb} imports reskill_ros.tools.{tool}" for verb, tool in tools.items())
     assert [line for line in found if not line.startswith(verbs)] == []
 
 

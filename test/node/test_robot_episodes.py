@@ -9,6 +9,7 @@ from recorder_bench import Bench, episode, make_bench
 from ros_graph import MakeGraph
 
 from reskill_core.data import DemoDataset
+from reskill_ros.msg import SkillAction
 
 TOPICS = "observation skill_action executed_action"
 
@@ -99,3 +100,37 @@ def test_a_topic_that_falls_silent_is_named_while_recording(bench: Bench) -> Non
 def test_nothing_is_silent_while_nothing_is_recorded(bench: Bench) -> None:
     bench.graph.spin_for(1.2)
     assert all("silent" not in status.message for status in bench.statuses)
+
+
+def test_what_happens_before_arming_and_after_the_stop_is_no_part_of_an_episode(bench: Bench, tmp_path: Path) -> None:
+    """Observations and actions go on all the time; commands pass only in between."""
+    assert bench.call("start").success
+    shown = episode(1, steps=12)
+    unarmed = [("executed_action", step) for step in (0, 1, 2, 9, 10, 11, 12)]
+    stamps = bench.play(shown, lose=tuple(unarmed))
+    bench.graph.spin_until(lambda: len(bench.acknowledged) == 6, "the commands")
+    assert bench.call("stop").success
+    bench.wait_for("saved")
+    kept = DemoDataset.open(tmp_path / "data").episode(0)
+    assert kept.action.tobytes() == shown.action[3:9].tobytes()
+    assert kept.final_observation.tobytes() == shown.observation[9].tobytes()
+    assert (kept.success, len(stamps)) == (True, 13)
+
+
+def test_a_gap_in_the_middle_is_still_a_gap(bench: Bench) -> None:
+    assert bench.call("start").success
+    bench.play(episode(1, steps=9), lose=(("executed_action", 0), ("executed_action", 4)))
+    bench.graph.spin_until(lambda: len(bench.acknowledged) == 8, "the other messages")
+    assert bench.call("stop").success
+    bench.wait_for("incomplete")
+
+
+def test_actions_of_a_wrong_size_are_refused_one_by_one(bench: Bench, tmp_path: Path) -> None:
+    """They do not spoil the episode that they arrive in."""
+    assert bench.call("start").success
+    play(bench, 1)
+    bench.publishers["skill_action"].publish(SkillAction(decoded_action=[0.5, 0.5], source="stranger"))
+    bench.graph.spin_until(lambda: bench.node.diagnostics.counters["refused_wrong_size"], "the refusal")
+    assert bench.call("stop").success
+    bench.wait_for("saved")
+    assert DemoDataset.open(tmp_path / "data").episode(0).num_steps == 5

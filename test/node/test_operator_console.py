@@ -1,0 +1,177 @@
+"""``reskill operate`` in a terminal: what keys do, and that the robot is at rest whatever ends it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import TwistStamped
+from recorder_bench import episode
+from ros_graph import Graph, MakeGraph
+from trajectory_msgs.msg import JointTrajectory
+
+from reskill_core.data import DemoDataset
+from reskill_ros.msg import Observation, SkillAction
+from reskill_ros.nodes.command_node import CommandNode
+from reskill_ros.nodes.recorder_node import RecorderNode
+
+GATE = {"gate.command_timeout_s": 30.0, "gate.resume_after": 1}
+TASK_STEPS = 5
+
+
+class Terminal:
+    """A terminal with the console in it, beside a gate and a recorder."""
+
+    def __init__(self, graph: Graph, *arguments: str) -> None:
+        self.graph = graph
+        self.twists = graph.listen(TwistStamped, "command/twist")
+        graph.listen(JointTrajectory, "gripper/command")
+        self.gate = graph.add(CommandNode()).gate
+        self.recorder = graph.add(RecorderNode())
+        self._observations = graph.publisher(Observation, "observation")
+        self._actions = graph.publisher(SkillAction, "skill_action")
+        self._keys, self.slave = pty.openpty()
+        self.before = termios.tcgetattr(self.slave)
+        self.output = b""
+        os.set_blocking(self._keys, False)
+        command = [sys.executable, "-m", "reskill_sim.cli.main", "operate", *arguments]
+        self.process = subprocess.Popen(
+            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True
+        )
+        self.wait(lambda: b"[command] disarmed" in self.output, "the gate's state")
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        def holds() -> object:
+            self._read()
+            return condition()
+
+        try:
+            self.graph.spin_until(holds, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; printed was {self.output.decode()}") from error
+
+    def press(self, keys: str) -> None:
+        os.write(self._keys, keys.encode())
+
+    def act(self, stamp: object | None = None) -> None:
+        """One step of an episode, whose command passes if the gate is armed."""
+        shown = episode(1, steps=TASK_STEPS)
+        observation = Observation(task="block", values=array("d", shown.observation[0].astype(float)))
+        numbers = array("f", [0.5, 0.0, 0.0, 0.0])
+        action = SkillAction(action=numbers, decoded_action=numbers, residual=numbers, source="operator")
+        observation.header.stamp = action.header.stamp = stamp or self.graph.stamp()
+        self._observations.publish(observation)
+        self._actions.publish(action)
+        self.graph.spin_for(0.03)
+
+    def move(self) -> None:
+        """Until the robot moves."""
+
+        def moving() -> bool:
+            self.act()
+            return bool(self.twists) and self.twists[-1].twist.linear.x > 0
+
+        self.graph.spin_until(moving, "motion")
+
+    def at_rest(self) -> bool:
+        return self.gate.state.value == "disarmed" and self.twists[-1].twist.linear.x == 0.0
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for end in (self._keys, self.slave):
+            os.close(end)
+
+    def _read(self) -> None:
+        try:
+            self.output += os.read(self._keys, 65536)
+        except BlockingIOError:
+            return
+
+
+@pytest.fixture
+def open_terminal(make_graph: MakeGraph, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    opened = []
+
+    def make(*arguments: str, **gate: float) -> Terminal:
+        recorder = {"dataset": str(tmp_path / "data"), "driver_episodes": False, "auto_start": False, "patience_s": 0.3}
+        graph = make_graph(command_node={**GATE, **gate}, recorder_node={**recorder, "min_free_gb": 0.0})
+        opened.append(Terminal(graph, *arguments))
+        return opened[-1]
+
+    yield make
+    for terminal in opened:
+        terminal.close()
+
+
+def test_keys_arm_stop_and_latch(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal()
+    terminal.press("a")
+    terminal.wait(lambda: terminal.gate.state.value == "holding", "arming")
+    terminal.move()
+    terminal.press(" ")
+    terminal.wait(terminal.at_rest, "the stop")
+    terminal.press("e")
+    terminal.wait(lambda: terminal.gate.state.value == "estopped", "the emergency stop")
+    terminal.press("a")
+    terminal.wait(lambda: b"refused: cannot arm while estopped" in terminal.output, "the refusal")
+    terminal.press("r")
+    terminal.wait(lambda: terminal.gate.state.value == "disarmed", "the reset")
+    terminal.press("x")
+    terminal.wait(lambda: b"unknown key 'x'" in terminal.output, "the help")
+
+
+def test_episodes_by_keys(open_terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    """Recorded and dropped, recorded again as a success, then one as a failure."""
+    terminal = open_terminal()
+    for keys, saved in (("sb", 0), ("n", 1), ("sf", 2)):
+        for key in keys:
+            if key != "s":
+                terminal.press("a")
+                terminal.wait(lambda: terminal.gate.state.value in ("holding", "active"), "arming")
+                for _ in range(TASK_STEPS):
+                    terminal.move()
+            terminal.press(key)
+            terminal.wait(lambda: terminal.recorder.assembler.recording == (key in "sb"), f"key {key}")  # noqa: B023
+        terminal.wait(terminal.at_rest, "the stop")
+        terminal.wait(lambda: terminal.recorder.store.counts["saved"] == saved, "the data set")  # noqa: B023
+    assert DemoDataset.open(tmp_path / "data").success.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("ending", ["q", "\x04", "SIGINT", "SIGTERM", "SIGHUP"])
+def test_the_robot_is_at_rest_when_the_console_ends(open_terminal: Callable[..., Terminal], ending: str) -> None:
+    terminal = open_terminal()
+    terminal.press("a")
+    terminal.wait(lambda: terminal.gate.state.value == "holding", "arming")
+    terminal.move()
+    if ending.startswith("SIG"):
+        terminal.process.send_signal(signal.Signals[ending])
+    else:
+        terminal.press(ending)
+    terminal.wait(lambda: terminal.process.poll() is not None, "the end")
+    terminal.wait(terminal.at_rest, "rest")
+    assert termios.tcgetattr(terminal.slave)[3] == terminal.before[3], "the terminal is as it was"
+
+
+def test_with_a_heartbeat_a_killed_console_stops_the_robot(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal("--heartbeat", **{"gate.estop_timeout_s": 1.0})
+
+    def armed() -> bool:
+        terminal.press("a")
+        terminal.graph.spin_for(0.1)
+        return terminal.gate.state.value == "holding"
+
+    terminal.wait(armed, "arming, which needs the heartbeat")
+    terminal.move()
+    terminal.process.kill()
+    terminal.wait(lambda: terminal.gate.state.value == "estopped", "the stop")
+    assert "no e-stop heartbeat" in terminal.gate.explanation

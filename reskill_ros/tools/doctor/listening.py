@@ -18,6 +18,8 @@ from reskill_ros.plumbing.endpoints import full_name, full_names
 from reskill_ros.tools.doctor.findings import Finding, Level
 
 _NS = 1e9
+# Tolerance of stamps in the future.
+_FUTURE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,12 @@ class Probe:
         rate_hz = (self.received - 1) / span_s if span_s > 0 else 0.0
         mean_s, worst_s = sum(self.ages_s) / len(self.ages_s), max(self.ages_s, key=abs)
         text = f"{self.topic} from {names}: {rate_hz:.1f} Hz, age {1e3 * mean_s:.1f} ms, at most {1e3 * worst_s:.1f} ms"
-        if not -0.1 <= worst_s <= expected.timeout_s:
-            remedy = "synchronise the clocks, stamp measurements when they are taken; simulated time needs use_sim_time"
-            return Finding(section, Level.ERROR, f"{text}; sensing.timeout_s is {expected.timeout_s:g} s", remedy)
+        remedy = "synchronise the clocks, stamp measurements when they are taken; simulated time needs use_sim_time"
+        limit = f"{text}; sensing.timeout_s is {expected.timeout_s:g} s"
+        if not -_FUTURE_S <= mean_s <= expected.timeout_s:
+            return Finding(section, Level.ERROR, limit, remedy)
+        if worst_s > expected.timeout_s:
+            return Finding(section, Level.WARN, limit, "some messages are late: the machine or the network is busy")
         if rate_hz < 0.9 * expected.rate_hz:
             return Finding(section, Level.WARN, f"{text}; the task needs {expected.rate_hz:g} Hz")
         return Finding(section, Level.OK, text)

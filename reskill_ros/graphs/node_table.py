@@ -1,4 +1,4 @@
-"""Node table: nodes and parameters of the graphs ``collect``, ``policy`` and ``replay``.
+"""Node table: nodes and parameters of the graphs ``collect``, ``policy``, ``replay`` and ``playback``.
 
 ``launch/*.launch.py`` and ``reskill-up`` both start the nodes of :func:`build_graph` from the same arguments, so that
 they remain consistent::
@@ -23,6 +23,7 @@ from reskill_core.yaml_text import parse_yaml
 from reskill_ros.graphs.collect_graph import CollectArguments
 from reskill_ros.graphs.graph_arguments import GraphArguments
 from reskill_ros.graphs.node_entry import NodeEntry
+from reskill_ros.graphs.playback_graph import PlaybackArguments
 from reskill_ros.graphs.policy_graph import PolicyArguments
 from reskill_ros.graphs.replay_graph import ReplayArguments
 
@@ -30,6 +31,7 @@ GRAPHS: dict[str, type[GraphArguments]] = {
     "collect": CollectArguments,
     "policy": PolicyArguments,
     "replay": ReplayArguments,
+    "playback": PlaybackArguments,
 }
 
 
@@ -62,7 +64,7 @@ def parse_arguments(graph: str, values: Mapping[str, str]) -> GraphArguments:
     """Parse the arguments of a graph.
 
     Args:
-        graph: ``collect``, ``policy`` or ``replay``.
+        graph: a name in :data:`GRAPHS`.
         values: text by name; missing arguments have their defaults.
 
     Raises:

@@ -26,11 +26,13 @@ _EXAMPLES = {
     "collect": "reskill-up collect task:=block episodes:=5 dataset:=runs/block",
     "policy": "reskill-up policy task:=block skills:=runs/skills episodes:=10 bag:=runs/bag",
     "replay": "reskill-up replay bag:=runs/bag skills:=runs/skills report:=runs/replay.json",
+    "playback": "reskill-up playback dataset:=runs/block episode:=3 driver:=ur5e",
 }
 _HELP = {
     "collect": "record demonstrations over ROS",
     "policy": "let a skill policy drive the simulator or a robot",
     "replay": "feed recorded observations to a policy and compare its actions with the recorded ones",
+    "playback": "execute a recorded episode again, on the simulator or a robot",
 }
 
 

@@ -30,6 +30,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 
+from reskill_core.data import DatasetSpec, DatasetWriter
+from reskill_core.data.synthetic import synthetic_episodes
+from reskill_core.data.world import REAL
 from reskill_core.errors import GraphError
 from reskill_core.gate import GateConfig
 from reskill_core.parameters import written
@@ -51,7 +54,7 @@ from reskill_ros.tools.reference_texts import ARGUMENTS, DIAGNOSTICS, DRIVERS, H
 # In the order of the data flow. The module of the same name contains the node and the dataclass of its parameters.
 NODES = (
     *("sim_node", "observation_node", "demonstrator_node", "policy_node", "command_node"),
-    *("recorder_node", "bag_recorder_node", "replay_node"),
+    *("recorder_node", "bag_recorder_node", "replay_node", "playback_node"),
 )
 # Further parameters of a node.
 _FURTHER = {"command_node": {"gate.": GateConfig()}}
@@ -83,6 +86,9 @@ def page() -> str:
 def _start_arguments(folder: Path) -> list[str]:
     """Return ROS arguments with which every node starts with all its interfaces."""
     skills = untrained_skills(folder / "skills", task_spec("block"))
+    spec = DatasetSpec(task_spec("block"), REAL)
+    with DatasetWriter(folder / "episodes", spec) as writer:
+        writer.add_shard(synthetic_episodes(spec, 1))
     bag = BagWriter(folder / "recorded")
     for topic, message in (("/observation", Observation(task="block")), ("/skill_action", SkillAction())):
         message.header.stamp = Time(sec=1)
@@ -96,6 +102,7 @@ def _start_arguments(folder: Path) -> list[str]:
         "recorder_node": {"dataset": str(folder / "dataset")},
         "bag_recorder_node": {"bag": str(folder / "bag"), "acknowledge": True},
         "replay_node": {"bag": str(folder / "recorded")},
+        "playback_node": {"dataset": str(folder / "episodes")},
     }
     document = {f"{_NAMESPACE}/{name}": {"ros__parameters": values} for name, values in parameters.items()}
     file = folder / "parameters.yaml"

@@ -134,3 +134,15 @@ def test_f46_two_robots_in_two_namespaces_do_not_disturb_each_other(tmp_path: Pa
         graph.finish()
     for name, (task, seed) in robots.items():
         assert_equal_to_the_last_bit(DemoDataset.open(tmp_path / name), demonstrated(task, range(seed, seed + 1)))
+
+
+def test_a_recorded_episode_is_played_back_to_the_same_end(tmp_path: Path) -> None:
+    data, report = tmp_path / "data", tmp_path / "playback.json"
+    run_graph("collect", tmp_path, task="block", seed=5, profile="fast", episodes=2, dataset=data, keep_failures="true")
+    run_graph("playback", tmp_path, dataset=data, episode=1, report=report)
+    found = json.loads(report.read_text())
+    assert found["steps"] == DemoDataset.open(data).episode(1).num_steps
+    assert set(found["end"]) >= {"gripper_position", "block_position", "finger_position"}
+    assert set(found["start"].values()) == set(found["end"].values()) == {0.0}
+    run_graph("playback", tmp_path, dataset=data, episode=1, seed=6 + 1, report=report)
+    assert json.loads(report.read_text())["end"]["block_position"] > 0.01, "another start of the block"

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import rclpy
 import yaml
+from recorder_bench import STATE_DIM, TASK, episode
 
+from reskill_core.data import DatasetSpec, DatasetWriter
 from reskill_core.errors import ConfigError, GraphError
 from reskill_core.runtime.loading import load_policy
 from reskill_ros.graphs.node_table import GRAPHS, argument_table, build_graph, parse_arguments
@@ -30,7 +32,11 @@ def required(tmp_path: Path) -> dict[str, dict[str, str]]:
     (tmp_path / "bag").mkdir()
     skills = {"skills": str(tmp_path / "skills")}
     dataset = {"dataset": str(tmp_path / "data")}
-    return {"collect": dataset, "policy": skills, "replay": {**skills, "bag": str(tmp_path / "bag")}}
+    with DatasetWriter(tmp_path / "recorded", DatasetSpec(TASK, "fast", STATE_DIM)) as writer:
+        writer.add_shard([episode(3)])
+    recorded = {"dataset": str(tmp_path / "recorded")}
+    replay = {**skills, "bag": str(tmp_path / "bag")}
+    return {"collect": dataset, "policy": skills, "replay": replay, "playback": recorded}
 
 
 # ---------------------------------------------------------------------- the table
@@ -56,7 +62,7 @@ def test_wrong_arguments_are_all_named_at_once() -> None:
         parse_arguments("policy", {"driver": "fetch"})
     with pytest.raises(GraphError, match="skills: there is no agents/clean_upp"):
         parse_arguments("policy", {"skills": "agents/clean_upp"})
-    with pytest.raises(ConfigError, match="collect, policy, replay"):
+    with pytest.raises(ConfigError, match="collect, playback, policy, replay"):
         argument_table("dance")
 
 
@@ -95,6 +101,8 @@ def test_who_is_in_which_graph(required: dict[str, dict[str, str]]) -> None:
     assert names("policy", driver="fetch") == ["observation_node", "command_node", "policy_node"]
     assert names("policy", bag="new", dataset="new")[-2:] == ["recorder_node", "bag_recorder_node"]
     assert names("replay") == ["replay_node", "policy_node"]
+    assert names("playback") == ["sim_node", "observation_node", "command_node", "playback_node"]
+    assert names("playback", driver="fetch") == ["observation_node", "command_node", "playback_node"]
 
 
 def test_who_decides_that_it_is_enough(required: dict[str, dict[str, str]]) -> None:
@@ -107,6 +115,20 @@ def test_who_decides_that_it_is_enough(required: dict[str, dict[str, str]]) -> N
     assert primary("policy") == []
     assert primary("policy", episodes="3") == ["sim_node"]
     assert primary("replay") == ["replay_node"]
+    assert primary("playback") == ["playback_node"]
+
+
+def test_playback_starts_the_simulator_as_it_was_recorded(required: dict[str, dict[str, str]]) -> None:
+    def simulator(**values: str) -> dict[str, object]:
+        first, *_, last = build_graph(parse_arguments("playback", {**required["playback"], **values}))
+        assert last.parameters["wait_for_gate"] is False
+        return dict(first.parameters)
+
+    recorded = simulator()
+    assert (recorded["task"], recorded["seed"], recorded["profile"]) == ("block", 3, "fast")
+    assert simulator(seed="7", profile="exact")["seed"] == 7
+    with pytest.raises(GraphError, match="has the episodes 0 to 0"):
+        simulator(episode="1")
 
 
 def test_simulated_time_and_arming_are_for_the_simulator_only(required: dict[str, dict[str, str]]) -> None:

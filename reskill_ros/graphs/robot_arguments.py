@@ -42,6 +42,7 @@ class RobotArguments(GraphArguments):
     task_settings: str = parameter("", SETTINGS)
     dry_run: bool = parameter(False, "Publish commands below shadow/, without effect on the driver.")
     headless: bool = parameter(True, "Simulator: without a window.")
+    viewer: bool = parameter(False, "Live view in the browser, at http://127.0.0.1:8080, and as markers.")
     camera: bool = parameter(False, "Simulator: publish camera images, rendered off-screen.")
 
     def violations(self) -> list[str]:
@@ -107,7 +108,13 @@ class RobotArguments(GraphArguments):
             {**served, "auto_arm": self.simulated, "dry_run": self.dry_run, **self._patience("gate.command_timeout_s")},
             lifecycle=True,
         )
-        return [*([sim_node] if self.simulated else []), observation_node, command_node]
+        viewer_node = NodeEntry("viewer_node", "reskill_ros.nodes.viewer_node", served, required=False)
+        return [
+            *([sim_node] if self.simulated else []),
+            observation_node,
+            command_node,
+            *([viewer_node] if self.viewer else []),
+        ]
 
     @property
     def chosen_settings(self) -> dict[str, ParameterValue]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from reskill_core.arrays import Float32Array, Float64Array
 from reskill_core.data import Episode
 from reskill_core.environment import Places
 from reskill_core.runtime import SkillAction
-from reskill_core.spec import VELOCITIES, TaskSpec
+from reskill_core.spec import VELOCITIES, TaskSpec, vector_of
 
 # Kinds of terms whose deviation is reported, with their unit; frames by distance, joints by the largest difference.
 _DISTANCES, _JOINTS = ("position", "relative_position"), ("joint_position",)
@@ -54,7 +54,7 @@ class EpisodePlayback:
 
     def act(self, observations: Any, places: Places | None = None) -> SkillAction:
         """Return the next action for an observation, or standstill before the first and after the last one."""
-        vector = observations["vector"] if isinstance(observations, Mapping) else observations
+        vector = vector_of(observations)
         count = self._episode.num_steps
         if self.steps == count and not self.over:
             self.end = self._deviation(vector[0], self._episode.final_observation)

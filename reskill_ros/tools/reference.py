@@ -54,7 +54,7 @@ from reskill_ros.tools.reference_texts import ARGUMENTS, DIAGNOSTICS, DRIVERS, H
 # In the order of the data flow. The module of the same name contains the node and the dataclass of its parameters.
 NODES = (
     *("sim_node", "observation_node", "demonstrator_node", "policy_node", "command_node"),
-    *("recorder_node", "bag_recorder_node", "replay_node", "playback_node"),
+    *("recorder_node", "bag_recorder_node", "replay_node", "playback_node", "viewer_node"),
 )
 # Further parameters of a node.
 _FURTHER = {"command_node": {"gate.": GateConfig()}}

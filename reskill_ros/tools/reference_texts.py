@@ -16,6 +16,7 @@ MEANINGS = {
     "command/twist": "Velocity of the gripper frame or of a mobile base.",
     "gripper/command": "Velocity or position of the fingers.",
     "command/setpoints": "Commands for components other than end effector and gripper, labelled by component name.",
+    "markers": "Frames, path in the colour of each skill, workspace box and state, in the driver's base frame.",
     "command/positions": "Positions or velocities of all components, as of `cartesian_forward`.",
     RECORDER_ACKNOWLEDGE: "Stamp of a completely recorded step.",
     BAG_ACKNOWLEDGE: "Stamp of a step written to the bag.",

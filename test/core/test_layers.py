@@ -28,6 +28,7 @@ ROS += (
     "std_msgs",
     "std_srvs",
     "trajectory_msgs",
+    "visualization_msgs",
     "ament_index_python",
 )
 SIMULATORS = ("mujoco", "gymnasium", "gymnasium_robotics")
@@ -56,7 +57,14 @@ SIM_ORDER = (
     ("experiments",),
     ("cli",),
 )
-ROS_ORDER = (("msg", "srv"), ("plumbing",), ("drivers", "recording", "simulation"), ("nodes",), ("graphs",), ("tools",))
+ROS_ORDER = (
+    ("msg", "srv"),
+    ("plumbing",),
+    ("drivers", "recording", "simulation", "viewer"),
+    ("nodes",),
+    ("graphs",),
+    ("tools",),
+)
 
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:

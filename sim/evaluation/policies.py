@@ -32,6 +32,7 @@ from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.evaluation.acting_lineage import acting_lineage
+from reskill_sim.evaluation.finished_episodes import FinishedEpisodes
 from reskill_sim.evaluation.rollouts import UniformPolicy, plain_action, with_places
 from reskill_sim.evaluation.worlds import settings_for
 from reskill_sim.families import family_of, get_task
@@ -226,6 +227,7 @@ def evaluate_policy(
     on_episode: Callable[[Episode], None] = lambda episode: None,
     checkpoint: Checkpoint | None = None,
     first_seed: int = EVALUATION_SEED,
+    finished: FinishedEpisodes | None = None,
 ) -> PolicyEvaluation:
     """Evaluate a policy on the evaluation seeds, which are the same for all policies.
 
@@ -239,33 +241,38 @@ def evaluate_policy(
         on_episode: called with every finished episode.
         checkpoint: the policy's checkpoint, if any.
         first_seed: seed of the first episode, the others count up; by default those of reported evaluations.
+        finished: outcomes of an interrupted evaluation, which are not repeated; new ones are added.
     """
-    num_envs = min(BATCH, episodes)
-    environments = task.make_env(num_envs, profile, threads)
     seeds = range(first_seed, first_seed + episodes)
     lineage = acting_lineage(task, profile, checkpoint)
-    outcomes = []
-    for episode in run_episodes(environments, make_acting(num_envs), seeds):
+    earlier = finished.of(lineage, policy) if finished is not None else {}
+    outcomes = [earlier[seed] for seed in seeds if seed in earlier]
+    left = [seed for seed in seeds if seed not in earlier]
+    num_envs = min(BATCH, len(left))
+    for episode in run_episodes(task.make_env(num_envs, profile, threads), make_acting(num_envs), left) if left else ():
         on_episode(episode)
-        outcomes.append(
-            EpisodeOutcome(
-                task.spec.name,
-                policy,
-                episode.seed,
-                episode.success,
-                float(episode.reward.sum(dtype=np.float64)),
-                lineage.agent or lineage.skills,
-                episode.num_steps,
-                task.draw_scene(episode.seed),
-                task.metrics(episode),
-            )
+        outcome = EpisodeOutcome(
+            task.spec.name,
+            policy,
+            episode.seed,
+            episode.success,
+            float(episode.reward.sum(dtype=np.float64)),
+            lineage.agent or lineage.skills,
+            episode.num_steps,
+            task.draw_scene(episode.seed),
+            task.metrics(episode),
         )
+        outcomes.append(outcome)
+        if finished is not None:
+            finished.add(lineage, outcome)
     in_order = tuple(sorted(outcomes, key=lambda outcome: outcome.seed))
     return PolicyEvaluation(task.spec.name, policy, in_order, episodes - len(outcomes), lineage)
 
 
 def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True) -> list[PolicyEvaluation]:
     """Evaluate every policy on every task with every checkpoint that fits; writes the result files.
+
+    An evaluation that was interrupted is continued, if it is repeated in the same folder.
 
     Raises:
         ConfigError: a policy or task is unknown, no task is given, or no checkpoint fits.
@@ -276,8 +283,10 @@ def evaluate_policies(config: PolicyEvaluationConfig, show_progress: bool = True
         get_task(name, config.variation, settings_for(name, checkpoints, config.task_settings)) for name in config.tasks
     ]
     runs = [(task, name) for task in tasks for name in config.policies]
-    results = evaluate_runs(runs, config, checkpoints, show_progress)
+    finished = FinishedEpisodes(Path(config.out))
+    results = evaluate_runs(runs, config, checkpoints, show_progress, finished)
     _write(Path(config.out), config, checkpoints, results)
+    finished.discard()
     return results
 
 
@@ -300,6 +309,7 @@ def evaluate_runs(
     config: PolicyEvaluationConfig,
     checkpoints: Sequence[Checkpoint],
     show_progress: bool,
+    finished: FinishedEpisodes | None = None,
 ) -> list[PolicyEvaluation]:
     """Evaluate pairs of a task and a policy's name, with one progress bar over all episodes.
 
@@ -313,7 +323,7 @@ def evaluate_runs(
     acting = [(task, name, by) for task, name in runs for by in acting_checkpoints(name, task.spec, checkpoints)]
     for task, name, by in acting:
         make_policy(name, task.spec, 1, [by] if by else ())
-    results = []
+    results: list[PolicyEvaluation] = []
     with progress_bar(shown=show_progress, total=len(acting) * config.episodes, unit="episodes") as progress:
 
         def count(episode: Episode) -> None:
@@ -322,7 +332,18 @@ def evaluate_runs(
         for task, name, by in acting:
             progress.set_description(f"{task.spec.name}, {name}")
             make_acting = partial(make_policy, name, task.spec, checkpoints=[by] if by else ())
-            found = evaluate_policy(task, make_acting, name, config.episodes, config.profile, config.threads, count, by)
+            found = evaluate_policy(
+                task,
+                make_acting,
+                name,
+                config.episodes,
+                config.profile,
+                config.threads,
+                count,
+                by,
+                finished=finished,
+            )
+            progress.update((len(results) + 1) * config.episodes - progress.n)
             results.append(replace(found, checkpoint=given.get(id(by), "")))
     return results
 

@@ -11,6 +11,7 @@ from reskill_core.errors import ConfigError, require_choice
 from reskill_core.provenance import provenance
 from reskill_core.results import ROBUSTNESS_PLOT, RobustnessResults, SweepFigures, SweepPoint, write_robustness
 from reskill_sim.engine.variation import NOMINAL, Variation
+from reskill_sim.evaluation.finished_episodes import FinishedEpisodes
 from reskill_sim.evaluation.plots import plot_sweeps
 from reskill_sim.evaluation.policies import (
     PolicyEvaluation,
@@ -133,7 +134,8 @@ def evaluate_robustness(
     worlds = list(dict.fromkeys(variation for sweep in sweeps for variation in sweep.variations()))
     settings = settings_for(task, checkpoints, config.task_settings)
     runs = [(get_task(task, variation, settings), policy) for variation in worlds]
-    done = dict(zip(worlds, evaluate_runs(runs, config, checkpoints, show_progress), strict=True))
+    finished = FinishedEpisodes(Path(config.out))
+    done = dict(zip(worlds, evaluate_runs(runs, config, checkpoints, show_progress, finished), strict=True))
     results = [Robustness(sweep, tuple(done[variation] for variation in sweep.variations())) for sweep in sweeps]
     figures = RobustnessResults(
         tuple(result.figures for result in results),
@@ -147,6 +149,7 @@ def evaluate_robustness(
         provenance(),
     )
     write_robustness(Path(config.out), figures)
+    finished.discard()
     plot_sweeps(Path(config.out) / ROBUSTNESS_PLOT, f"{policy} on {task}, {config.episodes} episodes a point", results)
     return results
 

@@ -12,13 +12,17 @@ import pytest
 from reskill_core.checkpoint import resolve_checkpoint, save_checkpoint
 from reskill_core.data import Episode
 from reskill_core.errors import CheckpointError, ConfigError
+from reskill_core.lineage import Lineage
 from reskill_core.resources import shipped_folder
+from reskill_core.results import EpisodeOutcome
 from reskill_core.runtime.loading import load_policy
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_sim.cli.main import main
 from reskill_sim.engine.variation import Variation
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies, evaluate_policy, policy_table
+from reskill_sim.evaluation.acting_lineage import acting_lineage
+from reskill_sim.evaluation.finished_episodes import FinishedEpisodes
 from reskill_sim.evaluation.policies import ZeroPolicy
 from reskill_sim.evaluation.rollouts import with_places
 from reskill_sim.families import get_task
@@ -169,3 +173,46 @@ def test_the_agent_that_ships_for_a_task_solves_it(task: str) -> None:
     make_actor = partial(with_places, load_policy(f"agents/{task}"))
     result = evaluate_policy(get_task(task), make_actor, "agent", 8, "fast")
     assert sum(row.success for row in result.outcomes) >= 7
+
+
+def test_an_interrupted_evaluation_is_continued_to_the_same_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended in the middle, with a torn line; what was finished is not simulated again."""
+    simulated: list[int] = []
+    add = FinishedEpisodes.add
+
+    def config(out: str) -> PolicyEvaluationConfig:
+        return PolicyEvaluationConfig(("random",), ("slippery_push",), (), out, 6, "fast", threads=0)
+
+    def stop(self: FinishedEpisodes, lineage: Lineage, outcome: EpisodeOutcome) -> None:
+        simulated.append(outcome.seed)
+        add(self, lineage, outcome)
+        if len(simulated) == 4:
+            raise KeyboardInterrupt
+
+    evaluate_policies(config(str(tmp_path / "whole")), show_progress=False)
+    monkeypatch.setattr(FinishedEpisodes, "add", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_policies(config(str(tmp_path / "parts")), show_progress=False)
+    partial_file = tmp_path / "parts" / "episodes.partial.jsonl"
+    with partial_file.open("a") as file:
+        file.write('{"evaluation": "torn')
+    evaluate_policies(config(str(tmp_path / "parts")), show_progress=False)
+    assert sorted(simulated) == list(range(EVALUATION_SEED, EVALUATION_SEED + 6)), "each once"
+    whole, parts = ((tmp_path / name / "episodes.jsonl").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+    assert not partial_file.exists()
+
+
+def test_outcomes_of_another_evaluation_are_not_used(tmp_path: Path) -> None:
+    """Another variation, profile or policy in the same folder."""
+    lineage = acting_lineage(get_task("slippery_push"), "fast")
+    finished = FinishedEpisodes(tmp_path)
+    finished.add(lineage, EpisodeOutcome("slippery_push", "random", EVALUATION_SEED, True, 77.0))
+    again = FinishedEpisodes(tmp_path)
+    assert again.of(lineage, "random")[EVALUATION_SEED].episode_return == 77.0
+    assert again.of(lineage, "zero") == {}
+    assert again.of(acting_lineage(get_task("slippery_push"), "exact"), "random") == {}
+    varied = get_task("slippery_push", Variation(friction=(0.5, 1.5)))
+    assert again.of(acting_lineage(varied, "fast"), "random") == {}

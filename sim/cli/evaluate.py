@@ -27,8 +27,8 @@ def add_parser(subparsers: Subparsers) -> None:
         run,
         "evaluate a skill module in simulation (reconstruction of held-out demonstrations; return and metrics of the "
         "task with skills sampled from its prior, from N(0, I), and random actions); with --policy, success "
-        "and return of policies on tasks; with --sweep, their robustness to changes of the simulated world; the last two "
-        "continue where an interrupted one ended",
+        "and return of policies on tasks; with --sweep, their robustness to changes of the simulated world; the last "
+        "two continue where an interrupted one ended",
         "reskill evaluate runs/skills/block --data runs/data/block",
         "reskill evaluate runs/agents/clean_up --policy agent",
         "reskill evaluate runs/skills/block --policy prior fast-script --task clean_up pyramid_stack",

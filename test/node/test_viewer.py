@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import urllib.request
 from array import array
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -148,8 +150,23 @@ def test_the_node_shows_what_happens(make_graph: MakeGraph, tmp_path: Path) -> N
     assert node.scene.frames["gripper"][0] == 1.2
 
 
-def test_the_rviz_configuration_shows_topics_that_there_are() -> None:
-    document = yaml.safe_load((config_folder() / "viewers" / "reskill.rviz").read_text())
-    displays = {item["Name"]: item for item in document["Visualization Manager"]["Displays"]}
-    assert displays["Run"]["Topic"]["Value"] == "markers"
-    assert displays["Robot"]["Description Topic"]["Durability Policy"] == "Transient Local"
+def test_layouts_of_other_viewers_show_topics_and_fields_that_there_are() -> None:
+    """Against the page of all interfaces, and the definitions of the messages."""
+    folder = config_folder() / "viewers"
+    rviz = yaml.safe_load((folder / "reskill.rviz").read_text())
+    displays = {item["Name"]: item for item in rviz["Visualization Manager"]["Displays"]}
+    topics = {displays["Run"]["Topic"]["Value"], displays["Robot"]["Description Topic"]["Value"]}
+    foxglove = json.loads((folder / "foxglove.json").read_text())
+    topics |= {topic.lstrip("/") for topic in foxglove["configById"]["3D!reskill"]["topics"]}
+    curves = [item.get("name", "") for item in ElementTree.parse(folder / "plotjuggler.xml").iter("curve")]
+    fields = [re.split(r"[/.]", name.strip("/"))[:2] for name in curves]
+    fields += [path["value"].strip("/").split(".") for path in foxglove["configById"]["Plot!actions"]["paths"]]
+    assert len(fields) == 14
+    for topic, field in fields:
+        assert field.partition("[")[0] in SkillAction.get_fields_and_field_types()
+        topics.add(topic)
+    page = (Path(__file__).parents[2] / "docs/ros_interface.md").read_text()
+    # Published by robot_state_publisher.
+    assert [topic for topic in topics - {"robot_description"} if f"| `{topic}` |" not in page] == []
+    services = {item["serviceName"] for name, item in foxglove["configById"].items() if name.startswith("CallService")}
+    assert services == {"/command_node/arm", "/command_node/stop"}

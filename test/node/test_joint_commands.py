@@ -13,6 +13,7 @@ import pytest
 import yaml
 from described_arms import ARMS, describe
 from dh_arms import UR5E
+from rclpy.action import ActionServer
 from ros_graph import Graph, MakeGraph
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -225,6 +226,39 @@ def test_joints_are_commanded_within_the_range_of_the_driver_file(make_graph: Ma
 def test_a_joint_driver_without_a_model_is_refused(make_graph: MakeGraph, tmp_path: Path) -> None:
     fault = configuration_fault(make_graph, tmp_path, {"command": {"adapter": "joint_trajectory"}})
     assert "kinematics.model must say what arm it is" in fault
+
+
+@pytest.mark.parametrize("interface", ["gripper_command", "parallel_gripper_command"])
+def test_gripper_actions(make_graph: MakeGraph, tmp_path: Path, interface: str) -> None:
+    """One goal per change; without the action's server nothing passes."""
+    actions = pytest.importorskip("control_msgs.action", reason="control_msgs is not installed; pip has none")
+    kind = {"gripper_command": "GripperCommand", "parallel_gripper_command": "ParallelGripperCommand"}[interface]
+    action, goals = getattr(actions, kind), []
+    options = load_driver("ur5e").command.options
+    options["gripper"] |= {"interface": interface, "topic": "gripper_cmd", "max_effort": 40.0}
+    arm = make_arm(make_graph, tmp_path, "ur5e", command={"options": options})
+    arm.say({name: arm.positions[name] for name in arm.names})
+    arm.graph.spin_until(lambda: "gripper_cmd" in arm.node.gate.missing_feedback, "the report of the missing server")
+
+    def execute(handle: Any) -> Any:
+        goals.append(handle.request.command)
+        handle.succeed()
+        return action.Result()
+
+    server = ActionServer(arm.graph.probe, action, "gripper_cmd", execute)
+    for finger in (1.0, 0.1, -1.0):
+        arm.measure()
+        arm.act(0.0, 0.0, 0.0, finger)
+    arm.graph.spin_until(lambda: len(goals) == 2, "two goals")
+    if interface == "gripper_command":
+        assert [(goal.position, goal.max_effort) for goal in goals] == [(0.0, 40.0), (0.8, 40.0)]
+    else:
+        assert [(list(goal.name), list(goal.position)) for goal in goals] == [
+            (["finger_joint"], [0.0]),
+            (["finger_joint"], [0.8]),
+        ]
+        assert list(goals[0].effort) == [40.0]
+    server.destroy()
 
 
 def test_a_gripper_action_needs_its_package(make_graph: MakeGraph, tmp_path: Path) -> None:

@@ -23,11 +23,12 @@ from reskill_ros.drivers.driver_file import DriverConfig, load_driver
 from reskill_ros.drivers.driver_watch import DriverWatch
 from reskill_ros.msg import Reading
 from reskill_ros.plumbing import qos
+from reskill_ros.plumbing.diagnostics import Level
 from reskill_ros.plumbing.endpoints import full_name, full_names
 from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.robot_description import gripper_kinematics
 from reskill_ros.plumbing.served_task import robot_joints, task_spec
-from reskill_ros.tools.doctor.findings import Finding, Level
+from reskill_ros.tools.doctor.findings import Finding
 from reskill_ros.tools.doctor.listening import Expected, Probe, missing_joints
 from reskill_ros.tools.doctor.machine import examine_checkpoint, examine_gate, examine_machine, examine_ros
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
-
-class Level(IntEnum):
-    """Severity of a finding."""
-
-    OK = 0
-    WARN = 1
-    ERROR = 2
+from reskill_ros.plumbing.diagnostics import Level
 
 
 @dataclass(frozen=True)
@@ -41,6 +35,6 @@ def page(findings: Sequence[Finding]) -> str:
             lines.append(f"  {finding.level.name:5}  {finding.text}")
             lines += [f"         -> {finding.remedy}"] if finding.remedy else []
         lines.append("")
-    counts = {level: sum(finding.level is level for finding in findings) for level in Level}
+    counts = Counter(finding.level for finding in findings)
     summary = f"{counts[Level.ERROR]} errors, {counts[Level.WARN]} warnings, {counts[Level.OK]} checks passed"
     return "\n".join([*lines, summary])

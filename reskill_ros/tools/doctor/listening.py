@@ -14,8 +14,9 @@ from sensor_msgs.msg import JointState
 from reskill_core.sensing import MessageError
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.clock import now_ns
+from reskill_ros.plumbing.diagnostics import Level
 from reskill_ros.plumbing.endpoints import full_name, full_names
-from reskill_ros.tools.doctor.findings import Finding, Level
+from reskill_ros.tools.doctor.findings import Finding
 
 _NS = 1e9
 # Tolerance of stamps in the future.

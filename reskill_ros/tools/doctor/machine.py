@@ -13,8 +13,9 @@ from reskill_core.gate import GateConfig
 from reskill_core.provenance import provenance
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_core.spec import JOINT_POSITION, TaskSpec
+from reskill_ros.plumbing.diagnostics import Level
 from reskill_ros.plumbing.security import ENABLE, require_security
-from reskill_ros.tools.doctor.findings import Finding, Level
+from reskill_ros.tools.doctor.findings import Finding
 
 _OPTIONAL = {"mink": "commanding joints along a Cartesian path: pip install 'reskill-ros[arms]'"}
 

@@ -7,6 +7,7 @@ import numpy as np
 from reskill_core.arrays import Float64Array
 from reskill_sim.engine.mechanism import Mechanism
 from reskill_sim.engine.task import SimulatedTask
+from reskill_sim.engine.variation import NOMINAL
 
 
 class RowLayout:
@@ -25,6 +26,7 @@ class RowLayout:
         scene: number of the scene.
         seed: seed of the episode.
         delays: delays of perception and of actions [control steps].
+        speed: factor on commanded velocities; empty if it does not vary.
         memory: what the task remembers of the episode.
     """
 
@@ -38,6 +40,7 @@ class RowLayout:
     scene: slice
     seed: slice
     delays: slice
+    speed: slice
     memory: slice
 
     def __init__(self, mechanism: Mechanism, task: SimulatedTask) -> None:
@@ -57,6 +60,7 @@ class RowLayout:
             "scene": 1,
             "seed": 1,
             "delays": 2,
+            "speed": int(task.variation.speed != NOMINAL.speed),
             "memory": task.memory_size,
         }
         self.width = 0

@@ -5,7 +5,7 @@ environment means copying a row. A single environment is a batch of one. Results
 the batch size or the row in the batch.
 
 The variation of an episode is part of the row as well: its scene (a compiled model), the seed, which determines the
-noise of perception, and the delays of perception and actions.
+noise of perception, the delays of perception and actions, and the speed of the arm.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from reskill_core.environment import Places
 from reskill_core.errors import SimulationError
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.seeding import MAX_EPISODE_SEED, episode_rng
-from reskill_core.spec import TaskSpec
+from reskill_core.spec import GRIPPER_VELOCITY, VELOCITIES, TaskSpec
 from reskill_sim.engine.divergence import Divergence
 from reskill_sim.engine.mechanism import PHYSICS
 from reskill_sim.engine.painted_images import PaintedImages
@@ -79,6 +79,8 @@ class Simulator:
         self._physics = BatchedPhysics(self.mechanism, task.spec.control_period_s, threads)
         self._perception = Perception(task, self.mechanism, self.layout, num_envs)
         self._builder = ObservationBuilder(task.spec.obs)
+        quantities = task.spec.action.quantities
+        self._is_slowed = [quantity in VELOCITIES and quantity != GRIPPER_VELOCITY for quantity in quantities]
         self._pictures = PaintedImages(task, self.mechanism, self._perception, self.layout, num_envs)
         self._models = [self.model] * num_envs
         self._rows = np.zeros((num_envs, self.layout.width))
@@ -133,7 +135,7 @@ class Simulator:
 
         Args:
             starts: starts of the episodes.
-            seeds: seeds of later draws in each episode: delays, noise of perception.
+            seeds: seeds of later draws in each episode: delays, speed, noise of perception.
         """
         layout = self.layout
         rows = np.tile(self._start_row, (len(starts), 1))
@@ -147,6 +149,9 @@ class Simulator:
             for row, seed in zip(rows, seeds, strict=True):
                 rng = episode_rng(int(seed), "delay")
                 row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
+        if layout.speed.start != layout.speed.stop:
+            drawn = [episode_rng(int(seed), "speed").uniform(*self.task.variation.speed) for seed in seeds]
+            rows[:, layout.speed] = np.array(drawn)[:, None]
         rows[:, layout.history] = np.tile(self.readings(rows), layout.num_earlier)
         return rows
 
@@ -171,7 +176,7 @@ class Simulator:
         moved[:, layout.pending] = pushed(rows[:, layout.pending], clipped)
         models = self._models if chosen is None else [self._models[place] for place in chosen]
         physics, sensors = self._physics.advance(
-            models, rows[:, layout.physics], rows[:, layout.sensors], self._delayed(rows, clipped)
+            models, rows[:, layout.physics], rows[:, layout.sensors], self._slowed(rows, clipped)
         )
         moved[:, layout.physics], moved[:, layout.sensors] = physics, sensors
         moved[:, layout.step] += 1
@@ -309,6 +314,11 @@ class Simulator:
             self._size[place] = self.task.size_factor(scene)
             self._perception.begin(place, row)
         self._pictures.restore(self._rows[places], places)
+
+    def _slowed(self, rows: Float64Array, actions: Float64Array) -> Float64Array:
+        """(n, A) actions that take effect now, with the velocities of an arm that is slower than commanded."""
+        actions, speed = self._delayed(rows, actions), rows[:, self.layout.speed]
+        return actions * np.where(self._is_slowed, speed, 1.0) if speed.shape[1] else actions
 
     def _delayed(self, rows: Float64Array, actions: Float64Array) -> Float64Array:
         """(n, A) actions that take effect now."""

@@ -43,6 +43,12 @@ class Variation:
     action_delay: tuple[int, int] = parameter(
         (0, 0), "time until an action takes effect [control steps]", low=0, high=_MAX_DELAY
     )
+    speed: Range = parameter(
+        (1.0, 1.0),
+        "factor on commanded velocities, except those of fingers, like the gate's speed_scale",
+        low=0.01,
+        high=1.0,
+    )
 
     def violations(self) -> list[str]:
         """Check the order of the bounds."""

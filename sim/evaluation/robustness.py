@@ -62,6 +62,7 @@ SWEEPS = {
         Sweep("action_delay", "control steps", (0, 1, 2, 3)),
         Sweep("perception_delay", "control steps", (0, 1, 2, 3)),
         Sweep("perception_noise", "m", (0.0, 0.0025, 0.005, 0.0075, 0.01)),
+        Sweep("speed", "factor", (0.25, 0.5, 0.75, 1.0)),
     )
 }
 

@@ -185,13 +185,13 @@ class MazeTask(SimulatedTask):
         return vectors[:, self.spec.obs.slice(constants.POSITION)]
 
     def _require_supported(self, variation: Variation) -> None:
-        """Check that only delays vary."""
-        delays = {"action_delay", "perception_delay"} if self.spec.obs.images else {"action_delay"}
+        """Check that only delays and speed vary."""
+        supported = {"action_delay", "speed", *(["perception_delay"] if self.spec.obs.images else [])}
         varied = [name for name, value in vars(variation).items() if value != getattr(NOMINAL, name)]
-        if refused := [name for name in varied if name not in delays]:
+        if refused := [name for name in varied if name not in supported]:
             raise ConfigError(
                 f"task {self.spec.name!r} does not support variation of {', '.join(refused)}: there are no objects; "
-                f"supported: {', '.join(sorted(delays))}"
+                f"supported: {', '.join(sorted(supported))}"
             )
 
 

@@ -23,6 +23,7 @@ EVERYTHING = Variation(
     perception_noise=(0.002, 0.01),
     perception_delay=(0, 3),
     action_delay=(0, 2),
+    speed=(0.3, 1.0),
 )
 STILL = np.zeros((1, 4))
 
@@ -230,3 +231,23 @@ def test_variations_are_read_from_text() -> None:
 def test_wrong_variations_are_named(entry: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_variation([entry])
+
+
+def test_a_slow_arm_moves_by_a_share_of_what_is_commanded_and_its_fingers_as_fast_as_ever() -> None:
+    """Every episode has its own speed, which actions at full speed show; half the action is half the speed."""
+    varied = get_task("block", Variation(speed=(0.4, 0.9)))
+    slow, nominal = Simulator(varied, 16, "fast"), Simulator(get_task("block"), 16, "fast")
+    moved = {}
+    for name, simulator in (("slow", slow), ("nominal", nominal)):
+        simulator.reset(range(16))
+        before = simulator.observation()
+        for _ in range(4):
+            after = simulator.step(np.tile([0.5, -0.5, 0.2, -0.5], (16, 1))).observation
+        moved[name] = (after - before)[:, column("gripper_position")], after[:, column("finger_position")]
+    speeds = slow.state()[:, slow.layout.speed][:, 0]
+    assert 0.4 <= speeds.min() < 0.5
+    assert 0.8 < speeds.max() <= 0.9
+    share = moved["slow"][0] / moved["nominal"][0]
+    np.testing.assert_allclose(share, np.tile(speeds[:, None], 3), atol=0.08)
+    np.testing.assert_allclose(moved["slow"][1], moved["nominal"][1], atol=2e-3)
+    assert nominal.layout.speed.start == nominal.layout.speed.stop, "states of other worlds are as long as before"

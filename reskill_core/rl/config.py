@@ -13,6 +13,7 @@ from reskill_core.files import plain_name_fault
 from reskill_core.models.config import FeatureConfig
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.rl.algorithm import ALGORITHMS
+from reskill_core.runtime.memory import MemoryConfig
 
 # Steps of an iteration, of all environments together: some GB of memory.
 _MAX_ROLLOUT = 10**6
@@ -225,6 +226,7 @@ class AgentConfig:
         latent_source: ``prior`` maps the high level's noise to a latent by the skill prior, ``standard_normal`` uses it
             as the latent.
         noise_limit: the high level's noise is limited to [-limit, limit].
+        memory: what both levels remember of the last control steps, beside the features of the newest observation.
         residual: whether there is a residual policy.
         min_weight: below this weight the residual is not trained, because it has no visible effect.
         schedule: schedule of the residual's weight.
@@ -237,6 +239,7 @@ class AgentConfig:
     skill_steps: int | None = parameter(5, low=1, high=1000)
     latent_source: Literal["prior", "standard_normal"] = "prior"
     noise_limit: float = parameter(3.0, low=1e-3, high=10.0)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     residual: bool = True
     min_weight: float = parameter(0.05, low=0.0, high=1.0)
     schedule: ResidualSchedule = field(default_factory=ResidualSchedule)
@@ -334,6 +337,8 @@ class AgentTrainingConfig:
             faults.append(f"num_envs times rollout_steps: must be at most {_MAX_ROLLOUT}, got {size}")
         if self.agent.skills and self.skills == NO_SKILLS:
             faults.append("skills: needs a skill module, or agent.skills=false to learn without one")
+        if self.imitation_updates and self.agent.memory != MemoryConfig():
+            faults.append("imitation_updates: not with agent.memory: demonstrations are learnt step by step")
         if self.imitation_updates and (self.agent.skills or not self.demonstrations):
             faults.append(
                 "imitation_updates: needs demonstrations, and agent.skills=false: skills have learnt from them already"

@@ -74,7 +74,7 @@ class EnvironmentGroup:
         self._places, self._seeds, self._stride = places, seeds.copy(), stride
         self._rows = np.arange(environments.num_envs)
         policy.reset(seeds.tolist())
-        self._features = policy.module.features(environments.reset(seeds.tolist()))
+        self._features = policy.features(environments.reset(seeds.tolist()), self._rows)
         self._returns = np.zeros(len(self._rows))
         self._running = RunningSkills(len(self._rows), self._features.shape[1], policy.module.latent_dim)
 
@@ -95,7 +95,7 @@ class EnvironmentGroup:
                 begun = decided.begun
                 self._running.begin(begun, features[begun], decided.choice.value, decided.choice.log_prob)
             result = self._envs.step(self._policy.task_spec.action.clip(decided.action.action))
-            reward, following = result.reward.astype(np.float32), self._policy.module.features(result.observation)
+            reward, following = result.reward.astype(np.float32), self._policy.features(result.observation, self._rows)
             if self._policy.decodes:
                 self._finish_skills(decided, result, reward, following, rollout.skills)
             if decided.correction is not None:
@@ -122,8 +122,8 @@ class EnvironmentGroup:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a saved :meth:`state`."""
         self._envs.set_state(np.array(state["environments"]))
-        self._features = self._policy.module.features(self._envs.observation())
         self._policy.restore(state)
+        self._features = self._policy.features(self._envs.observation(), self._rows)
         self._returns, self._seeds = (np.array(state[name]) for name in ("returns", "seeds"))
         for name in vars(self._running):
             setattr(self._running, name, np.array(state[f"pending/{name}"]))
@@ -195,4 +195,4 @@ class EnvironmentGroup:
         self._policy.reset(seeds, rows)
         observation = self._envs.reset(seeds, rows.tolist())
         self._features = self._features.copy()
-        self._features[rows] = self._policy.module.features(take_rows(observation, rows))
+        self._features[rows] = self._policy.features(take_rows(observation, rows), rows)

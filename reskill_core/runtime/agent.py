@@ -68,6 +68,7 @@ def agent_of(
         config.skills,
         task,
         checkpoint,
+        config.memory,
     )
 
 

@@ -15,6 +15,7 @@ from reskill_core.checkpoint import Checkpoint
 from reskill_core.environment import Places
 from reskill_core.errors import ConfigError, SpecError, require_choice
 from reskill_core.rl.actor import Actor, Decision, StandardNormalActor
+from reskill_core.runtime.memory import Memory, MemoryConfig
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_action import SkillAction
 from reskill_core.runtime.skill_module import SkillModule, no_noise_map
@@ -88,6 +89,7 @@ class SkillPolicy:
         decodes: whether skills are decoded; without them only the residual acts.
         task: task to act in; by default that of the checkpoint.
         checkpoint: checkpoint of the policy, if not that of the skills.
+        memory: what high level and residual remember of the last control steps.
 
     Attributes:
         high_level: policy that chooses the noise.
@@ -97,6 +99,7 @@ class SkillPolicy:
         noise_limit: as given.
         skill_steps: control steps between choices of a skill.
         decodes: as given.
+        memory: memory of the last control steps, if there is any.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class SkillPolicy:
         decodes: bool = True,
         task: TaskSpec | None = None,
         checkpoint: Checkpoint | None = None,
+        memory: MemoryConfig | None = None,
     ) -> None:
         require_choice("mode", mode, MODES)
         require_choice("latent_source", latent_source, LATENT_SOURCES)
@@ -127,6 +131,10 @@ class SkillPolicy:
         if decodes and self.latent_source == "prior" and not self._skills.maps_noise:
             raise ConfigError(f"latent_source: {no_noise_map(self._skills.config.kind)}")
         self.skill_steps, self.decodes = skill_steps or module.horizon, decodes
+        self.memory: Memory | None = None
+        if memory is not None and memory != MemoryConfig():
+            width = module.features(self._task.obs.zeros(1)).shape[-1]
+            self.memory = Memory(memory, width, self._task.action.dim)
         # One per place, only in mode ``sample``.
         self._rngs: list[np.random.Generator] = []
         self._start(0)
@@ -176,7 +184,10 @@ class SkillPolicy:
             return
         if len(places) != len(seeds) or any(not 0 <= place < self.num_envs for place in places):
             raise SpecError(f"cannot reset {list(places)} with {len(seeds)} seeds: there are {self.num_envs} envs")
-        self._skill_step[np.asarray(places, np.int64)] = 0
+        rows = np.asarray(places, np.int64)
+        self._skill_step[rows] = 0
+        if self.memory is not None:
+            self.memory.reset(rows)
         if self._mode == "sample":
             for place, seed in zip(places, seeds, strict=True):
                 self._rngs[place] = episode_rng(seed, "policy")
@@ -200,7 +211,12 @@ class SkillPolicy:
                 f"observations have shape {vectors.shape}, expected ({len(where)}, {self._task.obs.dim}): "
                 "one row for each place given to reset()"
             )
-        return self._decide(self.module.features(observations), where, self._drawn, None).action
+        return self._decide(self.features(observations, where), where, self._drawn, None).action
+
+    def features(self, observations: Any, places: IntArray) -> Float32Array:
+        """Compute the inputs of :meth:`decide` for observations in places: features of the module, and the memory."""
+        found = self.module.features(observations)
+        return found if self.memory is None else self.memory.extended(found, places)
 
     def decide(
         self,
@@ -212,7 +228,7 @@ class SkillPolicy:
         """Choose the actions of one control step at features of the module; used by :meth:`act` and in training.
 
         Args:
-            features: features of n observations, as returned by the module.
+            features: features of n observations, as returned by :meth:`features`.
             places: (n,) indices of episodes.
             noise: (n, Z) standard normal draws for the high level; None uses the most likely decision.
             deviation: (n, A) standard normal draws for the residual; None uses the most likely decision.
@@ -226,6 +242,7 @@ class SkillPolicy:
         draw: Callable[[IntArray, IntArray], Float32Array | None],
         deviation: Float32Array | None,
     ) -> Decisions:
+        plain = features if self.memory is None else self.memory.plain(features)
         skill_step = self._skill_step[places]
         begun = np.flatnonzero(skill_step == 0)
         choice = None
@@ -233,7 +250,7 @@ class SkillPolicy:
             choice = self._choose(features[begun], places[begun], draw(begun, places[begun]))
         latents = self._latents[places]
         if self.decodes:
-            decoded, self._states[places] = self._skills.act(features, self._states[places])
+            decoded, self._states[places] = self._skills.act(plain, self._states[places])
         else:
             decoded = np.zeros((len(places), self._task.action.dim), np.float32)
         inputs, correction, action, residual, weight = None, None, decoded, np.zeros_like(decoded), 0.0
@@ -248,6 +265,8 @@ class SkillPolicy:
             residual = correction.value
             action = self._task.action.clip(decoded + np.float32(weight) * residual)
         self._skill_step[places] = (skill_step + 1) % self.skill_steps
+        if self.memory is not None:
+            self.memory.remember(plain, action, places)
         return Decisions(
             SkillAction(
                 action=action,
@@ -266,13 +285,15 @@ class SkillPolicy:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the running skills' state, which the next :meth:`decide` depends on."""
         kept = {"latents": self._latents, "decoder_states": self._states, "skill_step": self._skill_step}
-        return {name: array.copy() for name, array in kept.items()}
+        return {name: array.copy() for name, array in kept.items()} | (self.memory.state() if self.memory else {})
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a saved :meth:`state`; other entries are ignored."""
         self._latents, self._skill_step = (np.array(state[name]) for name in ("latents", "skill_step"))
         # Older states have none: the only decoder then had no state but the latent.
         self._states = np.array(state.get("decoder_states", self._latents))
+        if self.memory is not None:
+            self.memory.restore(state)
 
     @property
     def _skills(self) -> SkillModule:
@@ -283,6 +304,8 @@ class SkillPolicy:
         self._latents = np.zeros((count, self.module.latent_dim), np.float32)
         self._states = np.zeros((count, self.module.state_dim), np.float32)
         self._skill_step = np.zeros(count, np.int64)
+        if self.memory is not None:
+            self.memory.start(count)
 
     def _drawn(self, rows: IntArray, places: IntArray) -> Float32Array | None:
         """(n, Z) draws from the random streams of the episodes in those places, where skills start."""
@@ -293,6 +316,7 @@ class SkillPolicy:
     def _choose(self, features: Float32Array, places: IntArray, drawn: Float32Array | None) -> Decision:
         choice = self.high_level.act(features, drawn)
         noise = np.clip(choice.value, -self.noise_limit, self.noise_limit)
-        latents = self._skills.prior_features(noise, features) if self.latent_source == "prior" else noise
-        self._latents[places], self._states[places] = latents, self._skills.begin(features, latents)
+        plain = features if self.memory is None else self.memory.plain(features)
+        latents = self._skills.prior_features(noise, plain) if self.latent_source == "prior" else noise
+        self._latents[places], self._states[places] = latents, self._skills.begin(plain, latents)
         return choice

@@ -48,6 +48,7 @@ from reskill_core.runtime.agent import (
     WEIGHT_KEY,
     agent_policy,
 )
+from reskill_core.runtime.memory import Memory
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy, residual_dim, residual_input
@@ -256,6 +257,7 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         """Algorithms by the prefix of their weights."""
         agent, actions = self.config.agent, self._task.action.dim
         features = self._module.features(self._task.obs.zeros(1)).shape[-1]
+        features += Memory(agent.memory, features, actions).dim
         levels: dict[str, Algorithm] = {}
         if agent.skills:
             levels[HIGH_LEVEL] = self._learner(HIGH_LEVEL, agent.high_level, features, self._module.latent_dim)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ def _graphs_of(policy: SkillPolicy) -> dict[str, bytes]:
         graphs = graphs or export_graphs(acting_model(module.checkpoint), module.task_spec)
     else:
         graphs = {"features": _features_graph(module)}
-    features = module.features(policy.task_spec.obs.zeros(1)).shape[-1]
+    features = module.features(policy.task_spec.obs.zeros(1)).shape[-1] + (policy.memory.dim if policy.memory else 0)
     if policy.decodes and not isinstance(policy.high_level, StandardNormalActor):
         graphs["high_level"] = _actor_graph(policy.high_level, "features", features, "noise")
     if policy.residual is not None:
@@ -112,5 +113,6 @@ def _document(policy: SkillPolicy) -> dict[str, Any]:
         "state_dim": module.state_dim,
         "latent_source": policy.latent_source,
         "noise_limit": float(policy.noise_limit),
+        "memory": asdict(policy.memory.config) if policy.memory else {},
         "residual_weight": policy.residual_weight if policy.residual is not None else 0.0,
     }

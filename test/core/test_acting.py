@@ -26,6 +26,7 @@ from reskill_core.rl.config import AgentConfig, ResidualSchedule
 from reskill_core.rl.gaussian import GaussianActor, log_density
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.agent import agent_policy
+from reskill_core.runtime.memory import MemoryConfig
 
 AGENTS = {
     "skills and residual": AGENT,
@@ -33,6 +34,7 @@ AGENTS = {
     "residual alone": replace(AGENT, skills=False),
     "standard normal": replace(AGENT, latent_source="standard_normal"),
     "skills of three steps, tightly limited": replace(AGENT, skill_steps=3, noise_limit=0.1),
+    "with a memory": replace(AGENT, memory=MemoryConfig(actions=2, features=1)),
 }
 
 

@@ -21,6 +21,9 @@ from reskill_core.rl.collector import Collected
 from reskill_core.rl.gaussian import log_density
 from reskill_core.rl.ppo import Ppo
 from reskill_core.runtime import SkillModule
+from reskill_core.runtime.memory import MemoryConfig
+
+MEMORIES = (MemoryConfig(), MemoryConfig(actions=2, features=1))
 
 
 def values(level: Ppo, features: np.ndarray) -> np.ndarray:
@@ -104,10 +107,11 @@ def test_each_level_gets_its_own_draws_and_log_densities(module: SkillModule) ->
         assert abs(drawn.mean()) < 0.2
 
 
-def test_groups_and_threads_change_nothing(module: SkillModule) -> None:
+@pytest.mark.parametrize("memory", MEMORIES, ids=["no memory", "memory"])
+def test_groups_and_threads_change_nothing(module: SkillModule, memory: MemoryConfig) -> None:
     """Places, seeds and draws belong to environments, however they are grouped."""
     wide = replace(STILL, std=0.5)
-    agent = Agent(module, replace(AGENT, high_level=wide, low_level=wide))
+    agent = Agent(module, replace(AGENT, high_level=wide, low_level=wide, memory=memory))
 
     def collected(*sizes: int, threads: int = 1) -> list[Collected]:
         runner = collector(agent, *map(PointMass, sizes), threads=threads)
@@ -128,10 +132,11 @@ def assert_equal(one: Collected, two: Collected) -> None:
     assert one.episodes.diverged == two.episodes.diverged
 
 
-def test_collecting_continues_from_a_kept_state_to_the_same_bits(module: SkillModule) -> None:
+@pytest.mark.parametrize("memory", MEMORIES, ids=["no memory", "memory"])
+def test_collecting_continues_from_a_kept_state_to_the_same_bits(module: SkillModule, memory: MemoryConfig) -> None:
     """In the middle of skills and episodes: latents, clocks, what skills have earned, returns, seeds and draws."""
     wide = replace(STILL, std=0.5)
-    agent = Agent(module, replace(AGENT, high_level=wide, low_level=wide))
+    agent = Agent(module, replace(AGENT, high_level=wide, low_level=wide, memory=memory))
     steady, resumed = (collector(agent, PointMass(2), PointMass(4), seed=seed) for seed in (0, 9))
     steady.collect(7, 0.5)
     kept = {name: np.copy(value) if isinstance(value, np.ndarray) else value for name, value in steady.state().items()}
@@ -145,9 +150,10 @@ def test_collecting_continues_from_a_kept_state_to_the_same_bits(module: SkillMo
         assert vars(expected.episodes) == vars(found.episodes)
 
 
-def test_a_state_that_is_kept_stays_as_it_is(module: SkillModule) -> None:
+@pytest.mark.parametrize("memory", MEMORIES, ids=["no memory", "memory"])
+def test_a_state_that_is_kept_stays_as_it_is(module: SkillModule, memory: MemoryConfig) -> None:
     """What is restored is copied: acting on changes neither it nor what was restored from it before."""
-    agent = Agent(module, AGENT)
+    agent = Agent(module, replace(AGENT, memory=memory))
     runner = collector(agent, PointMass(ENVS))
     runner.collect(6, 0.5)
     kept = {name: np.copy(value) if isinstance(value, np.ndarray) else value for name, value in runner.state().items()}

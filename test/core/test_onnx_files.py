@@ -25,6 +25,8 @@ class _Files:
         self.graphs = {path.stem: Graph(path.read_bytes()) for path in folder.glob("*.onnx")}
         self.policy = json.loads((folder / "policy.json").read_text())
         self._step = 0
+        self._actions: list[Any] = []
+        self._features: list[Any] = []
 
     def run(self, graph: str, **inputs: Any) -> list[Any]:
         used = self.graphs[graph].inputs
@@ -33,19 +35,31 @@ class _Files:
     def act(self, observation: Any) -> Any:
         policy, phase = self.policy, self._step % self.policy["skill_steps"]
         self._step += 1
-        (features,) = self.run("features", vector=observation)
+        (plain,) = self.run("features", vector=observation)
+        features = self._with_memory(plain)
         if phase == 0:
             (noise,) = self.run("high_level", features=features)
             noise = np.clip(noise, -policy["noise_limit"], policy["noise_limit"])
             assert policy["latent_source"] == "prior"
-            (self._latent,) = self.run("prior", noise=noise, features=features)
-            (self._state,) = self.run("begin", features=features, latent=self._latent)
-        action, self._state = self.run("act", features=features, state=self._state)
+            (self._latent,) = self.run("prior", noise=noise, features=plain)
+            (self._state,) = self.run("begin", features=plain, latent=self._latent)
+        action, self._state = self.run("act", features=plain, state=self._state)
         weight = policy["residual_weight"]
         last = np.array([[phase / policy["skill_steps"], weight]], np.float32)
         inputs = np.concatenate((features, self._latent, action, last), axis=1)
         (correction,) = self.run("residual", inputs=inputs)
-        return np.clip(action + np.float32(weight) * correction, -1, 1)
+        action = np.clip(action + np.float32(weight) * correction, -1, 1)
+        self._actions.insert(0, action)
+        self._features.insert(0, plain)
+        return action
+
+    def _with_memory(self, features: Any) -> Any:
+        """Zero actions before the first step, and the first features again."""
+        memory = self.policy["memory"]
+        zero = np.zeros((1, len(self.policy["task"]["action"])), np.float32)
+        actions = (self._actions + [zero] * 9)[: memory.get("actions", 0)]
+        earlier = self._features + [self._features[-1] if self._features else features] * 9
+        return np.concatenate([features, *actions, *earlier[: memory.get("features", 0)]], axis=1)
 
 
 def test_files_of_an_agent_act_as_the_agent_does(tmp_path: Path) -> None:

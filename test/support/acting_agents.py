@@ -22,6 +22,7 @@ from reskill_core.rl.ppo import Ppo
 from reskill_core.rl.rollout import EnvironmentGroup, Rollout
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.agent import AGENT_KEY, AGENT_KIND, SKILLS_KEY, WEIGHT_KEY, agent_of
+from reskill_core.runtime.memory import Memory
 from reskill_core.runtime.skill_policy import residual_dim
 
 ENVS, STRIDE, HORIZON, LATENT, ACTION = 6, 100, 4, 3, 4
@@ -46,6 +47,7 @@ class Agent:
     def __init__(self, module: SkillModule, config: AgentConfig) -> None:
         self.module, self.config = module, config
         width = module.features(np.zeros((1, TASK.obs.dim))).shape[1]
+        width += Memory(config.memory, width, ACTION).dim
         self.width = width
         self.high = Ppo(width, width, LATENT, cast(PpoConfig, config.high_level), 0) if config.skills else None
         self.low: Ppo | None = None

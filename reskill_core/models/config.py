@@ -46,6 +46,21 @@ class FeatureConfig:
 
 
 @dataclass(frozen=True)
+class MemoryConfig:
+    """Configuration of a memory.
+
+    With delays, an observation does not say what an action leads to: those actions do that have not taken effect yet.
+
+    Attributes:
+        actions: number of last actions.
+        features: number of control steps whose features are remembered, before the current ones.
+    """
+
+    actions: int = parameter(0, low=0, high=100)
+    features: int = parameter(0, low=0, high=100)
+
+
+@dataclass(frozen=True)
 class EncoderConfig:
     """Posterior q(z | observations, actions of a window).
 

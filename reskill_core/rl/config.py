@@ -10,10 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from reskill_core.files import plain_name_fault
-from reskill_core.models.config import FeatureConfig
+from reskill_core.models.config import FeatureConfig, MemoryConfig
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.rl.algorithm import ALGORITHMS
-from reskill_core.runtime.memory import MemoryConfig
 
 # Steps of an iteration, of all environments together: some GB of memory.
 _MAX_ROLLOUT = 10**6

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.arrays import Float32Array, IntArray
-from reskill_core.parameters import parameter
-
-
-@dataclass(frozen=True)
-class MemoryConfig:
-    """Configuration of a memory.
-
-    With delays, an observation does not say what an action leads to: those actions do that have not taken effect yet.
-
-    Attributes:
-        actions: number of last actions.
-        features: number of control steps whose features are remembered, before the current ones.
-    """
-
-    actions: int = parameter(0, low=0, high=100)
-    features: int = parameter(0, low=0, high=100)
+from reskill_core.models.config import MemoryConfig
 
 
 class Memory:

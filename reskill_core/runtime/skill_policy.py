@@ -14,8 +14,9 @@ from reskill_core.arrays import Float32Array, IntArray
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.environment import Places
 from reskill_core.errors import ConfigError, SpecError, require_choice
+from reskill_core.models.config import MemoryConfig
 from reskill_core.rl.actor import Actor, Decision, StandardNormalActor
-from reskill_core.runtime.memory import Memory, MemoryConfig
+from reskill_core.runtime.memory import Memory
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_action import SkillAction
 from reskill_core.runtime.skill_module import SkillModule, no_noise_map

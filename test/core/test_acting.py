@@ -22,11 +22,11 @@ from point_mass import Ending, PointMass, in_turn
 
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import CheckpointError
+from reskill_core.models.config import MemoryConfig
 from reskill_core.rl.config import AgentConfig, ResidualSchedule
 from reskill_core.rl.gaussian import GaussianActor, log_density
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.agent import agent_policy
-from reskill_core.runtime.memory import MemoryConfig
 
 AGENTS = {
     "skills and residual": AGENT,

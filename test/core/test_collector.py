@@ -17,11 +17,11 @@ from acting_agents import (
 )
 from point_mass import Ending, PointMass
 
+from reskill_core.models.config import MemoryConfig
 from reskill_core.rl.collector import Collected
 from reskill_core.rl.gaussian import log_density
 from reskill_core.rl.ppo import Ppo
 from reskill_core.runtime import SkillModule
-from reskill_core.runtime.memory import MemoryConfig
 
 MEMORIES = (MemoryConfig(), MemoryConfig(actions=2, features=1))
 

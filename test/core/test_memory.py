@@ -12,10 +12,11 @@ from skill_fixtures import observations
 
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError
+from reskill_core.models.config import MemoryConfig
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.agent import agent_policy
-from reskill_core.runtime.memory import Memory, MemoryConfig
+from reskill_core.runtime.memory import Memory
 
 BOTH = np.arange(2)
 

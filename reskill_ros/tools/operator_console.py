@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import termios
+import time
 import tty
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from rclpy.task import Future
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
+from reskill_core.command_line import OutputError
 from reskill_core.process import ending_signals
 from reskill_core.text import printable
 from reskill_ros.plumbing import qos
@@ -31,8 +33,10 @@ from reskill_ros.srv import StopRecording
 
 _POLL_S = 0.02
 _HEARTBEAT_S = 0.1
+# Time after the start within which services are waited for, because they have not been discovered yet.
+_DISCOVERY_S = 3.0
 # Longest wait for the robot's last stop.
-_STOP_TIMEOUT_S = 2.0
+_STOP_TIMEOUT_S = 5.0
 _QUIT = "q"
 # Nodes whose status is shown.
 _STATUSES = ("command", "policy", "recorder")
@@ -109,6 +113,8 @@ class OperatorConsole(Node):
         self._waiting: deque[Call] = deque()
         self._running: Future | None = None
         self._pressed = False
+        self._discovered_by_s = time.monotonic() + _DISCOVERY_S
+        self.create_timer(_POLL_S, self._go_on)
         self._shown: dict[str, str] = {}
         # Kept, because a server answers only a client that it has discovered.
         calls = {call.name: call for key in KEYS.values() for call in key.calls}
@@ -140,9 +146,13 @@ class OperatorConsole(Node):
 
     def _go_on(self) -> None:
         while self._running is None and self._waiting:
-            call = self._waiting.popleft()
+            call = self._waiting[0]
             client = self._callers[call.name]
-            if client.service_is_ready():
+            is_ready = client.service_is_ready()
+            if not is_ready and time.monotonic() < self._discovered_by_s:
+                return  # Tried again by the timer.
+            self._waiting.popleft()
+            if is_ready:
                 self._running = client.call_async(call.kind.Request(**call.fields))
                 self._running.add_done_callback(partial(self._answered, call))
             elif not call.optional:
@@ -212,7 +222,10 @@ def _read(console: OperatorConsole, executor: SingleThreadedExecutor) -> None:
         if not select.select([sys.stdin], [], [], 0)[0]:
             continue
         # Unbuffered, so that no key waits behind another one.
-        letter = os.read(sys.stdin.fileno(), 1).decode(errors="replace")
+        try:
+            letter = os.read(sys.stdin.fileno(), 1).decode(errors="replace")
+        except OSError:
+            return  # The terminal was closed.
         if letter in ("", _QUIT, "\x03", "\x04"):
             return
         if letter not in "\r\n":
@@ -229,7 +242,7 @@ def _await_rest(console: OperatorConsole, executor: SingleThreadedExecutor) -> i
 
 def _show(line: str) -> None:
     # A terminal that was closed is no reason not to stop the robot.
-    with suppress(OSError):
+    with suppress(OSError, OutputError):
         print(line, end="\r\n", flush=True)
 
 
@@ -244,4 +257,6 @@ def _single_keys() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        # It may have been closed.
+        with suppress(termios.error):
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

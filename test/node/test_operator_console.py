@@ -44,7 +44,13 @@ class Terminal:
         os.set_blocking(self._keys, False)
         command = [sys.executable, "-m", "reskill_sim.cli.main", "operate", *arguments]
         self.process = subprocess.Popen(
-            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True
+            command,
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            start_new_session=True,
+            # Ignored where the tests run under nohup.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         self.wait(lambda: b"[command] disarmed" in self.output, "the gate's state")
 
@@ -84,14 +90,22 @@ class Terminal:
     def at_rest(self) -> bool:
         return self.gate.state.value == "disarmed" and self.twists[-1].twist.linear.x == 0.0
 
+    def hang_up(self) -> None:
+        """Close the terminal."""
+        for end in (self._keys, self.slave):
+            os.close(end)
+        self._keys = self.slave = -1
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        for end in (self._keys, self.slave):
-            os.close(end)
+        if self._keys >= 0:
+            self.hang_up()
 
     def _read(self) -> None:
+        if self._keys < 0:
+            return
         try:
             self.output += os.read(self._keys, 65536)
         except BlockingIOError:
@@ -160,6 +174,16 @@ def test_the_robot_is_at_rest_when_the_console_ends(open_terminal: Callable[...,
     terminal.wait(lambda: terminal.process.poll() is not None, "the end")
     terminal.wait(terminal.at_rest, "rest")
     assert termios.tcgetattr(terminal.slave)[3] == terminal.before[3], "the terminal is as it was"
+
+
+def test_the_robot_is_at_rest_when_the_terminal_is_closed(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal()
+    terminal.press("a")
+    terminal.wait(lambda: terminal.gate.state.value == "holding", "arming")
+    terminal.move()
+    terminal.hang_up()
+    terminal.wait(lambda: terminal.process.poll() is not None, "the end")
+    terminal.wait(terminal.at_rest, "rest")
 
 
 def test_with_a_heartbeat_a_killed_console_stops_the_robot(open_terminal: Callable[..., Terminal]) -> None:

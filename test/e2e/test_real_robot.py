@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / "test/support/arm_driver.py"
 # Far more than the arm's servos settle by [rad], and a speed that stands for rest [rad/s].
 MOVED_RAD, REST_RAD_S = 0.1, 0.01
+# Longer than the gate holds before it disarms.
+PATIENCE_S = 8.0
 
 
 def readme_commands(arm: str) -> list[list[str]]:
@@ -101,13 +104,18 @@ class Keys:
         )
         os.close(terminal)
         self._output = b""
+        self._pressed_s = -PATIENCE_S
 
     def press(self, key: str) -> None:
         os.write(self._own, key.encode())
 
     def pressed(self, key: str, answer: str) -> bool:
-        """Press a key, once the robot is known; whether the console has printed an answer."""
-        if b"[command]" in self._output:
+        """Press a key now and then, once the robot is known; whether the console has printed an answer.
+
+        Not all the time: every arming begins an episode, whose first observation needs all sensors anew.
+        """
+        if b"[command]" in self._output and time.monotonic() - self._pressed_s > PATIENCE_S:
+            self._pressed_s = time.monotonic()
             self.press(key)
         self._read()
         return answer.encode() in self._output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import signal
 import tempfile
@@ -71,3 +72,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(layer)
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIME_LIMITS_S[layer]))
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what is loaded by now out of garbage collections, which every graph of a test ends with."""
+    gc.collect()
+    gc.freeze()

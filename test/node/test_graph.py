@@ -13,6 +13,7 @@ import pytest
 import rclpy
 import yaml
 from recorder_bench import STATE_DIM, TASK, episode
+from ros_graph import shut_down
 
 from reskill_core.data import DatasetSpec, DatasetWriter
 from reskill_core.errors import ConfigError, GraphError
@@ -291,5 +292,6 @@ def test_a_parameter_file_wins_over_arguments(tmp_path: Path) -> None:
         assert node.get_parameter("gate.command_timeout_s").value == 3.0
         assert node.get_parameter("use_sim_time").value is True
         node.destroy_node()
+        del node
     finally:
-        rclpy.try_shutdown()
+        shut_down()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rclpy.lifecycle import LifecycleNode
 from ros_graph import Graph
 from std_msgs.msg import String
 
@@ -28,3 +29,20 @@ def test_a_topic_that_always_has_something_to_do_holds_up_no_other(tmp_path: Pat
         assert heard
     finally:
         graph.close()
+
+
+def dds_threads() -> int:
+    """Threads of the DDS participants in this process."""
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    return sum(name.startswith(("dds.udp", "dds.ev", "dds.asyn")) for name in names)
+
+
+def test_a_closed_graph_leaves_no_participant(tmp_path: Path) -> None:
+    """A node with a life cycle refers to itself: without a garbage collection, it lives on."""
+    before = dds_threads()
+    graph = Graph(tmp_path, {})
+    graph.add(LifecycleNode("circular"))
+    graph.spin_for(0.05)
+    assert dds_threads() > before
+    graph.close()
+    assert dds_threads() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,17 @@ N = TypeVar("N", bound=Node)
 MakeGraph = Callable[..., "Graph"]
 # Only a failing test waits this long; the machine may be busy.
 TIMEOUT_S = 60.0
+
+
+def shut_down() -> None:
+    """Shuts ROS down, and frees its DDS participant.
+
+    The participant lives as long as anything of its context does, and nodes with a life cycle refer to themselves.
+    Several participants in one process hand each other discovery messages under their locks, which now and then ends in
+    a deadlock, so a test's is freed before the next test has its own.
+    """
+    rclpy.try_shutdown()
+    gc.collect()
 
 
 class Graph:
@@ -61,7 +73,8 @@ class Graph:
         for node in reversed(self.nodes):
             node.destroy_node()
         self.executor.shutdown()
-        rclpy.try_shutdown()
+        self.nodes.clear()
+        shut_down()
 
     def spin_until(
         self, condition: Callable[[], Any], what: str = "the condition", timeout_s: float = TIMEOUT_S

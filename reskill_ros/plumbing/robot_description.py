@@ -33,8 +33,8 @@ def load_described_arm(node: Node, task: str, config: KinematicsConfig) -> ArmMo
     """
     if not config.model:
         raise ConfigError(
-            f"the task {task!r} moves an end effector, and the driver takes joint commands: kinematics.model must say "
-            "what arm it is"
+            f"the task {task!r} moves an end effector, and the driver's commands depend on its joints: "
+            "kinematics.model must say what arm it is"
         )
     try:
         from reskill_sim.kinematics.arm_model import load_arm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from described_arms import ARMS, describe
 from dh_arms import UR5E
+from geometry_msgs.msg import Twist
 from rclpy.action import ActionServer
 from ros_graph import Graph, MakeGraph
 from sensor_msgs.msg import JointState
@@ -46,6 +48,7 @@ class Arm:
         self.fingers = graph.listen(JointTrajectory, "gripper_controller/joint_trajectory")
         self.arrays = graph.listen(Float64MultiArray, "forward_position_controller/commands")
         self.velocities = graph.listen(Float64MultiArray, "joint_velocity_controller/commands")
+        self.twists = graph.listen(Twist, "twist_controller/commands")
         self.finger_arrays = graph.listen(Float64MultiArray, "gripper_forward_controller/commands")
         self.executed = graph.listen(SkillAction, "executed_action")
         self.node = graph.add(CommandNode())
@@ -208,6 +211,28 @@ def test_a_velocity_driver_is_told_velocities_and_zero_to_stop(make_graph: MakeG
     assert list(arm.velocities[-1].data) == [0.0] * 7
 
 
+def test_a_twist_along_the_axes_of_the_tool_moves_the_gripper_as_commanded(
+    make_graph: MakeGraph, tmp_path: Path
+) -> None:
+    """The wrist is turned, so that no axis of the tool is one of the base."""
+    arm = make_arm(make_graph, tmp_path, "gen3_twist")
+    arm.offer(*ACTION)
+    arm.graph.spin_until(lambda: arm.node.gate.counters["refused_no_feedback"], "a refusal without joint states")
+    arm.measure(joint_5=0.4, joint_7=0.9)
+    arm.act(*ACTION)
+    config = load_driver("gen3_twist").kinematics
+    measured = np.array([arm.positions[name] for name in ARMS["gen3_twist"].joints])
+    ends = np.vstack([config.tool_position, np.array(config.tool_position) + np.eye(3)])
+    origin, *axis_ends = (
+        load_arm(replace(config, tool_position=tuple(end)), ARMS["gen3_twist"].urdf()).pose(measured)[0] for end in ends
+    )
+    linear = arm.twists[0].linear
+    moved = sum(speed * (end - origin) for speed, end in zip((linear.x, linear.y, linear.z), axis_ends, strict=True))
+    np.testing.assert_allclose(moved, VELOCITY, atol=1e-6)
+    arm.graph.call(SetBool, "command_node/estop", data=True)
+    arm.graph.spin_until(lambda: arm.twists[-1] == Twist(), "the safe command")
+
+
 def test_joints_are_commanded_within_the_range_of_the_driver_file(make_graph: MakeGraph, tmp_path: Path) -> None:
     """A joint map in both directions, and its range kept, less the margin."""
     joints = config_to_dict(load_driver("ur5e"))["sensing"]["joints"]
@@ -223,8 +248,13 @@ def test_joints_are_commanded_within_the_range_of_the_driver_file(make_graph: Ma
     assert min(pans) == pytest.approx(0.45, abs=1e-3)
 
 
-def test_a_joint_driver_without_a_model_is_refused(make_graph: MakeGraph, tmp_path: Path) -> None:
-    fault = configuration_fault(make_graph, tmp_path, {"command": {"adapter": "joint_trajectory"}})
+@pytest.mark.parametrize(
+    "command", [{"adapter": "joint_trajectory"}, {"adapter": "twist", "options": {"axes": "tool"}}]
+)
+def test_a_driver_that_needs_a_model_is_refused_without_one(
+    make_graph: MakeGraph, tmp_path: Path, command: dict[str, Any]
+) -> None:
+    fault = configuration_fault(make_graph, tmp_path, {"command": command})
     assert "kinematics.model must say what arm it is" in fault
 
 

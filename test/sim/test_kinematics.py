@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from reskill_sim.fetch.model import asset_folder
 from reskill_sim.kinematics import ArmModel, DifferentialIk, load_arm
 
 PERIOD_S = 0.04
-FLANGE = KinematicsConfig("topic", end_effector="tool0")
 # Two links of 1 m that turn about the vertical, as a worm of ink: its kinematics are sines and cosines.
 PLANAR = """<mujoco><worldbody><body name="base" pos="0.5 0 0" euler="0 0 90">
 <body name="upper"><joint name="a" axis="0 0 1" range="-170 170"/><geom type="sphere" size=".1"/>
@@ -28,6 +28,11 @@ PLANAR = """<mujoco><worldbody><body name="base" pos="0.5 0 0" euler="0 0 90">
 <body name="finger" pos="1 0 0"><joint name="f" type="slide" axis="0 1 0"/><geom type="sphere" size=".1"/></body>
 </body></body></body></worldbody>
 <actuator><motor joint="a"/></actuator><keyframe><key qpos="0 0 0"/></keyframe></mujoco>"""
+
+
+def flange(arm: Arm, **changes: Any) -> KinematicsConfig:
+    """The flange as gripper frame."""
+    return KinematicsConfig("topic", end_effector=arm.tip, **changes)
 
 
 def planar(tmp_path: Path, **changes: object) -> ArmModel:
@@ -58,7 +63,7 @@ def test_a_pose_is_that_of_the_tool_in_the_base(tmp_path: Path) -> None:
     ids=["ur5e", "gen3", "franka"],
 )
 def test_arms_reach_where_their_data_sheets_say(arm: Arm, at: list[float], place: list[float]) -> None:
-    np.testing.assert_allclose(load_arm(FLANGE, arm.urdf()).pose(np.array(at))[0], place, atol=1e-9)
+    np.testing.assert_allclose(load_arm(flange(arm), arm.urdf()).pose(np.array(at))[0], place, atol=1e-9)
 
 
 def test_an_mjcf_with_meshes_and_other_joints_gives_the_arm_in_it() -> None:
@@ -89,7 +94,7 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str,
     with pytest.raises(ConfigError, match=fault):
         planar(tmp_path, **changes)
     with pytest.raises(ConfigError, match="cannot be read"):
-        load_arm(FLANGE, "<robot")
+        load_arm(flange(UR5E), "<robot")
 
 
 # ---------------------------------------------------------------------- motion
@@ -97,7 +102,7 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str,
 
 def motion(arm: Arm, velocity: tuple[float, float, float], steps: int, **changes: object) -> list[NDArray[np.float64]]:
     """Joint positions of a perfect arm, from its start on."""
-    config = replace(FLANGE, max_speed=(10.0,), **changes)  # type: ignore[arg-type]
+    config = flange(arm, max_speed=(10.0,), **changes)
     model = load_arm(config, arm.urdf())
     ik = DifferentialIk(model, config, PERIOD_S)
     positions = [np.array(arm.start)]
@@ -109,7 +114,7 @@ def motion(arm: Arm, velocity: tuple[float, float, float], steps: int, **changes
 @pytest.mark.parametrize("arm", [UR5E, GEN3, FRANKA], ids=lambda arm: arm.name)
 def test_the_gripper_moves_as_commanded_and_keeps_its_orientation(arm: Arm) -> None:
     velocity = np.array([0.1, -0.15, -0.05])
-    model = load_arm(FLANGE, arm.urdf())
+    model = load_arm(flange(arm), arm.urdf())
     first, *_, last = (model.pose(q) for q in motion(arm, tuple(velocity), 25))
     np.testing.assert_allclose(last[0] - first[0], velocity * 25 * PERIOD_S, atol=1e-3)
     assert np.linalg.norm(rotation_vector_between(first[1][None], last[1][None])) < 2e-3
@@ -126,7 +131,7 @@ def test_velocities_are_in_the_base_frame(tmp_path: Path) -> None:
 
 
 def test_where_joints_would_be_too_fast_the_gripper_slows_down_but_keeps_its_direction() -> None:
-    config = replace(FLANGE, max_speed=(0.2,))
+    config = flange(UR5E, max_speed=(0.2,))
     model = load_arm(config, UR5E.urdf())
     start = np.array(UR5E.start)
     moved = DifferentialIk(model, config, PERIOD_S).step((0.5, 0.5, 0.0), start)
@@ -139,7 +144,7 @@ def test_where_joints_would_be_too_fast_the_gripper_slows_down_but_keeps_its_dir
 
 def test_near_a_singularity_joints_stay_slow() -> None:
     """Commanded beyond its reach, the arm comes to rest stretched out, without its joints turning wildly."""
-    config = replace(FLANGE, max_speed=(1.0,))
+    config = flange(UR5E, max_speed=(1.0,))
     ik = DifferentialIk(load_arm(config, UR5E.urdf()), config, PERIOD_S)
     positions = np.array(UR5E.start)
     for _ in range(150):
@@ -151,7 +156,7 @@ def test_near_a_singularity_joints_stay_slow() -> None:
 
 
 def test_joints_stop_before_their_limits() -> None:
-    config = replace(FLANGE, max_speed=(2.0,), joint_margin=0.1)
+    config = flange(FRANKA, max_speed=(2.0,), joint_margin=0.1)
     arm = load_arm(config, FRANKA.urdf())
     arm.narrow([-np.inf] * 7, [np.inf, 0.0, *[np.inf] * 5])
     ik = DifferentialIk(arm, config, PERIOD_S)
@@ -167,7 +172,7 @@ def test_joints_stop_before_their_limits() -> None:
 
 def test_a_joint_beyond_its_range_can_move_back_and_no_further() -> None:
     """Put there by hand, or overshot: it neither jumps back nor stops the arm."""
-    config = replace(FLANGE, max_speed=(1.0,), joint_margin=0.1)
+    config = flange(FRANKA, max_speed=(1.0,), joint_margin=0.1)
     arm = load_arm(config, FRANKA.urdf())
     beyond = np.array(FRANKA.start)
     beyond[5] = 0.5445 + 0.02
@@ -181,7 +186,7 @@ def test_a_joint_beyond_its_range_can_move_back_and_no_further() -> None:
 
 def test_a_velocity_driver_makes_up_for_nothing() -> None:
     """Commands come from where the arm is measured, in the direction of the action, however far it has been pushed."""
-    config = replace(FLANGE, max_speed=(10.0,))
+    config = flange(UR5E, max_speed=(10.0,))
     arm = load_arm(config, UR5E.urdf())
     ik = DifferentialIk(arm, config, PERIOD_S, integrates=False)
     start = np.array(UR5E.start)
@@ -194,7 +199,7 @@ def test_a_velocity_driver_makes_up_for_nothing() -> None:
 
 def test_a_motion_starts_from_the_measured_positions_and_never_runs_away_from_them() -> None:
     """An arm that does not move: the target is ahead by the lead at most; after a stop it starts where the arm is."""
-    config = replace(FLANGE, max_speed=(1.0,), max_lead_s=0.1)
+    config = flange(UR5E, max_speed=(1.0,), max_lead_s=0.1)
     ik = DifferentialIk(load_arm(config, UR5E.urdf()), config, PERIOD_S)
     stuck = np.array(UR5E.start)
     first = ik.step((0.2, 0.0, 0.0), stuck).position
@@ -209,7 +214,7 @@ def test_a_motion_starts_from_the_measured_positions_and_never_runs_away_from_th
 
 def test_the_reference_does_not_lag_behind_an_arm_that_does() -> None:
     """The gripper of an arm that follows a step late still moves as fast as commanded."""
-    config = replace(FLANGE, max_speed=(10.0,))
+    config = flange(UR5E, max_speed=(10.0,))
     model = load_arm(config, UR5E.urdf())
     ik = DifferentialIk(model, config, PERIOD_S)
     measured, target = np.array(UR5E.start), np.array(UR5E.start)
@@ -220,7 +225,7 @@ def test_the_reference_does_not_lag_behind_an_arm_that_does() -> None:
 
 
 def test_endless_joints_may_be_measured_a_turn_away() -> None:
-    config = replace(FLANGE, max_speed=(2.0,))
+    config = flange(GEN3, max_speed=(2.0,))
     ik = DifferentialIk(load_arm(config, GEN3.urdf()), config, PERIOD_S)
     start = np.array(GEN3.start)
     before = ik.step((0.1, 0.1, 0.0), start).position
@@ -232,7 +237,7 @@ def test_endless_joints_may_be_measured_a_turn_away() -> None:
 
 def test_what_the_gripper_leaves_open_tends_to_the_preferred_posture() -> None:
     """Seven joints, six of which the gripper needs."""
-    model = load_arm(FLANGE, GEN3.urdf())
+    model = load_arm(flange(GEN3), GEN3.urdf())
     bent = np.array(GEN3.start) + np.array([0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
     still = motion(GEN3, (0.0, 0.0, 0.0), 200, posture=tuple(bent), joints=GEN3.joints)
     distances = [np.linalg.norm(positions - bent) for positions in (still[0], still[-1])]
@@ -241,7 +246,7 @@ def test_what_the_gripper_leaves_open_tends_to_the_preferred_posture() -> None:
 
 
 def test_a_joint_that_is_not_commanded_is_where_it_is_measured() -> None:
-    config = replace(FLANGE, max_speed=(2.0,), joints=FRANKA.joints[1:])
+    config = flange(FRANKA, max_speed=(2.0,), joints=FRANKA.joints[1:])
     arm = load_arm(config, FRANKA.urdf())
     ik = DifferentialIk(arm, config, PERIOD_S)
     measured = np.array(FRANKA.start)

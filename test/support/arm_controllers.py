@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.rotations import matrix_from_quat
+
 _NS = 1e-9
 
 
@@ -190,4 +192,55 @@ class ServoController:
             return setpoint
         self._next_s = now_s + self.PERIOD_S
         result: NDArray[np.float64] = self._ik.step(self._velocity, position).position
+        return result
+
+
+class TwistController:
+    """Kinova's twist controller: linear velocity along the axes of the tool, carried out until the next one comes.
+
+    Nothing in a Twist says when it was sent, and nothing stops the arm if none follows. The arm limits the speed.
+
+    Args:
+        arm: kinematics, whose gripper frame is the tool.
+        ik: inverse kinematics with a period of ``PERIOD_S``.
+    """
+
+    PERIOD_S = 0.01
+    MAX_SPEED = 0.5
+
+    def __init__(self, arm: Any, ik: Any) -> None:
+        self._arm, self._ik = arm, ik
+        self.reset()
+
+    def command(self, message: Any, now_s: float) -> None:
+        """Take a Twist.
+
+        Raises:
+            RejectedError: it is not finite, or turns the tool: the driver's unit is degrees per second there.
+        """
+        linear, angular = message.linear, message.angular
+        velocity = np.array([linear.x, linear.y, linear.z])
+        if not np.isfinite(velocity).all():
+            raise RejectedError("not finite")
+        if any((angular.x, angular.y, angular.z)):
+            raise RejectedError("turns the tool")
+        self._velocity = velocity * min(1.0, self.MAX_SPEED / max(float(np.linalg.norm(velocity)), 1e-9))
+
+    def reset(self) -> None:
+        """Forget the command."""
+        self._velocity, self._next_s = np.zeros(3), -math.inf
+        self._ik.stop()
+
+    def setpoint(
+        self, now_s: float, setpoint: NDArray[np.float64], position: NDArray[np.float64], velocity: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the next setpoint; see :meth:`TrajectoryController.setpoint`."""
+        if not self._velocity.any():
+            self._ik.stop()
+            return setpoint
+        if now_s < self._next_s:
+            return setpoint
+        self._next_s = now_s + self.PERIOD_S
+        _, quat_wxyz = self._arm.pose(position)
+        result: NDArray[np.float64] = self._ik.step(matrix_from_quat(quat_wxyz) @ self._velocity, position).position
         return result

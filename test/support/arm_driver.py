@@ -21,10 +21,10 @@ from typing import Any
 import mink
 import numpy as np
 import rclpy
-from arm_controllers import ForwardController, RejectedError, ServoController, TrajectoryController
+from arm_controllers import ForwardController, RejectedError, ServoController, TrajectoryController, TwistController
 from arm_world import FINGER_RANGE_M, GRIPPER_LENGTH_M, TIMESTEP_S, ArmWorld, Mount
 from dh_arms import FRANKA, GEN3, UR5E, Arm
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -54,7 +54,7 @@ class Setup:
     Attributes:
         arm: the arm.
         mount: where it stands.
-        controller: ``trajectory``, ``position``, ``velocity`` or ``servo``.
+        controller: ``trajectory``, ``position``, ``velocity``, ``servo`` or ``twist``.
         command_topic: topic of the controller.
         gripper_topic: topic of the gripper.
         gripper_array: whether it takes a Float64MultiArray; otherwise a JointTrajectory.
@@ -90,6 +90,9 @@ SETUPS = {
         "gripper_forward_controller/commands",
         gripper_array=True,
     ),
+    "gen3_twist": Setup(
+        GEN3, Mount(_IN_FRONT), "twist", "twist_controller/commands", knuckle="robotiq_85_left_knuckle_joint"
+    ),
     "fr3": Setup(FRANKA, Mount(_IN_FRONT), "velocity", "joint_velocity_controller/commands"),
     "fr3_servo": Setup(FRANKA, Mount(_IN_FRONT), "servo", "servo_node/delta_twist_cmds"),
 }
@@ -108,7 +111,7 @@ class ArmDriver(Node):
         self._setup, self._task = setup, fetch_task(task)
         self._base = setup.mount.transform
         arm = load_arm(
-            KinematicsConfig("topic", end_effector="tool0", tool_position=(0.0, 0.0, GRIPPER_LENGTH_M)),
+            KinematicsConfig("topic", end_effector=setup.arm.tip, tool_position=(0.0, 0.0, GRIPPER_LENGTH_M)),
             setup.arm.urdf(),
         )
         self._start = start_positions(setup, arm)
@@ -136,7 +139,7 @@ class ArmDriver(Node):
         return [self._setup.knuckle] if self._setup.knuckle else ["left_finger_joint", "right_finger_joint"]
 
     def _subscribe(self) -> None:
-        kinds = {"trajectory": JointTrajectory, "servo": TwistStamped}
+        kinds = {"trajectory": JointTrajectory, "servo": TwistStamped, "twist": Twist}
         kind = kinds.get(self._setup.controller, Float64MultiArray)
         self._subscription = self.create_subscription(kind, self._setup.command_topic, self._on_command, 1)
         gripper = Float64MultiArray if self._setup.gripper_array else JointTrajectory
@@ -268,13 +271,15 @@ class ArmDriver(Node):
         return response
 
 
-def _controller(setup: Setup, arm: Any) -> TrajectoryController | ForwardController | ServoController:
+def _controller(setup: Setup, arm: Any) -> TrajectoryController | ForwardController | ServoController | TwistController:
     joints = setup.arm.joints
     if setup.controller == "trajectory":
         return TrajectoryController(joints)
+    config = KinematicsConfig(max_speed=tuple(0.8 * link.speed for link in setup.arm.links))
     if setup.controller == "servo":
-        config = KinematicsConfig(max_speed=tuple(0.8 * link.speed for link in setup.arm.links))
         return ServoController(setup.base_frame, DifferentialIk(arm, config, ServoController.PERIOD_S))
+    if setup.controller == "twist":
+        return TwistController(arm, DifferentialIk(arm, config, TwistController.PERIOD_S))
     return ForwardController(joints, setup.controller, TIMESTEP_S)
 
 

@@ -165,12 +165,12 @@ def _robot(arm: Arm, mount: Mount) -> mujoco.MjSpec:
         servo = spec.add_actuator(name=link.joint, target=link.joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         servo.set_to_position(kp=stiffness, dampratio=1.0)
         servo.forcerange, servo.forcelimited = [-link.effort, link.effort], 1
-    _add_gripper(spec, mount.gripper_yaw)
+    _add_gripper(spec, arm.tip, mount.gripper_yaw)
     return spec
 
 
-def _add_gripper(spec: mujoco.MjSpec, yaw: float) -> None:
-    hand = spec.body("tool0").add_body(name="hand", quat=[np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
+def _add_gripper(spec: mujoco.MjSpec, tip: str, yaw: float) -> None:
+    hand = spec.body(tip).add_body(name="hand", quat=[np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
     hand.gravcomp = 1.0
     box = mujoco.mjtGeom.mjGEOM_BOX
     palm = GRIPPER_LENGTH_M + _TIP_M - 2 * _FINGER_HALF_M[2]

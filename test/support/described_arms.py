@@ -11,7 +11,7 @@ from std_msgs.msg import String
 from reskill_ros.plumbing import convert, qos
 
 # The arm of each driver file with kinematics.
-ARMS = {"ur5e": UR5E, "gen3": GEN3, "fr3": FRANKA, "fr3_servo": FRANKA}
+ARMS = {"ur5e": UR5E, "gen3": GEN3, "gen3_twist": GEN3, "fr3": FRANKA, "fr3_servo": FRANKA}
 
 
 def describe(node: Node, driver: str, namespace: str = "") -> Publisher[String] | None:

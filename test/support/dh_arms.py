@@ -49,8 +49,9 @@ class Arm:
         name: name.
         links: its links, from the base on.
         modified: whether the parameters are Craig's modified ones: a and alpha before the joint, theta and d after it.
-        base: transform before the first joint, as alpha and theta [rad].
+        base: transform before the first joint: a [m], alpha [rad], d [m], theta [rad].
         flange: distance of the flange from the last frame, along its z [m].
+        tip: name of the link at the flange.
         start: position of each joint at the start, with the gripper pointing down in front of the arm [rad].
     """
 
@@ -58,8 +59,9 @@ class Arm:
     links: tuple[Link, ...]
     start: tuple[float, ...]
     modified: bool = False
-    base: tuple[float, float] = (0.0, 0.0)
+    base: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     flange: float = 0.0
+    tip: str = "tool0"
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -67,10 +69,10 @@ class Arm:
         return tuple(link.joint for link in self.links)
 
     def urdf(self) -> str:
-        """URDF: links base_link, NAME_link for each joint, and tool0 at the flange."""
+        """URDF: links base_link, NAME_link for each joint, and the one at the flange."""
         robot = ElementTree.Element("robot", name=self.name)
         _link(robot, "base_link", None, np.eye(4))
-        parent, pending = "base_link", _screw(0.0, self.base[0], 0.0, self.base[1])
+        parent, pending = "base_link", _screw(*self.base)
         for link in self.links:
             if self.modified:
                 pending = pending @ _screw(link.a, link.alpha, 0.0, 0.0)
@@ -85,8 +87,8 @@ class Arm:
             pending = _screw(0.0, 0.0, link.d, 0.0) if self.modified else _screw(link.a, link.alpha, link.d, 0.0)
             _link(robot, child, link.mass, pending)
             parent = child
-        _joint(robot, "flange", "fixed", parent, "tool0", pending @ _screw(0.0, 0.0, self.flange, 0.0))
-        _link(robot, "tool0", None, np.eye(4))
+        _joint(robot, "flange", "fixed", parent, self.tip, pending @ _screw(0.0, 0.0, self.flange, 0.0))
+        _link(robot, self.tip, None, np.eye(4))
         return ElementTree.tostring(robot, encoding="unicode")
 
 
@@ -136,7 +138,7 @@ UR5E = Arm(
     ),
     (0.0, -1.9, 2.0, -1.67, -PI / 2, 0.0),
     # In ROS, base_link is turned by half a turn against the manufacturer's base.
-    base=(0.0, PI),
+    base=(0.0, 0.0, 0.0, PI),
 )
 # Kinova, Gen3 user guide, 7 degrees of freedom, spherical wrist.
 GEN3 = Arm(
@@ -151,7 +153,8 @@ GEN3 = Arm(
         Link("joint_7", 0.0, PI, -(0.1059 + 0.0615), 0.501, 9.0, 1.22, None, None, PI),
     ),
     (0.0, 0.26, PI, -2.27, 0.0, 0.96, PI / 2),
-    base=(PI, 0.0),
+    base=(0.0, PI, 0.0, 0.0),
+    tip="end_effector_link",
 )
 # Franka Robotics, "Robot and interface specifications".
 FRANKA = Arm(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any
 
 from builtin_interfaces.msg import Time
 
 from reskill_core.errors import SpecError
+from reskill_core.parameters import parameter
 from reskill_core.spec import END_EFFECTOR_VELOCITY, GRIPPER_VELOCITY
 from reskill_ros.drivers.adapters.base import Adapter, Channel
 from reskill_ros.drivers.commands.gripper import GripperCommand, GripperOptions
-from reskill_ros.drivers.commands.twist import TwistCommand, TwistOptions
+from reskill_ros.drivers.commands.twist import AXES, TwistCommand, TwistOptions
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,6 @@ class ServoTwistAdapter(Adapter):
     """Arm by a TwistStamped, as for MoveIt Servo; gripper by finger velocity or by opening and closing."""
 
     Options = ServoTwistOptions
-    _stamped: ClassVar[bool] = True
 
     def __init__(self, channel: Channel, options: ServoTwistOptions) -> None:
         """Advertise the driver's topics.
@@ -42,8 +42,11 @@ class ServoTwistAdapter(Adapter):
                 "a twist commands an end effector along some of x, y and z, and a gripper; the task's actions are "
                 f"{', '.join(quantities)}"
             )
-        self._twist = TwistCommand(self, options, self._stamped)
+        self._twist = self._command(options)
         self._gripper = GripperCommand.of(self, options.gripper)
+
+    def _command(self, options: ServoTwistOptions) -> TwistCommand:
+        return TwistCommand(self, options)
 
     @staticmethod
     def commanded_joints(options: ServoTwistOptions) -> Sequence[str]:
@@ -52,7 +55,7 @@ class ServoTwistAdapter(Adapter):
 
     def missing(self, steady_s: float) -> str:
         """See :meth:`Adapter.missing`."""
-        return "" if self._gripper is None else self._gripper.output.missing()
+        return self._twist.missing(steady_s) or ("" if self._gripper is None else self._gripper.output.missing())
 
     def send(self, action: Sequence[float], stamp: Time, feedback: Sequence[float] | None) -> None:
         """Command the arm, then the gripper."""
@@ -68,7 +71,22 @@ class ServoTwistAdapter(Adapter):
             self._gripper.hold()
 
 
-class TwistAdapter(ServoTwistAdapter):
-    """Arm or base by a Twist without stamp and frame, as many mobile bases take it; otherwise like servo_twist."""
+@dataclass(frozen=True)
+class BareTwistOptions(ServoTwistOptions):
+    """Options of commands without a frame."""
 
-    _stamped = False
+    axes: str = parameter(
+        "base",
+        "axes along which the driver takes the velocity: `base`, those of its base frame, or `tool`, those of the "
+        "gripper frame in `kinematics`",
+        choices=AXES,
+    )
+
+
+class TwistAdapter(ServoTwistAdapter):
+    """Arm or base by a Twist without stamp and frame, along axes that are agreed on; otherwise like servo_twist."""
+
+    Options = BareTwistOptions
+
+    def _command(self, options: Any) -> TwistCommand:
+        return TwistCommand(self, options, stamped=False, axes=options.axes)

@@ -10,10 +10,12 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
 
 from reskill_ros.drivers.driver_topics import TopicConfig
 from reskill_ros.msg import EpisodeState, Reading
 from reskill_ros.plumbing import convert, images, qos
+from reskill_ros.plumbing.robot_description import TOPIC as ROBOT_DESCRIPTION
 from reskill_ros.simulation.simulated_robot import SimulatedRobot
 
 # Default names of a driver's topics.
@@ -30,11 +32,19 @@ class SimPublisher:
         self._clock = node.create_publisher(Clock, "/clock", qos.CLOCK)
         self._joint_states = node.create_publisher(JointState, "joint_states", qos.STATE)
         self._episode = node.create_publisher(EpisodeState, "episode", qos.RECORDED)
+        self._description = node.create_publisher(String, ROBOT_DESCRIPTION, qos.LATCHED)
+        self._described_task = ""
         # Task-dependent publishers.
         self._by_topic: dict[str, Publisher[Any]] = {}
 
     def publish(self, robot: SimulatedRobot) -> None:
-        """Publish the robot's current state; the clock first, so that no stamp is in the future."""
+        """Publish the robot's current state; the clock first, so that no stamp is in the future.
+
+        A new task's robot is described first.
+        """
+        if robot.task != self._described_task:
+            self._described_task = robot.task
+            self._description.publish(String(data=robot.description(self._frame_id)))
         stamp = convert.ns_to_stamp(robot.stamp_ns)
         self._clock.publish(Clock(clock=stamp))
         self._joint_states.publish(convert.joint_state_message(stamp, *robot.joints))

@@ -19,7 +19,7 @@ from reskill_core.errors import SimulationError
 from reskill_core.spec import JOINT_POSITION, VELOCITIES, TaskSpec, images_of, vector_of
 from reskill_ros.simulation.command_buffer import Command
 from reskill_sim.engine.family import NO_SETTINGS
-from reskill_sim.engine.interfaces import RobotEnv
+from reskill_sim.engine.interfaces import DescribedRobot, RobotEnv
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.families import get_task
 
@@ -202,6 +202,10 @@ class SimulatedRobot:
             f"{summary['episodes']} episodes of {self.task}: success {summary['success_rate']:.0%}, "
             f"mean return {summary['mean_return']:.1f}, {summary['steps_per_s']:.0f} control steps/s"
         )
+
+    def description(self, root: str) -> str:
+        """URDF of the robot, from a root link of that name, the world's frame; empty if the family has none."""
+        return self.env.robot_description(root) if isinstance(self.env, DescribedRobot) else ""
 
     # ------------------------------------------------------------------ internals
 

@@ -8,6 +8,7 @@ MEANINGS = {
     "/clock": "Simulated time, monotonic. In a namespace, graphs remap it to `clock`.",
     "/diagnostics": "State and performance of the node, once a second; see Diagnostics.",
     "joint_states": "Position and velocity of all joints, by name.",
+    "robot_description": "URDF of the simulated robot, from the frame of the poses on; kept for late joiners.",
     "ee_pose": "Pose of the gripper frame.",
     "objects/block/pose": "Pose of an object; one topic for each object of the task, here of `block`.",
     "goal_pose": "Pose of the task's goal.",

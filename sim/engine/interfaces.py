@@ -43,6 +43,14 @@ class RobotEnv(RestorableVectorEnv, Protocol):
         """(J,) joint velocities [m/s or rad/s] in one environment."""
 
 
+@runtime_checkable
+class DescribedRobot(Protocol):
+    """Environments whose robot is described by a URDF."""
+
+    def robot_description(self, root: str = "world") -> str:
+        """URDF of the robot, with the driver's names of joints, from the world's frame of that name on."""
+
+
 class Demonstrator(Policy, Protocol):
     """Scripted policy with action noise."""
 

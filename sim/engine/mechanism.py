@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import mujoco
@@ -15,6 +16,7 @@ from reskill_core.errors import SimulationError
 from reskill_core.observation import SensorFrame
 from reskill_core.spec import ImageFeature
 from reskill_sim.engine.task import EpisodeStart
+from reskill_sim.engine.urdf import robot_urdf
 
 # The physical state of an environment.
 PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
@@ -61,6 +63,7 @@ class Mechanism(ABC):
         named: sensor names of named observation terms, if they differ from the terms' names.
         perceived: frames that are affected by perception delay and noise.
         joint_names: the driver's names of the robot's joints.
+        mesh_folder: folder of the model's meshes, if it has any.
         control_spec: components of a control signal, flags of ``mujoco.mjtState``.
     """
 
@@ -68,6 +71,7 @@ class Mechanism(ABC):
     named: Mapping[str, str] = MappingProxyType({})
     perceived: tuple[str, ...] = ()
     joint_names: tuple[str, ...] = ()
+    mesh_folder: Path | None = None
     control_spec: int = int(mujoco.mjtState.mjSTATE_CTRL)
 
     def __init__(self) -> None:
@@ -154,6 +158,24 @@ class Mechanism(ABC):
             sensors: (S,) sensor values.
         """
         return self.joint_positions(physics[self.layout.qpos]), self.joint_velocities(physics[self.layout.qvel])
+
+    # ------------------------------------------------------------------ description
+
+    def driver_name(self, name: str) -> str:
+        """Return the driver's name of one of the robot's joints or bodies, by its name in the model."""
+        return name
+
+    def robot_description(self, qpos: Float64Array, root: str) -> str:
+        """URDF of the robot with visual parts; see :func:`~reskill_sim.engine.urdf.robot_urdf`.
+
+        Args:
+            qpos: (nq,) coordinates, for joints that the driver does not have.
+            root: name of the frame of the world.
+        """
+        model = self.compiled(0, looks=True)
+        names = [model.joint(index).name for index in range(model.njnt)]
+        joints = {name: self.driver_name(name) for name in names if self.driver_name(name) in self.joint_names}
+        return robot_urdf(model, qpos, joints, self.driver_name, root, self.mesh_folder)
 
     # ------------------------------------------------------------------ rendering
 

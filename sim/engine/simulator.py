@@ -258,6 +258,10 @@ class Simulator:
         """(J,) velocities of the joints :attr:`joint_names` [m/s or rad/s]."""
         return self._joint_state(place)[1]
 
+    def robot_description(self, root: str = "world") -> str:
+        """URDF of the robot as it starts, from the world's frame of that name on."""
+        return self.mechanism.robot_description(self.qpos_of(self._start_row), root)
+
     # ------------------------------------------------------------------ saving and restoring
 
     @property

@@ -39,6 +39,11 @@ def asset_folder() -> Path:
     return Path(package.origin).parent / "envs" / "assets" / "fetch"
 
 
+def mesh_folder() -> Path:
+    """Return the folder of the model's meshes."""
+    return asset_folder().parent / "stls" / "fetch"
+
+
 EXACT = get_profile("exact")
 STOCK_TIMESTEP_S = EXACT.timestep_s
 

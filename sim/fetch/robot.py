@@ -20,6 +20,7 @@ from reskill_sim.fetch.model import (
     GRIPPER_QUATERNION,
     STOCK_TIMESTEP_S,
     build_model,
+    mesh_folder,
     object_sensors,
     start_state,
 )
@@ -51,6 +52,7 @@ class FetchMechanism(Mechanism):
         }
         self.perceived = tuple(item.observed_as for item in scene.objects)
         self.joint_names = constants.JOINT_NAMES
+        self.mesh_folder = mesh_folder()
         self._gripper_position, self._gripper_quaternion = (
             self.sensors[name] for name in (GRIPPER_POSITION, GRIPPER_QUATERNION)
         )
@@ -151,6 +153,10 @@ class FetchMechanism(Mechanism):
 
     def _joint(self, name: str) -> int:
         return int(self.model.joint(constants.MODEL_PREFIX + name).id)
+
+    def driver_name(self, name: str) -> str:
+        """Return the real Fetch's name of a joint or link."""
+        return name.removeprefix(constants.MODEL_PREFIX)
 
     # ------------------------------------------------------------------ rendering
 

@@ -12,6 +12,8 @@ ACTION_SCALE = 2.0
 # Amplitude of the uniform noise of measurement, as a factor on the amplitudes in the arm's configuration file.
 ROBOT_NOISE_RATIO, OBJECT_NOISE_RATIO = 0.01, 0.0005
 
+# What names of the arm's joints and bodies begin with in the model; joints have another prefix before it.
+JOINT_PREFIX, ARM_PREFIX = "robot:", "panda0_"
 # Joint names of the real Franka's driver, in the model's order.
 ARM_JOINTS = tuple(f"panda_joint{number}" for number in range(1, 8))
 FINGER_JOINTS = ("panda_finger_joint1", "panda_finger_joint2")

@@ -20,10 +20,8 @@ from reskill_sim.engine.variation import World
 from reskill_sim.kitchen import constants
 from reskill_sim.kitchen.profiles import Profile
 
-# Prefix of the names of the arm's bodies and joints in the model.
-_ARM_BODY = "panda0_"
 # Bodies of the arm that stay away from the furniture; the last of them meets the first two and the pedestal.
-_FAR_LINKS = tuple(f"{_ARM_BODY}link{number}" for number in range(6))
+_FAR_LINKS = tuple(f"{constants.ARM_PREFIX}link{number}" for number in range(6))
 _BASE_LINKS, _ELBOW, _ELBOW_BIT = _FAR_LINKS[:2], _FAR_LINKS[5], 2
 # Furniture with handles and a tap that no subtask needs.
 _COUNTERS = "counters"
@@ -55,6 +53,11 @@ def asset_folder() -> Path:
             f"the installed gymnasium-robotics has no kitchen model in {folder}; it comes with version 1.2 and later"
         )
     return folder
+
+
+def mesh_folder() -> Path:
+    """Return the folder of the meshes."""
+    return asset_folder() / "franka_assets" / "meshes"
 
 
 def build_model(profile: Profile, world: World, looks: bool = False) -> mujoco.MjModel:

@@ -13,7 +13,7 @@ from reskill_sim.engine.measurement_noise import uniform_noise
 from reskill_sim.engine.mechanism import Integrate, Mechanism
 from reskill_sim.engine.task import EpisodeStart
 from reskill_sim.kitchen import constants
-from reskill_sim.kitchen.model import arm_limits, build_model, start_state
+from reskill_sim.kitchen.model import arm_limits, build_model, mesh_folder, start_state
 from reskill_sim.kitchen.profiles import get_profile
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class KitchenMechanism(Mechanism):
 
     def __init__(self, task: KitchenTask, profile: str) -> None:
         self._task, self._profile = task, get_profile(profile)
+        self.mesh_folder = mesh_folder()
         super().__init__()
         self._limits = arm_limits()
         self._noise = task.settings.noise * self._limits.noise
@@ -95,6 +96,11 @@ class KitchenMechanism(Mechanism):
     def joint_state(self, physics: Float64Array, sensors: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return measured positions and velocities of the joints."""
         return sensors[:_NUM_JOINTS].copy(), sensors[_NUM_JOINTS : 2 * _NUM_JOINTS].copy()
+
+    def driver_name(self, name: str) -> str:
+        """Return the real Franka's name of a joint or link."""
+        name = name.removeprefix(constants.JOINT_PREFIX)
+        return name.replace(constants.ARM_PREFIX, "panda_", 1) if name.startswith(constants.ARM_PREFIX) else name
 
     # ------------------------------------------------------------------ rendering
 

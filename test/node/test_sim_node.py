@@ -7,6 +7,7 @@ import json
 import math
 from array import array
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from ros_graph import MakeGraph, text
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, JointState
 from sim_bench import PERIOD_NS, Bench
-from std_msgs.msg import Float64MultiArray, Header
+from std_msgs.msg import Float64MultiArray, Header, String
 
 from reskill_core.errors import GraphError, SimulationError
+from reskill_core.kinematics import KinematicsConfig
 from reskill_ros.nodes.sim_node import SimNode
 from reskill_ros.plumbing import convert, qos
-from reskill_ros.srv import StepSimulation
+from reskill_ros.plumbing.robot_description import load_described_arm
+from reskill_ros.srv import ResetEpisode, StepSimulation
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.fetch.constants import JOINT_NAMES
 from reskill_sim.fetch.family import FETCH
@@ -62,6 +65,26 @@ def test_one_state_is_published_on_all_topics_with_one_stamp(make_graph: MakeGra
     assert bench.state.profile == "exact"
     assert bench.state.step == 0
     assert bench.state.valid
+
+
+def test_late_subscribers_receive_a_description_of_the_robot(make_graph: MakeGraph) -> None:
+    """Its joints are those of the joint states, its root is the frame of the poses; a new task has another robot."""
+    graph = make_graph(sim_node={**LOCKSTEP, "task": "maze", "frame_id": "map"})
+    joints = graph.listen(JointState, "joint_states")
+    bench = Bench(graph)
+    descriptions = graph.listen(String, "robot_description", qos.LATCHED)
+    graph.spin_until(lambda: descriptions and joints, "the description")
+    robot = ElementTree.fromstring(descriptions[-1].data)
+    moving = [joint.attrib["name"] for joint in robot.iter("joint") if joint.attrib["type"] != "fixed"]
+    assert moving == list(joints[-1].name)
+    assert robot.find("link").attrib["name"] == "map"  # type: ignore[union-attr]
+    assert graph.call(ResetEpisode, "sim_node/reset", task="block", seed=-1).success
+    graph.spin_until(lambda: len(descriptions) == 2, "the Fetch's description")
+    gripper = KinematicsConfig(model="topic", end_effector="gripper_link", tool_position=(0.02, 0.0, 0.0))
+    arm = load_described_arm(graph.probe, "block", gripper)
+    measured = dict(zip(*bench.node.robot.joints[:2], strict=True))
+    position, _ = arm.pose(np.array([measured[name] for name in arm.joints]))
+    np.testing.assert_allclose(position, bench.node.robot.poses["gripper"][0], atol=1e-4)
 
 
 def test_lockstep_waits_for_both_parts_of_the_answer_to_its_own_state(bench: Bench) -> None:

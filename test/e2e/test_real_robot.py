@@ -53,7 +53,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Command]]:
         command.close()
 
 
-@pytest.mark.parametrize("arm", ["ur5e", "gen3", "gen3_twist"])
+@pytest.mark.parametrize("arm", ["ur5e", "gen3", "gen3_twist", "so101"])
 @pytest.mark.timeout(300)
 def test_the_readme_moves_a_robot_and_brings_it_to_rest(graph: Graph, run: Callable[..., Command], arm: str) -> None:
     doctor, dry, policy, operate = readme_commands(arm)
@@ -65,7 +65,7 @@ def test_the_readme_moves_a_robot_and_brings_it_to_rest(graph: Graph, run: Calla
 
     def moved() -> float:
         now = dict(zip(states[-1].name, states[-1].position, strict=True))
-        return max(abs(now[name] - start[name]) for name in start if "finger" not in name and "knuckle" not in name)
+        return max(abs(now[name] - start[name]) for name in start if not re.search("finger|knuckle|gripper", name))
 
     examined = run(*doctor)
     assert examined.wait() == 0, examined.output

@@ -31,7 +31,10 @@ from reskill_ros.plumbing import convert
 from reskill_sim.kinematics import load_arm
 
 PERIOD_S = 0.04
-TRAJECTORY = "scaled_joint_trajectory_controller/joint_trajectory"
+TRAJECTORIES = {
+    "ur5e": "scaled_joint_trajectory_controller/joint_trajectory",
+    "so101": "arm_controller/joint_trajectory",
+}
 # Full speed is 1.25 m/s.
 ACTION = (0.2, -0.1, 0.0, 0.0)
 VELOCITY = (0.25, -0.125, 0.0)
@@ -44,7 +47,7 @@ class Arm:
         self.graph, self.names = graph, list(reversed(ARMS[driver].joints))
         self.positions = dict(zip(ARMS[driver].joints, ARMS[driver].start, strict=True))
         self._described = describe(graph.probe, driver)
-        self.trajectories = graph.listen(JointTrajectory, TRAJECTORY)
+        self.trajectories = graph.listen(JointTrajectory, TRAJECTORIES.get(driver, "none"))
         self.fingers = graph.listen(JointTrajectory, "gripper_controller/joint_trajectory")
         self.arrays = graph.listen(Float64MultiArray, "forward_position_controller/commands")
         self.velocities = graph.listen(Float64MultiArray, "joint_velocity_controller/commands")
@@ -107,31 +110,41 @@ def moved(driver: str, target: list[float]) -> Any:
     return arm.pose(np.array(target))[0] - arm.pose(np.array(ARMS[driver].start))[0]
 
 
-def test_a_trajectory_goes_where_the_action_points_and_ends_at_rest(make_graph: MakeGraph, tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", TRAJECTORIES)
+def test_a_trajectory_goes_where_the_action_points_and_ends_at_rest(
+    make_graph: MakeGraph, tmp_path: Path, driver: str
+) -> None:
     """Everything that a joint trajectory controller demands, and a stop behind what is asked for."""
-    arm = make_arm(make_graph, tmp_path, "ur5e")
+    arm = make_arm(make_graph, tmp_path, driver)
     arm.measure()
     arm.act(*ACTION)
     message = arm.trajectories[0]
-    assert list(message.joint_names) == list(UR5E.joints)
+    joints, start = ARMS[driver].joints, ARMS[driver].start
+    assert list(message.joint_names) == list(joints)
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
     first, last = message.points
     assert [point.time_from_start.nanosec for point in (first, last)] == [40_000_000, 240_000_000]
-    np.testing.assert_allclose(moved("ur5e", list(first.positions)), np.array(VELOCITY) * PERIOD_S, atol=2e-4)
-    np.testing.assert_allclose(first.velocities, (np.array(first.positions) - UR5E.start) / PERIOD_S, atol=1e-9)
-    assert list(last.velocities) == [0.0] * 6
+    # The smaller the arm, the less is a step of its joints a straight one.
+    np.testing.assert_allclose(moved(driver, list(first.positions)), np.array(VELOCITY) * PERIOD_S, atol=4e-4)
+    np.testing.assert_allclose(first.velocities, (np.array(first.positions) - start) / PERIOD_S, atol=1e-9)
+    assert list(last.velocities) == [0.0] * len(joints)
     # Constant deceleration over 0.2 s.
     np.testing.assert_allclose(last.positions, np.array(first.positions) + np.array(first.velocities) * 0.1, atol=1e-9)
 
 
-def test_a_gripper_with_one_joint_is_commanded_as_its_driver_counts(make_graph: MakeGraph, tmp_path: Path) -> None:
-    arm = make_arm(make_graph, tmp_path, "ur5e")
+@pytest.mark.parametrize(
+    ("driver", "joint", "opened", "closed"), [("ur5e", "finger_joint", 0.0, 0.8), ("so101", "gripper", 1.35, -0.1)]
+)
+def test_a_gripper_with_one_joint_is_commanded_as_its_driver_counts(
+    make_graph: MakeGraph, tmp_path: Path, driver: str, joint: str, opened: float, closed: float
+) -> None:
+    arm = make_arm(make_graph, tmp_path, driver)
     arm.measure()
     for finger in (0.1, 1.0, -1.0):
         arm.act(0.0, 0.0, 0.0, finger)
     arm.graph.spin_until(lambda: len(arm.fingers) == 2, "the gripper's commands")
-    assert [list(message.joint_names) for message in arm.fingers] == [["finger_joint"]] * 2
-    assert [list(message.points[0].positions) for message in arm.fingers] == [[0.0], [0.8]]
+    assert [list(message.joint_names) for message in arm.fingers] == [[joint]] * 2
+    assert [list(message.points[0].positions) for message in arm.fingers] == [[opened], [closed]]
 
 
 def test_a_controller_that_smooths_positions_gets_one_position(make_graph: MakeGraph, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dh_arms import FRANKA, GEN3, UR5E, Arm
+from dh_arms import FRANKA, GEN3, SO101, UR5E, Arm
 from numpy.typing import NDArray
 
 from reskill_core.errors import ConfigError
@@ -66,6 +66,27 @@ def test_arms_reach_where_their_data_sheets_say(arm: Arm, at: list[float], place
     np.testing.assert_allclose(load_arm(flange(arm), arm.urdf()).pose(np.array(at))[0], place, atol=1e-9)
 
 
+# Of the SO-101's URDF, in the plane of the arm: the lift axis, from there to the wrist, and on to the gripper frame.
+LIFT = np.array([0.0388 + 0.0304, 0.0624 + 0.0542])
+TO_WRIST, TO_GRIPPER = np.array([0.028 + 0.1349, 0.1126 + 0.0052]), np.array([0.0611 + 0.0981, -0.0079])
+
+
+@pytest.mark.parametrize(
+    ("joint", "x", "y", "z"),
+    [
+        ("", *LIFT[:1] + TO_WRIST[:1] + TO_GRIPPER[:1], 0.0, *LIFT[1:] + TO_WRIST[1:] + TO_GRIPPER[1:]),
+        # Seen from above, the base counts clockwise; the others count downwards.
+        ("shoulder_pan", 0.0388, -(0.0304 + TO_WRIST[0] + TO_GRIPPER[0]), LIFT[1] + TO_WRIST[1] + TO_GRIPPER[1]),
+        ("shoulder_lift", LIFT[0] + TO_WRIST[1] + TO_GRIPPER[1], 0.0, LIFT[1] - TO_WRIST[0] - TO_GRIPPER[0]),
+        ("wrist_flex", LIFT[0] + TO_WRIST[0] + TO_GRIPPER[1], 0.0, LIFT[1] + TO_WRIST[1] - TO_GRIPPER[0]),
+    ],
+)
+def test_the_so101_reaches_where_its_urdf_says(joint: str, x: float, y: float, z: float) -> None:
+    """With one joint turned by a quarter: the dimensions are rounded to tenths of a millimetre."""
+    at = [np.pi / 2 if name == joint else 0.0 for name in SO101.joints]
+    np.testing.assert_allclose(load_arm(flange(SO101), SO101.urdf()).pose(np.array(at))[0], [x, y, z], atol=3e-4)
+
+
 def test_an_mjcf_with_meshes_and_other_joints_gives_the_arm_in_it() -> None:
     """The Fetch's own, against the kinematics that the simulator's observations were checked with."""
     config = KinematicsConfig(
@@ -118,6 +139,17 @@ def test_the_gripper_moves_as_commanded_and_keeps_its_orientation(arm: Arm) -> N
     first, *_, last = (model.pose(q) for q in motion(arm, tuple(velocity), 25))
     np.testing.assert_allclose(last[0] - first[0], velocity * 25 * PERIOD_S, atol=1e-3)
     assert np.linalg.norm(rotation_vector_between(first[1][None], last[1][None])) < 2e-3
+
+
+def test_an_arm_of_five_joints_points_down_near_by_and_tilts_where_it_has_to() -> None:
+    """At 12 cm/s away from the base, with a weight that puts the position first."""
+    model = load_arm(flange(SO101), SO101.urdf())
+    way = [model.pose(q) for q in motion(SO101, (0.12, 0.0, 0.0), 30, orientation_weight=0.05)]
+    start = way[0]
+    for steps, low, high in ((15, 0.0, 0.03), (30, 0.15, 0.4)):
+        position, quat = way[steps]
+        np.testing.assert_allclose(position - start[0], [0.12 * steps * PERIOD_S, 0, 0], atol=2e-3)
+        assert low <= np.linalg.norm(rotation_vector_between(start[1][None], quat[None])) < high
 
 
 def test_velocities_are_in_the_base_frame(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ import mink
 import numpy as np
 import rclpy
 from arm_controllers import ForwardController, RejectedError, ServoController, TrajectoryController, TwistController
-from arm_world import FINGER_RANGE_M, GRIPPER_LENGTH_M, TIMESTEP_S, ArmWorld, Mount
-from dh_arms import FRANKA, GEN3, UR5E, Arm
+from arm_world import FINGER_RANGE_M, TIMESTEP_S, ArmWorld, Mount
+from dh_arms import FRANKA, GEN3, SO101, UR5E, Arm
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -38,6 +38,7 @@ from reskill_core.kinematics import KinematicsConfig
 from reskill_core.seeding import episode_rng
 from reskill_ros.srv import ResetEpisode
 from reskill_sim.engine.task import Situation
+from reskill_sim.engine.variation import Variation, parse_variation
 from reskill_sim.fetch.constants import START_GRIP_POS_W
 from reskill_sim.fetch.tasks import get_task as fetch_task
 from reskill_sim.kinematics import DifferentialIk, load_arm
@@ -45,6 +46,29 @@ from reskill_sim.kinematics.arm_model import TOOL_SITE
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _POSES_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Knuckle:
+    """A joint that moves both fingers, as far as its angle says.
+
+    Attributes:
+        name: name.
+        open: its angle when the gripper is open [rad].
+        closed: its angle when the gripper is closed [rad].
+    """
+
+    name: str
+    open: float = 0.0
+    closed: float = 0.8
+
+    def angle(self, finger: float) -> float:
+        """Angle [rad] for a position of the fingers [m]."""
+        return self.closed + finger / FINGER_RANGE_M[1] * (self.open - self.closed)
+
+    def finger(self, angle: float) -> float:
+        """Position of the fingers [m] for an angle [rad]."""
+        return FINGER_RANGE_M[1] * (angle - self.closed) / (self.open - self.closed)
 
 
 @dataclass(frozen=True)
@@ -58,8 +82,7 @@ class Setup:
         command_topic: topic of the controller.
         gripper_topic: topic of the gripper.
         gripper_array: whether it takes a Float64MultiArray; otherwise a JointTrajectory.
-        knuckle: name of the gripper's only joint, an angle from 0 (open) to 0.8 (closed); empty for two fingers that
-            slide.
+        knuckle: the gripper's only joint; None for two fingers that slide.
         base_frame: name of the base frame.
     """
 
@@ -69,7 +92,7 @@ class Setup:
     command_topic: str
     gripper_topic: str = "gripper_controller/joint_trajectory"
     gripper_array: bool = False
-    knuckle: str = ""
+    knuckle: Knuckle | None = None
     base_frame: str = "base_link"
 
 
@@ -80,7 +103,7 @@ SETUPS = {
         Mount(_IN_FRONT),
         "trajectory",
         "scaled_joint_trajectory_controller/joint_trajectory",
-        knuckle="finger_joint",
+        knuckle=Knuckle("finger_joint"),
     ),
     "gen3": Setup(
         GEN3,
@@ -91,12 +114,23 @@ SETUPS = {
         gripper_array=True,
     ),
     "gen3_twist": Setup(
-        GEN3, Mount(_IN_FRONT), "twist", "twist_controller/commands", knuckle="robotiq_85_left_knuckle_joint"
+        GEN3,
+        Mount(_IN_FRONT),
+        "twist",
+        "twist_controller/commands",
+        knuckle=Knuckle("robotiq_85_left_knuckle_joint"),
     ),
     "fr3": Setup(FRANKA, Mount(_IN_FRONT), "velocity", "joint_velocity_controller/commands"),
     "fr3_servo": Setup(FRANKA, Mount(_IN_FRONT), "servo", "servo_node/delta_twist_cmds"),
+    # On a block of 10 cm on the table. Its jaws open along the x axis of the gripper frame.
+    "so101": Setup(
+        SO101,
+        Mount((1.13, 0.75, 0.5), gripper_yaw=math.pi / 2),
+        "trajectory",
+        "arm_controller/joint_trajectory",
+        knuckle=Knuckle("gripper", open=1.35, closed=0.0),
+    ),
 }
-_CLOSED_RAD = 0.8
 
 
 class ArmDriver(Node):
@@ -106,12 +140,12 @@ class ArmDriver(Node):
     ``~/restart`` restarts the controller, as switching it off and on does.
     """
 
-    def __init__(self, setup: Setup, task: str, lost: float, late_s: float) -> None:
+    def __init__(self, setup: Setup, task: str, variation: Variation, lost: float, late_s: float) -> None:
         super().__init__("arm_driver")
-        self._setup, self._task = setup, fetch_task(task)
+        self._setup, self._task = setup, fetch_task(task, variation)
         self._base = setup.mount.transform
         arm = load_arm(
-            KinematicsConfig("topic", end_effector=setup.arm.tip, tool_position=(0.0, 0.0, GRIPPER_LENGTH_M)),
+            KinematicsConfig("topic", end_effector=setup.arm.tip, tool_position=(0.0, 0.0, setup.arm.tool)),
             setup.arm.urdf(),
         )
         self._start = start_positions(setup, arm)
@@ -136,7 +170,7 @@ class ArmDriver(Node):
         self.create_timer(TIMESTEP_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _finger_names(self) -> list[str]:
-        return [self._setup.knuckle] if self._setup.knuckle else ["left_finger_joint", "right_finger_joint"]
+        return [self._setup.knuckle.name] if self._setup.knuckle else ["left_finger_joint", "right_finger_joint"]
 
     def _subscribe(self) -> None:
         kinds = {"trajectory": JointTrajectory, "servo": TwistStamped, "twist": Twist}
@@ -198,7 +232,7 @@ class ArmDriver(Node):
     def _publish_joints(self) -> None:
         fingers = self._world.fingers.tolist()
         if self._setup.knuckle:
-            fingers = [_CLOSED_RAD * (1.0 - sum(fingers) / 2 / FINGER_RANGE_M[1])]
+            fingers = [self._setup.knuckle.angle(sum(fingers) / 2)]
         message = JointState(name=self._names)
         message.position = array("d", [*fingers, *self._world.positions[::-1]])
         message.velocity = array("d", [*np.zeros(len(fingers)), *self._world.velocities[::-1]])
@@ -247,8 +281,8 @@ class ArmDriver(Node):
             self.get_logger().error(f"rejected: {len(values)} gripper values")
             return
         mean = sum(values) / len(values)
-        width = FINGER_RANGE_M[1] * (1.0 - mean / _CLOSED_RAD) if self._setup.knuckle else mean
-        self._world.finger_target = min(max(width, FINGER_RANGE_M[0]), FINGER_RANGE_M[1])
+        finger = self._setup.knuckle.finger(mean) if self._setup.knuckle else mean
+        self._world.finger_target = min(max(finger, FINGER_RANGE_M[0]), FINGER_RANGE_M[1])
 
     # ------------------------------------------------------------------ services
 
@@ -309,11 +343,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("arm", choices=sorted(SETUPS))
     parser.add_argument("--task", default="block")
+    parser.add_argument("--variation", action="append", default=[], help="of the task's world, such as mass=0.05")
     parser.add_argument("--lost", type=float, default=0.0, help="share of messages that are lost")
     parser.add_argument("--late-s", type=float, default=0.0, help="longest delay of commands [s]")
     given, ros = parser.parse_known_args()
     rclpy.init(args=ros)
-    node = ArmDriver(SETUPS[given.arm], given.task, given.lost, given.late_s)
+    node = ArmDriver(SETUPS[given.arm], given.task, parse_variation(given.variation), given.lost, given.late_s)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     with suppress(KeyboardInterrupt, ExternalShutdownException):

@@ -24,7 +24,7 @@ from reskill_sim.fetch.tasks.base import FetchTask
 
 TIMESTEP_S = 0.002
 FINGERS = ("left_finger_joint", "right_finger_joint")
-# From the flange to the gripper frame, between the fingers, along the flange's z axis [m].
+# From the back of the palm to the gripper frame, between the fingers [m].
 GRIPPER_LENGTH_M = 0.14
 _FINGER_HALF_M = (0.0135, 0.007, 0.0385)
 # The gripper frame is this far above the fingertips [m], as the Fetch's is.
@@ -165,16 +165,17 @@ def _robot(arm: Arm, mount: Mount) -> mujoco.MjSpec:
         servo = spec.add_actuator(name=link.joint, target=link.joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         servo.set_to_position(kp=stiffness, dampratio=1.0)
         servo.forcerange, servo.forcelimited = [-link.effort, link.effort], 1
-    _add_gripper(spec, arm.tip, mount.gripper_yaw)
+    _add_gripper(spec, arm, mount.gripper_yaw)
     return spec
 
 
-def _add_gripper(spec: mujoco.MjSpec, tip: str, yaw: float) -> None:
-    hand = spec.body(tip).add_body(name="hand", quat=[np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
+def _add_gripper(spec: mujoco.MjSpec, arm: Arm, yaw: float) -> None:
+    turn = [np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+    hand = spec.body(arm.tip).add_body(name="hand", pos=[0, 0, arm.tool - GRIPPER_LENGTH_M], quat=turn)
     hand.gravcomp = 1.0
     box = mujoco.mjtGeom.mjGEOM_BOX
     palm = GRIPPER_LENGTH_M + _TIP_M - 2 * _FINGER_HALF_M[2]
-    hand.add_geom(type=box, size=[0.03, 0.065, palm / 2], pos=[0, 0, palm / 2], mass=0.5)
+    hand.add_geom(type=box, size=[0.03, 0.065, palm / 2], pos=[0, 0, palm / 2], mass=arm.palm_mass)
     hand.add_site(name="gripper", pos=[0, 0, GRIPPER_LENGTH_M])
     for side, name in zip((1.0, -1.0), FINGERS, strict=True):
         # At 0 the fingers touch.

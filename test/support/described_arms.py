@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dh_arms import FRANKA, GEN3, UR5E
+from dh_arms import FRANKA, GEN3, SO101, UR5E
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
@@ -11,7 +11,7 @@ from std_msgs.msg import String
 from reskill_ros.plumbing import convert, qos
 
 # The arm of each driver file with kinematics.
-ARMS = {"ur5e": UR5E, "gen3": GEN3, "gen3_twist": GEN3, "fr3": FRANKA, "fr3_servo": FRANKA}
+ARMS = {"ur5e": UR5E, "gen3": GEN3, "gen3_twist": GEN3, "fr3": FRANKA, "fr3_servo": FRANKA, "so101": SO101}
 
 
 def describe(node: Node, driver: str, namespace: str = "") -> Publisher[String] | None:

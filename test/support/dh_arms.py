@@ -52,6 +52,8 @@ class Arm:
         base: transform before the first joint: a [m], alpha [rad], d [m], theta [rad].
         flange: distance of the flange from the last frame, along its z [m].
         tip: name of the link at the flange.
+        tool: distance of the gripper frame, between the fingers, from the flange, along its z [m].
+        palm_mass: mass of the gripper without its fingers [kg].
         start: position of each joint at the start, with the gripper pointing down in front of the arm [rad].
     """
 
@@ -62,6 +64,8 @@ class Arm:
     base: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     flange: float = 0.0
     tip: str = "tool0"
+    tool: float = 0.14
+    palm_mass: float = 0.5
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -171,4 +175,21 @@ FRANKA = Arm(
     (0.0, -PI / 4, 0.0, -3 * PI / 4, 0.0, PI / 2, PI / 4),
     modified=True,
     flange=0.107,
+)
+# The Robot Studio, SO-101: dimensions, ranges and masses of its URDF (new calibration), whose gripper frame is the
+# flange here; stall torque of its servos, STS3215 at 12 V.
+SO101 = Arm(
+    "so101",
+    (
+        Link("shoulder_pan", 0.0304, PI / 2, -0.1166, 0.1, 2.94, 4.7, -1.91986, 1.91986),
+        Link("shoulder_lift", 0.116, 0.0, -0.0183, 0.103, 2.94, 4.7, -1.74533, 1.74533, -1.327),
+        Link("elbow_flex", 0.135, 0.0, 0.0, 0.104, 2.94, 4.7, -1.69, 1.69, 1.28848),
+        Link("wrist_flex", 0.0, PI / 2, 0.0181, 0.079, 2.94, 4.7, -1.65806, 1.65806, -1.53227),
+        Link("wrist_roll", 0.0079, PI, -0.15923, 0.099, 2.94, 4.7, -2.74385, 2.84121, 3.09291),
+    ),
+    (0.0, -0.3, 0.4, PI / 2 - 0.1, 0.0),
+    base=(0.0388, PI, 0.0, 0.0),
+    tip="gripper_frame_link",
+    tool=0.0,
+    palm_mass=0.02,
 )

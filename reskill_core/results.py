@@ -127,6 +127,17 @@ class SweepFigures:
 
 
 @dataclass(frozen=True)
+class CombinationFigures:
+    """Figures of a policy with several parameters varied together; ``variation`` has their ranges."""
+
+    name: str
+    variation: Mapping[str, Any]
+    success: Estimate
+    episode_return: Estimate
+    diverged: int = 0
+
+
+@dataclass(frozen=True)
 class RobustnessResults:
     """Contents of ``robustness.json``.
 
@@ -139,6 +150,7 @@ class RobustnessResults:
         checkpoints: as in :class:`PolicyResults`.
         lineage: lineage of the result, without the variation, which is swept.
         provenance: software versions of the evaluation.
+        combinations: combinations of varied parameters.
     """
 
     sweeps: tuple[SweepFigures, ...]
@@ -149,6 +161,7 @@ class RobustnessResults:
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    combinations: tuple[CombinationFigures, ...] = ()
 
 
 def write_policies(folder: Path, results: PolicyResults, episodes: Sequence[EpisodeOutcome]) -> None:

@@ -34,6 +34,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "reskill evaluate runs/skills/block --policy prior fast-script --task clean_up pyramid_stack",
         "reskill evaluate --policy demonstrator --task slippery_push --vary friction=0.5:1.5 action_delay=1",
         "reskill evaluate runs/agents/clean_up --policy agent --sweep friction=0.5,1,2 action_delay",
+        "reskill evaluate runs/agents/clean_up --policy agent --sweep combinations action_delay=3+speed=0.5",
     )
     parser.add_argument(
         "checkpoints",
@@ -52,7 +53,8 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME=VALUE,VALUE",
         help="measure the robustness of one policy on one task: one parameter at a time is set to several values, each "
         "for all episodes; default: all parameters (friction, mass, size, action_delay, perception_delay, "
-        "perception_noise); a name without values uses the default values",
+        "perception_noise, speed); a name without values uses the default values; NAME=VALUE+NAME=VALUE changes "
+        "several parameters together, and 'combinations' stands for the usual ones",
     )
     parser.add_argument(
         "--data",

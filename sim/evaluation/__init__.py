@@ -12,14 +12,24 @@ from reskill_sim.evaluation.policies import (
     metrics_table,
 )
 from reskill_sim.evaluation.policies import table as policy_table
-from reskill_sim.evaluation.robustness import SWEEPS, Robustness, Sweep, evaluate_robustness, parse_sweeps
+from reskill_sim.evaluation.robustness import (
+    COMBINATIONS,
+    SWEEPS,
+    Combination,
+    Robustness,
+    Sweep,
+    evaluate_robustness,
+    parse_sweeps,
+)
 from reskill_sim.evaluation.robustness import table as robustness_table
 from reskill_sim.evaluation.skills import SkillEvaluation, SkillEvaluationConfig, evaluate_skills
 
 __all__ = [
+    "COMBINATIONS",
     "EVALUATION_SEED",
     "POLICIES",
     "SWEEPS",
+    "Combination",
     "PolicyEvaluation",
     "PolicyEvaluationConfig",
     "Robustness",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.collections import LineCollection, PatchCollection
@@ -15,19 +14,20 @@ from numpy.typing import NDArray
 
 from reskill_core.files import replacing
 from reskill_core.intervals import Estimate
+from reskill_core.results import CombinationFigures, SweepFigures, SweepPoint
 from reskill_core.seeding import EVALUATION_SEED
 from reskill_core.spec import vector_of
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import NOMINAL
-
-if TYPE_CHECKING:
-    from reskill_sim.evaluation.robustness import Robustness
 
 _TITLES = {
     "prior": "skills sampled from the prior",
     "standard_normal": "skills sampled from N(0, I)",
     "uniform": "uniform random actions",
 }
+
+# Measures of robustness.
+_MEASURES = ("success", "episode_return")
 
 # Views of positions in a plane and in space: axes across and up, and their labels.
 _VIEWS: dict[int, dict[tuple[int, int], tuple[str, str]]] = {
@@ -115,28 +115,43 @@ def plot_rollouts(
         figure.savefig(part, dpi=100)
 
 
-def plot_sweeps(path: Path, title: str, results: Sequence[Robustness]) -> None:
-    """Plot success and return of a policy over sweeps, with 95 % intervals as bands; one column per sweep.
+def plot_robustness(
+    path: Path, title: str, sweeps: Sequence[SweepFigures], combinations: Sequence[CombinationFigures]
+) -> None:
+    """Plot success and return of a policy over sweeps and in combinations of changes, with 95 % intervals.
 
-    A dotted line marks the nominal value.
+    Each sweep has a column, in which a dotted line marks the nominal value; all combinations share one.
     """
-    figure = Figure(figsize=(max(1.5 + 2.5 * len(results), 6), 5), layout="constrained")
-    grid = figure.subplots(2, len(results), sharex="col", sharey="row", squeeze=False)
-    for column, result in zip(grid.T, results, strict=True):
-        sweep = result.sweep
-        for axes, measure in zip(column, ("success", "episode_return"), strict=True):
-            estimates = [getattr(evaluation, measure) for evaluation in result.evaluations]
-            bounds = [(estimate.low, estimate.mean, estimate.high) for estimate in estimates]
-            low, middle, high = np.array(bounds, dtype=float).T
-            axes.fill_between(sweep.values, low, high, alpha=0.25, linewidth=0)
-            axes.plot(sweep.values, middle, ".-")
+    columns = len(sweeps) + bool(combinations)
+    figure = Figure(figsize=(max(1.5 + 2.5 * columns, 6), 5), layout="constrained")
+    grid = figure.subplots(2, columns, sharex="col", sharey="row", squeeze=False)
+    for column, sweep in zip(grid.T, sweeps, strict=False):
+        values = [point.value for point in sweep.points]
+        for axes, measure in zip(column, _MEASURES, strict=True):
+            low, middle, high = _bounds(sweep.points, measure)
+            axes.fill_between(values, low, high, alpha=0.25, linewidth=0)
+            axes.plot(values, middle, ".-")
             axes.axvline(getattr(NOMINAL, sweep.name)[0], color="grey", linestyle=":")
-            axes.grid(alpha=0.3)
         column[0].set_title(sweep.name.replace("_", " "))
         column[1].set_xlabel(sweep.unit)
-        column[1].set_xticks(sweep.values, [f"{value:g}" for value in sweep.values])
+        column[1].set_xticks(values, [f"{value:g}" for value in values])
+    if combinations:
+        places = range(len(combinations))
+        for axes, measure in zip(grid[:, -1], _MEASURES, strict=True):
+            low, middle, high = _bounds(combinations, measure)
+            axes.errorbar(places, middle, (middle - low, high - middle), fmt=".", capsize=4)
+        grid[0, -1].set_title("combinations")
+        grid[1, -1].set_xticks(places, [each.name.replace("+", "\n") for each in combinations], rotation=90)
+    for axes in grid.ravel():
+        axes.grid(alpha=0.3)
     grid[0, 0].set(ylabel="success", ylim=(-0.05, 1.05))
     grid[1, 0].set(ylabel="return")
     figure.suptitle(f"{title}, 95 % intervals")
     with replacing(path) as part:
         figure.savefig(part, dpi=110)
+
+
+def _bounds(figures: Sequence[SweepPoint] | Sequence[CombinationFigures], measure: str) -> NDArray[np.float64]:
+    """(3, number of figures) low ends of the intervals, means, and high ends."""
+    estimates = [getattr(each, measure) for each in figures]
+    return np.array([(estimate.low, estimate.mean, estimate.high) for estimate in estimates], dtype=float).T

@@ -1,4 +1,4 @@
-"""Robustness of a policy to changes of the simulated world, in one parameter at a time."""
+"""Robustness of a policy to changes of the simulated world, in one parameter at a time or in several together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reskill_core.config import config_from_dict
+from reskill_core.config import config_from_dict, config_to_dict
+from reskill_core.data.world import deviations
 from reskill_core.errors import ConfigError, require_choice
 from reskill_core.provenance import provenance
-from reskill_core.results import ROBUSTNESS_PLOT, RobustnessResults, SweepFigures, SweepPoint, write_robustness
-from reskill_sim.engine.variation import NOMINAL, Variation
+from reskill_core.results import (
+    ROBUSTNESS_PLOT,
+    CombinationFigures,
+    RobustnessResults,
+    SweepFigures,
+    SweepPoint,
+    write_robustness,
+)
+from reskill_sim.engine.variation import NOMINAL, Variation, parse_variation
 from reskill_sim.evaluation.finished_episodes import FinishedEpisodes
-from reskill_sim.evaluation.plots import plot_sweeps
+from reskill_sim.evaluation.plots import plot_robustness
 from reskill_sim.evaluation.policies import (
     PolicyEvaluation,
     PolicyEvaluationConfig,
@@ -50,6 +58,38 @@ class Sweep:
         ]
 
 
+@dataclass(frozen=True)
+class Combination:
+    """Several parameters changed together, for all episodes, while the other parameters are nominal.
+
+    Attributes:
+        name: the changes, as in ``action_delay=2+speed=0.6``.
+        variation: the same as a variation.
+    """
+
+    name: str
+    variation: Variation
+
+    @classmethod
+    def parse(cls, text: str) -> Combination:
+        """Parse a combination from its name; see :func:`~reskill_sim.engine.variation.parse_variation`.
+
+        Raises:
+            ConfigError: a change is malformed, unknown, out of range or given twice.
+        """
+        entries = text.split("+")
+        names = [entry.partition("=")[0] for entry in entries]
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise ConfigError(f"combination {text!r} gives {', '.join(twice)} more than once")
+        return cls(text, parse_variation(entries))
+
+    def variations(self) -> list[Variation]:
+        """Return the one variation, as of a sweep."""
+        return [self.variation]
+
+
+Change = Sweep | Combination
+
 _FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)
 
 SWEEPS = {
@@ -67,19 +107,47 @@ SWEEPS = {
 }
 
 
-def parse_sweeps(entries: Sequence[str]) -> tuple[Sweep, ...]:
-    """Parse sweeps from ``name`` and ``name=value,value,…`` entries; without entries, all of ``SWEEPS``.
+# Name that stands for all of ``COMBINATIONS``.
+COMBINED = "combinations"
+COMBINATIONS = tuple(
+    map(
+        Combination.parse,
+        (
+            "action_delay=1+perception_delay=1",
+            "action_delay=2+perception_noise=0.005",
+            "action_delay=1+speed=0.6",
+            "perception_delay=2+friction=0.7+mass=1.4",
+            "perception_delay=2+perception_noise=0.005+speed=0.6",
+            "action_delay=2+perception_noise=0.005+speed=0.6",
+        ),
+    )
+)
+
+
+def parse_sweeps(entries: Sequence[str]) -> tuple[Change, ...]:
+    """Parse sweeps and combinations; without entries, all of ``SWEEPS``.
+
+    Args:
+        entries: each ``name`` or ``name=value,value,…`` for a sweep, ``name=value+name=value+…`` for a combination, or
+            ``combinations`` for the usual ones.
 
     Raises:
         ConfigError: an entry is malformed, unknown or out of range.
     """
-    sweeps = {entry.partition("=")[0]: _parse_sweep(entry) for entry in entries}
-    return tuple((sweeps or SWEEPS).values())
+    changes: dict[str, Change] = {}
+    for entry in entries:
+        if entry == COMBINED:
+            changes |= {combination.name: combination for combination in COMBINATIONS}
+        elif "+" in entry:
+            changes[entry] = Combination.parse(entry)
+        else:
+            changes[entry.partition("=")[0]] = _parse_sweep(entry)
+    return tuple((changes or SWEEPS).values())
 
 
 def _parse_sweep(entry: str) -> Sweep:
     name, separator, text = entry.partition("=")
-    require_choice("sweep", name, tuple(SWEEPS))
+    require_choice("sweep", name, (*SWEEPS, COMBINED))
     if not separator:
         return SWEEPS[name]
     try:
@@ -93,36 +161,24 @@ def _parse_sweep(entry: str) -> Sweep:
 
 @dataclass(frozen=True)
 class Robustness:
-    """Evaluations of one policy over one sweep.
+    """Evaluations of one policy over one sweep, or in one combination.
 
     Attributes:
-        sweep: the sweep.
-        evaluations: one evaluation per value.
+        change: the sweep or combination.
+        evaluations: one evaluation per value of a sweep; one of a combination.
     """
 
-    sweep: Sweep
+    change: Change
     evaluations: tuple[PolicyEvaluation, ...]
-
-    @property
-    def points(self) -> list[tuple[float, PolicyEvaluation]]:
-        """Values with their evaluations."""
-        return list(zip(self.sweep.values, self.evaluations, strict=True))
-
-    @property
-    def figures(self) -> SweepFigures:
-        """Figures with their intervals."""
-        points = [
-            SweepPoint(value, done.success, done.episode_return, done.num_diverged) for value, done in self.points
-        ]
-        return SweepFigures(self.sweep.name, self.sweep.unit, tuple(points))
 
 
 def evaluate_robustness(
-    config: PolicyEvaluationConfig, sweeps: Sequence[Sweep] = tuple(SWEEPS.values()), show_progress: bool = True
+    config: PolicyEvaluationConfig, changes: Sequence[Change] = tuple(SWEEPS.values()), show_progress: bool = True
 ) -> list[Robustness]:
-    """Evaluate one policy on one task over sweeps, and write ``robustness.json`` and ``robustness.png`` to ``out``.
+    """Evaluate one policy on one task over sweeps and in combinations of changes.
 
-    Every point has the same seeds. Variations that several sweeps share, such as the nominal one, are simulated once.
+    It writes ``robustness.json`` and ``robustness.png`` to ``out``. Every point has the same seeds. Variations that
+    several sweeps share, such as the nominal one, are simulated once.
 
     Raises:
         ConfigError: there are several policies, tasks or checkpoints, the configuration has a variation, or as for
@@ -132,14 +188,15 @@ def evaluate_robustness(
     config, checkpoints = with_checkpoints(config)
     _require_one(config)
     task, policy = config.tasks[0], config.policies[0]
-    worlds = list(dict.fromkeys(variation for sweep in sweeps for variation in sweep.variations()))
+    worlds = list(dict.fromkeys(variation for change in changes for variation in change.variations()))
     settings = settings_for(task, checkpoints, config.task_settings)
     runs = [(get_task(task, variation, settings), policy) for variation in worlds]
     finished = FinishedEpisodes(Path(config.out))
     done = dict(zip(worlds, evaluate_runs(runs, config, checkpoints, show_progress, finished), strict=True))
-    results = [Robustness(sweep, tuple(done[variation] for variation in sweep.variations())) for sweep in sweeps]
+    results = [Robustness(change, tuple(done[variation] for variation in change.variations())) for change in changes]
+    title = f"{policy} on {task}, {config.episodes} episodes a point"
     figures = RobustnessResults(
-        tuple(result.figures for result in results),
+        tuple(_swept(result.change, result.evaluations) for result in results if isinstance(result.change, Sweep)),
         task,
         policy,
         config.episodes,
@@ -148,11 +205,29 @@ def evaluate_robustness(
         # Without the variation, which is swept.
         replace(next(iter(done.values())).lineage, variation=None).to_document(),
         provenance(),
+        tuple(
+            _combined(result.change, *result.evaluations)
+            for result in results
+            if isinstance(result.change, Combination)
+        ),
     )
     write_robustness(Path(config.out), figures)
     finished.discard()
-    plot_sweeps(Path(config.out) / ROBUSTNESS_PLOT, f"{policy} on {task}, {config.episodes} episodes a point", results)
+    plot_robustness(Path(config.out) / ROBUSTNESS_PLOT, title, figures.sweeps, figures.combinations)
     return results
+
+
+def _swept(sweep: Sweep, evaluations: Sequence[PolicyEvaluation]) -> SweepFigures:
+    points = [
+        SweepPoint(value, done.success, done.episode_return, done.num_diverged)
+        for value, done in zip(sweep.values, evaluations, strict=True)
+    ]
+    return SweepFigures(sweep.name, sweep.unit, tuple(points))
+
+
+def _combined(combination: Combination, done: PolicyEvaluation) -> CombinationFigures:
+    variation = deviations(config_to_dict(combination.variation)) or {}
+    return CombinationFigures(combination.name, variation, done.success, done.episode_return, done.num_diverged)
 
 
 def _require_one(config: PolicyEvaluationConfig) -> None:
@@ -168,6 +243,11 @@ def table(results: Sequence[Robustness]) -> list[str]:
     """Format a Markdown table of success at the end and return, with 95 % intervals."""
     lines = ["| variation | value | success | return | diverged |", "|---|---|---|---|---|"]
     for result in results:
-        name = f"{result.sweep.name} [{result.sweep.unit}]"
-        lines += [f"| {name} | {value:g} | {' | '.join(done.cells())} |" for value, done in result.points]
+        change = result.change
+        if isinstance(change, Combination):
+            rows = [("combination", ", ".join(change.name.split("+")))]
+        else:
+            rows = [(f"{change.name} [{change.unit}]", f"{value:g}") for value in change.values]
+        for row, done in zip(rows, result.evaluations, strict=True):
+            lines.append(f"| {' | '.join((*row, *done.cells()))} |")
     return lines

@@ -107,5 +107,33 @@ class Restorable(Protocol):
         """
 
 
+@runtime_checkable
+class Privileged(Protocol):
+    """Environments that tell more than an agent observes, for critics in training."""
+
+    def true_observation(self) -> Any:
+        """Return the current observations of all N environments without the delay and noise of their variation."""
+
+    def world_parameters(self) -> NDArray[np.float64]:
+        """Return (N, W) what the variation has drawn for each running episode.
+
+        Entries are the parameters that are not always nominal, each mapped to [-1, 1] from the span of its range and
+        its nominal value. They do not change during an episode.
+        """
+
+
+@runtime_checkable
+class Graded(Protocol):
+    """Environments whose variation can be weakened, as in a curriculum.
+
+    Attributes:
+        strength: (N,) strength of each environment's variation, from 0, nominal, to 1, as configured. A change takes
+            effect at the next reset, or the next state that is set; a state has to be set with the strength that it
+            was saved with.
+    """
+
+    strength: NDArray[np.float64]
+
+
 class RestorableVectorEnv(VectorEnv, Restorable, Protocol):
     """Batched environments that can be restored."""

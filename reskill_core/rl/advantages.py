@@ -82,7 +82,7 @@ def experience_of(
     advantage = generalised_advantages(decisions, trace)[cells]
     return Experience(
         transitions.inputs,
-        transitions.features,
+        transitions.critic_inputs,
         transitions.decision,
         transitions.log_prob,
         advantage,

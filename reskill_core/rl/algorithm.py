@@ -26,16 +26,20 @@ class Algorithm(Actor, Protocol):
     - ``seed``: seed of the run, the only source of randomness;
     - ``level``: ``high_level`` or ``low_level``, for separate random streams;
     - ``limit``: decisions are limited to [-limit, limit] when they are executed;
-    - ``skills``: the skill module whose features it sees; None without skills.
+    - ``skills``: the skill module whose features it sees; None without skills;
+    - ``privileged``: length P of what only critics see; not given unless the agent has privileged critics, which needs
+      ``PRIVILEGED``.
 
     Attributes:
         Config: configuration class, a subclass of :class:`~reskill_core.rl.config.AlgorithmConfig`.
         OFF_POLICY: whether it learns from the transitions of earlier policies, too. If all levels do, environments are
             simulated during :meth:`update`, and :meth:`actor` acts there.
+        PRIVILEGED: whether its critics can use the privileged inputs of transitions.
     """
 
     Config: ClassVar[type[Any]]
     OFF_POLICY: ClassVar[bool] = False
+    PRIVILEGED: ClassVar[bool] = False
 
     @classmethod
     def actor_from(cls, weights: Mapping[str, NDArray[np.float32]], prefix: str) -> Actor:

@@ -13,6 +13,7 @@ import numpy as np
 from reskill_core.environment import RestorableVectorEnv
 from reskill_core.rl.actor import Actor
 from reskill_core.rl.config import AgentConfig
+from reskill_core.rl.privileged import PrivilegedView
 from reskill_core.rl.rollout import EnvironmentGroup, EpisodeStatistics, Rollout
 from reskill_core.rl.transitions import SkillTransition, concatenate
 from reskill_core.runtime.agent import agent_of
@@ -85,23 +86,25 @@ class Collector:
                 places,
                 first + places,
                 self._num_envs,
+                PrivilegedView(group, module) if config.privileged_critics else None,
             )
             for group, places in zip(groups, self._places, strict=True)
         ]
 
-    def collect(self, steps: int, weight: float) -> Collected:
+    def collect(self, steps: int, weight: float, strength: float = 1.0) -> Collected:
         """Run a number of control steps in every environment.
 
         Args:
             steps: number T of control steps.
             weight: weight of the residual.
+            strength: strength of the variation in episodes that start, from 0, nominal, to 1, as configured.
         """
         latent_dim, action_dim = self._dims
         drawn = self._rng.standard_normal((steps, self._num_envs, latent_dim + action_dim), dtype=np.float32)
 
         def act(index: int) -> Rollout:
             noise, deviation = np.split(drawn[:, self._places[index]], [latent_dim], axis=2)
-            return self._groups[index].act(noise, deviation, weight)
+            return self._groups[index].act(noise, deviation, weight, strength)
 
         with ThreadPoolExecutor(self._threads) as pool:
             rollouts = list(pool.map(act, range(len(self._groups))))

@@ -188,8 +188,8 @@ class SacConfig(AlgorithmConfig):
 
 
 @dataclass(frozen=True)
-class ResidualSchedule:
-    """Schedule of the residual's weight over the environment steps of training.
+class Schedule:
+    """Schedule of a weight in [0, 1] over the environment steps of training.
 
     Attributes:
         kind: ``linear`` rises from 0 at ``begin`` to 1 at ``end``; ``logistic``, as published, is 2 % at ``begin``, 1/2
@@ -229,6 +229,8 @@ class AgentConfig:
         residual: whether there is a residual policy.
         min_weight: below this weight the residual is not trained, because it has no visible effect.
         schedule: schedule of the residual's weight.
+        privileged_critics: whether the critics of both levels also see what no robot can: the observation without delay
+            and noise, and what the variation has drawn for the episode. Only training has critics.
         high_level: algorithm that chooses a skill every H steps; its other fields depend on ``algorithm``.
         low_level: algorithm of the residual, which acts in every step; likewise.
     """
@@ -241,7 +243,8 @@ class AgentConfig:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     residual: bool = True
     min_weight: float = parameter(0.05, low=0.0, high=1.0)
-    schedule: ResidualSchedule = field(default_factory=ResidualSchedule)
+    schedule: Schedule = field(default_factory=Schedule)
+    privileged_critics: bool = False
     high_level: AlgorithmConfig = field(default_factory=lambda: PpoConfig(discount=0.993, final_learning_rate=0.1))
     low_level: AlgorithmConfig = field(
         default_factory=lambda: PpoConfig(
@@ -298,6 +301,8 @@ class AgentTrainingConfig:
         profile: fidelity profile of the simulator.
         variation: randomisation of physics, perception and latency, with the fields of ``reskill collect`` and
             ``reskill evaluate --vary``; None for none.
+        curriculum: schedule of the variation's strength in training episodes, from 0, nominal, to 1, as configured;
+            None for the whole variation from the beginning. Evaluations always have the whole one.
         task_settings: settings of the task that differ from the default, as its family defines them.
         threads: number of acting and simulating threads; results do not depend on it.
         evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
@@ -320,12 +325,17 @@ class AgentTrainingConfig:
     imitation_updates: int = parameter(0, low=0, high=10**7)
     profile: str = "fast"
     variation: dict[str, Any] | None = None
+    curriculum: Schedule | None = None
     task_settings: dict[str, Any] = field(default_factory=dict)
     threads: int = parameter(2, low=0, high=256)
     evaluate_every: int = parameter(100_000, low=1, high=10**10)
     evaluation_episodes: int = parameter(64, low=1, high=10**5)
     keep_checkpoints: int = parameter(2, low=1, high=10**4)
     agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def variation_strength(self, steps: int) -> float:
+        """Return the strength of the variation in episodes that start after a number of environment steps."""
+        return 1.0 if self.curriculum is None else self.curriculum.weight(steps)
 
     def violations(self) -> list[str]:
         """Check rules that involve several fields."""
@@ -334,6 +344,8 @@ class AgentTrainingConfig:
         faults = [f"{key}: {fault}" for key, name in names.items() if (fault := plain_name_fault(name))]
         if (size := self.num_envs * self.rollout_steps) > _MAX_ROLLOUT:
             faults.append(f"num_envs times rollout_steps: must be at most {_MAX_ROLLOUT}, got {size}")
+        if self.curriculum and not self.variation:
+            faults.append("curriculum: needs a variation whose strength it raises, got none")
         if self.agent.skills and self.skills == NO_SKILLS:
             faults.append("skills: needs a skill module, or agent.skills=false to learn without one")
         if self.imitation_updates and self.agent.memory != MemoryConfig():

@@ -85,22 +85,25 @@ class _Learner:
 class Ppo:
     """PPO with a Gaussian actor and a critic; an :class:`~reskill_core.rl.algorithm.Algorithm`.
 
-    The mean is initialised to zero. Actor and critic share no weights. The critic's input is only the features.
+    The mean is initialised to zero. Actor and critic share no weights. The critic sees the features only, and what is
+    privileged.
 
     Args:
         inputs: length I of the actor's input.
-        features: length F of the critic's input.
+        features: length F of the features.
         decisions: length D of a decision.
         config: hyper-parameters.
         seed: seed of the run, for weights and minibatches.
         level: ``high_level`` or ``low_level``.
         limit: not used: PPO learns from decisions as drawn.
         skills: not used.
+        privileged: length P of what only the critic sees.
     """
 
     Config: ClassVar[type[PpoConfig]] = PpoConfig
 
     OFF_POLICY: ClassVar[bool] = False
+    PRIVILEGED: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ class Ppo:
         level: str = "high_level",
         limit: float = math.inf,
         skills: SkillModule | None = None,
+        privileged: int = 0,
     ) -> None:
         if np.shape(config.std) not in ((), (decisions,)):
             raise ConfigError(f"std: must be one value or {decisions}, one for each entry of actions, got {config.std}")
@@ -119,7 +123,7 @@ class Ppo:
         rate, critic_rate = config.learning_rate, config.critic_learning_rate or config.learning_rate
         self._actor_sizes = (inputs, *config.hidden, decisions)
         self._actor = _Learner(self._actor_sizes, rate, run_rng(seed, level, 0), {LOG_STD: (decisions,)})
-        self._critic = _Learner((features, *config.hidden, 1), critic_rate, run_rng(seed, level, 1))
+        self._critic = _Learner((features + privileged, *config.hidden, 1), critic_rate, run_rng(seed, level, 1))
         self._log_std = self._actor.parameters.values[LOG_STD]
         self._log_std[:] = np.log(config.std)
         self._acting: GaussianActor | None = None
@@ -142,10 +146,10 @@ class Ppo:
         """Return a copy of the current actor."""
         return GaussianActor.from_weights(self._actor.weights(ACTOR))
 
-    def values(self, features: Float32Array) -> Float32Array:
-        """Estimate (...,) values of features (..., F)."""
-        rows = features.reshape(-1, features.shape[-1])
-        return self._critic.network(rows).reshape(features.shape[:-1])
+    def values(self, inputs: Float32Array) -> Float32Array:
+        """Estimate (...,) values at inputs of the critic (..., F + P)."""
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        return self._critic.network(rows).reshape(inputs.shape[:-1])
 
     # ------------------------------------------------------------------ learning
 
@@ -168,7 +172,7 @@ class Ppo:
 
     def experience(self, transitions: SkillTransition) -> Experience:
         """Compute advantages and targets of transitions with the current value estimates."""
-        value, next_value = self.values(transitions.features), self.values(transitions.next_features)
+        value, next_value = self.values(transitions.critic_inputs), self.values(transitions.next_critic_inputs)
         return experience_of(transitions, value, next_value, self.config.discount, self.config.trace)
 
     def anneal(self, progress: float) -> None:

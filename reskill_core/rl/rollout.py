@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.arrays import BoolArray, Float32Array, IntArray
-from reskill_core.environment import RestorableVectorEnv, StepResult
+from reskill_core.environment import Graded, RestorableVectorEnv, StepResult
 from reskill_core.rl.transitions import RunningSkills, SkillTransition
 from reskill_core.runtime.skill_policy import Decisions, SkillPolicy
 from reskill_core.spec.observations import take_rows
@@ -58,6 +58,7 @@ class EnvironmentGroup:
         places: (n,) indices of the environments among all groups.
         seeds: (n,) seeds of their first episodes.
         stride: difference between the seeds of an environment's consecutive episodes.
+        privileged: returns (n, P) what only critics see in the current states; by default nothing.
     """
 
     def __init__(
@@ -68,23 +69,29 @@ class EnvironmentGroup:
         places: IntArray,
         seeds: IntArray,
         stride: int,
+        privileged: Callable[[], Float32Array] | None = None,
     ) -> None:
         self._envs, self._policy = environments, policy
         self._high_discount, self._low_discount = map(np.float32, discounts)
         self._places, self._seeds, self._stride = places, seeds.copy(), stride
         self._rows = np.arange(environments.num_envs)
+        nothing = np.zeros((environments.num_envs, 0), np.float32)
+        self._privileged = privileged or (lambda: nothing)
         policy.reset(seeds.tolist())
         self._features = policy.features(environments.reset(seeds.tolist()), self._rows)
         self._returns = np.zeros(len(self._rows))
-        self._running = RunningSkills(len(self._rows), self._features.shape[1], policy.module.latent_dim)
+        self._known = self._privileged()
+        widths = self._features.shape[1], policy.module.latent_dim, self._known.shape[1]
+        self._running = RunningSkills(len(self._rows), *widths)
 
-    def act(self, noise: Float32Array, deviation: Float32Array, weight: float) -> Rollout:
+    def act(self, noise: Float32Array, deviation: Float32Array, weight: float, strength: float = 1.0) -> Rollout:
         """Run T control steps.
 
         Args:
             noise: (T, n, Z) standard normal draws for the high level.
             deviation: (T, n, A) standard normal draws for the residual.
             weight: weight of the residual.
+            strength: strength of the variation in episodes that start; only for ``Graded`` environments.
         """
         self._policy.residual_weight = weight
         rollout = Rollout([], np.ones(deviation.shape[:2], np.bool_), [], EpisodeStatistics())
@@ -93,26 +100,29 @@ class EnvironmentGroup:
             decided = self._policy.decide(features, self._rows, noise[step], deviation[step])
             if decided.choice is not None:
                 begun = decided.begun
-                self._running.begin(begun, features[begun], decided.choice.value, decided.choice.log_prob)
+                choice = decided.choice
+                self._running.begin(begun, features[begun], self._known[begun], choice.value, choice.log_prob)
             result = self._envs.step(self._policy.task_spec.action.clip(decided.action.action))
             reward, following = result.reward.astype(np.float32), self._policy.features(result.observation, self._rows)
+            known = self._privileged()
             if self._policy.decodes:
-                self._finish_skills(decided, result, reward, following, rollout.skills)
+                self._finish_skills(decided, result, reward, following, known, rollout.skills)
             if decided.correction is not None:
-                rollout.steps.append(self._step(features, decided, result, reward, following))
+                rollout.steps.append(self._step(features, decided, result, reward, following, known))
             rollout.valid[step] = ~result.diverged
             if result.diverged.any():
                 self._cut(rollout, step, np.flatnonzero(result.diverged))
             self._returns += reward
-            self._features = following
+            self._features, self._known = following, known
             if result.done.any():
-                self._next_episodes(result, rollout.episodes)
+                self._next_episodes(result, rollout.episodes, strength)
         return rollout
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the state that the next :meth:`act` depends on, except for the actors."""
         return {
             "environments": self._envs.state(),
+            **({"strength": self._envs.strength.copy()} if isinstance(self._envs, Graded) else {}),
             **self._policy.state(),
             "returns": self._returns,
             "seeds": self._seeds,
@@ -121,12 +131,16 @@ class EnvironmentGroup:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a saved :meth:`state`."""
+        # Older states have no strength and nothing privileged: neither existed.
+        if isinstance(self._envs, Graded) and "strength" in state:
+            self._envs.strength[:] = state["strength"]
         self._envs.set_state(np.array(state["environments"]))
         self._policy.restore(state)
         self._features = self._policy.features(self._envs.observation(), self._rows)
         self._returns, self._seeds = (np.array(state[name]) for name in ("returns", "seeds"))
-        for name in vars(self._running):
-            setattr(self._running, name, np.array(state[f"pending/{name}"]))
+        self._known = self._privileged()
+        for name, array in vars(self._running).items():
+            setattr(self._running, name, np.array(state.get(f"pending/{name}", array)))
 
     def _finish_skills(
         self,
@@ -134,6 +148,7 @@ class EnvironmentGroup:
         result: StepResult,
         reward: Float32Array,
         following: Float32Array,
+        known: Float32Array,
         finished: list[SkillTransition],
     ) -> None:
         """Add the rewards of a step to the running skills, and store those that have ended."""
@@ -141,8 +156,8 @@ class EnvironmentGroup:
         over = np.flatnonzero((result.done | (self._policy.skill_step == 0)) & ~result.diverged)
         if over.size:
             length = decided.action.skill_step + 1
-            ended = self._running.finish(over, length, following, result.terminated, result.done, self._places)
-            finished.append(ended)
+            ends = result.terminated, result.done
+            finished.append(self._running.finish(over, length, following, known, *ends, self._places))
 
     def _step(
         self,
@@ -151,6 +166,7 @@ class EnvironmentGroup:
         result: StepResult,
         reward: Float32Array,
         following: Float32Array,
+        known: Float32Array,
     ) -> SkillTransition:
         assert decided.correction is not None
         assert decided.inputs is not None
@@ -167,6 +183,8 @@ class EnvironmentGroup:
             terminated=result.terminated,
             ended=result.done,
             place=self._places,
+            privileged=self._known,
+            next_privileged=known,
         )
 
     def _cut(self, rollout: Rollout, step: int, rows: IntArray) -> None:
@@ -183,7 +201,7 @@ class EnvironmentGroup:
                     rollout.skills[number] = replace(skills, ended=skills.ended | mine)
                     break
 
-    def _next_episodes(self, result: StepResult, episodes: EpisodeStatistics) -> None:
+    def _next_episodes(self, result: StepResult, episodes: EpisodeStatistics, strength: float) -> None:
         rows = np.flatnonzero(result.done)
         whole = rows[~result.diverged[rows]]
         episodes.returns += self._returns[whole].tolist()
@@ -193,6 +211,9 @@ class EnvironmentGroup:
         self._seeds[rows] += self._stride
         seeds = self._seeds[rows].tolist()
         self._policy.reset(seeds, rows)
+        if isinstance(self._envs, Graded):
+            self._envs.strength[rows] = strength
         observation = self._envs.reset(seeds, rows.tolist())
         self._features = self._features.copy()
         self._features[rows] = self._policy.features(take_rows(observation, rows), rows)
+        self._known = self._privileged()

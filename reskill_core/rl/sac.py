@@ -50,6 +50,7 @@ class Sac:
         level: ``high_level`` or ``low_level``.
         limit: decisions are limited to [-limit, limit] when they are executed.
         skills: the skill module whose features it sees; None without skills.
+        privileged: length P of what only the critics see.
 
     Raises:
         ConfigError: the level has no prior to diverge from, no features of a name, or inputs that are no features.
@@ -57,6 +58,7 @@ class Sac:
 
     Config: ClassVar[type[SacConfig]] = SacConfig
     OFF_POLICY: ClassVar[bool] = True
+    PRIVILEGED: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Sac:
         level: str = "high_level",
         limit: float = 1.0,
         skills: SkillModule | None = None,
+        privileged: int = 0,
     ) -> None:
         from reskill_core.rl.sac_learner import SacLearner
 
@@ -82,6 +85,7 @@ class Sac:
         self.config, self._inputs = config, inputs
         self._columns = columns_of("actor_inputs", config.actor_inputs, features, skills)
         critic_columns = columns_of("critic_inputs", config.critic_inputs, features, skills)
+        critic_columns += range(features, features + privileged)
         self._prior = _prior_of(config, skills)
         weights, samples = run_integer(seed, level), run_rng(seed, level, 0)
         self._learner = SacLearner(
@@ -89,6 +93,9 @@ class Sac:
         )
         self._rng = run_rng(seed, level, 1)
         widths = {"features": features, "next_features": features, "decision": decisions, "reward": 0, "discount": 0}
+        self._privileged = bool(privileged)
+        if privileged:
+            widths |= {"privileged": privileged, "next_privileged": privileged}
         if self._prior is not None and self._prior.is_gaussian:
             widths |= {"prior": 2 * decisions, "next_prior": 2 * decisions}
         self._replay = Replay(config.capacity, widths)
@@ -127,6 +134,8 @@ class Sac:
             # A time limit is not a terminal state: values go on beyond it.
             "discount": np.where(transitions.terminated, np.float32(0), transitions.discount),
         }
+        if self._privileged:
+            rows |= {"privileged": transitions.privileged, "next_privileged": transitions.next_privileged}
         if self._prior is not None and self._prior.is_gaussian:
             rows |= {
                 "prior": self._prior.moments(transitions.features),

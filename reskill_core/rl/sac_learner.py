@@ -49,7 +49,7 @@ class SacLearner:
     Args:
         config: hyper-parameters.
         actor_columns: indices of the features that the actor sees.
-        critic_columns: indices of the features that the critics see.
+        critic_columns: indices of what the critics see: of the features, followed by what is privileged, if anything.
         decisions: length D of a decision.
         limit: decisions are limited to [-limit, limit] when they are executed.
         seed: seed of the initial weights.
@@ -124,7 +124,7 @@ class SacLearner:
         following = rows["next_features"]
         with torch.no_grad():
             policy = self.actor(following)
-            value = self.targets(following, self._drawn(policy)[1]).amin(dim=0)
+            value = self.targets(critic_inputs(rows, "next_"), self._drawn(policy)[1]).amin(dim=0)
             if self.config.soft_values:
                 value = value - self.temperature * self.cost(policy, following, prior_at(rows, "next_"))
             return rows["reward"] + rows["discount"] * value
@@ -179,7 +179,7 @@ class SacLearner:
 
     def learn_critics(self, rows: Mapping[str, Tensor], target: Tensor, rate: float = 1.0) -> dict[str, float]:
         """Take a gradient step of the critics towards targets (B,); see :meth:`update`."""
-        values = self.critics(rows["features"], self._limited(rows["decision"]))
+        values = self.critics(critic_inputs(rows), self._limited(rows["decision"]))
         errors = values - target
         loss = errors.square().mean(dim=1).sum()
         _require_finite("critics' loss", loss)
@@ -192,7 +192,7 @@ class SacLearner:
         features = rows["features"]
         policy = self.actor(features)
         cost = self.cost(policy, features, prior_at(rows, ""))
-        values = self.critics(features, self._drawn(policy)[1]).amin(dim=0)
+        values = self.critics(critic_inputs(rows), self._drawn(policy)[1]).amin(dim=0)
         loss = (self.temperature * cost - values).mean()
         _require_finite("actor's loss", loss)
         self._actor_descent.step(loss, rate)
@@ -263,6 +263,12 @@ def target_cost(config: SacConfig, decisions: int, limit: float) -> float:
     if config.regulariser == "divergence":
         return 0.5 * decisions if config.target is None else config.target
     return -(decisions * (math.log(limit) - 1) if config.target is None else config.target)
+
+
+def critic_inputs(rows: Mapping[str, Tensor], when: str = "") -> Tensor:
+    """(B, F + P) features of decisions, and what is privileged, if anything is."""
+    features, privileged = rows[f"{when}features"], rows.get(f"{when}privileged")
+    return features if privileged is None else torch.cat((features, privileged), dim=-1)
 
 
 def prior_at(rows: Mapping[str, Tensor], when: str) -> DiagonalGaussian | None:

@@ -104,13 +104,13 @@ class Policy(nn.Module):
 
 
 class Critics(nn.Module):
-    """Independent estimates Q(features, decision), each by its own network.
+    """Independent estimates Q(inputs, decision), each by its own network.
 
     Layer normalisation keeps estimates from growing outside the data (Ball et al. 2023).
 
     Args:
         count: number C of critics.
-        columns: (K,) indices of the features that they see.
+        columns: (K,) indices of the inputs that they see.
         decisions: length D of a decision.
         hidden: widths of the hidden layers.
         layer_norm: whether hidden layers are normalised.
@@ -126,10 +126,10 @@ class Critics(nn.Module):
         sizes = (len(columns) + decisions, *hidden, 1)
         self.each = nn.ModuleList(_Critic(sizes, layer_norm) for _ in range(count))
 
-    def forward(self, features: Tensor, decision: Tensor) -> Tensor:
-        """Return (C, B) values of decisions (B, D) at features (B, F)."""
-        inputs = torch.cat((features[:, self.columns], decision), dim=-1)
-        return torch.stack([critic(inputs) for critic in self.each])
+    def forward(self, inputs: Tensor, decision: Tensor) -> Tensor:
+        """Return (C, B) values of decisions (B, D) at features, and what is privileged, (B, F + P)."""
+        seen = torch.cat((inputs[:, self.columns], decision), dim=-1)
+        return torch.stack([critic(seen) for critic in self.each])
 
 
 class _Critic(nn.Module):

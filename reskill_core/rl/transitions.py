@@ -35,6 +35,8 @@ class SkillTransition:
         ended: (B,) whether the episode ended for any reason, or the following steps were dropped because the physics
             diverged: the next decision of the place does not continue from this one.
         place: (B,) index of the environment.
+        privileged: (B, P) what only critics see at the start of a decision; P is 0 if they see no more than the actor.
+        next_privileged: (B, P) the same at its end.
     """
 
     features: Float32Array
@@ -48,9 +50,21 @@ class SkillTransition:
     terminated: BoolArray
     ended: BoolArray
     place: IntArray
+    privileged: Float32Array
+    next_privileged: Float32Array
 
     def __len__(self) -> int:
         return len(self.reward)
+
+    @property
+    def critic_inputs(self) -> Float32Array:
+        """(B, F + P) features and privileged inputs at the start of a decision."""
+        return _joined(self.features, self.privileged)
+
+    @property
+    def next_critic_inputs(self) -> Float32Array:
+        """(B, F + P) features and privileged inputs at its end."""
+        return _joined(self.next_features, self.next_privileged)
 
     def map(self, change: Callable[[NDArray], NDArray]) -> SkillTransition:  # type: ignore[type-arg]
         """Apply a function to every array."""
@@ -71,6 +85,10 @@ def concatenate(parts: Sequence[SkillTransition]) -> SkillTransition:
     return SkillTransition(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def _joined(features: Float32Array, privileged: Float32Array) -> Float32Array:
+    return np.concatenate([features, privileged], axis=1) if privileged.shape[1] else features
+
+
 class RunningSkills:
     """Running skills of N places, from their choice to their end.
 
@@ -78,19 +96,26 @@ class RunningSkills:
         count: number N of places.
         features_dim: length F of the features.
         decision_dim: length D of a decision.
+        privileged_dim: length P of what only critics see.
     """
 
-    def __init__(self, count: int, features_dim: int, decision_dim: int) -> None:
+    def __init__(self, count: int, features_dim: int, decision_dim: int, privileged_dim: int) -> None:
         self.features = np.zeros((count, features_dim), np.float32)
+        self.privileged = np.zeros((count, privileged_dim), np.float32)
         self.noise = np.zeros((count, decision_dim), np.float32)
         self.log_prob, self.reward = np.zeros((2, count), np.float32)
         self.discount = np.ones(count, np.float32)
 
     def begin(
-        self, places: IntArray, features: Float32Array, decision: Float32Array, log_prob: Float32Array | None
+        self,
+        places: IntArray,
+        features: Float32Array,
+        privileged: Float32Array,
+        decision: Float32Array,
+        log_prob: Float32Array | None,
     ) -> None:
         """Start new skills in some places."""
-        self.features[places], self.noise[places] = features, decision
+        self.features[places], self.privileged[places], self.noise[places] = features, privileged, decision
         self.log_prob[places] = np.nan if log_prob is None else log_prob
         self.reward[places], self.discount[places] = 0.0, 1.0
 
@@ -104,6 +129,7 @@ class RunningSkills:
         places: IntArray,
         length: IntArray,
         next_features: Float32Array,
+        next_privileged: Float32Array,
         terminated: BoolArray,
         ended: BoolArray,
         numbers: IntArray,
@@ -114,6 +140,7 @@ class RunningSkills:
             places: places of these skills.
             length: (N,) durations of all skills in control steps.
             next_features: (N, F) features at their end.
+            next_privileged: (N, P) what only critics see there.
             terminated: (N,) whether the episode ended in a terminal state.
             ended: (N,) whether the episode ended for any reason.
             numbers: (N,) indices of the environments among all.
@@ -131,4 +158,6 @@ class RunningSkills:
             terminated=terminated[places],
             ended=ended[places],
             place=numbers[places],
+            privileged=self.privileged[places],
+            next_privileged=next_privileged[places],
         )

@@ -1,7 +1,8 @@
 """Training of an agent.
 
 1. In an iteration the agent acts for some control steps in every environment, then its levels are updated.
-2. The residual's weight follows its schedule; below a small weight it is not trained.
+2. The residual's weight follows its schedule; below a small weight it is not trained. With a curriculum, the variation
+   follows one, too: an episode has the strength of the step at which the iteration that it starts in begins.
 3. If all levels learn off-policy, simulation and updates run at the same time, each on its own core: an iteration acts
    by the policy at its beginning, and its data is learnt from in the next one. The result does not depend on timing.
 4. Every evaluation is followed by a checkpoint. ``best`` has the highest return in the selection episodes, which are
@@ -33,9 +34,9 @@ from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.models.features import FeatureMap
 from reskill_core.provenance import simulator_version
 from reskill_core.rl.actor import Actor, Decision
-from reskill_core.rl.algorithm import ALGORITHMS, Algorithm
+from reskill_core.rl.algorithm import Algorithm
 from reskill_core.rl.collector import Collected, Collector
-from reskill_core.rl.config import AgentTrainingConfig, AlgorithmConfig
+from reskill_core.rl.config import AgentTrainingConfig
 from reskill_core.rl.random_observations import random_observations
 from reskill_core.runtime.agent import (
     AGENT_KEY,
@@ -48,12 +49,12 @@ from reskill_core.runtime.agent import (
     WEIGHT_KEY,
     agent_policy,
 )
-from reskill_core.runtime.memory import Memory
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import SkillModule
-from reskill_core.runtime.skill_policy import SkillPolicy, residual_dim, residual_input
+from reskill_core.runtime.skill_policy import SkillPolicy, residual_input
 from reskill_core.spec import TaskSpec
 from reskill_core.training import run_folder
+from reskill_core.training.levels import make_levels, set_strength
 from reskill_core.training.metrics import MetricsLogger, read_metrics
 from reskill_core.training.plots import plot_returns
 from reskill_core.training.split import require_demonstrations
@@ -132,6 +133,7 @@ class AgentTrainer(TrainingRun[AgentProgress]):
 
     Raises:
         CheckpointError: the skills do not fit the task.
+        ConfigError: environments or algorithms do not support a curriculum or privileged critics.
         DataError: demonstrations for imitation cannot be read or do not fit the task.
     """
 
@@ -162,7 +164,9 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             simulator=simulator_version(),
         )
         self._module = module or self._features_of(environments[0])
-        self._levels = self._make_levels()
+        self._levels = make_levels(config, task, self._module, environments[0])
+        if config.curriculum is not None:
+            set_strength(environments, config.variation_strength(0))
         off_policy = all(getattr(level, "OFF_POLICY", False) for level in self._levels.values())
         self._overlaps = config.overlap and off_policy
         self._acting = {prefix: ActingCopy(level) for prefix, level in self._levels.items() if self._overlaps}
@@ -253,31 +257,6 @@ class AgentTrainer(TrainingRun[AgentProgress]):
 
     # ------------------------------------------------------------------ of an agent's
 
-    def _make_levels(self) -> dict[str, Algorithm]:
-        """Algorithms by the prefix of their weights."""
-        agent, actions = self.config.agent, self._task.action.dim
-        features = self._module.features(self._task.obs.zeros(1)).shape[-1]
-        features += Memory(agent.memory, features, actions).dim
-        levels: dict[str, Algorithm] = {}
-        if agent.skills:
-            levels[HIGH_LEVEL] = self._learner(HIGH_LEVEL, agent.high_level, features, self._module.latent_dim)
-        if agent.residual:
-            levels[LOW_LEVEL] = self._learner(LOW_LEVEL, agent.low_level, features, actions)
-        return levels
-
-    def _learner(self, prefix: str, config: AlgorithmConfig, features: int, decisions: int) -> Algorithm:
-        learner: Algorithm = ALGORITHMS.get(config.algorithm)(
-            inputs=features if prefix == HIGH_LEVEL else residual_dim(self._module, features),
-            features=features,
-            decisions=decisions,
-            config=config,
-            seed=self.config.seed,
-            level=prefix.rstrip("."),
-            limit=self.config.agent.noise_limit if prefix == HIGH_LEVEL else 1.0,
-            skills=self._module if isinstance(self._module, SkillModule) else None,
-        )
-        return learner
-
     def _features_of(self, environments: RestorableVectorEnv) -> ObservationFeatures:
         """Features of an agent without skills, normalised over demonstrations or else over random actions."""
         if self._demonstrations is not None:
@@ -297,11 +276,11 @@ class AgentTrainer(TrainingRun[AgentProgress]):
     def _iterate(self) -> dict[str, float]:
         config, progress = self.config, self.progress
         started_s = time.perf_counter()
-        weight = config.agent.residual_weight(progress.step)
+        weight, strength = config.agent.residual_weight(progress.step), config.variation_strength(progress.step)
         if self._overlaps:
-            collected, row = self._collect_and_learn(weight)
+            collected, row = self._collect_and_learn(weight, strength)
         else:
-            collected = self._collector.collect(config.rollout_steps, weight)
+            collected = self._collector.collect(config.rollout_steps, weight, strength)
             row = self._update(self._observe(collected))
         learning_s = row.pop(_LEARNING_S)
         progress.step += config.rollout_steps * config.num_envs
@@ -311,6 +290,8 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         if episodes.returns:
             row["train/return"] = float(np.mean(episodes.returns))
             row["train/success"] = float(np.mean(episodes.successes))
+        if config.curriculum is not None:
+            row["train/variation_strength"] = strength
         return row | {
             "train/diverged": float(episodes.diverged),
             "train/residual_weight": weight,
@@ -319,12 +300,12 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             "train/trained_s": progress.trained_s,
         }
 
-    def _collect_and_learn(self, weight: float) -> tuple[Collected, dict[str, float]]:
+    def _collect_and_learn(self, weight: float, strength: float) -> tuple[Collected, dict[str, float]]:
         """Simulate an iteration while learning from the ones before."""
         for acting in self._acting.values():
             acting.renew()
         with ThreadPoolExecutor(1) as pool:
-            collecting = pool.submit(self._collector.collect, self.config.rollout_steps, weight)
+            collecting = pool.submit(self._collector.collect, self.config.rollout_steps, weight, strength)
             row = self._update(self._levels)
             collected = collecting.result()
         self._observe(collected)

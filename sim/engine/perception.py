@@ -23,6 +23,9 @@ class Perception:
         mechanism: the mechanism with the sensors.
         layout: layout of the rows.
         num_envs: number N of environments.
+
+    Attributes:
+        noise_scale: (N,) standard deviation of the noise in each environment's episode [m].
     """
 
     def __init__(self, task: SimulatedTask, mechanism: Mechanism, layout: RowLayout, num_envs: int) -> None:
@@ -33,15 +36,17 @@ class Perception:
         sensors = np.arange(self._num_joints, layout.reading_size)
         self._named_columns = {term.name: sensors[mechanism.sensor_of(term.name)] for term in task.spec.obs.named}
         self._noisy = task.variation.perception_noise[1] > 0.0
+        self.noise_scale = np.zeros(num_envs)
         # Noise over each environment's episode, drawn at its start.
         self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
         self._perceived = np.array([name in mechanism.perceived for name in task.spec.obs.frames], dtype=np.bool_)
 
-    def begin(self, place: int, row: Float64Array) -> None:
-        """Draw the noise of the episode in a place, from the seed in its row."""
+    def begin(self, place: int, row: Float64Array, strength: float) -> None:
+        """Draw the noise of the episode in a place, from the seed in its row and the strength of its variation."""
         if self._noisy:
             rng = episode_rng(int(row[self._layout.seed][0]), "perception")
-            scale = rng.uniform(*self._variation.perception_noise)
+            scale = rng.uniform(*self._variation.scaled(strength).perception_noise)
+            self.noise_scale[place] = scale
             self._noise[place] = scale * rng.standard_normal(self._noise.shape[1:]) * self._perceived[:, None]
 
     def readings(self, rows: Float64Array) -> Float64Array:

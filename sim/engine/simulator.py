@@ -5,7 +5,8 @@ environment means copying a row. A single environment is a batch of one. Results
 the batch size or the row in the batch.
 
 The variation of an episode is part of the row as well: its scene (a compiled model), the seed, which determines the
-noise of perception, the delays of perception and actions, and the speed of the arm.
+noise of perception, the delays of perception and actions, and the speed of the arm. Only the scale of that noise also
+depends on the strength of the variation, which a curriculum sets.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from reskill_core.errors import SimulationError
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.seeding import MAX_EPISODE_SEED, episode_rng
 from reskill_core.spec import GRIPPER_VELOCITY, VELOCITIES, TaskSpec
+from reskill_sim.engine.conditions import Conditions
 from reskill_sim.engine.divergence import Divergence
 from reskill_sim.engine.mechanism import PHYSICS
 from reskill_sim.engine.painted_images import PaintedImages
@@ -57,6 +59,7 @@ class Simulator:
         mechanism: the robot and its surroundings.
         layout: layout of the rows of :meth:`state`.
         num_diverged: number of divergences so far.
+        strength: (N,) strength of each environment's variation; see :class:`reskill_core.environment.Graded`.
     """
 
     def __init__(
@@ -86,6 +89,9 @@ class Simulator:
         self._rows = np.zeros((num_envs, self.layout.width))
         self._start_row = self._row_of(self.mechanism.start_state())
         self._size = np.ones(num_envs)
+        self.strength = np.ones(num_envs)
+        self._conditions = Conditions(task, self.layout)
+        self._parameters = np.zeros((num_envs, self._conditions.dim))
         self.reset(range(num_envs))
 
     @property
@@ -120,22 +126,29 @@ class Simulator:
             raise SimulationError(f"{len(seeds)} seeds for {len(chosen)} environments")
         if wrong := [int(seed) for seed in seeds if not 0 <= int(seed) <= MAX_EPISODE_SEED]:
             raise SimulationError(f"the seed of an episode is an integer from 0 to {MAX_EPISODE_SEED}, got {wrong[0]}")
-        numbers = [self.task.draw_scene(int(seed)) for seed in seeds] if scenes is None else scenes
+        strengths = self.strength[chosen]
+        numbers = scenes
+        if numbers is None:
+            drawn = [self.task.draw_scene(int(seed)) for seed in seeds]
+            numbers = list(map(self.task.weaker_scene, drawn, strengths.tolist()))
         starts = [
             self.task.sample_start(episode_rng(int(seed), "reset"), scene)
             for seed, scene in zip(seeds, numbers, strict=True)
         ]
         if starts:
-            self._rows[chosen] = self.initial_rows(starts, seeds)
+            self._rows[chosen] = self.initial_rows(starts, seeds, strengths)
             self._follow_rows(chosen)
         return self.observation()
 
-    def initial_rows(self, starts: Sequence[EpisodeStart], seeds: Sequence[int]) -> Float64Array:
+    def initial_rows(
+        self, starts: Sequence[EpisodeStart], seeds: Sequence[int], strengths: Float64Array | None = None
+    ) -> Float64Array:
         """Create (n, S) complete states of environments at the start of episodes.
 
         Args:
             starts: starts of the episodes.
             seeds: seeds of later draws in each episode: delays, speed, noise of perception.
+            strengths: (n,) strengths of the variation; by default 1.
         """
         layout = self.layout
         rows = np.tile(self._start_row, (len(starts), 1))
@@ -144,14 +157,7 @@ class Simulator:
         rows[:, layout.scene] = [[start.scene] for start in starts]
         rows[:, layout.seed] = [[seed] for seed in seeds]
         self._add_noise(rows)
-        bounds = (self.task.variation.perception_delay, self.task.variation.action_delay)
-        if any(high for _, high in bounds):
-            for row, seed in zip(rows, seeds, strict=True):
-                rng = episode_rng(int(seed), "delay")
-                row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
-        if layout.speed.start != layout.speed.stop:
-            drawn = [episode_rng(int(seed), "speed").uniform(*self.task.variation.speed) for seed in seeds]
-            rows[:, layout.speed] = np.array(drawn)[:, None]
+        self._conditions.draw(rows, seeds, np.ones(len(rows)) if strengths is None else strengths)
         rows[:, layout.history] = np.tile(self.readings(rows), layout.num_earlier)
         return rows
 
@@ -215,6 +221,15 @@ class Simulator:
         return self._observe(self._rows, self._situation(self._rows, None), None)
 
     # ------------------------------------------------------------------ readings
+
+    def true_observation(self) -> Any:
+        """Current observations of all N environments without delay and noise; images are as observed."""
+        vector = self._builder.build(*self._perception.actual(self._rows))
+        return self.task.spec.obs.observation(vector, self._pictures.images(None))
+
+    def world_parameters(self) -> Float64Array:
+        """(N, W) parameters of each episode; see :class:`reskill_core.environment.Privileged`."""
+        return self._parameters.copy()
 
     def readings(self, rows: Float64Array) -> Float64Array:
         """(n, R) readings of states (n, S), as stored in a row's history: observed joint positions, and sensors."""
@@ -300,11 +315,12 @@ class Simulator:
     def __getstate__(self) -> dict[str, Any]:
         """Return arguments and state; compiled models and threads are created again."""
         made_from = (self.task, self.num_envs, self.profile, self._threads, self._divergence_folder)
-        return {"made_from": made_from, "num_diverged": self.num_diverged, "rows": self._rows}
+        kept = {"num_diverged": self.num_diverged, "strength": self.strength, "rows": self._rows}
+        return {"made_from": made_from, **kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(*state["made_from"])  # type: ignore[misc]
-        self.num_diverged = state["num_diverged"]
+        self.num_diverged, self.strength = state["num_diverged"], np.array(state["strength"])
         self.set_state(state["rows"])
 
     # ------------------------------------------------------------------ internals
@@ -316,7 +332,8 @@ class Simulator:
             scene = self.scene_of(row)
             self._models[place] = self.mechanism.model_of(scene)
             self._size[place] = self.task.size_factor(scene)
-            self._perception.begin(place, row)
+            self._perception.begin(place, row, float(self.strength[place]))
+            self._parameters[place] = self._conditions.parameters(row, self._perception.noise_scale[place])
         self._pictures.restore(self._rows[places], places)
 
     def _slowed(self, rows: Float64Array, actions: Float64Array) -> Float64Array:

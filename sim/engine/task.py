@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from reskill_core.observation import SensorFrame
 from reskill_core.seeding import episode_rng
 from reskill_core.spec import GOAL_FRAME, GRIPPER_FRAME, TaskSpec
 from reskill_sim.engine.family import REFERENCE_PROFILE
-from reskill_sim.engine.variation import NOMINAL, POOL, Variation
+from reskill_sim.engine.variation import NOMINAL, POOL, Variation, World
 
 if TYPE_CHECKING:
     from reskill_core.data import Episode
@@ -197,6 +198,27 @@ class SimulatedTask(Task):
         """Number of scenes that episodes draw from, including variations of the physics."""
         repeats = math.ceil(POOL / self.num_base_scenes) if self.variation.has_many_worlds else 1
         return self.num_base_scenes * repeats
+
+    def weaker_scene(self, number: int, strength: float) -> int:
+        """Return the scene for an episode that draws scene ``number``, at a strength of the variation from 0 to 1.
+
+        It differs from that scene in friction, mass and size only. Because models are compiled in advance, these are
+        the factors of an existing scene that are closest to the drawn ones, scaled by the strength.
+        """
+        if strength == 1.0 or not self.variation.has_many_worlds:
+            return number
+        wanted = self._factors_of(self.variation.scaled(strength).draw_world(number))
+        alike = np.arange(number % self.num_base_scenes, self.num_scenes, self.num_base_scenes)
+        return int(alike[np.abs(self._factors[alike] - wanted).max(axis=1).argmin()])
+
+    @cached_property
+    def _factors(self) -> Float64Array:
+        """(number of scenes, 3) friction, mass and size of every scene, as shares of their ranges."""
+        return np.array([self._factors_of(self.variation.draw_world(number)) for number in range(self.num_scenes)])
+
+    def _factors_of(self, world: World) -> Float64Array:
+        ranges = [self.variation.ranges[name] for name in vars(world)]
+        return np.array(list(vars(world).values())) / [high - low if high > low else 1.0 for low, high in ranges]
 
     def size_factor(self, number: int) -> float:
         """Return the factor on the size of the manipulated object in a scene."""

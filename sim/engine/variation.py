@@ -6,11 +6,14 @@ of the simulator's state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from reskill_core.arrays import Float64Array
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError
 from reskill_core.parameters import parameter
@@ -52,9 +55,23 @@ class Variation:
 
     def violations(self) -> list[str]:
         """Check the order of the bounds."""
-        ranges = {name: value for name, value in vars(self).items() if isinstance(value, tuple)}
-        turned = [f"{name}: must be low:high, got {low}:{high}" for name, (low, high) in ranges.items() if low > high]
-        return turned
+        ranges = self.ranges.items()
+        return [f"{name}: must be low:high, got {low}:{high}" for name, (low, high) in ranges if low > high]
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """Ranges by name; everything but ``spawn``."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, tuple)}
+
+    @property
+    def spans(self) -> dict[str, Range]:
+        """Spans of the ranges and their nominal values, by name, of the parameters that are not always nominal."""
+        nominal = NOMINAL.ranges
+        return {
+            name: (min(low, nominal[name][0]), max(high, nominal[name][0]))
+            for name, (low, high) in self.ranges.items()
+            if (low, high) != nominal[name]
+        }
 
     @property
     def has_many_worlds(self) -> bool:
@@ -65,6 +82,25 @@ class Variation:
     def perceives_otherwise(self) -> bool:
         """Whether objects are perceived with delay or noise."""
         return self.perception_noise[1] > 0.0 or self.perception_delay[1] > 0
+
+    def scaled(self, strength: float) -> Variation:
+        """Return the ranges at a strength from 0, nominal, to 1, as they are; bounds in between are interpolated.
+
+        Bounds of delays are rounded. ``spawn`` does not change.
+        """
+        if strength == 1.0:
+            return self
+        nominal = NOMINAL.ranges
+        scaled: dict[str, Any] = {
+            name: tuple(_between(nominal[name][0], bound, strength) for bound in bounds)
+            for name, bounds in self.ranges.items()
+        }
+        return replace(self, **scaled)
+
+    def normalised(self, values: Mapping[str, float]) -> Float64Array:
+        """(W,) values of the parameters in :attr:`spans`, each mapped from its span to [-1, 1]."""
+        spans = self.spans.items()
+        return np.array([2 * (values[name] - low) / (high - low) - 1 for name, (low, high) in spans], np.float64)
 
     def draw_world(self, number: int) -> World:
         """Return the physics factors with this number; a number always gives the same factors."""
@@ -82,6 +118,11 @@ class World:
 
 
 NOMINAL = Variation()
+
+
+def _between(nominal: float, bound: float, strength: float) -> float:
+    value = nominal + strength * (bound - nominal)
+    return math.floor(value + 0.5) if isinstance(nominal, int) else value
 
 
 def parse_variation(entries: Sequence[str]) -> Variation:

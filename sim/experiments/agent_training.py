@@ -13,7 +13,7 @@ import numpy as np
 
 from reskill_core.config import config_from_dict, config_to_dict, load_config
 from reskill_core.resources import config_folder, shipped_models
-from reskill_core.rl.config import NO_SKILLS, AgentTrainingConfig, ResidualSchedule
+from reskill_core.rl.config import NO_SKILLS, AgentTrainingConfig, Schedule
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode
@@ -70,7 +70,7 @@ def measure_training(profiles: Sequence[str] = ("fast", "turbo"), iterations: in
 def _measure(shipped: AgentTrainingConfig, profile: str, folder: str, iterations: int) -> dict[str, str | float]:
     steps = 2 * iterations * shipped.num_envs * shipped.rollout_steps
     # The residual at its full weight from the beginning: the most expensive case.
-    agent = replace(shipped.agent, schedule=ResidualSchedule("linear", 0, 1))
+    agent = replace(shipped.agent, schedule=Schedule("linear", 0, 1))
     config = replace(
         shipped,
         out=folder,

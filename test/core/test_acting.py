@@ -23,7 +23,7 @@ from point_mass import Ending, PointMass, in_turn
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.errors import CheckpointError
 from reskill_core.models.config import MemoryConfig
-from reskill_core.rl.config import AgentConfig, ResidualSchedule
+from reskill_core.rl.config import AgentConfig, Schedule
 from reskill_core.rl.gaussian import GaussianActor, log_density
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.agent import agent_policy
@@ -202,7 +202,7 @@ def test_actions_are_limited(module: SkillModule) -> None:
 
 
 def test_weight_of_agents_without_one_of_the_levels() -> None:
-    rising = ResidualSchedule("linear", 0, 100)
+    rising = Schedule("linear", 0, 100)
     both = AgentConfig(schedule=rising)
     assert [both.residual_weight(steps) for steps in (0, 25, 100)] == [0.0, 0.25, 1.0]
     assert replace(both, skills=False).residual_weight(0) == 1.0

@@ -19,7 +19,7 @@ from reskill_core.config import config_to_dict, load_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import CheckpointError, DataError, TrainingError
 from reskill_core.lineage import Lineage
-from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, Schedule
 from reskill_core.runtime import SkillModule, SkillPolicy, load_policy
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.seeding import SEEDING
@@ -32,7 +32,7 @@ ITERATION = ENVS * STEPS
 # Neither level learns anything to speak of.
 FROZEN = PpoConfig(hidden=(8,), learning_rate=1e-9, epochs=1, minibatch=1000, std=0.2, min_std=0.05)
 AGENT = AgentConfig(
-    skill_steps=None, schedule=ResidualSchedule("linear", 0, 4 * ITERATION), high_level=FROZEN, low_level=FROZEN
+    skill_steps=None, schedule=Schedule("linear", 0, 4 * ITERATION), high_level=FROZEN, low_level=FROZEN
 )
 
 
@@ -176,7 +176,7 @@ LEARNING = replace(FROZEN, learning_rate=1e-2, epochs=3, minibatch=32)
 
 
 def test_both_levels_learn_each_with_its_own_settings(module: SkillModule, tmp_path: Path) -> None:
-    given = replace(AGENT, schedule=ResidualSchedule("linear", 0, 1), high_level=LEARNING, low_level=FROZEN)
+    given = replace(AGENT, schedule=Schedule("linear", 0, 1), high_level=LEARNING, low_level=FROZEN)
     result, _ = train(module, config(tmp_path / "high", agent=given))
     assert changed(result) == {"high_level"}
     given = replace(given, high_level=FROZEN, low_level=LEARNING)
@@ -224,7 +224,7 @@ def test_a_policy_learns_to_reach_what_is_rewarded(module: SkillModule, tmp_path
 
 RUNNING = replace(
     AGENT,
-    schedule=ResidualSchedule("linear", 0, 4 * ITERATION),
+    schedule=Schedule("linear", 0, 4 * ITERATION),
     high_level=replace(LEARNING, final_learning_rate=0.1),
     low_level=replace(LEARNING, final_learning_rate=0.1),
 )

@@ -163,7 +163,7 @@ def test_transitions_are_ordered_by_place_and_time() -> None:
         count = len(places)
         ones, no = np.full((count, 1), step, np.float32), np.zeros(count, np.bool_)
         flat, place = ones[:, 0], np.array(places)
-        return SkillTransition(ones, ones, ones, flat, flat, flat, place, ones, no, no, place)
+        return SkillTransition(ones, ones, ones, flat, flat, flat, place, ones, no, no, place, ones[:, :0], ones[:, :0])
 
     together = concatenate([ended([2, 0], 1), ended([1], 2), ended([0, 2], 3)])
     ordered = together.by_place()

@@ -10,7 +10,7 @@ from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError, ConfigError, TrainingError
 from reskill_core.models.networks import Mlp as TorchMlp
 from reskill_core.rl.advantages import Decisions, Experience, generalised_advantages
-from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, ResidualSchedule
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig, Schedule
 from reskill_core.rl.gaussian import log_density
 from reskill_core.rl.networks import Adam, Mlp, Parameters, mlp_shapes
 from reskill_core.rl.ppo import Ppo
@@ -82,9 +82,9 @@ def test_environments_do_not_mix() -> None:
 
 
 def test_residual_weight_rises_as_scheduled() -> None:
-    linear = ResidualSchedule("linear", 100, 300)
+    linear = Schedule("linear", 100, 300)
     assert [linear.weight(steps) for steps in (0, 100, 200, 300, 999)] == [0.0, 0.0, 0.5, 1.0, 1.0]
-    logistic = ResidualSchedule("logistic", 100, 300)
+    logistic = Schedule("logistic", 100, 300)
     assert logistic.weight(200) == pytest.approx(0.5)
     assert logistic.weight(100) == pytest.approx(0.018, abs=1e-3)
     assert logistic.weight(300) == pytest.approx(0.982, abs=1e-3)

@@ -9,7 +9,7 @@ import pytest
 from graph_runs import GraphProcess, assert_equal_to_the_last_bit, in_process, run_graph
 
 from reskill_core.data import DemoDataset, Episode
-from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, ResidualSchedule
+from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, Schedule
 from reskill_core.runtime import load_policy
 from reskill_ros.tools.bench import untrained_skills
 from reskill_sim.engine.simulator import Simulator
@@ -103,7 +103,7 @@ def test_an_agent_over_ros_acts_as_in_process(tmp_path: Path) -> None:
         profile="turbo",
         threads=0,
         evaluation_episodes=1,
-        agent=AgentConfig(schedule=ResidualSchedule("linear", 0, 1)),
+        agent=AgentConfig(schedule=Schedule("linear", 0, 1)),
     )
     agent = train_agent(config, show_progress=False).run
     given = {"skills": agent, "task": "clean_up", "profile": "fast", "episodes": 2, "pacing": "lockstep"}

@@ -33,6 +33,8 @@ def decided(features: np.ndarray, decision: np.ndarray, reward: np.ndarray, **ch
         terminated=terminal,
         ended=terminal,
         place=np.arange(count),
+        privileged=features[:, :0],
+        next_privileged=features[:, :0],
     )
     return replace(values, **changes)
 

@@ -12,14 +12,14 @@ from reskill_core.checkpoint import save_checkpoint
 from reskill_core.models.config import ReskillModelConfig
 from reskill_core.models.io import module_contents
 from reskill_core.models.skill_vae import SkillVae
-from reskill_core.rl.config import ResidualSchedule
+from reskill_core.rl.config import Schedule
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.fetch.tasks import get_task
 
 HORIZON = 7
 ENVS = 6
-AT_ONCE = ResidualSchedule("linear", 0, 1)
+AT_ONCE = Schedule("linear", 0, 1)
 
 
 @pytest.fixture(scope="module", name="skills")

@@ -17,8 +17,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 from reskill_core.errors import GraphError
 from reskill_core.process import LAUNCHER, UNKNOWN_EXIT_CODE
 from reskill_ros.graphs.graph_arguments import GraphArguments
-from reskill_ros.graphs.node_entry import NodeEntry
+from reskill_ros.graphs.node_entry import NodeEntry, ProcessEntry, processes_of
 from reskill_ros.graphs.node_table import argument_table, build_graph, parse_arguments
+from reskill_ros.graphs.process_launcher import node_arguments
 
 
 def launch_description(graph: str) -> LaunchDescription:
@@ -55,14 +56,11 @@ def launch_description(graph: str) -> LaunchDescription:
 
 def _graph_actions(arguments: GraphArguments) -> list[Action]:
     failures: list[str] = []
-    return [_node(entry, arguments, failures) for entry in build_graph(arguments)]
+    return [_node(entry, arguments, failures) for entry in processes_of(build_graph(arguments))]
 
 
-def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> Node:
-    """Create the launch action of a node; `failures` collects the failures of all nodes of the graph."""
-    parameters: list[Any] = [{name: _typed(value) for name, value in entry.parameters.items()}]
-    if arguments.params_file:
-        parameters.append(arguments.params_file)
+def _node(entry: ProcessEntry, arguments: GraphArguments, failures: list[str]) -> Node:
+    """Create the launch action of a process; `failures` collects the failures of all processes of the graph."""
 
     def on_exit(event: ProcessExited, context: LaunchContext) -> list[Action]:
         ending = context.is_shutdown
@@ -82,10 +80,8 @@ def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> N
     return Node(
         package="reskill_ros",
         executable=entry.executable,
-        name=entry.name,
         namespace=arguments.namespace,
-        parameters=parameters,
-        remappings=list(entry.remappings),
+        **(_single(entry.nodes[0], arguments) if entry.is_single else _composed(entry, arguments)),
         # Nodes, unlike other child processes, also end if this process is killed.
         additional_env={LAUNCHER: str(os.getpid())},
         ros_arguments=["--log-level", arguments.log_level],
@@ -93,6 +89,17 @@ def _node(entry: NodeEntry, arguments: GraphArguments, failures: list[str]) -> N
         emulate_tty=True,
         on_exit=on_exit,
     )
+
+
+def _single(node: NodeEntry, arguments: GraphArguments) -> dict[str, Any]:
+    parameters: list[Any] = [{name: _typed(value) for name, value in node.parameters.items()}]
+    if arguments.params_file:
+        parameters.append(arguments.params_file)
+    return {"name": node.name, "parameters": parameters, "remappings": list(node.remappings)}
+
+
+def _composed(entry: ProcessEntry, arguments: GraphArguments) -> dict[str, Any]:
+    return {"arguments": [word for node in entry.nodes for word in (node.name, *node_arguments(node, arguments))]}
 
 
 def _typed(value: Any) -> Any:

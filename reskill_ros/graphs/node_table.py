@@ -6,8 +6,10 @@ they remain consistent::
     for argument in argument_table("collect"):  # name, default, description, choices: declare them
         ...
     arguments = parse_arguments("collect", {"task": "hook", "episodes": "5"})
-    for entry in build_graph(arguments):
-        ...  # entry.executable or entry.module, .name, .parameters, .remappings, .primary, .required
+    for process in processes_of(build_graph(arguments)):
+        ...  # process.executable or process.module, .name, .primary, .required
+        for entry in process.nodes:
+            ...  # entry.name, .parameters, .remappings
     # and of the arguments themselves: .namespace, .params_file (after the parameters, so that it wins), .log_level
 """
 
@@ -90,7 +92,7 @@ def build_graph(arguments: GraphArguments) -> list[NodeEntry]:
     entries = []
     for entry in arguments.nodes():
         # The publisher of the clock must not use it.
-        owns_clock = entry.executable in ("sim_node", "replay_node")
+        owns_clock = entry.name in ("sim_node", "replay_node")
         common: dict[str, Any] = {} if owns_clock else {"use_sim_time": use_sim_time}
         if entry.lifecycle:
             # A graph must fail immediately if a node cannot start.

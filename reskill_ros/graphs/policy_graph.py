@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reskill_core.checkpoint import load_checkpoint
@@ -32,6 +32,9 @@ class PolicyArguments(RobotArguments, SkillArguments):
     )
     dataset: str = parameter("", "Folder of a data set to record all episodes into; empty for none.")
     bag: str = parameter("", "Folder of a new bag to record the graph's topics into; empty for none.")
+    composed: bool = parameter(
+        False, "Observation and policy in one process, for a lower latency; the command node stays on its own."
+    )
     report: str = parameter("", "JSON file to write the episodes' results to at the end; empty: only print them.")
 
     @property
@@ -74,6 +77,9 @@ class PolicyArguments(RobotArguments, SkillArguments):
         ]
         entries = self.robot_nodes(acknowledge, seed=self.seed, episodes=self.episodes, report=self.report)
         entries.append(self.policy_node(**({"task": self.task} if self.simulated else {})))
+        if self.composed:
+            together = ("observation_node", "policy_node")
+            entries = [replace(entry, shares_process=entry.name in together) for entry in entries]
         if self.dataset:
             own_episodes = {"driver_episodes": self.simulated, "auto_start": self.simulated}
             parameters = {**self.served_task, "dataset": self.dataset, **own_episodes, **self.recorded_world}

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from reskill_core.command_line import IntermixedParser, run_command
 from reskill_core.errors import ReskillError
 from reskill_ros.graphs.graph_arguments import GraphArguments
-from reskill_ros.graphs.node_entry import NodeEntry
+from reskill_ros.graphs.node_entry import NodeEntry, ProcessEntry, processes_of
 from reskill_ros.graphs.node_table import GRAPHS, argument_table, build_graph, parse_arguments
 from reskill_ros.graphs.supervisor import Process, supervise
 
@@ -44,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _up(args: Sequence[str] | None) -> int:
     options = _parser().parse_args(args)
     arguments = parse_arguments(options.graph, _pairs(options.arguments))
-    processes = [process_of(entry, arguments) for entry in build_graph(arguments)]
+    processes = [process_of(entry, arguments) for entry in processes_of(build_graph(arguments))]
     if options.dry_run:
         print("\n".join(shlex.join(process.command) for process in processes))
         return 0
@@ -58,20 +58,32 @@ def _up(args: Sequence[str] | None) -> int:
     return supervise(processes, _environment(), sys.stdout).exit_code
 
 
-def process_of(entry: NodeEntry, arguments: GraphArguments) -> Process:
-    """Create the process of a node of the table."""
-    command = [sys.executable, "-m", entry.module, "--ros-args", "-r", f"__node:={entry.name}"]
+def process_of(entry: ProcessEntry, arguments: GraphArguments) -> Process:
+    """Create a process of the nodes of the table."""
+    common = ["--log-level", arguments.log_level]
     if arguments.namespace:
-        command += ["-r", f"__ns:=/{arguments.namespace.strip('/')}"]
-    command += ["--log-level", arguments.log_level]
-    for name, value in entry.parameters.items():
-        # JSON is valid YAML that preserves the type of each value.
-        command += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
-    if arguments.params_file:
-        command += ["--params-file", arguments.params_file]
-    for source, target in entry.remappings:
-        command += ["-r", f"{source}:={target}"]
+        common += ["-r", f"__ns:=/{arguments.namespace.strip('/')}"]
+    command = [sys.executable, "-m", entry.module]
+    if entry.is_single:
+        node = entry.nodes[0]
+        command += ["--ros-args", "-r", f"__node:={node.name}", *common, *node_arguments(node, arguments)]
+    else:
+        for node in entry.nodes:
+            command += [node.name, *node_arguments(node, arguments)]
+        command += ["--ros-args", *common]
     return Process(entry.name, command, primary=entry.primary, required=entry.required)
+
+
+def node_arguments(node: NodeEntry, arguments: GraphArguments) -> list[str]:
+    """Return the ROS arguments of one node: parameters, the parameter file, which wins, and remappings."""
+    # JSON is valid YAML that preserves the type of each value.
+    words = [f"{name}:={json.dumps(value, ensure_ascii=False)}" for name, value in node.parameters.items()]
+    options = [option for word in words for option in ("-p", word)]
+    if arguments.params_file:
+        options += ["--params-file", arguments.params_file]
+    for source, target in node.remappings:
+        options += ["-r", f"{source}:={target}"]
+    return options
 
 
 def _environment() -> dict[str, str]:

@@ -178,4 +178,4 @@ class BagRecorderNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(BagRecorderNode, args)
+    return run(BagRecorderNode, args=args)

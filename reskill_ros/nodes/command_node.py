@@ -288,4 +288,4 @@ class CommandNode(ManagedNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(CommandNode, args)
+    return run(CommandNode, args=args)

@@ -78,4 +78,4 @@ class DemonstratorNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(DemonstratorNode, args)
+    return run(DemonstratorNode, args=args)

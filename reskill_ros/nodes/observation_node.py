@@ -30,6 +30,7 @@ from reskill_ros.nodes.sensor_report import SensorReport
 from reskill_ros.plumbing import convert, images, qos
 from reskill_ros.plumbing.clock import now_ns, watch_clock
 from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Rate, Report
+from reskill_ros.plumbing.exchange import Exchange
 from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
@@ -58,8 +59,15 @@ class ObservationParameters:
 class ObservationNode(Node):
     """Node that converts sensor messages to observations; :class:`~reskill_core.sensing.Sensing` matches readings."""
 
-    def __init__(self) -> None:
-        super().__init__("observation_node")
+    def __init__(self, exchange: Exchange | None = None, arguments: list[str] | None = None) -> None:
+        """Observe as the parameters say.
+
+        Args:
+            exchange: receives what is published, for other nodes of the process.
+            arguments: ROS arguments of this node alone, if its process has several.
+        """
+        super().__init__("observation_node", cli_args=arguments)
+        self._exchange = exchange or Exchange()
         self._resources = ExitStack()
         values = Parameters(self, ObservationParameters()).values
         self._task = task_spec(values.task, values.skills)
@@ -168,8 +176,7 @@ class ObservationNode(Node):
         if is_repeated:
             if self._last_messages:
                 self.diagnostics.counters["repeated"] += 1
-            for publisher, message in self._last_messages:
-                publisher.publish(message)
+            self._publish_last()
         elif self._synchronised:
             self._publish(self._sensing.tick_if_complete())
 
@@ -191,10 +198,14 @@ class ObservationNode(Node):
             for name, picture in tick.images.items()
         ]
         self._last_messages.append((self._publisher, observation))
-        for publisher, message in self._last_messages:
-            publisher.publish(message)
+        self._publish_last()
         self._rate.tick()
         self._age.add((now_ns(self) - tick.stamp_ns) * 1e-9)
+
+    def _publish_last(self) -> None:
+        for publisher, message in self._last_messages:
+            publisher.publish(message)
+            self._exchange.hand_on(publisher.topic_name, message)
 
     def _forget(self) -> None:
         self._sensing.forget()
@@ -227,4 +238,4 @@ class ObservationNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(ObservationNode, args)
+    return run(ObservationNode, args=args)

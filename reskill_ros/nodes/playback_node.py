@@ -111,4 +111,4 @@ class PlaybackNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(PlaybackNode, args)
+    return run(PlaybackNode, args=args)

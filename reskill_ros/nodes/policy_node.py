@@ -17,6 +17,7 @@ from reskill_core.text import printable
 from reskill_ros.nodes.policy_parameters import PolicyParameters
 from reskill_ros.nodes.policy_server import PolicyServer
 from reskill_ros.plumbing.diagnostics import Report
+from reskill_ros.plumbing.exchange import Exchange
 from reskill_ros.plumbing.lifecycle import ManagedNode
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
@@ -26,8 +27,15 @@ from reskill_ros.plumbing.served_task import task_spec
 class PolicyNode(ManagedNode):
     """Lifecycle node of a skill policy, loaded when configured and acting when active."""
 
-    def __init__(self) -> None:
-        super().__init__("policy_node", "policy/status")
+    def __init__(self, exchange: Exchange | None = None, arguments: list[str] | None = None) -> None:
+        """Load and act as the parameters say.
+
+        Args:
+            exchange: hands on observations and images within the process; by default they come by topic.
+            arguments: ROS arguments of this node alone, if its process has several.
+        """
+        super().__init__("policy_node", "policy/status", arguments=arguments)
+        self._exchange = exchange
         self._settings = Parameters(self, PolicyParameters())
         self._server: PolicyServer | None = None
         self._loaded: dict[str, object] = {}
@@ -59,7 +67,14 @@ class PolicyNode(ManagedNode):
             "task": task.name,
         }
         self._server = PolicyServer(
-            self, policy, task, lambda: (policy.description, 0.0), self.diagnostics, values.seed, self.while_configured
+            self,
+            policy,
+            task,
+            lambda: (policy.description, 0.0),
+            self.diagnostics,
+            values.seed,
+            self.while_configured,
+            self._exchange,
         )
         self.get_logger().info(f"loaded {values.skills} for task {printable(task.name)}")
 
@@ -103,4 +118,4 @@ class PolicyNode(ManagedNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(PolicyNode, args)
+    return run(PolicyNode, args=args)

@@ -19,6 +19,7 @@ from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.plumbing import convert, images, qos
 from reskill_ros.plumbing.clock import watch_clock
 from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Rate, Report
+from reskill_ros.plumbing.exchange import Exchange
 from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.refusals import Refusals
 from reskill_ros.plumbing.topics import observed_image
@@ -42,8 +43,9 @@ class PolicyServer:
         diagnostics: Diagnostics,
         seed: int,
         stack: ExitStack,
+        exchange: Exchange | None = None,
     ) -> None:
-        """Create subscription and publisher.
+        """Create subscriptions and publisher.
 
         Args:
             node: node that owns subscription and publisher.
@@ -53,6 +55,7 @@ class PolicyServer:
             diagnostics: diagnostics with the counters.
             seed: seed of the first episode without a seed of its own; increases by 1 for each following one.
             stack: exit stack that releases all resources.
+            exchange: hands on observations and images within the process; by default they come by topic.
         """
         self._enabled = False
         self._policy, self._task, self._source = policy, task, source
@@ -67,7 +70,7 @@ class PolicyServer:
         self.forget()
         self._publisher = node.create_publisher(SkillAction, "skill_action", qos.RECORDED)
         stack.callback(node.destroy_publisher, self._publisher)
-        self._inputs = Inputs(node, diagnostics.publish)
+        self._inputs = Inputs(node, diagnostics.publish, exchange)
         stack.callback(self._inputs.close)
         self._inputs.listen(Observation, "observation", self._on_observation, qos.NEWEST)
         for feature in task.obs.images:

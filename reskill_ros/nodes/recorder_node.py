@@ -323,4 +323,4 @@ def _variation(text: str) -> dict[str, Any] | None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(RecorderNode, args)
+    return run(RecorderNode, args=args)

@@ -123,4 +123,4 @@ class ReplayNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(ReplayNode, args)
+    return run(ReplayNode, args=args)

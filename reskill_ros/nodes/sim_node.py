@@ -222,4 +222,4 @@ class SimNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(SimNode, args)
+    return run(SimNode, args=args)

@@ -120,4 +120,4 @@ class ViewerNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run(ViewerNode, args)
+    return run(ViewerNode, args=args)

@@ -171,15 +171,16 @@ def episode_step(message: EpisodeState) -> EpisodeStep:
 
 def observation_message(tick: Tick, task: str, frame_id: str) -> Observation:
     """Create a message of an observation."""
-    message = Observation(
-        task=task,
-        episode_id=tick.episode.episode_id,
-        episode_seed=tick.episode.seed,
-        episode_step=tick.episode.step,
-        values=float64_array(tick.values[0]),
-    )
-    message.header.stamp = ns_to_stamp(tick.stamp_ns)
-    message.header.frame_id = frame_id
+    # Setting fields is several times faster than naming them in the constructor.
+    message = Observation()
+    message.task = task
+    message.episode_id = tick.episode.episode_id
+    message.episode_seed = tick.episode.seed
+    message.episode_step = tick.episode.step
+    message.values = float64_array(tick.values[0])
+    header = message.header
+    header.stamp.sec, header.stamp.nanosec = divmod(tick.stamp_ns, _NS)
+    header.frame_id = frame_id
     return message
 
 

@@ -13,6 +13,7 @@ from rclpy.subscription import Subscription
 from reskill_ros.plumbing import qos
 from reskill_ros.plumbing.diagnostics import Report
 from reskill_ros.plumbing.endpoints import full_name
+from reskill_ros.plumbing.exchange import Exchange
 
 
 class Inputs:
@@ -22,16 +23,19 @@ class Inputs:
     not report it.
     """
 
-    def __init__(self, node: Node, on_mismatch: Callable[[], None]) -> None:
+    def __init__(self, node: Node, on_mismatch: Callable[[], None], exchange: Exchange | None = None) -> None:
         """Start without any.
 
         Args:
             node: the node that owns the subscriptions.
             on_mismatch: called when an incompatible publisher has appeared; :meth:`report` lists it.
+            exchange: if given, messages are handed on within the process, and there are no subscriptions.
         """
         self._node = node
         self._on_mismatch = on_mismatch
         self._subscriptions: dict[str, list[Subscription[Any]]] = {}
+        self._exchange = exchange
+        self._ends: list[Callable[[], None]] = []
 
     def listen(self, kind: type, topic: str, callback: Callable[..., None], *profiles: QoSProfile) -> None:
         """Subscribe to a topic.
@@ -42,6 +46,9 @@ class Inputs:
             callback: called with each message.
             profiles: QoS profiles, one subscription each; with several a message may arrive more than once.
         """
+        if self._exchange is not None:
+            self._ends.append(self._exchange.receive(self._node.resolve_topic_name(topic), callback))
+            return
         events = SubscriptionEventCallbacks(incompatible_qos=lambda _: self._on_event(topic))
         self._subscriptions.setdefault(topic, []).extend(
             self._node.create_subscription(kind, topic, callback, profile, event_callbacks=events)
@@ -59,7 +66,10 @@ class Inputs:
             report.error(f"{topic} is not heard from {', '.join(publishers)}; change the QoS of its publisher")
 
     def close(self) -> None:
-        """Destroy the subscriptions."""
+        """Destroy the subscriptions, and receive nothing more."""
+        for end in self._ends:
+            end()
+        self._ends.clear()
         for subscriptions in self._subscriptions.values():
             for subscription in subscriptions:
                 self._node.destroy_subscription(subscription)

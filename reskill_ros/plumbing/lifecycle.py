@@ -26,9 +26,18 @@ class ManagedNode(LifecycleNode):
         done: Future of the exit code, which has a result once the process should end by itself.
     """
 
-    def __init__(self, name: str, status_topic: str, shared: Collection[str] = ()) -> None:
-        """Start unconfigured; for the topics see :class:`~reskill_ros.plumbing.diagnostics.Diagnostics`."""
-        super().__init__(name)
+    def __init__(
+        self, name: str, status_topic: str, shared: Collection[str] = (), arguments: list[str] | None = None
+    ) -> None:
+        """Start unconfigured.
+
+        Args:
+            name: name of the node.
+            status_topic: see :class:`~reskill_ros.plumbing.diagnostics.Diagnostics`.
+            shared: likewise.
+            arguments: ROS arguments of this node alone, if its process has several.
+        """
+        super().__init__(name, cli_args=arguments)
         self.stage = "unconfigured"
         self.failure = ""
         self._is_refusal = False

@@ -1,4 +1,4 @@
-"""Main function of all nodes: runs a node in a single thread, and ends it cleanly on a signal or with the launcher."""
+"""Main function of all nodes: runs them in a single thread, and ends them cleanly on a signal or with the launcher."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _GRACE_S = 1.5
 _LOOK_PERIOD_S = 0.5
 
 
-def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Create a node and run it until a signal arrives, its launcher ends, or the node has finished.
+def run(*make_nodes: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Create nodes and run them until a signal arrives, their launcher ends, or a node has finished.
 
     It is called once, by the main function of the process, since it takes over signal handling.
 
@@ -42,25 +42,25 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
     - ``make_safe()``, called in another thread on a request to end, so that a robot is stopped although a callback is
       busy or hangs;
     - ``on_callback_error(error)``, called with an exception of a callback, so that the node can make its robot safe and
-      stay alive for diagnosis; without it the process ends.
+      stay alive for diagnosis; if no node has it, the process ends.
 
     Args:
-        make_node: creates the node, after the initialisation of ROS.
+        *make_nodes: create one node each, after the initialisation of ROS.
         args: command line without the program name, by default that of the process.
 
     Returns:
         The exit code: 0 after a request to end, or as in :mod:`reskill_core.command_line`.
     """
-    return run_command(lambda: _run_in_ros(make_node, args))
+    return run_command(lambda: _run_in_ros(make_nodes, args))
 
 
-def _run_in_ros(make_node: Callable[[], Node], args: Sequence[str] | None) -> int:
+def _run_in_ros(make_nodes: Sequence[Callable[[], Node]], args: Sequence[str] | None) -> int:
     require_security()
     ending = _Ending()
     ending.watch()
     try:
         _init(args)
-        return _run(make_node, ending)
+        return _run(make_nodes, ending)
     finally:
         ending.close()
         rclpy.try_shutdown()
@@ -81,14 +81,14 @@ class _Ending:
     works while a callback hangs, and raises no exception within one.
 
     Attributes:
-        node: the node, once it exists.
+        nodes: the nodes, once they exist.
         spinning: whether callbacks may have run.
         stop: Future of the exit code, which has a result after a request to end.
-        returned: set when no callback runs any more and only the clean-up of the node remains.
+        returned: set when no callback runs any more and only the clean-up of the nodes remains.
     """
 
     def __init__(self) -> None:
-        self.node: Node | None = None
+        self.nodes: Sequence[Node] = ()
         self.spinning = False
         self.stop: Future = Future()
         self.returned = threading.Event()
@@ -123,10 +123,12 @@ class _Ending:
         _wait_for_end(self._readable)
         if self.returned.is_set():
             return
-        # Failures mean that the node is ending already, and makes its robot safe itself.
+        # Failures mean that the nodes are ending already, and make their robot safe themselves.
         with suppress(Exception):
             self.ask(0)
-            getattr(self.node, "make_safe", lambda: None)()
+        for node in self.nodes:
+            with suppress(Exception):
+                getattr(node, "make_safe", lambda: None)()
         if self.returned.wait(_GRACE_S):
             return
         if not self.spinning:
@@ -155,41 +157,44 @@ def _wait_for_end(signals: int) -> None:
         select.select([signals, descriptor], [], [])
 
 
-def _run(make_node: Callable[[], Node], ending: _Ending) -> int:
-    node = make_node()
-    ending.node = node
+def _run(make_nodes: Sequence[Callable[[], Node]], ending: _Ending) -> int:
+    nodes = [make_node() for make_node in make_nodes]
+    ending.nodes = nodes
     stop = ending.stop
-    executor = DirectExecutor(node, stop)
-    report_unknown_parameters(node)
-    if hasattr(node, "done"):
-        node.done.add_done_callback(lambda done: ending.ask(done.result()))
+    executor = DirectExecutor(*nodes)
+    for node in nodes:
+        report_unknown_parameters(node)
+        if hasattr(node, "done"):
+            node.done.add_done_callback(lambda done: ending.ask(done.result()))
     # Existing objects live as long as the process: exclude them from garbage collection in the control loop.
     gc.collect()
     gc.freeze()
     try:
         while not stop.done() and rclpy.ok():
             ending.spinning = True
-            _spin(executor, node)
+            _spin(executor, nodes, stop)
     except ExternalShutdownException:
         return 0
     except USER_ERRORS as error:
-        node.get_logger().fatal(message_of(error))
+        nodes[0].get_logger().fatal(message_of(error))
         return USER_ERROR
     finally:
-        # Only the clean-up of the node remains, which may take long on a busy machine.
+        # Only the clean-up of the nodes remains, which may take long on a busy machine.
         ending.returned.set()
-        node.destroy_node()
+        for node in nodes:
+            node.destroy_node()
         executor.shutdown()
-    return int(stop.result() or 0) or int(getattr(node, "exit_code", 0))
+    return int(stop.result() or 0) or max(int(getattr(node, "exit_code", 0)) for node in nodes)
 
 
-def _spin(executor: DirectExecutor, node: Node) -> None:
+def _spin(executor: DirectExecutor, nodes: Sequence[Node], stop: Future) -> None:
     try:
-        executor.spin()
+        executor.spin(stop)
     except ExternalShutdownException:
         raise
     except Exception as error:
-        handle = getattr(node, "on_callback_error", None)
-        if handle is None:
+        handlers = [node.on_callback_error for node in nodes if hasattr(node, "on_callback_error")]
+        if not handlers:
             raise
-        handle(error)
+        for handle in handlers:
+            handle(error)

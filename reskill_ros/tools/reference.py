@@ -49,7 +49,7 @@ from reskill_ros.recording.bag import BagWriter
 from reskill_ros.simulation.sim_parameters import SimParameters
 from reskill_ros.simulation.sim_views import SimViews
 from reskill_ros.tools.bench import untrained_skills
-from reskill_ros.tools.reference_texts import ARGUMENTS, DIAGNOSTICS, DRIVERS, HEAD, MEANINGS
+from reskill_ros.tools.reference_texts import ARGUMENTS, COMPOSED, DIAGNOSTICS, DRIVERS, HEAD, MEANINGS
 
 # In the order of the data flow. The module of the same name contains the node and the dataclass of its parameters.
 NODES = (
@@ -76,7 +76,7 @@ def page() -> str:
         rclpy.init(args=["reference", "--ros-args", "--log-level", "fatal", *_start_arguments(Path(folder))])
         stack.callback(rclpy.try_shutdown)
         nodes = [_node_section(import_module(f"reskill_ros.nodes.{name}"), stack) for name in NODES]
-    parts = [HEAD, *_graph_section(), "## Nodes\n", *nodes, *_driver_sections(), *_qos_section(), DIAGNOSTICS]
+    parts = [HEAD, *_graph_section(), "## Nodes\n", *nodes, COMPOSED, *_driver_sections(), *_qos_section(), DIAGNOSTICS]
     for kind, title in (("msg", "Messages"), ("srv", "Services")):
         files = sorted((config_folder().parent / kind).glob(f"*.{kind}"))
         parts += [f"## {title}\n", *(f"### {file.stem}\n\n```\n{file.read_text().strip()}\n```\n" for file in files)]

@@ -56,6 +56,16 @@ ARGUMENTS = """## Graphs
 Arguments of `reskill-up <graph> name:=value …` and of `ros2 launch reskill_ros <graph>.launch.py name:=value …`, with
 their default in each graph; – if a graph does not have the argument.
 """
+COMPOSED = """### composed_node
+
+observation_node and policy_node in one process, started by `composed:=true`. Both have the interfaces above.
+Observations and images are published as always, but reach the policy without the middleware. Each node has its own
+arguments, after its name:
+
+```
+ros2 run reskill_ros composed_node observation_node -p driver:=ur5e -p skills:=s policy_node -p skills:=s --ros-args …
+```
+"""
 DRIVERS = """## Driver files
 
 A robot is described by one YAML file, in `config/drivers` or any other folder, which observation_node and command_node

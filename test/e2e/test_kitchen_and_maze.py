@@ -38,14 +38,14 @@ def untrained_spirl(folder: Path, task: Task, **sections: Mapping[str, Any]) -> 
     return save_checkpoint(folder, SKILL_MODULE_KIND, *module_contents(model, task.spec))
 
 
-def run_recorded(folder: Path, task: Task, skills: Path, seed: int) -> dict[str, list[bytes]]:
+def run_recorded(folder: Path, task: Task, skills: Path, seed: int, composed: str = "false") -> dict[str, list[bytes]]:
     """Run an episode as a graph; compare it with the one in process, and replay it.
 
     Returns:
         Serialised messages of the bag, by topic.
     """
     given = {"task": task.spec.name, "skills": skills, "pacing": "lockstep", "episodes": 1, "seed": seed}
-    run_graph("policy", folder, **given, dataset=folder / "data", bag=folder / "bag")
+    run_graph("policy", folder, **given, composed=composed, dataset=folder / "data", bag=folder / "bag")
     dataset, policy = DemoDataset.open(folder / "data"), load_policy(skills)
     policy.reset([0])
     expected = in_process(task.make_env(), policy, [seed], lambda place: (policy.description, 0.0))
@@ -100,7 +100,8 @@ def test_a_planar_base_sees_and_drives(tmp_path: Path) -> None:
         prior={"hidden": [16], "kind": "gaussian", "inputs": ["camera"]},
         images={"channels": 2, "features": 4},
     )
-    messages = run_recorded(tmp_path, task, skills, seed=seed_of_a_short_episode(task, skills))
+    # In one process, observation_node hands pictures on as well.
+    messages = run_recorded(tmp_path, task, skills, seed=seed_of_a_short_episode(task, skills), composed="true")
     episode = DemoDataset.open(tmp_path / "data").episode(0)
     assert episode.success
     frames = episode.images["camera"].array()

@@ -69,11 +69,12 @@ def test_an_episode_runs_in_real_time(tmp_path: Path) -> None:
     assert dataset.episode_lengths.tolist() == [get_task("clean_up").spec.horizon]
 
 
-def test_a_policy_over_ros_acts_as_in_process_and_can_be_replayed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("composed", ["false", "true"])
+def test_a_policy_over_ros_acts_as_in_process_and_can_be_replayed(composed: str, tmp_path: Path) -> None:
     """Recorded as data and as a bag; from the bag the same policy gives the same answers again."""
     skills = untrained_skills(tmp_path / "skills", get_task("block").spec)
     data, bag, report = tmp_path / "data", tmp_path / "bag", tmp_path / "report.json"
-    given = {"skills": skills, "episodes": 2, "seed": 5, "pacing": "lockstep", "report": report}
+    given = {"skills": skills, "episodes": 2, "seed": 5, "pacing": "lockstep", "report": report, "composed": composed}
     run_graph("policy", tmp_path, **given, dataset=data, bag=bag)
     policy = load_policy(skills)
     policy.reset([0])

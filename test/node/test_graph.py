@@ -18,6 +18,7 @@ from ros_graph import shut_down
 from reskill_core.data import DatasetSpec, DatasetWriter
 from reskill_core.errors import ConfigError, GraphError
 from reskill_core.runtime.loading import load_policy
+from reskill_ros.graphs.node_entry import ProcessEntry
 from reskill_ros.graphs.node_table import GRAPHS, argument_table, build_graph, parse_arguments
 from reskill_ros.graphs.process_launcher import main, process_of
 from reskill_ros.nodes.command_node import CommandNode
@@ -90,7 +91,7 @@ def test_every_parameter_of_the_table_is_one_of_its_node(graph: str, required: d
         unknown = {name for name in entry.parameters if name not in known and not name.startswith("gate.")}
         assert not unknown, f"{entry.name} has no {unknown}"
         assert callable(module.main)
-        assert entry.executable == entry.module.split(".")[-1]
+        assert ProcessEntry((entry,)).executable == entry.module.split(".")[-1]
 
 
 def test_who_is_in_which_graph(required: dict[str, dict[str, str]]) -> None:
@@ -237,7 +238,7 @@ def test_f46_a_namespace_has_a_clock_of_its_own(required: dict[str, dict[str, st
     arguments = parse_arguments("collect", {**required["collect"], "namespace": "left"})
     for entry in build_graph(arguments):
         assert ("/clock", "clock") in entry.remappings
-        assert "__ns:=/left" in process_of(entry, arguments).command
+        assert "__ns:=/left" in process_of(ProcessEntry((entry,)), arguments).command
 
 
 def test_f46_only_the_clock_and_diagnostics_are_absolute_names() -> None:
@@ -284,7 +285,7 @@ def test_a_parameter_file_wins_over_arguments(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"/**/command_node": {"ros__parameters": parameters}}))
     arguments = parse_arguments("collect", {"params_file": str(file), "namespace": "left"})
     entry = next(entry for entry in build_graph(arguments) if entry.name == "command_node")
-    rclpy.init(args=["test", *process_of(entry, arguments).command[3:]])
+    rclpy.init(args=["test", *process_of(ProcessEntry((entry,)), arguments).command[3:]])
     try:
         node = CommandNode()
         assert node.get_fully_qualified_name() == "/left/command_node"

@@ -7,10 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from array import array
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +17,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.task import Future
 from ros_graph import MakeGraph, text
 from std_msgs.msg import Empty
-from std_srvs.srv import Trigger
 
 from reskill_core.errors import GraphError, SpecError
 from reskill_core.parameters import parameter
@@ -30,7 +26,6 @@ from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_core.sensing import MessageError
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.diagnostics import Diagnostics, Latency, Report
-from reskill_ros.plumbing.executor import DirectExecutor
 from reskill_ros.plumbing.lifecycle import ManagedNode
 from reskill_ros.plumbing.params import Parameters, report_unknown_parameters
 
@@ -159,57 +154,6 @@ def test_f22_an_exception_in_a_callback_deactivates_and_stays_diagnosable(make_g
     assert "RuntimeError: tripped" in statuses[-1].message
 
 
-class Busy(Node):
-    """Has one of everything an executor serves."""
-
-    def __init__(self) -> None:
-        super().__init__("busy")
-        self.log: list[str] = []
-        self.timer = self.create_timer(0.005, self._on_timer)
-        self.create_service(Trigger, "work", self._on_call)
-        self.client: Any = self.create_client(Trigger, "work")
-        self.publisher = self.create_publisher(Empty, "first", qos.STATE)
-        self.create_subscription(Empty, "first", self._on_first, qos.STATE)
-
-    def _on_timer(self) -> None:
-        if self.client.service_is_ready() and self.publisher.get_subscription_count():
-            self.timer.cancel()
-            self.client.call_async(Trigger.Request()).add_done_callback(self._on_answer)
-
-    def _on_call(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self.log.append("called")
-        return response
-
-    def _on_answer(self, future: Future) -> None:
-        self.log.append("answered")
-        self.publisher.publish(Empty())
-
-    def _on_first(self, message: Empty) -> None:
-        self.log.append("first")
-        # What is created while spinning is served as well.
-        self.create_subscription(Empty, "second", self._on_second, qos.LATCHED)
-        self.create_publisher(Empty, "second", qos.LATCHED).publish(Empty())
-
-    def _on_second(self, message: Empty) -> None:
-        self.log.append("second")
-        raise RuntimeError("tripped")
-
-
-def test_the_executor_serves_all_kinds_of_callbacks(make_graph: MakeGraph) -> None:
-    """Timer, service, client, task and messages, in the order in which one leads to the next."""
-    make_graph()
-    stop: Future = Future()
-    node = Busy()
-    executor = DirectExecutor(node, stop)
-    with pytest.raises(RuntimeError, match="tripped"):
-        executor.spin()
-    assert node.log == ["called", "answered", "first", "second"]
-    threading.Timer(0.05, stop.set_result, [0]).start()
-    executor.spin()
-    executor.shutdown()
-    node.destroy_node()
-
-
 HANGING_NODE = """
 import sys, threading, time
 from rclpy.node import Node
@@ -228,7 +172,7 @@ class Hanging(Node):
         print("ended", flush=True)
         super().destroy_node()
 
-sys.exit(run(Hanging, []))
+sys.exit(run(Hanging, args=[]))
 """
 
 

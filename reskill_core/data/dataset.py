@@ -16,7 +16,7 @@ from reskill_core.data.compressed_frames import CompressedFrames
 from reskill_core.data.episode import Arrays, Episode, digests, unpack
 from reskill_core.data.images import Images, StoredFrames
 from reskill_core.data.loading import OnBadShard, ShardReader
-from reskill_core.data.schema import ARRAYS, DIGEST, ENDS, MERGED_FROM, SIM_STATE, DatasetSpec
+from reskill_core.data.schema import ARRAYS, DIGEST, ENDS, LABEL, MERGED_FROM, SIM_STATE, DatasetSpec
 from reskill_core.data.shard import Shard
 from reskill_core.data.splits import split_episodes
 from reskill_core.data.statistics import Statistics, moments
@@ -57,6 +57,7 @@ class DemoDataset:
         truncated: (E,) bool.
         noise_scale: (E,) float32.
         source: (E,) str.
+        label: (E,) str, empty for none.
         digest: (E, 32) uint8, SHA-256 of each episode's contents.
         images: frames by image feature, read on demand.
     """
@@ -85,6 +86,7 @@ class DemoDataset:
         self.truncated = self._arrays["truncated"]
         self.noise_scale = self._arrays["noise_scale"]
         self.source = np.char.decode(self._arrays["source"])
+        self.label = np.char.decode(self._arrays[LABEL])
         self.digest = self._arrays[DIGEST]
         self.images = gathered.images()
 

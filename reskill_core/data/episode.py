@@ -17,9 +17,11 @@ from reskill_core.data.schema import (
     ARRAYS,
     DIGEST,
     DIGEST_BYTES,
+    DIGESTED_FIELDS,
     ENDS,
     EPISODE_FIELDS,
     FIELDS,
+    LABEL,
     MAX_SOURCE_BYTES,
     ArrayField,
     DatasetSpec,
@@ -28,6 +30,7 @@ from reskill_core.data.schema import (
 )
 from reskill_core.errors import DataError
 from reskill_core.files import plain_name_fault
+from reskill_core.labels import label_fault
 
 Arrays = dict[str, NDArray[Any]]
 EpisodeImages = Mapping[str, CompressedFrames]
@@ -52,6 +55,7 @@ class Episode:
         truncated: whether it was cut off, by the horizon or externally.
         noise_scale: noise scale of the demonstrator.
         source: name of the demonstrator or policy, at most 64 bytes.
+        label: instruction or remark, one line of at most 256 bytes; empty for none.
         images: frames by image feature: the newest one before each step, and the one after the last step, T + 1 in
             total.
     """
@@ -68,6 +72,7 @@ class Episode:
     truncated: bool
     noise_scale: float
     source: str
+    label: str = ""
     images: EpisodeImages = dataclasses.field(default_factory=dict)
 
     @property
@@ -103,7 +108,8 @@ def unpack(arrays: Mapping[str, NDArray[Any]], index: int, images: EpisodeImages
     }
     for name in ("seed", "success", "terminated", "truncated", "noise_scale"):
         values[name] = values[name].item()
-    return Episode(**{**values, "source": values["source"].decode(), "images": images})
+    texts = {name: values[name].decode() for name in _TEXT_FAULTS}
+    return Episode(**{**values, **texts, "images": images})
 
 
 def episode_rows(arrays: Mapping[str, NDArray[Any]], index: int) -> slice:
@@ -123,7 +129,7 @@ def select(arrays: Arrays, keep: NDArray[np.bool_]) -> Arrays:
 
 
 def faulty_episodes(arrays: Mapping[str, NDArray[Any]]) -> dict[int, list[str]]:
-    """List faults in the values by episode: not finite, an action out of range, a source that is not a plain name.
+    """List faults in the values by episode: not finite, an action out of range, an invalid source or label.
 
     Missing arrays are not checked.
     """
@@ -139,11 +145,12 @@ def faulty_episodes(arrays: Mapping[str, NDArray[Any]]) -> dict[int, list[str]]:
             rows = np.flatnonzero(bad.reshape(len(array), -1).any(axis=1))
             for episode, place in _places(field, rows, arrays[ENDS]).items():
                 faults.setdefault(episode, []).append(f"{field.name} {text}{place}")
-    sources = arrays.get("source", np.empty(0, dtype="S1"))
-    for source in np.unique(sources):
-        if fault := _source_fault(source.decode()):
-            for row in np.flatnonzero(sources == source):
-                faults.setdefault(int(row), []).append(fault)
+    for name, fault_of in _TEXT_FAULTS.items():
+        texts = arrays.get(name, np.empty(0, dtype="S1"))
+        for text in np.unique(texts):
+            if fault := fault_of(text.decode()):
+                for row in np.flatnonzero(texts == text):
+                    faults.setdefault(int(row), []).append(fault)
     return dict(sorted(faults.items()))
 
 
@@ -159,8 +166,8 @@ def _places(field: ArrayField, rows: NDArray[np.int64], ends: NDArray[np.int64])
 def digests(arrays: Mapping[str, NDArray[Any]], images: Callable[[int], EpisodeImages]) -> NDArray[np.uint8]:
     """Compute the SHA-256 (E, 32) of each episode: of name, type, shape and bytes of its rows of every array.
 
-    Arrays are in schema order, followed by the frames of images in the order of the layout. The digest does not depend
-    on the episode's position, its shard, or the compression of its frames.
+    Arrays are in schema order, without labels, followed by the frames of images in the order of the layout. The digest
+    does not depend on the episode's position, its shard, or the compression of its frames.
 
     Args:
         arrays: arrays of the episodes.
@@ -173,7 +180,7 @@ def digests(arrays: Mapping[str, NDArray[Any]], images: Callable[[int], EpisodeI
     for i in range(len(result)):
         rows = {"step": episode_rows(arrays, i), "episode": slice(i, i + 1)}
         sha = hashlib.sha256()
-        for field in EPISODE_FIELDS:
+        for field in DIGESTED_FIELDS:
             values = arrays[field.name][rows[field.rows]]
             sha.update(f"{field.name} {field.dtype} {values.shape}\n".encode())
             sha.update(values.tobytes())
@@ -200,8 +207,7 @@ def _misfits(episode: Episode, spec: DatasetSpec) -> list[str]:
     faults += _image_misfits(episode, spec)
     if not isinstance(episode.seed, (int, np.integer)) or not -(2**63) <= episode.seed < 2**63:
         faults.append(f"seed must be an integer of 64 bits, got {episode.seed!r}")
-    if fault := _source_fault(episode.source):
-        faults.append(fault)
+    faults += [fault for name, fault_of in _TEXT_FAULTS.items() if (fault := fault_of(getattr(episode, name)))]
     return faults
 
 
@@ -242,6 +248,9 @@ def _source_fault(value: object) -> str:
             f"source must be a printable name of 1 to {MAX_SOURCE_BYTES} bytes without path separators, got {value!r}"
         )
     return ""
+
+
+_TEXT_FAULTS: dict[str, Callable[[object], str]] = {"source": _source_fault, LABEL: label_fault}
 
 
 def _stack(episodes: Sequence[Episode], field: ArrayField) -> NDArray[Any]:

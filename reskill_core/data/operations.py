@@ -1,4 +1,4 @@
-"""Operations on whole data sets: summary, validation, repair and merging."""
+"""Operations on whole data sets: validation, repair and merging."""
 
 from __future__ import annotations
 
@@ -102,57 +102,6 @@ def repair(folder: Path | str) -> tuple[str, ...]:
         with DatasetWriter(folder, spec) as writer:
             return writer.removed_parts
     raise DataError(f"{folder} has no shard that can be read; nothing can be repaired")
-
-
-def summarise(folder: Path | str, on_bad_shard: OnBadShard = "skip") -> dict[str, Any]:
-    """Summarise a data set, ready for JSON.
-
-    Raises:
-        DataError: there is no data set, or it is damaged and damage is refused.
-    """
-    dataset = DemoDataset.open(folder, on_bad_shard)
-    lengths = dataset.episode_lengths
-    task = dataset.spec.task
-    paths = find_shards(dataset.folder)
-    return {
-        "folder": str(folder),
-        "task": task.name,
-        "profile": dataset.spec.profile,
-        "control_rate_hz": task.control_rate_hz,
-        "observation_dim": task.obs.dim,
-        "observation_terms": {term.name: term.size for term in task.obs.terms},
-        "images": {
-            item.name: {
-                "shape": list(item.frame_shape),
-                "stack": item.stack,
-                "size_bytes": dataset.images[item.name].stored.size_bytes,
-            }
-            for item in task.obs.images
-        },
-        "action_dim": task.action.dim,
-        "sim_state_dim": dataset.spec.sim_state_dim,
-        "num_shards": len(paths),
-        "size_bytes": sum(path.stat().st_size for path in paths.values()),
-        "num_episodes": dataset.num_episodes,
-        "num_steps": dataset.num_steps,
-        "episode_length": {"min": int(lengths.min()), "mean": float(lengths.mean()), "max": int(lengths.max())},
-        "success_rate": float(dataset.success.mean()),
-        "noise_scale": {"min": float(dataset.noise_scale.min()), "max": float(dataset.noise_scale.max())},
-        "sources": {str(name): _source_summary(dataset, dataset.source == name) for name in np.unique(dataset.source)},
-        "content_hash": dataset.content_hash(),
-        "provenance": list(dataset.provenance),
-        "merged_from": list(dataset.merged_from),
-        "worlds": [
-            {
-                "profile": world.profile,
-                **world.to_dict(),
-                "num_episodes": int((dataset.world_number == number).sum()),
-                "text": world.describe(),
-            }
-            for number, world in enumerate(dataset.worlds)
-        ],
-        "skipped": list(dataset.skipped),
-    }
 
 
 def merge(
@@ -299,14 +248,6 @@ def _check_fingerprint(path: Path, entry: ShardEntry | None, result: Validation)
         result.problems.append(f"{path}: has {path.stat().st_size} bytes, {entry.size_bytes} were written")
     elif sha256_of(path) != entry.sha256:
         result.problems.append(f"{path}: its SHA-256 is not that of the file written")
-
-
-def _source_summary(dataset: DemoDataset, mask: np.ndarray) -> dict[str, Any]:
-    return {
-        "num_episodes": int(mask.sum()),
-        "success_rate": float(dataset.success[mask].mean()),
-        "mean_length": float(dataset.episode_lengths[mask].mean()),
-    }
 
 
 def _common_spec(datasets: Sequence[DemoDataset]) -> DatasetSpec:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reskill_core.errors import DataError, SpecError
+from reskill_core.labels import MAX_LABEL_BYTES
 from reskill_core.spec import TaskSpec
 
 FORMAT = "reskill_ros demonstrations"
-FORMAT_VERSION = 2
-# Files of version 1 have no images and no quantities other than velocities; otherwise they are the same.
-READABLE_VERSIONS = (1, FORMAT_VERSION)
+FORMAT_VERSION = 3
+# Files of version 1 have no images and no quantities other than velocities, those of versions 1 and 2 no labels;
+# otherwise they are the same.
+READABLE_VERSIONS = (1, 2, FORMAT_VERSION)
 ACTION_LIMIT = 1.0  # Actions are stored clipped to [-1, 1].
 MAX_SOURCE_BYTES = 64
 
@@ -42,6 +44,7 @@ class ArrayField:
         width: meaning of the second axis; None for one value per row.
         unit: unit of the values.
         meaning: one sentence.
+        since: format version of the first files that have it; of earlier ones it is read as zeros or empty.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ArrayField:
     width: Literal["observation", "action", "sim_state", "digest"] | None
     unit: str
     meaning: str
+    since: int = 1
 
 
 ARRAYS = (
@@ -67,14 +71,20 @@ ARRAYS = (
     ArrayField("noise_scale", "<f4", "episode", None, "[-1, 1]", "noise scale of the demonstrator"),
     ArrayField("source", f"|S{MAX_SOURCE_BYTES}", "episode", None, "UTF-8", "name of the demonstrator or policy"),
     ArrayField("digest", "|u1", "episode", "digest", "1", "SHA-256 of the episode's rows of all arrays above"),
+    ArrayField(
+        "label", f"|S{MAX_LABEL_BYTES}", "episode", None, "UTF-8", "instruction or remark; empty: none", since=3
+    ),
 )
 FIELDS = {item.name: item for item in ARRAYS}
 ENDS = "episode_ends"
 SIM_STATE = "sim_state"
 DIGEST = "digest"
 DIGEST_BYTES = 32
+LABEL = "label"
 # Arrays of an episode itself, without images and those that depend on its position in a shard.
 EPISODE_FIELDS = tuple(item for item in ARRAYS if item.name not in (ENDS, DIGEST))
+# Those that identify an episode; a label is only said about it.
+DIGESTED_FIELDS = tuple(item for item in EPISODE_FIELDS if item.name != LABEL)
 
 
 def image_blocks(name: str) -> str:

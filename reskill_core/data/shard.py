@@ -19,7 +19,7 @@ from reskill_core.data import schema
 from reskill_core.data.compressed_frames import CompressedFrames, num_blocks
 from reskill_core.data.episode import Arrays, Episode, faulty_episodes, pack, select, unpack
 from reskill_core.data.images import StoredFrames
-from reskill_core.data.schema import ARRAYS, ENDS, SIM_STATE, DatasetSpec, image_blocks, image_ends
+from reskill_core.data.schema import ARRAYS, ENDS, LABEL, SIM_STATE, ArrayField, DatasetSpec, image_blocks, image_ends
 from reskill_core.data.seal import SEAL_BYTES, Seal, check_seal
 from reskill_core.data.world import DataWorld
 from reskill_core.errors import DataError
@@ -59,12 +59,14 @@ class ShardHeader:
         num_episodes: number of episodes.
         num_steps: total number of steps.
         provenance: code and library versions, and entries added by the writer.
+        version: format version of the file.
     """
 
     spec: DatasetSpec
     num_episodes: int
     num_steps: int
     provenance: dict[str, Any]
+    version: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,10 +177,13 @@ def read_shard(path: Path, sim_state: bool = True) -> Shard:
         header = _header(file)
         datasets = _datasets(file, header, seal)
         arrays = {name: dataset[()] for name, dataset in datasets.items() if sim_state or name != SIM_STATE}
+        later = (field for field in ARRAYS if field.since > header.version)
+        arrays |= {field.name: np.zeros(_shape(field, header), field.dtype) for field in later}
         lengths = np.diff(arrays[ENDS], prepend=0)
         if not len(lengths) or lengths.min() <= 0 or arrays[ENDS][-1] != header.num_steps:
             raise ValueError(f"episode_ends must rise to the number of steps, {header.num_steps}")
-        np.char.decode(arrays["source"])  # Raises here rather than at the first use.
+        for name in ("source", LABEL):
+            np.char.decode(arrays[name])  # Raises here rather than at the first use.
         images = _images(file, path, header, seal, lengths)
         return Shard(path, header, arrays, json.loads(_extra(file)), seal.state_start, images)
 
@@ -205,13 +210,14 @@ def _header(file: h5py.File) -> ShardHeader:
         raise ValueError(f"its format is {form!r}, expected {schema.FORMAT!r}")
     version = _number(file, schema.ATTR_VERSION)
     if version not in schema.READABLE_VERSIONS:
-        readable = " and ".join(map(str, schema.READABLE_VERSIONS))
+        readable = ", ".join(map(str, schema.READABLE_VERSIONS))
         raise ValueError(f"it has format version {version}, this program reads {readable}")
     return ShardHeader(
         _parse_spec(_text(file, schema.ATTR_SPEC)),
         _number(file, schema.ATTR_EPISODES),
         _number(file, schema.ATTR_STEPS),
         dict(json.loads(_text(file, schema.ATTR_PROVENANCE))),
+        version,
     )
 
 
@@ -284,10 +290,9 @@ def _datasets(file: h5py.File, header: ShardHeader, seal: Seal) -> dict[str, h5p
     """Arrays of a shard, not read yet, after checking their layout."""
     found: dict[str, h5py.Dataset] = {}
     faults = []
-    for field in ARRAYS:
+    for field in (field for field in ARRAYS if field.since <= header.version):
         dataset = found[field.name] = _own_dataset(file, field.name)
-        rows = header.num_steps if field.rows == "step" else header.num_episodes
-        shape = (rows, *header.spec.row_shape(field))
+        shape = _shape(field, header)
         if not isinstance(dataset, h5py.Dataset):
             faults.append(f"{field.name} is missing")
         elif dataset.shape != shape or dataset.dtype != field.dtype:
@@ -298,6 +303,11 @@ def _datasets(file: h5py.File, header: ShardHeader, seal: Seal) -> dict[str, h5p
     if faults:
         raise ValueError("; ".join(faults))
     return found
+
+
+def _shape(field: ArrayField, header: ShardHeader) -> tuple[int, ...]:
+    rows = header.num_steps if field.rows == "step" else header.num_episodes
+    return (rows, *header.spec.row_shape(field))
 
 
 def _images(

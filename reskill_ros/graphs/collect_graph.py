@@ -9,7 +9,7 @@ from reskill_core.errors import GraphError
 from reskill_core.parameters import MAX_SEED, parameter
 from reskill_core.seeding import foreign_demonstrations
 from reskill_ros.graphs.node_entry import NodeEntry
-from reskill_ros.graphs.robot_arguments import RobotArguments
+from reskill_ros.graphs.robot_arguments import LABEL, RobotArguments
 from reskill_ros.graphs.simulated_names import SIMULATED
 from reskill_ros.plumbing.topics import RECORDER_ACKNOWLEDGE
 
@@ -31,6 +31,7 @@ class CollectArguments(RobotArguments):
         10, "Episodes to add to the data set in this run; 0 records until stopped.", low=0, high=10**9
     )
     dataset: str = parameter("runs/demonstrations", "Folder of the data set; an existing one is continued.")
+    label: str = parameter("", LABEL)
     demonstrator: str = parameter("mixed", "Controller that demonstrates; mixed draws one per episode.", choices=_KINDS)
     noise_scale: float = parameter(
         -1.0, "Noise on the demonstrator's actions; negative: drawn anew for each episode.", low=-1.0, high=10.0
@@ -59,6 +60,7 @@ class CollectArguments(RobotArguments):
             {
                 "task": self.task,
                 "dataset": self.dataset,
+                "label": self.label,
                 "episodes": self.episodes,
                 "keep_failures": self.keep_failures,
                 "driver_episodes": self.simulated,

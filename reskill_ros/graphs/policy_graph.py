@@ -14,7 +14,7 @@ from reskill_core.resources import shipped_model
 from reskill_core.runtime.loading import POLICY_KINDS
 from reskill_ros.graphs.node_entry import NodeEntry, ParameterValue
 from reskill_ros.graphs.policy_arguments import SkillArguments
-from reskill_ros.graphs.robot_arguments import PACING, RobotArguments
+from reskill_ros.graphs.robot_arguments import LABEL, PACING, RobotArguments
 from reskill_ros.plumbing.task_settings import parse_settings
 from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, RECORDER_ACKNOWLEDGE
 
@@ -31,6 +31,7 @@ class PolicyArguments(RobotArguments, SkillArguments):
         0, "Simulator: episodes after which the graph ends; 0 runs until stopped.", low=0, high=10**9
     )
     dataset: str = parameter("", "Folder of a data set to record all episodes into; empty for none.")
+    label: str = parameter("", LABEL)
     bag: str = parameter("", "Folder of a new bag to record the graph's topics into; empty for none.")
     composed: bool = parameter(
         False, "Observation and policy in one process, for a lower latency; the command node stays on its own."
@@ -82,7 +83,8 @@ class PolicyArguments(RobotArguments, SkillArguments):
             entries = [replace(entry, shares_process=entry.name in together) for entry in entries]
         if self.dataset:
             own_episodes = {"driver_episodes": self.simulated, "auto_start": self.simulated}
-            parameters = {**self.served_task, "dataset": self.dataset, **own_episodes, **self.recorded_world}
+            stored = {"dataset": self.dataset, "label": self.label}
+            parameters = {**self.served_task, **stored, **own_episodes, **self.recorded_world}
             entries.append(NodeEntry("recorder_node", "reskill_ros.nodes.recorder_node", parameters))
         if self.bag:
             # A failed bag recorder must not stop a robot; the simulator waits for it in any case.

@@ -16,6 +16,7 @@ SIMULATOR = "sim"
 LOCKSTEP_TIMEOUT_S = 10.0
 # Time-outs of the simulator's driver file, in simulated time [s].
 SIMULATOR_TIMEOUT_S = 0.5
+LABEL = "Label of the recorded episodes, such as the instruction that they follow; empty for none."
 PACING = (
     "Simulator: lockstep waits for the action to each observation, reproducibly and as fast as possible; "
     "realtime follows the wall clock."

@@ -27,6 +27,7 @@ from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.recording.episode_playback import EpisodePlayback
+from reskill_ros.recording.episode_store import labelled
 
 _CHECK_PERIOD_S = 0.02
 
@@ -67,6 +68,7 @@ class PlaybackNode(Node):
             require_writable_file(Path(values.report), DataError)
         self._values, task = values, dataset.spec.task
         episode = dataset.episode(values.episode)
+        self._label = episode.label
         self.playback = EpisodePlayback(episode, task, values.wait_for_gate)
         self.diagnostics = Diagnostics(self, self._report)
         self._resources.callback(self.diagnostics.close)
@@ -84,8 +86,8 @@ class PlaybackNode(Node):
         self._resources.callback(self._inputs.close)
         self._inputs.listen(SkillAction, "executed_action", lambda message: self.playback.begin(), qos.NEWEST)
         self.create_timer(_CHECK_PERIOD_S, self._finish)
-        if values.wait_for_gate:
-            self.get_logger().info(f"{episode.num_steps} steps are ready; arm the gate to play them back")
+        what = f"episode {values.episode}, {episode.num_steps} steps{labelled(episode.label)}"
+        self.get_logger().info(f"{what}; arm the gate to play it back" if values.wait_for_gate else what)
 
     def _finish(self) -> None:
         if not self.playback.over or self.done.done():
@@ -95,13 +97,14 @@ class PlaybackNode(Node):
         count = self.playback.steps
         self.get_logger().info(f"deviation from the recorded episode, {count} steps [m or rad]:\n" + "\n".join(rows))
         if self._values.report:
-            document = {"dataset": self._values.dataset, "episode": self._values.episode, "steps": count}
-            atomic_write_json(Path(self._values.report), {**document, "start": start, "end": end})
+            played = {"dataset": self._values.dataset, "episode": self._values.episode, "label": self._label}
+            document = {**played, "steps": count, "start": start, "end": end}
+            atomic_write_json(Path(self._values.report), document)
         self.done.set_result(0)
 
     def _report(self, report: Report) -> None:
         report.state = "over" if self.playback.over else "playing" if self.playback.steps else "waiting"
-        report.values = {"steps": self.playback.steps}
+        report.values = {"label": self._label, "steps": self.playback.steps}
 
     def destroy_node(self) -> None:
         """Release everything."""

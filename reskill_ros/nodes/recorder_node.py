@@ -27,6 +27,7 @@ from reskill_core.config import config_to_dict
 from reskill_core.data import DatasetSpec, DataWorld
 from reskill_core.data.world import REAL, deviations
 from reskill_core.errors import DataError
+from reskill_core.labels import label_fault
 from reskill_core.provenance import simulator_version
 from reskill_core.sensing import MessageError
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
@@ -40,9 +41,9 @@ from reskill_ros.plumbing.served_task import task_spec
 from reskill_ros.plumbing.topics import RECORDER_ACKNOWLEDGE, observed_image
 from reskill_ros.recording import recorded_values
 from reskill_ros.recording.episode_assembler import ACTION, EPISODE, EXECUTED, OBSERVATION, Assembled, EpisodeAssembler
-from reskill_ros.recording.episode_store import EpisodeStore
+from reskill_ros.recording.episode_store import EpisodeStore, labelled
 from reskill_ros.recording.recorder_parameters import UNKNOWN, RecorderParameters
-from reskill_ros.srv import StopRecording
+from reskill_ros.srv import StartRecording, StopRecording
 
 _CHECK_PERIOD_S = 0.1
 # Time without a message on a topic after which a warning is due, which is less than a second in all.
@@ -76,6 +77,7 @@ class RecorderNode(Node):
         self._recorded_kind: tuple[str, int] | None = None
         self._failure = self._last = ""
         self._started_s = 0.0
+        self._given_label = ""
         # Messages lost by the middleware, since the last episode and in total.
         self._lost: Counter[str] = Counter()
         self._all_lost: Counter[str] = Counter()
@@ -85,15 +87,15 @@ class RecorderNode(Node):
         self._acknowledge = self.create_publisher(Header, RECORDER_ACKNOWLEDGE, qos.STATE)
         sizes = self._task.obs.dim, self._task.action.dim
         self._listen(Observation, OBSERVATION, partial(recorded_values.observed, sizes[0]))
-        self._listen(SkillAction, ACTION, partial(recorded_values.label, sizes[1]))
+        self._listen(SkillAction, ACTION, partial(recorded_values.demonstrated, sizes[1]))
         self._listen(SkillAction, EXECUTED, partial(recorded_values.executed, sizes[1]))
         for feature in self._task.obs.images:
             self._listen(Image, observed_image(feature.name), partial(recorded_values.frame, feature))
         if values.driver_episodes:
             self._listen(EpisodeState, EPISODE, recorded_values.state)
-        for name, callback in (("start", self._on_start), ("discard", self._on_discard)):
-            self.create_service(Trigger, f"~/{name}", callback)
+        self.create_service(StartRecording, "~/start", self._on_start)
         self.create_service(StopRecording, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/discard", self._on_discard)
         self.create_timer(_CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
         watch_clock(self, self._forget, self._resources)
         self.diagnostics = Diagnostics(self, self._report, "recorder/status")
@@ -121,6 +123,7 @@ class RecorderNode(Node):
             self.diagnostics.counters[f"refused_{error.reason}"] += 1
             self.get_logger().warning(f"{topic} refused: {error}", throttle_duration_sec=1.0)
             return
+        self.assembler.label = self._label
         is_whole = self.assembler.add(topic, convert.stamp_to_ns(stamp), value, time.monotonic())
         self._save_finished()
         if is_whole and not self.done.done():
@@ -137,8 +140,15 @@ class RecorderNode(Node):
             self.store.open(DatasetSpec(self._task, *kind), world)
             self._recorded_kind = kind
 
-    def _start(self) -> None:
+    @property
+    def _label(self) -> str:
+        """Label of episodes that start now."""
+        return self._given_label or self._config.values.label
+
+    def _start(self, label: str = "") -> None:
         self._started_s = time.monotonic()
+        self._given_label = label
+        self.assembler.label = self._label
         self.assembler.watch_from(self._started_s)
         self.assembler.start()
 
@@ -194,22 +204,26 @@ class RecorderNode(Node):
 
     # ------------------------------------------------------------------ services
 
-    def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _on_start(self, request: StartRecording.Request, response: StartRecording.Response) -> StartRecording.Response:
         silent = [topic for topic in self.assembler.topics if self.count_publishers(topic) == 0]
-        if self.assembler.recording:
+        if fault := label_fault(request.label):
+            response.message = fault
+        elif self.assembler.recording:
             response.message = "already recording"
         elif self.assembler.completing:
             response.message = "the last episode is still being completed; try again"
         elif silent:
             response.message = f"nobody publishes {', '.join(silent)}"
         else:
-            self._start()
-            response.success, response.message = True, "recording"
+            self._start(request.label)
+            response.success, response.message = True, f"recording{labelled(self._label)}"
         return response
 
     def _on_stop(self, request: StopRecording.Request, response: StopRecording.Response) -> StopRecording.Response:
         if request.verdict not in _VERDICTS:
             response.message = f"unknown verdict {request.verdict[:60]!a}; success or failure, empty for success"
+        elif fault := label_fault(request.label):
+            response.message = fault
         elif not self.assembler.recording:
             response.message = "not recording"
         elif self._config.values.driver_episodes:
@@ -217,7 +231,7 @@ class RecorderNode(Node):
             response.message = f"stopped; {self._dropped(self.assembler.stop())}"
         else:
             solved = request.verdict != _FAILURE
-            self.assembler.end(time.monotonic(), success=solved)
+            self.assembler.end(time.monotonic(), success=solved, label=request.label)
             kept = "being saved" if solved or self._config.values.keep_failures else "left out, as all failures are"
             response.success, response.message = True, f"stopped; the episode is {kept}"
         return response
@@ -240,7 +254,7 @@ class RecorderNode(Node):
     def _report(self, report: Report) -> None:
         report.state = "recording" if self.assembler.recording else "idle"
         report.values = {**self.store.counts, **{f"lost_{topic}": count for topic, count in self._all_lost.items()}}
-        report.values |= {"abandoned": self.assembler.abandoned, "last_episode": self._last}
+        report.values |= {"abandoned": self.assembler.abandoned, "label": self._label, "last_episode": self._last}
         if self._failure:
             report.error(self._failure)
         if self.diagnostics.growth("refused_other_task"):

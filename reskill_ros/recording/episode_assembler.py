@@ -24,8 +24,8 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Label:
-    """Training label of a step, with its source."""
+class Demonstrated:
+    """Demonstrated action of a step, which is learnt, with its source."""
 
     action: NDArray[np.float32]
     source: str
@@ -85,9 +85,10 @@ class Assembled:
 
 @dataclass
 class _Running:
-    """Episode being assembled: stamps of its steps, newest state, and time of its end."""
+    """Episode being assembled: its label, stamps of its steps, newest state, and time of its end."""
 
     wanted: bool
+    label: str
     stamps: dict[int, int] = field(default_factory=dict)
     newest: State | None = None
     last: State | None = None
@@ -102,6 +103,7 @@ class EpisodeAssembler:
     Attributes:
         topics: required topics.
         recording: whether episodes that start now are recorded.
+        label: label of episodes that start now.
         abandoned: number of episodes to be recorded that the driver aborted.
     """
 
@@ -114,6 +116,7 @@ class EpisodeAssembler:
             patience_s: largest delay of messages after the end of their episode [s].
         """
         self.recording = False
+        self.label = ""
         self.abandoned = 0
         self._task = task
         self._driver_episodes = driver_episodes
@@ -135,7 +138,7 @@ class EpisodeAssembler:
         self.recording = True
         if not self._driver_episodes:
             self._forget_before(max(self._rows, default=-1) + 1)
-            self._running = {0: _Running(wanted=True)}
+            self._running = {0: _Running(wanted=True, label=self.label)}
 
     def stop(self) -> bool:
         """Stop recording and discard the running episode; returns whether there was one."""
@@ -158,21 +161,21 @@ class EpisodeAssembler:
             self.start()
         return bool(dropped)
 
-    def end(self, now_s: float, success: bool = True, truncated: bool = False) -> None:
+    def end(self, now_s: float, success: bool = True, truncated: bool = False, label: str = "") -> None:
         """End an episode of a driver without episodes: the recording since the start is one episode.
 
         Args:
             now_s: time on a steady clock [s].
             success: whether the task was solved.
             truncated: whether the episode was cut off; otherwise it has ended.
+            label: its label; empty keeps that of its start.
         """
         self.recording = False
         episode = self._running[0]
+        episode.label = label or episode.label
         episode.stamps = self._observed_stamps()
-        last_step = max(len(episode.stamps) - 1, 0)
-        episode.last = replace(
-            _NO_STATE, step=last_step, success=success, terminated=not truncated, truncated=truncated
-        )
+        steps = max(len(episode.stamps) - 1, 0)
+        episode.last = replace(_NO_STATE, step=steps, success=success, terminated=not truncated, truncated=truncated)
         episode.over_since_s = now_s
 
     @property
@@ -204,14 +207,13 @@ class EpisodeAssembler:
 
     # ------------------------------------------------------------------ messages
 
-    def add(self, topic: str, stamp_ns: int, value: NDArray[Any] | Label | State | bytes, now_s: float) -> bool:
+    def add(self, topic: str, stamp_ns: int, value: NDArray[Any] | Demonstrated | State | bytes, now_s: float) -> bool:
         """Add a message; repeated messages are ignored.
 
         Args:
             topic: one of :attr:`topics`.
             stamp_ns: stamp, by which messages are matched [ns].
-            value: the observation (O,) as float32, the label, the executed action (A,), the state, or a compressed
-                frame of an image.
+            value: observation (O,) as float32, demonstrated or executed action (A,), state, or compressed frame.
             now_s: time of reception [s].
 
         Returns:
@@ -289,7 +291,7 @@ class EpisodeAssembler:
             # An episode that is followed by another one without having ended was aborted by a reset of the driver.
             for number in [number for number, episode in self._running.items() if episode.last is None]:
                 self.abandoned += self._running.pop(number).wanted
-            self._running[state.episode_id] = _Running(wanted=self.recording)
+            self._running[state.episode_id] = _Running(wanted=self.recording, label=self.label)
         episode = self._running[state.episode_id]
         episode.stamps.setdefault(state.step, stamp_ns)
         if episode.newest is None or state.step > episode.newest.step:
@@ -350,7 +352,7 @@ class EpisodeAssembler:
         return Assembled(
             seed=last.seed,
             steps=last.step,
-            episode=self._episode(kept, last, over and not missing) if length > 0 else None,
+            episode=self._episode(kept, last, over and not missing, episode.label) if length > 0 else None,
             missing=dict(missing),
             valid=last.valid,
             success=over and last.succeeded,
@@ -369,9 +371,9 @@ class EpisodeAssembler:
         outcome = {*self._observed, EPISODE} & set(self.topics)
         return length if outcome <= set(rows[length] or ()) else length - 1
 
-    def _episode(self, rows: Sequence[Row], last: State, whole: bool) -> Episode:
+    def _episode(self, rows: Sequence[Row], last: State, whole: bool, label: str) -> Episode:
         steps, following = rows[:-1], rows[1:]
-        label: Label = steps[0][ACTION]
+        first: Demonstrated = steps[0][ACTION]
         return Episode(
             observation=np.stack([row[OBSERVATION] for row in steps]),
             action=np.stack([row[ACTION].action for row in steps]),
@@ -383,8 +385,9 @@ class EpisodeAssembler:
             success=whole and last.succeeded,
             terminated=whole and last.terminated,
             truncated=last.truncated or not whole,
-            noise_scale=label.noise_scale,
-            source=label.source,
+            noise_scale=first.noise_scale,
+            source=first.source,
+            label=label,
             images={feature.name: _compressed(rows, topic, feature) for topic, feature in self._images.items()},
         )
 

@@ -102,7 +102,8 @@ class EpisodeStore:
         else:
             ended = f"the first gap, missing: {gaps}" if gaps else "the end of recording"
             result = f"only up to {ended}"
-        return f"saved {path.name}: {what}, {printable(assembled.episode.source)}, {result}"
+        source, label = assembled.episode.source, assembled.episode.label
+        return f"saved {path.name}: {what}, {printable(source)}, {result}{labelled(label)}"
 
     def describe(self, abandoned: int = 0) -> str:
         """Summarise the recording in one line.
@@ -130,6 +131,11 @@ class EpisodeStore:
             raise DataError(f"{self.folder} cannot be written to: {cause.strerror}") from cause
         if free_gb < min_free_gb:
             raise DataError(f"{self.folder}: only {free_gb:.2f} GB are free, min_free_gb is {min_free_gb:g}")
+
+
+def labelled(label: str) -> str:
+    """Addition to a message about episodes with a label; empty without one."""
+    return f', labelled "{printable(label)}"' if label else ""
 
 
 def next_seed(folder: Path) -> int:

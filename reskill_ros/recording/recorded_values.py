@@ -13,7 +13,7 @@ from reskill_core.sensing import MessageError
 from reskill_core.spec import ImageFeature
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.plumbing import images
-from reskill_ros.recording.episode_assembler import Label, State
+from reskill_ros.recording.episode_assembler import Demonstrated, State
 
 
 def observed(size: int, message: Observation) -> NDArray[np.float32]:
@@ -34,13 +34,13 @@ def frame(feature: ImageFeature, message: Image) -> bytes:
     return compress_block(images.picture(message, feature)[None])
 
 
-def label(size: int, message: SkillAction) -> Label:
+def demonstrated(size: int, message: SkillAction) -> Demonstrated:
     """Return the noise-free action (A,) of a size, with its source and noise scale.
 
     Raises:
         MessageError: ``wrong_size``.
     """
-    return Label(_sized(message.decoded_action, size), message.source, message.noise_scale)
+    return Demonstrated(_sized(message.decoded_action, size), message.source, message.noise_scale)
 
 
 def executed(size: int, message: SkillAction) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reskill_core.labels import label_fault
 from reskill_core.parameters import parameter
 from reskill_ros.plumbing.task_settings import SETTINGS
 
@@ -38,6 +39,11 @@ class RecorderParameters:
         low=0.0,
         high=86400.0,
     )
+    label: str = parameter(
+        "",
+        "What is said about the episodes that start from now on, such as their instruction, unless ~/start or ~/stop "
+        "says something else.",
+    )
     auto_start: bool = parameter(True, "Record from the start, without ~/start.", read_only=True)
     keep_failures: bool = parameter(True, "Also save episodes that do not reach the goal.")
     keep_incomplete: bool = parameter(
@@ -52,3 +58,8 @@ class RecorderParameters:
         high=3600.0,
     )
     min_free_gb: float = parameter(1.0, "Free disk space below which nothing is saved [GB].", low=0.0, high=1e6)
+
+    def violations(self) -> list[str]:
+        """Return why the label cannot be one."""
+        fault = label_fault(self.label)
+        return [f"label: {fault}"] if fault else []

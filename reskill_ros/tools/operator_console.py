@@ -1,7 +1,8 @@
-"""Keys in a terminal for the operator of a robot: arm, stop, emergency stop, and episodes of a recording."""
+"""Keys in a terminal for the operator of a robot: arm, stop, emergency stop, recorded episodes and their labels."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import signal
@@ -12,7 +13,7 @@ import tty
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -25,11 +26,13 @@ from rclpy.task import Future
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
-from reskill_core.command_line import OutputError
+from reskill_core.gate.states import GateState
+from reskill_core.labels import label_fault
 from reskill_core.process import ending_signals
 from reskill_core.text import printable
 from reskill_ros.plumbing import qos
-from reskill_ros.srv import StopRecording
+from reskill_ros.srv import StartRecording, StopRecording
+from reskill_ros.tools.operator_screen import OperatorScreen
 
 _POLL_S = 0.02
 _HEARTBEAT_S = 0.1
@@ -37,7 +40,11 @@ _HEARTBEAT_S = 0.1
 _DISCOVERY_S = 3.0
 # Longest wait for the robot's last stop.
 _STOP_TIMEOUT_S = 5.0
-_QUIT = "q"
+_QUIT, _STOP_KEY, _LABEL = "q", " ", "l"
+_ENTER, _ERASE, _ERASE_ALL, _ENDS = "\r\n", "\x7f\b", "\x15", ("\x03", "\x04")
+_PROMPT = "label: "
+# States of the gate in which the robot may move.
+_ARMED = (GateState.HOLDING.value, GateState.ACTIVE.value)
 # Nodes whose status is shown.
 _STATUSES = ("command", "policy", "recorder")
 
@@ -51,12 +58,14 @@ class Call:
         name: its name.
         fields: fields of the request.
         optional: whether it is left out where nobody offers it.
+        labelled: whether the request has a label.
     """
 
     kind: Any
     name: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     optional: bool = False
+    labelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,22 +87,23 @@ _STOP = Call(Trigger, "command_node/stop")
 _NEW = Call(Trigger, "observation_node/reset", optional=True)
 KEYS = {
     "a": Key("arm: the robot moves as soon as commands arrive", (_NEW, Call(Trigger, "command_node/arm"))),
-    " ": Key("(space) stop the robot and disarm", (_STOP,), urgent=True),
+    _STOP_KEY: Key("(space) stop the robot and disarm", (_STOP,), urgent=True),
     "e": Key("emergency stop", (Call(SetBool, "command_node/estop", {"data": True}),), urgent=True),
     "r": Key(
         "release the emergency stop and reset; the robot stays disarmed",
         (Call(SetBool, "command_node/estop", {"data": False}), Call(Trigger, "command_node/reset")),
     ),
-    "s": Key("start to record an episode", (_NEW, Call(Trigger, "recorder_node/start"))),
+    "s": Key("start to record an episode", (_NEW, Call(StartRecording, "recorder_node/start", labelled=True))),
     "n": Key(
         "stop the robot; the episode is a success",
-        (_STOP, Call(StopRecording, "recorder_node/stop", {"verdict": "success"})),
+        (_STOP, Call(StopRecording, "recorder_node/stop", {"verdict": "success"}, labelled=True)),
     ),
     "f": Key(
         "stop the robot; the episode is a failure",
-        (_STOP, Call(StopRecording, "recorder_node/stop", {"verdict": "failure"})),
+        (_STOP, Call(StopRecording, "recorder_node/stop", {"verdict": "failure"}, labelled=True)),
     ),
     "b": Key("stop the robot; drop the episode and record it again", (_STOP, Call(Trigger, "recorder_node/discard"))),
+    _LABEL: Key("edit the label of the running and further episodes; Enter ends it (the robot must not be armed)"),
     _QUIT: Key("stop the robot and quit", (_STOP,), urgent=True),
 }
 
@@ -101,15 +111,21 @@ KEYS = {
 class OperatorConsole(Node):
     """Node that calls services for keys, and prints their answers and changes of the robot's state.
 
+    Attributes:
+        label: label of the episodes that are recorded; empty for that of the recorder.
+
     Args:
-        show: prints a line.
+        screen: where it prints.
         heartbeat: publish ``estop``, false until the emergency stop is pressed, so that ``gate.estop_timeout_s`` stops
             the robot when this program or its connection ends.
     """
 
-    def __init__(self, show: Callable[[str], None], heartbeat: bool) -> None:
+    def __init__(self, screen: OperatorScreen, heartbeat: bool) -> None:
         super().__init__("operator_console")
-        self._show = show
+        self.label = ""
+        self._screen = screen
+        self._show = screen.show
+        self._typed: str | None = None
         self._waiting: deque[Call] = deque()
         self._running: Future | None = None
         self._pressed = False
@@ -130,18 +146,66 @@ class OperatorConsole(Node):
         """Whether a service has not answered yet."""
         return self._running is not None or bool(self._waiting)
 
+    @property
+    def is_typing(self) -> bool:
+        """Whether a label is being typed."""
+        return self._typed is not None
+
+    def take(self, char: str) -> None:
+        """Take a character: a key, or part of a label that is being typed."""
+        if self._typed is None:
+            if char not in _ENTER:
+                self.press(char)
+            return
+        if self._armed:  # By somebody else. No key acts now, but the operator has to be able to stop the robot.
+            self.press(_STOP_KEY)
+        if char in _ENTER:
+            self._end_label(self._typed)
+            return
+        if char in _ERASE:
+            self._typed = self._typed[:-1]
+        elif char == _ERASE_ALL:
+            self._typed = ""
+        elif fault := label_fault(self._typed + char):
+            self._show(fault)
+        else:
+            self._typed += char
+        self._screen.edit(_PROMPT, self._typed)
+
+    def _begin_label(self) -> None:
+        if self._armed:
+            self._show("the robot is armed, and keys do not act while a label is typed: stop it first (space)")
+            return
+        self._typed = self.label
+        self._screen.edit(_PROMPT, self.label)
+
+    def _end_label(self, label: str) -> None:
+        self.label, self._typed = label, None
+        self._screen.end_edit()
+        self._show(f'the label is "{printable(label)}"' if label else "no label: episodes have that of the recorder")
+
+    @property
+    def _armed(self) -> bool:
+        return self._shown.get("command") in _ARMED
+
     def press(self, letter: str) -> None:
         """Do what a key stands for."""
         key = KEYS.get(letter)
         if key is None:
             self._show(f"unknown key {letter!a}; {help_line()}")
             return
+        if letter == _LABEL:
+            self._begin_label()
+            return
         if key.urgent:
             self._waiting.clear()
             self._running = None
         if letter in "er":
             self._pressed = letter == "e"
-        self._waiting.extend(key.calls)
+        told = {"label": self.label}
+        self._waiting.extend(
+            replace(call, fields={**call.fields, **told}) if call.labelled else call for call in key.calls
+        )
         self._go_on()
 
     def _go_on(self) -> None:
@@ -198,7 +262,7 @@ def operate(namespace: str = "", heartbeat: bool = False) -> int:
         args=["operate", "--ros-args", "--log-level", "fatal", *remap], signal_handler_options=SignalHandlerOptions.NO
     )
     executor = SingleThreadedExecutor()
-    console = OperatorConsole(_show, heartbeat)
+    console = OperatorConsole(OperatorScreen(), heartbeat)
     executor.add_node(console)
     # Whatever ends this program, but SIGKILL, stops the robot first.
     for number in ending_signals():
@@ -217,19 +281,25 @@ def operate(namespace: str = "", heartbeat: bool = False) -> int:
 
 
 def _read(console: OperatorConsole, executor: SingleThreadedExecutor) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     while True:
         executor.spin_once(timeout_sec=_POLL_S)
         if not select.select([sys.stdin], [], [], 0)[0]:
             continue
         # Unbuffered, so that no key waits behind another one.
         try:
-            letter = os.read(sys.stdin.fileno(), 1).decode(errors="replace")
+            byte = os.read(sys.stdin.fileno(), 1)
         except OSError:
             return  # The terminal was closed.
-        if letter in ("", _QUIT, "\x03", "\x04"):
+        if not byte:
             return
-        if letter not in "\r\n":
-            console.press(letter)
+        for char in decoder.decode(byte):
+            if char in _ENDS or (char == _QUIT and not console.is_typing):
+                return
+            was_typing = console.is_typing
+            console.take(char)
+            if was_typing and not console.is_typing and sys.stdin.isatty():
+                termios.tcflush(sys.stdin, termios.TCIFLUSH)  # Further lines of a pasted text are not keys.
 
 
 def _await_rest(console: OperatorConsole, executor: SingleThreadedExecutor) -> int:
@@ -238,12 +308,6 @@ def _await_rest(console: OperatorConsole, executor: SingleThreadedExecutor) -> i
         executor.spin_once(timeout_sec=_POLL_S)
         waited_s += _POLL_S
     return int(console.busy)
-
-
-def _show(line: str) -> None:
-    # A terminal that was closed is no reason not to stop the robot.
-    with suppress(OSError, OutputError):
-        print(line, end="\r\n", flush=True)
 
 
 @contextmanager

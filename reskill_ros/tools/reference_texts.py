@@ -37,7 +37,7 @@ MEANINGS = {
     "command_node/stop": "Stop the robot and disarm.",
     "command_node/reset": "Release a latched stop; the gate remains disarmed.",
     "command_node/estop": "Emergency stop: pressed (true) or released (false).",
-    "recorder_node/start": "Record the episodes that start from now on.",
+    "recorder_node/start": "Record the episodes that start from now on, with a label.",
     "recorder_node/stop": "Stop recording; without `driver_episodes`, it is stored as an episode, with a verdict.",
     "recorder_node/discard": "Discard the running episode and record it anew; completed ones are kept.",
 }

@@ -1,4 +1,4 @@
-"""``reskill data``: inspection, validation, splitting, merging and importing of data sets."""
+"""``reskill data``: inspection, listing, validation, splitting, merging and importing of data sets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reskill_core.command_line import IntermixedParser
 from reskill_core.errors import ConfigError
 from reskill_core.parameters import MAX_SEED
+from reskill_core.text import printable
 from reskill_sim.cli.arguments import Subparsers, add_settings_argument, add_verb, number, read_settings
 
 if TYPE_CHECKING:
@@ -26,12 +27,22 @@ Lines = Callable[[dict[str, Any]], list[str]]
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add ``data`` and its subcommands."""
-    parser = subparsers.add_parser("data", help="inspect, validate, split, merge and import data sets")
+    parser = subparsers.add_parser("data", help="inspect, list, validate, split, merge and import data sets")
     verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=IntermixedParser)
 
     info = add_verb(verbs, "info", run_info, "show a summary of a data set", "reskill data info data/block")
     info.add_argument("folder", type=Path, help="the data set")
     _add_on_bad_shard(info, default="skip")
+
+    listing = add_verb(
+        verbs,
+        "list",
+        run_list,
+        "list the episodes of a data set, each with its index and label",
+        "reskill data list data/block",
+    )
+    listing.add_argument("folder", type=Path, help="the data set")
+    _add_on_bad_shard(listing, default="skip")
 
     check = add_verb(
         verbs,
@@ -99,15 +110,23 @@ def add_parser(subparsers: Subparsers) -> None:
     convert.add_argument("--task", required=True, help="the task it demonstrates; its family knows the formats")
     convert.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new data set")
     add_settings_argument(convert, "those of the task")
-    for verb in (info, check, split, join, convert):
+    for verb in (info, listing, check, split, join, convert):
         verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print a summary."""
-    from reskill_core.data.operations import summarise
+    from reskill_core.data import summarise
 
     _report(arguments, summarise(arguments.folder, arguments.on_bad_shard), _info_lines)
+    return 0
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Print all episodes."""
+    from reskill_core.data import list_episodes
+
+    _report(arguments, list_episodes(arguments.folder, arguments.on_bad_shard), _list_lines)
     return 0
 
 
@@ -145,7 +164,7 @@ def run_split(arguments: argparse.Namespace) -> int:
 
 def run_merge(arguments: argparse.Namespace) -> int:
     """Merge and print a summary of the result."""
-    from reskill_core.data.operations import merge, summarise
+    from reskill_core.data import merge, summarise
 
     with _progress("episodes") as progress:
         target = merge(
@@ -162,8 +181,7 @@ def run_merge(arguments: argparse.Namespace) -> int:
 
 def run_import(arguments: argparse.Namespace) -> int:
     """Convert a file and print how, and a summary of the result."""
-    from reskill_core.data import DatasetSpec, DatasetWriter
-    from reskill_core.data.operations import summarise
+    from reskill_core.data import DatasetSpec, DatasetWriter, summarise
     from reskill_sim.families import get_task
 
     task = get_task(arguments.task, settings=read_settings(arguments))
@@ -242,12 +260,41 @@ def _info_lines(summary: dict[str, Any]) -> list[str]:
         "merged from": ", ".join(origin["name"] for origin in summary["merged_from"]) or "-",
     }
     lines = [f"{key:<16} {value}" for key, value in rows.items()]
-    lines += ["", f"{'source':<24} {'episodes':>8} {'success':>8} {'mean steps':>10}"]
-    for name, source in summary["sources"].items():
+    lines += _part_lines("source", summary["sources"])
+    if summary["labels"]:
+        lines += _part_lines("label", {_shown(label): part for label, part in summary["labels"].items()})
+    return lines + _left_out_lines(summary)
+
+
+def _part_lines(kind: str, parts: dict[str, dict[str, Any]]) -> list[str]:
+    """Table of the parts of a data set, under an empty line."""
+    width = max(24, *map(len, parts))
+    lines = ["", f"{kind:<{width}} {'episodes':>8} {'success':>8} {'mean steps':>10}"]
+    for name, part in parts.items():
         lines.append(
-            f"{name:<24} {source['num_episodes']:>8} {source['success_rate']:>8.1%} {source['mean_length']:>10.1f}"
+            f"{name:<{width}} {part['num_episodes']:>8} {part['success_rate']:>8.1%} {part['mean_length']:>10.1f}"
         )
-    return lines + [f"left out: {reason}" for reason in summary["skipped"]]
+    return lines
+
+
+def _list_lines(document: dict[str, Any]) -> list[str]:
+    width = max(8, *(len(row["source"]) for row in document["episodes"]))
+    lines = [f"{'episode':>7} {'steps':>6} {'result':<7} {'seed':>10} {'source':<{width}} label"]
+    for row in document["episodes"]:
+        result = "success" if row["success"] else "failure"
+        seed = row["seed"] if row["seed"] >= 0 else "-"
+        lines.append(
+            f"{row['episode']:>7} {row['steps']:>6} {result} {seed:>10} {row['source']:<{width}} {_shown(row['label'])}"
+        )
+    return lines + _left_out_lines(document)
+
+
+def _shown(label: str) -> str:
+    return printable(label) or "-"
+
+
+def _left_out_lines(document: dict[str, Any]) -> list[str]:
+    return [f"left out: {reason}" for reason in document["skipped"]]
 
 
 def _image(item: tuple[str, dict[str, Any]]) -> str:

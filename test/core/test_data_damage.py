@@ -182,7 +182,7 @@ def test_episode_ends_must_rise_to_the_number_of_steps(folder: Path, ends: list[
 def test_another_format_version_is_refused(folder: Path) -> None:
     with another_program(shard(folder, 0)) as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(DataError, match="format version 99, this program reads 1 and 2"):
+    with pytest.raises(DataError, match="format version 99, this program reads 1, 2, 3"):
         read_shard(shard(folder, 0))
 
 

@@ -205,15 +205,22 @@ def test_simulator_states_elsewhere_than_sealed_are_refused(folder: Path) -> Non
     refused(folder, "sim_state stands elsewhere than the seal says")
 
 
-@pytest.mark.parametrize("source", ["../../x", "a/b", "a\\b", "..", "\x1b[2J"])
-def test_a_source_that_is_no_plain_name_is_refused(folder: Path, source: str) -> None:
+@pytest.mark.parametrize(
+    ("array", "text", "reason"),
+    [
+        *(("source", text, "source must be a printable name") for text in ("../../x", "a/b", "a\\b", "..", "\x1b[2J")),
+        ("label", "a\nb", "a label is one line without control characters"),
+        ("label", "\x1b[2J", "a label is one line without control characters"),
+    ],
+)
+def test_texts_that_could_do_harm_are_refused(folder: Path, array: str, text: str, reason: str) -> None:
     path = folder / BAD
     seal = check_seal(path)
     with h5py.File(path, "r+") as file:
-        file["source"][:] = source.encode()
+        file[array][:] = text.encode()
     image = path.read_bytes()[SEAL_BYTES:]
     path.write_bytes(Seal.of(image, seal.state_start, seal.state_stop).to_bytes() + image)
-    with pytest.raises(DataError, match=rf"{BAD}: episode 0: source must be a printable name"):
+    with pytest.raises(DataError, match=rf"{BAD}: episode 0: {reason}"):
         DemoDataset.open(folder)
     assert DemoDataset.open(folder, on_bad_shard="skip").seed.tolist() == [0, 1]
 

@@ -7,13 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reskill_core.data import DatasetWriter, DemoDataset, Episode, merge, summarise, validate
+from reskill_core.data import DatasetWriter, DemoDataset, Episode, merge, summarise, validate, write_splits
 from reskill_core.data.schema import DatasetSpec
 from reskill_core.data.synthetic import synthetic_episodes, synthetic_spec
 from reskill_core.errors import ConfigError, DataError
@@ -23,9 +24,17 @@ SPEC = synthetic_spec(observation_dim=5, sim_state_dim=3)
 
 
 def write(
-    folder: Path, first_seed: int, count: int, per_shard: int = 2, spec: DatasetSpec = SPEC, run: str = "x"
+    folder: Path,
+    first_seed: int,
+    count: int,
+    per_shard: int = 2,
+    spec: DatasetSpec = SPEC,
+    run: str = "x",
+    labels: Sequence[str] = (),
 ) -> list[Episode]:
     episodes = synthetic_episodes(spec, count, first_seed, min_steps=3, max_steps=9)
+    if labels:
+        episodes = [replace(episode, label=label) for episode, label in zip(episodes, labels, strict=True)]
     with DatasetWriter(folder, spec, provenance={"run": run}) as writer:
         for start in range(0, count, per_shard):
             writer.add_shard(episodes[start : start + per_shard])
@@ -105,6 +114,25 @@ def test_merge_refuses_or_skips_episodes_that_occur_twice(tmp_path: Path) -> Non
     assert DemoDataset.open(tmp_path / "c").seed.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_labels_are_kept_by_merging_and_splitting(tmp_path: Path) -> None:
+    """Also where a split is drawn: it knows episodes by their contents."""
+    write(tmp_path / "a", 0, 3, labels=["lift", "", "push"])
+    write(tmp_path / "b", 3, 2, labels=["", "lift"])
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c", episodes_per_shard=2)
+    dataset = DemoDataset.open(tmp_path / "c")
+    assert dataset.label.tolist() == ["lift", "", "push", "", "lift"]
+    parts = write_splits(dataset, {"train": 0.6, "validation": 0.4}, seed=0)
+    for ids in parts.values():
+        assert [dataset.episode(int(number)).label for number in ids] == dataset.label[ids].tolist()
+
+
+def test_of_equal_episodes_the_first_keeps_its_label(tmp_path: Path) -> None:
+    write(tmp_path / "a", 0, 2, labels=["first", ""])
+    write(tmp_path / "b", 0, 2, labels=["second", "second"])
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c", skip_duplicates=True)
+    assert DemoDataset.open(tmp_path / "c").label.tolist() == ["first", ""]
+
+
 def test_merge_starts_anew_where_one_was_killed(tmp_path: Path) -> None:
     write(tmp_path / "a", 0, 3)
     write(tmp_path / ".part-c", 50, 2)
@@ -154,6 +182,49 @@ def test_info_and_validate_commands(tmp_path: Path, capsys: pytest.CaptureFixtur
         command("info", tmp_path, "--on-bad-shard", "refuse")
 
 
+def test_labels_are_summarised_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the list, the index is the one that other commands take."""
+    write(tmp_path / "plain", 0, 3)
+    assert summarise(tmp_path / "plain")["labels"] == {}
+    assert command("info", tmp_path / "plain") == 0
+    assert "\nlabel " not in capsys.readouterr().out
+    # The second turns the direction of writing in a terminal.
+    labels = ["lift", "\u202etfil", "", "lift", "lift"]
+    episodes = write(tmp_path / "told", 0, 5, labels=labels)
+    parts = summarise(tmp_path / "told")["labels"]
+    assert [(label, part["num_episodes"]) for label, part in parts.items()] == [("lift", 3), ("", 1), ("\u202etfil", 1)]
+    lifted = [episode for episode in episodes if episode.label == "lift"]
+    assert parts["lift"]["success_rate"] == pytest.approx(sum(episode.success for episode in lifted) / 3)
+    assert parts["lift"]["mean_length"] == pytest.approx(sum(episode.num_steps for episode in lifted) / 3)
+    assert command("info", tmp_path / "told") == 0
+    table = capsys.readouterr().out
+    assert "lift                            3 " in table
+    assert "\n-                               1 " in table
+    assert "\u202e" not in table
+    assert command("list", tmp_path / "told", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    for index, (row, episode) in enumerate(zip(document["episodes"], episodes, strict=True)):
+        told = {name: getattr(episode, name) for name in ("success", "seed", "source", "label")}
+        assert row == {"episode": index, "steps": episode.num_steps, **told}
+    assert command("list", tmp_path / "told") == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 6
+    assert rows[1].split()[0] == "0"
+    assert rows[1].split()[-2:] == [episodes[0].source, "lift"]
+    assert rows[2].endswith(r" \u202etfil")
+    assert rows[3].endswith(" -")
+
+
+def test_what_cannot_be_read_is_left_out_of_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, 0, 5)
+    (tmp_path / "shard-000001.h5").write_bytes(b"")
+    assert command("list", tmp_path) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["episode", "0", "1", "2", "left"]
+    with pytest.raises(DataError, match=r"shard-000001\.h5"):
+        command("list", tmp_path, "--on-bad-shard", "refuse")
+
+
 def test_repair_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, 0, 4)
     (tmp_path / "manifest.json").unlink()
@@ -183,7 +254,7 @@ def test_split_and_merge_commands(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ("info", "validate", "split", "merge"):
+    for verb in ("info", "list", "validate", "split", "merge"):
         with pytest.raises(SystemExit, match="0"):
             command(verb, "--help")
         assert f"  reskill data {verb} " in capsys.readouterr().out

@@ -27,6 +27,10 @@ def episodes() -> list[Episode]:
     return synthetic_episodes(SPEC, 4, min_steps=3, max_steps=9)
 
 
+def labelled(episodes: list[Episode], *labels: str) -> list[Episode]:
+    return [replace(episode, label=label) for episode, label in zip(episodes, labels, strict=True)]
+
+
 def assert_equal(left: Episode, right: Episode) -> None:
     for field in EPISODE_FIELDS:
         np.testing.assert_array_equal(getattr(left, field.name), getattr(right, field.name), err_msg=field.name)
@@ -60,6 +64,16 @@ def test_any_hdf5_reader_can_read_it(tmp_path: Path, episodes: list[Episode]) ->
         assert file["source"].asstr()[0] == episodes[0].source
 
 
+def test_each_episode_keeps_its_label(tmp_path: Path, episodes: list[Episode]) -> None:
+    """Bit for bit: blanks at both ends, and what takes several bytes per character."""
+    shown = labelled(episodes, "put the block on the tray", "", " Würfel auf das Tablett ", "é" * 128)
+    write_shard(tmp_path / "shard-000000.h5", shown, SPEC, PROVENANCE)
+    shard = read_shard(tmp_path / "shard-000000.h5")
+    for index, episode in enumerate(shown):
+        assert_equal(shard.episode(index), episode)
+    assert not validate(tmp_path).problems
+
+
 def test_simulator_state_may_be_absent(tmp_path: Path) -> None:
     spec = replace(SPEC, sim_state_dim=0)
     path = tmp_path / "shard-000000.h5"
@@ -80,8 +94,8 @@ def test_existing_shard_is_never_overwritten(tmp_path: Path, episodes: list[Epis
 def test_all_faults_of_episodes_are_named_at_once(tmp_path: Path, episodes: list[Episode]) -> None:
     wide = np.zeros((episodes[0].num_steps, 6), np.float32)
     bad = [
-        replace(episodes[0], observation=wide, source="x" * 65),
-        replace(episodes[1], reward=np.zeros(1), seed=2**63, noise_scale="low"),  # type: ignore[arg-type]
+        replace(episodes[0], observation=wide, source="x" * 65, label="x" * 257),
+        replace(episodes[1], reward=np.zeros(1), seed=2**63, noise_scale="low", label="a\nb"),  # type: ignore[arg-type]
         episodes[2],
     ]
     with pytest.raises(DataError) as caught:
@@ -89,8 +103,10 @@ def test_all_faults_of_episodes_are_named_at_once(tmp_path: Path, episodes: list
     for text in (
         rf"episode 0: observation has shape {wide.shape}, expected {(len(wide), 5)}",
         "episode 0: source must be a printable name of 1 to 64 bytes",
+        "episode 0: a label has at most 256 bytes",
         rf"episode 1: reward has shape (1,), expected ({episodes[1].num_steps},)",
         "episode 1: seed must be an integer of 64 bits",
+        r"episode 1: a label is one line without control characters, got '\n' in 'a\nb'",
         "episode 1: noise_scale has type <U3, expected numbers",
     ):
         assert text in str(caught.value)
@@ -170,6 +186,14 @@ def test_digest_does_not_depend_on_the_shard(tmp_path: Path, episodes: list[Epis
     assert len({row.tobytes() for row in together["digest"]}) == 4
 
 
+def test_a_label_does_not_change_which_episode_it_is(tmp_path: Path, episodes: list[Episode]) -> None:
+    """Whether two recordings are the same does not depend on what somebody said about them."""
+    write_shard(tmp_path / "plain.h5", episodes, SPEC, PROVENANCE)
+    write_shard(tmp_path / "labelled.h5", labelled(episodes, *"abcd"), SPEC, PROVENANCE)
+    plain, told = read_shard(tmp_path / "plain.h5").arrays, read_shard(tmp_path / "labelled.h5").arrays
+    np.testing.assert_array_equal(plain["digest"], told["digest"])
+
+
 def test_specification_round_trip_and_differences() -> None:
     assert DatasetSpec.from_dict(SPEC.to_dict()) == SPEC
     other = DatasetSpec(replace(SPEC.task, name="hook", control_period_s=0.02), "fast", 4)
@@ -188,7 +212,7 @@ def test_specification_round_trip_and_differences() -> None:
 def test_the_format_page_documents_everything() -> None:
     page = (Path(__file__).parents[2] / "docs" / "data_format.md").read_text()
     for field in ARRAYS:
-        type_name = {"|S64": "bytes 64"}.get(field.dtype, np.dtype(field.dtype).name)
+        type_name = {"|S64": "bytes 64", "|S256": "bytes 256"}.get(field.dtype, np.dtype(field.dtype).name)
         assert f"| `{field.name}` | {type_name} |" in page
     for key in (value for name, value in vars(schema).items() if name.startswith("ATTR_")):
         assert f"| `{key}` |" in page

@@ -36,7 +36,7 @@ FAMILIES = ("reskill_sim.fetch", "reskill_sim.kitchen", "reskill_sim.maze")
 
 # Modules and packages, each of which may import those of its own line and of the lines above, and no others.
 CORE_ORDER = (
-    ("text", "arrays"),
+    ("text", "arrays", "labels"),
     ("errors", "rotations", "progress"),
     ("files", "parameters", "yaml_text", "command_line", "resources", "workers", "plugins", "frames", "process"),
     ("config", "seeding", "provenance", "rivals"),

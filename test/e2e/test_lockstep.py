@@ -139,9 +139,13 @@ def test_f46_two_robots_in_two_namespaces_do_not_disturb_each_other(tmp_path: Pa
 
 def test_a_recorded_episode_is_played_back_to_the_same_end(tmp_path: Path) -> None:
     data, report = tmp_path / "data", tmp_path / "playback.json"
-    run_graph("collect", tmp_path, task="block", seed=5, profile="fast", episodes=2, dataset=data, keep_failures="true")
+    simulated = {"task": "block", "seed": 5, "profile": "fast", "episodes": 2}
+    # As YAML it would be a mapping.
+    run_graph("collect", tmp_path, **simulated, dataset=data, keep_failures="true", label="lift: it")
+    assert DemoDataset.open(data).label.tolist() == ["lift: it", "lift: it"]
     run_graph("playback", tmp_path, dataset=data, episode=1, report=report)
     found = json.loads(report.read_text())
+    assert (found["episode"], found["label"]) == (1, "lift: it")
     assert found["steps"] == DemoDataset.open(data).episode(1).num_steps
     assert set(found["end"]) >= {"gripper_position", "block_position", "finger_position"}
     assert set(found["start"].values()) == set(found["end"].values()) == {0.0}

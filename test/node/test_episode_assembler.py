@@ -13,7 +13,7 @@ from reskill_core.data.compressed_frames import CompressedFrames, compress_block
 from reskill_core.spec import ImageFeature, ObsSpec, TaskSpec, frame_term
 from reskill_ros.plumbing.topics import observed_image
 from reskill_ros.recording import episode_assembler
-from reskill_ros.recording.episode_assembler import EpisodeAssembler, Label, State
+from reskill_ros.recording.episode_assembler import Demonstrated, EpisodeAssembler, State
 
 CAMERA = ImageFeature("camera", 4, 6, 3)
 TASK = TaskSpec("seeing", ObsSpec(("gripper",), (), (frame_term("place", "position", "gripper"),), images=(CAMERA,)))
@@ -30,7 +30,7 @@ def play(assembler: EpisodeAssembler, step: int, *left_out: str) -> None:
     state = State(1, 7, step, 0.5, False, False, step == STEPS, True, np.array([float(step)]))
     values: dict[str, Any] = {
         "observation": np.full(3, step, np.float32),
-        "skill_action": Label(np.zeros(4, np.float32), "somebody", 0.0),
+        "skill_action": Demonstrated(np.zeros(4, np.float32), "somebody", 0.0),
         "executed_action": np.zeros(4, np.float32),
         "episode": state,
         IMAGE: compress_block(frame(step)[None]),

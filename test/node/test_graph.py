@@ -133,6 +133,13 @@ def test_playback_starts_the_simulator_as_it_was_recorded(required: dict[str, di
         simulator(episode="1")
 
 
+def test_the_label_reaches_the_recorder(required: dict[str, dict[str, str]]) -> None:
+    for graph in ("collect", "policy"):
+        values = {**required[graph], "dataset": "new", "label": "2026-01-31"}
+        [recorder] = [e for e in build_graph(parse_arguments(graph, values)) if e.name == "recorder_node"]
+        assert recorder.parameters["label"] == "2026-01-31"
+
+
 def test_simulated_time_and_arming_are_for_the_simulator_only(required: dict[str, dict[str, str]]) -> None:
     def parameters(**values: str) -> dict[str, dict[str, object]]:
         entries = build_graph(parse_arguments("policy", {**required["policy"], **values}))

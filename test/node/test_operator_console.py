@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from geometry_msgs.msg import TwistStamped
 from recorder_bench import episode
 from ros_graph import Graph, MakeGraph
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.data import DemoDataset
@@ -40,7 +42,7 @@ class Terminal:
         self._actions = graph.publisher(SkillAction, "skill_action")
         self._keys, self.slave = pty.openpty()
         self.before = termios.tcgetattr(self.slave)
-        self.output = b""
+        self.output, self.label = b"", ""
         os.set_blocking(self._keys, False)
         command = [sys.executable, "-m", "reskill_sim.cli.main", "operate", *arguments]
         self.process = subprocess.Popen(
@@ -89,6 +91,10 @@ class Terminal:
 
     def at_rest(self) -> bool:
         return self.gate.state.value == "disarmed" and self.twists[-1].twist.linear.x == 0.0
+
+    def shown_state(self) -> bytes:
+        """State of the gate that the console has printed last."""
+        return re.findall(rb"\[command\] (\w+)", self.output)[-1]
 
     def hang_up(self) -> None:
         """Close the terminal."""
@@ -159,6 +165,87 @@ def test_episodes_by_keys(open_terminal: Callable[..., Terminal], tmp_path: Path
         terminal.wait(terminal.at_rest, "the stop")
         terminal.wait(lambda: terminal.recorder.store.counts["saved"] == saved, "the data set")  # noqa: B023
     assert DemoDataset.open(tmp_path / "data").success.tolist() == [True, False]
+
+
+def test_a_label_is_typed_and_kept_until_it_is_changed(open_terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    """Corrected while it is typed; said at the start of an episode, or while it runs."""
+    terminal = open_terminal()
+
+    def label(keys: str, result: str) -> None:
+        terminal.press("l")
+        terminal.wait(lambda: terminal.output.endswith(b"label: " + terminal.label.encode()), "the prompt")
+        terminal.press(keys)
+        terminal.wait(lambda: b"label: " + result.encode() in terminal.output.splitlines()[-1], "what was typed")
+        terminal.press("\r")
+        terminal.wait(lambda: f'the label is "{result}"'.encode() in terminal.output, "the label")
+        terminal.label = result
+
+    def record(*last: str) -> None:
+        saved = terminal.recorder.store.counts["saved"]
+        terminal.press("s")
+        terminal.wait(lambda: terminal.recorder.assembler.recording, "recording")
+        terminal.press("a")
+        terminal.wait(lambda: terminal.gate.state.value in ("holding", "active"), "arming")
+        for _ in range(TASK_STEPS):
+            terminal.move()
+        if last:
+            terminal.press(" ")
+            terminal.wait(lambda: terminal.shown_state() == b"disarmed", "the stop")
+            label(*last)
+        terminal.press("n")
+        terminal.wait(lambda: terminal.recorder.store.counts["saved"] == saved + 1, "the data set")
+
+    label("lift the blocj\x7fk", "lift the block")
+    record()
+    record("\x15Würfel aufs Tablett", "Würfel aufs Tablett")
+    record()
+    labels = DemoDataset.open(tmp_path / "data").label
+    assert labels.tolist() == ["lift the block", "Würfel aufs Tablett", "Würfel aufs Tablett"]
+
+
+def test_what_cannot_be_in_a_label_is_refused_while_it_is_typed(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal()
+    terminal.press("l")
+    terminal.wait(lambda: terminal.output.endswith(b"label: "), "the prompt")
+    terminal.press("a\tb")
+    terminal.wait(lambda: terminal.output.endswith(b"label: ab"), "what was typed")
+    assert b"a label is one line without control characters, got '\\t'" in terminal.output
+    terminal.press("é" * 128)
+    terminal.wait(lambda: b"a label has at most 256 bytes" in terminal.output, "the limit")
+    terminal.press("\r")
+    kept = "ab" + "é" * 127
+    terminal.wait(lambda: f'the label is "{kept}"'.encode() in terminal.output, "the label")
+
+
+def test_further_lines_of_a_pasted_label_are_no_keys(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal()
+    terminal.press("l")
+    terminal.wait(lambda: terminal.output.endswith(b"label: "), "the prompt")
+    terminal.press("lift\nall")
+    terminal.wait(lambda: b'the label is "lift"' in terminal.output, "the label")
+    terminal.press("x")
+    terminal.wait(lambda: b"unknown key 'x'" in terminal.output, "the next key")
+    assert terminal.gate.state.value == "disarmed"
+
+
+def test_nobody_types_while_the_robot_moves(open_terminal: Callable[..., Terminal]) -> None:
+    """Keys do not act while a label is typed; so whatever is typed stops a robot that somebody else has armed."""
+    terminal = open_terminal()
+    terminal.press("a")
+    terminal.wait(lambda: b"[command] holding" in terminal.output, "arming")
+    terminal.press("l")
+    terminal.wait(lambda: b"the robot is armed" in terminal.output, "the refusal")
+    terminal.press(" ")
+    terminal.wait(lambda: terminal.gate.state.value == "disarmed", "the stop")
+    terminal.wait(lambda: terminal.shown_state() == b"disarmed", "the state")
+    terminal.press("l")
+    terminal.wait(lambda: terminal.output.endswith(b"label: "), "the prompt")
+    assert terminal.graph.call(Trigger, "command_node/arm").success
+    terminal.move()
+    terminal.wait(lambda: terminal.shown_state() in (b"holding", b"active"), "the state")
+    terminal.press("o")
+    terminal.wait(terminal.at_rest, "the stop")
+    terminal.wait(lambda: terminal.output.endswith(b"label: o"), "what was typed")
 
 
 @pytest.mark.parametrize("ending", ["q", "\x04", "SIGINT", "SIGTERM", "SIGHUP"])

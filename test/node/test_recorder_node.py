@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,8 +117,17 @@ def test_f33_what_was_lost_is_kept_in_the_file_if_asked_to(make_graph: MakeGraph
     assert audit == {"missing": {"skill_action": 1}, "lost": {}}
 
 
+@pytest.fixture
+def ended() -> Iterator[ExitStack]:
+    """Ends processes, also of a test that fails: they would answer the next ones."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.parametrize("node", ["recorder_node", "bag_recorder_node"])
-def test_f33_what_the_middleware_lost_is_counted_by_topic(make_graph: MakeGraph, tmp_path: Path, node: str) -> None:
+def test_f33_what_the_middleware_lost_is_counted_by_topic(
+    make_graph: MakeGraph, tmp_path: Path, ended: ExitStack, node: str
+) -> None:
     """A publisher that keeps one message goes on while the recorder's process is stopped; status and log say it."""
     graph = make_graph()
     statuses = graph.listen(DiagnosticStatus, f"{node.removesuffix('_node')}/status", qos.LATCHED)
@@ -128,6 +139,8 @@ def test_f33_what_the_middleware_lost_is_counted_by_topic(make_graph: MakeGraph,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    ended.callback(process.wait)
+    ended.callback(process.kill)
     graph.spin_until(lambda: publisher.get_subscription_count() > 0 and statuses, "the recorder")
     process.send_signal(signal.SIGSTOP)
     for step in range(3000):

@@ -16,7 +16,7 @@ from reskill_core.runtime import SkillAction as CoreSkillAction
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.nodes.recorder_node import RecorderNode
 from reskill_ros.plumbing import convert, qos
-from reskill_ros.srv import StopRecording
+from reskill_ros.srv import StartRecording, StopRecording
 from reskill_sim.families import get_task
 
 TASK = get_task("block").spec
@@ -135,7 +135,8 @@ class Bench:
 
     def call(self, name: str, **fields: Any) -> Any:
         """Call one of the recorder's services."""
-        return self.graph.call(StopRecording if name == "stop" else Trigger, f"recorder_node/{name}", **fields)
+        kinds = {"start": StartRecording, "stop": StopRecording}
+        return self.graph.call(kinds.get(name, Trigger), f"recorder_node/{name}", **fields)
 
 
 def make_bench(make_graph: MakeGraph, folder: Path, topics: str = "", **parameters: Any) -> Bench:

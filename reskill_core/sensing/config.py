@@ -92,7 +92,9 @@ class SensingConfig:
         choices=("synchronised", "timer"),
     )
     gripper: str = parameter(
-        "topic", "gripper pose from its `topic` or by `kinematics` of the joints", choices=("topic", "kinematics")
+        "topic",
+        "gripper pose as that of any frame, by default from its `topic`, or by `kinematics` of the joints",
+        choices=("topic", "kinematics"),
     )
     episodes: bool = parameter(False, "whether the driver publishes `episode`")
     timeout_s: float = parameter(0.12, "age at which a reading is too old [s]", low=0.001, high=3600.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from reskill_core.kinematics import KinematicsConfig
 from reskill_core.parameters import parameter
 from reskill_core.resources import config_folder
 from reskill_core.sensing import SensingConfig
+from reskill_core.spec import GRIPPER_FRAME
 from reskill_ros.drivers.adapters import ADAPTERS, adapter_options
 from reskill_ros.drivers.driver_topics import TopicConfig
+from reskill_ros.drivers.poses.config import TF, TOPIC, PoseConfig
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,49 @@ class DriverConfig:
 
     description: str = parameter("", "description in one sentence")
     base_frame: str = parameter("", "required frame of poses, checked in each message; empty accepts any")
+    transform_poses: bool = parameter(
+        False, "transform poses in other frames to `base_frame` by tf, at their stamps, instead of refusing them"
+    )
     reliable_sensors: bool = parameter(
         False, "subscribe to sensors reliably; requires reliable publishers, like the simulator's"
     )
     topics: TopicConfig = field(default_factory=TopicConfig)
+    poses: dict[str, PoseConfig] = field(
+        default_factory=dict,
+        metadata={
+            "description": "by frame of the observation (`gripper`, `goal`, the name of an object), the source of its "
+            "pose, see [Poses](#poses); of frames that are not listed, the topic in `topics`"
+        },
+    )
     sensing: SensingConfig = field(default_factory=SensingConfig)
     kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
     command: CommandConfig = field(default_factory=CommandConfig)
     gate: GateConfig = field(default_factory=GateConfig)
 
     def violations(self) -> list[str]:
-        """List a command frame that differs from the base frame."""
+        """List a command frame that differs from the base frame, and poses that cannot come as described."""
         frame_id = self.command.options.get("frame_id", "")
+        faults = self._pose_violations()
         if self.base_frame and frame_id not in ("", self.base_frame):
-            return [f"command.options.frame_id: commands are in base_frame {self.base_frame!r}, got {frame_id!r}"]
-        return []
+            faults.append(f"command.options.frame_id: commands are in base_frame {self.base_frame!r}, got {frame_id!r}")
+        return faults
+
+    def _pose_violations(self) -> list[str]:
+        from_tf = [f"poses.{frame}" for frame, source in self.poses.items() if source.kind == TF]
+        faults = []
+        if not self.base_frame:
+            users = from_tf + ["transform_poses"] * self.transform_poses
+            faults += [f"{user}: tf transforms to base_frame, which must be named" for user in users]
+        if self.sensing.trigger == "synchronised":
+            faults += [f"{user}: transforms have stamps of their own; set sensing.trigger: timer" for user in from_tf]
+        if GRIPPER_FRAME in self.poses and self.sensing.gripper == "kinematics":
+            faults.append(f"poses.{GRIPPER_FRAME}: sensing.gripper is kinematics; remove one of them")
+        return faults
+
+    def pose(self, frame: str) -> PoseConfig:
+        """Return the source of the pose of a frame, with its topic."""
+        source = self.poses.get(frame, PoseConfig())
+        return source if source.topic or source.kind != TOPIC else replace(source, topic=self.topics.pose(frame))
 
     def unknown_joints(self, known: Collection[str]) -> list[str]:
         """List joints in this file that the robot does not have.

@@ -16,6 +16,8 @@ class TopicConfig:
     ee_pose: str = parameter("ee_pose", "geometry_msgs/PoseStamped of the gripper frame")
     objects: str = parameter("objects/{name}/pose", "geometry_msgs/PoseStamped of each object")
     goal_pose: str = parameter("goal_pose", "geometry_msgs/PoseStamped of the goal")
+    tf: str = parameter("/tf", "tf2_msgs/TFMessage of moving frames, for poses from tf")
+    tf_static: str = parameter("/tf_static", "tf2_msgs/TFMessage of static ones")
     readings: str = parameter("readings/{name}", "reskill_ros/Reading of each named term of the observation")
     images: str = parameter("images/{name}", "sensor_msgs/Image of each image of the observation")
     episode: str = parameter("episode", "reskill_ros/EpisodeState, if the driver has episodes")

@@ -14,17 +14,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from reskill_core.parameters import parameter
 from reskill_core.sensing import MessageError, Sensing, SensingConfig, Tick
 from reskill_ros.drivers.driver_file import load_driver
+from reskill_ros.drivers.poses import Poses, StampedPose
 from reskill_ros.msg import EpisodeState, Observation, Reading
 from reskill_ros.nodes.sensor_report import SensorReport
 from reskill_ros.plumbing import convert, images, qos
@@ -78,11 +77,13 @@ class ObservationNode(Node):
         self._sensing = self._make_sensing(config)
         self._synchronised = config.trigger == "synchronised"
         self._rate, self._age = Rate(), Latency()
-        self.diagnostics = Diagnostics(self, self._report, shared=(self._driver.topics.joint_states,))
+        topics = self._driver.topics
+        shared = (topics.joint_states, topics.tf, topics.tf_static)
+        self.diagnostics = Diagnostics(self, self._report, shared=shared)
         self._resources.callback(self.diagnostics.close)
         self._refusals = Refusals(self.get_logger(), self.diagnostics.counters)
         self._inputs = Inputs(self, self.diagnostics.publish)
-        joint_topic = self.resolve_topic_name(self._driver.topics.joint_states)
+        joint_topic = self.resolve_topic_name(topics.joint_states)
         self._sensors = SensorReport(self, self._sensing, joint_topic, self._task.control_rate_hz)
         self._publisher = self.create_publisher(Observation, "observation", qos.RECORDED)
         self._features = {image.name: image for image in self._task.obs.images}
@@ -92,7 +93,7 @@ class ObservationNode(Node):
         self._last_messages: list[tuple[Publisher[Any], Any]] = []
         self._subscribe()
         self.create_service(Trigger, "~/reset", self._on_reset)
-        watch_clock(self, self._forget, self._resources)
+        watch_clock(self, self._on_clock_jump, self._resources)
         if not self._synchronised:
             # Simulated time for a simulated robot; a steady clock for a real one, unaffected by clock corrections.
             simulated = self.get_parameter("use_sim_time").value
@@ -110,12 +111,8 @@ class ObservationNode(Node):
         live = qos.STATE if self._driver.reliable_sensors else qos.SENSOR
         if self._sensing.joints:
             listen(JointState, topics.joint_states, self._on_joints, live)
-        for frame in self._sensing.frames:
-            topic = topics.pose(frame)
-            listen(PoseStamped, topic, partial(self._on_pose, frame), live)
-            # Only useful if stamps need not be equal.
-            if not self._synchronised:
-                listen(PoseStamped, topic, partial(self._on_kept_pose, frame), qos.KEPT)
+        sensing, now = self._sensing, partial(now_ns, self)
+        self._poses = Poses(self._driver, sensing.frames, self._inputs, self._take_pose, sensing.newest_ns, now)
         for term in self._sensing.terms:
             if term in self._sensing.velocities:
                 continue
@@ -130,7 +127,9 @@ class ObservationNode(Node):
             self._take_velocities(message)
         publisher = self._sensors.publisher(message.name, info)
         offer = partial(self._sensing.offer_joints, publisher=publisher)
-        self._take(self._driver.topics.joint_states, message.header, lambda: convert.joint_positions(message), offer)
+        self._take(
+            self._driver.topics.joint_states, lambda: (convert.joint_positions(message), _stamp_ns(message)), offer
+        )
 
     def _take_velocities(self, message: JointState) -> None:
         stamp_ns, topic = convert.stamp_to_ns(message.header.stamp), self._driver.topics.joint_states
@@ -140,34 +139,25 @@ class ObservationNode(Node):
         except MessageError as error:
             self._refusals.add(topic, error.reason, str(error))
 
-    def _on_pose(self, frame: str, message: PoseStamped) -> None:
-        self._take(frame, message.header, lambda: self._pose(message), partial(self._sensing.offer_pose, frame))
-
-    def _on_kept_pose(self, frame: str, message: PoseStamped) -> None:
-        # Published before this node started; later messages also arrive through the other subscription.
-        if convert.stamp_to_ns(message.header.stamp) > self._sensing.newest_ns(frame):
-            self._on_pose(frame, message)
+    def _take_pose(self, frame: str, read: Callable[[], StampedPose | None]) -> None:
+        self._take(frame, read, partial(self._sensing.offer_pose, frame))
 
     def _on_reading(self, term: str, message: Reading) -> None:
         offer = partial(self._sensing.offer_values, term)
-        self._take(term, message.header, lambda: convert.reading_values(message), offer)
+        self._take(term, lambda: (convert.reading_values(message), _stamp_ns(message)), offer)
 
     def _on_image(self, name: str, message: Image) -> None:
         offer = partial(self._sensing.offer_image, name)
-        self._take(name, message.header, lambda: images.picture(message, self._features[name]), offer)
-
-    def _pose(self, message: PoseStamped) -> Any:
-        expected, got = self._driver.base_frame, message.header.frame_id
-        if expected and got != expected:
-            raise MessageError("wrong_frame", f"pose is in frame {got[:60]!a}, the driver file says {expected!r}")
-        return convert.pose(message)
+        self._take(name, lambda: (images.picture(message, self._features[name]), _stamp_ns(message)), offer)
 
     def _take(
-        self, source: str, header: Header, read: Callable[[], Any], offer: Callable[[Any, int, float, int], bool]
+        self, source: str, read: Callable[[], tuple[Any, int] | None], offer: Callable[[Any, int, float, int], bool]
     ) -> None:
-        stamp_ns = convert.stamp_to_ns(header.stamp)
         try:
-            is_repeated = offer(read(), stamp_ns, time.monotonic(), now_ns(self))
+            stamped = read()
+            if stamped is None:
+                return
+            is_repeated = offer(*stamped, time.monotonic(), now_ns(self))
         except MessageError as error:
             self._refusals.add(source, error.reason, str(error))
             return
@@ -186,6 +176,7 @@ class ObservationNode(Node):
             self._publish(self._sensing.tick_if_complete())
 
     def _on_timer(self) -> None:
+        self._poses.poll()
         self._publish(self._sensing.tick_if_fresh(time.monotonic(), now_ns(self)))
 
     def _publish(self, tick: Tick | None) -> None:
@@ -206,6 +197,10 @@ class ObservationNode(Node):
         for publisher, message in self._last_messages:
             publisher.publish(message)
             self._exchange.hand_on(publisher.topic_name, message)
+
+    def _on_clock_jump(self) -> None:
+        self._poses.forget()
+        self._forget()
 
     def _forget(self) -> None:
         self._sensing.forget()
@@ -234,6 +229,10 @@ class ObservationNode(Node):
         """Release everything."""
         self._resources.close()
         super().destroy_node()
+
+
+def _stamp_ns(message: Any) -> int:
+    return convert.stamp_to_ns(message.header.stamp)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Transform, TwistStamped, Vector3
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
@@ -119,13 +119,23 @@ def pose_message(stamp: Time, frame_id: str, position: Sequence[float], quat_wxy
     return message
 
 
-def pose(message: PoseStamped) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
-    """Read position [m] and unit quaternion (w, x, y, z), in the frame of the header.
+def pose(message: Pose) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
+    """Read position [m] and unit quaternion (w, x, y, z).
 
     Raises:
         MessageError: ``non_finite`` or ``bad_quaternion``.
     """
-    point, turn = message.pose.position, message.pose.orientation
+    return _position_and_quat(message.position, message.orientation)
+
+
+def transform(message: Transform) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
+    """Read a transform like a pose, see :func:`pose`."""
+    return _position_and_quat(message.translation, message.rotation)
+
+
+def _position_and_quat(
+    point: Point | Vector3, turn: Quaternion
+) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
     position, quat_wxyz = (point.x, point.y, point.z), (turn.w, turn.x, turn.y, turn.z)
     if not all(map(math.isfinite, position + quat_wxyz)):
         raise MessageError("non_finite", f"pose is not finite: position {position}, orientation {quat_wxyz}")

@@ -40,6 +40,12 @@ LATCHED = _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.TRANSIENT_LOC
 # Additional subscription for messages kept for late joiners; only a transient-local reader receives them.
 KEPT = _profile(ReliabilityPolicy.RELIABLE, 10, DurabilityPolicy.TRANSIENT_LOCAL)
 
+# Transforms of tf: many publishers share the topic, each with messages of its own. Best effort, as SENSOR.
+TRANSFORMS = _profile(ReliabilityPolicy.BEST_EFFORT, 100, DurabilityPolicy.VOLATILE)
+
+# Static transforms of tf: each of many publishers keeps its message for late joiners.
+STATIC_TRANSFORMS = _profile(ReliabilityPolicy.RELIABLE, 100, DurabilityPolicy.TRANSIENT_LOCAL)
+
 # Readers that record every message: deep enough for a slow disk.
 RECORD = _profile(ReliabilityPolicy.RELIABLE, 1000, DurabilityPolicy.VOLATILE)
 

@@ -39,6 +39,7 @@ from reskill_core.parameters import written
 from reskill_core.resources import config_folder
 from reskill_ros.drivers.adapters import ADAPTERS
 from reskill_ros.drivers.driver_file import DriverConfig
+from reskill_ros.drivers.poses import PoseConfig
 from reskill_ros.graphs.node_table import GRAPHS, argument_table
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.plumbing import qos
@@ -49,7 +50,7 @@ from reskill_ros.recording.bag import BagWriter
 from reskill_ros.simulation.sim_parameters import SimParameters
 from reskill_ros.simulation.sim_views import SimViews
 from reskill_ros.tools.bench import untrained_skills
-from reskill_ros.tools.reference_texts import ARGUMENTS, COMPOSED, DIAGNOSTICS, DRIVERS, HEAD, MEANINGS
+from reskill_ros.tools.reference_texts import ARGUMENTS, COMPOSED, DIAGNOSTICS, DRIVERS, HEAD, MEANINGS, POSES
 
 # In the order of the data flow. The module of the same name contains the node and the dataclass of its parameters.
 NODES = (
@@ -163,6 +164,7 @@ def _graph_section() -> Iterator[str]:
 def _driver_sections() -> Iterator[str]:
     leaves = [leaf for leaf in _leaves(DriverConfig()) if not leaf[0].startswith("gate.")]
     yield from (DRIVERS, *_table(_KEY_HEAD, [_parameter_row(*leaf) for leaf in leaves]))
+    yield from (POSES, *_table(_KEY_HEAD, [_parameter_row(*leaf) for leaf in _leaves(PoseConfig())]))
     for name in ADAPTERS:
         adapter = ADAPTERS.get(name)
         yield f"### Adapter {name}\n\n{_summary(adapter)} `command.options`:\n"
@@ -171,7 +173,7 @@ def _driver_sections() -> Iterator[str]:
 
 def _qos_section() -> Iterator[str]:
     yield "## Quality of service\n"
-    comments = re.findall(r"((?:^# .*\n)+)^([A-Z]+) = ", inspect.getsource(qos), re.MULTILINE)
+    comments = re.findall(r"((?:^# .*\n)+)^([A-Z_]+) = ", inspect.getsource(qos), re.MULTILINE)
     reasons = {name: " ".join(comment.replace("#", "").split()) for comment, name in comments}
     rows = []
     for name, profile in _profiles().items():

@@ -98,6 +98,12 @@ the oldest observed joint; the next observation requires new values of all of th
 of any quality of service, including messages kept for late joiners. This requires a second subscription, for which
 volatile publishers log an incompatible-QoS warning; the warning is expected.
 """
+POSES = """### Poses
+
+`poses` names the source of a frame's pose: of `gripper`, `goal`, and each object by its name. All are in `base_frame`, or
+in another frame with `transform_poses`, and age by their own stamps. [robots.md](robots.md#poses) has examples. `tf` needs
+the package `tf2_ros_py`, arrays need that of their message.
+"""
 DIAGNOSTICS = """## Diagnostics
 
 Each node publishes a `diagnostic_msgs/DiagnosticArray` with one status on `/diagnostics` every second of the steady

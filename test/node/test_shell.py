@@ -240,7 +240,7 @@ def test_conversions_round_trip() -> None:
     position, quat_wxyz = (0.1, -0.2, 0.3), (0.5, -0.5, 0.5, -0.5)
     message = convert.pose_message(Time(sec=1), "world", position, quat_wxyz)
     assert (message.pose.orientation.w, message.pose.orientation.x) == (0.5, -0.5)
-    assert convert.pose(message) == (position, quat_wxyz)
+    assert convert.pose(message.pose) == (position, quat_wxyz)
     joints = convert.joint_state_message(Time(), ("a", "b"), np.array([1.0, 2.0]))
     assert convert.joint_positions(joints) == {"a": 1.0, "b": 2.0}
     rng = np.random.default_rng(0)

@@ -61,7 +61,7 @@ def test_one_state_is_published_on_all_topics_with_one_stamp(make_graph: MakeGra
     assert {message[-1].header.frame_id for message in poses.values()} == {"map"}
     frame = Simulator(get_task("hook")).frame
     measured = bench.node.robot.poses
-    assert convert.pose(poses["ee_pose"][-1])[0] == tuple(measured["gripper"][0]) == tuple(frame.frame_pos_w[0, 0])
+    assert convert.pose(poses["ee_pose"][-1].pose)[0] == tuple(measured["gripper"][0]) == tuple(frame.frame_pos_w[0, 0])
     assert bench.state.profile == "exact"
     assert bench.state.step == 0
     assert bench.state.valid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,14 @@ def write_driver(folder: Path, **sensing: Any) -> str:
     document["reliable_sensors"] = sensing.get("trigger") != "timer"
     document["sensing"] = {"trigger": "synchronised", "gripper": "topic", "timeout_s": 5.0, **sensing}
     path = folder / "driver.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+def write_pose_driver(folder: Path, poses: Mapping[str, Any], transform_poses: bool = False, **sensing: Any) -> str:
+    """The same with sources of poses, and by default with a timer, as transforms need it."""
+    path = Path(write_driver(folder, **{"trigger": "timer", **sensing}))
+    document = yaml.safe_load(path.read_text()) | {"poses": dict(poses), "transform_poses": transform_poses}
     path.write_text(yaml.safe_dump(document))
     return str(path)
 

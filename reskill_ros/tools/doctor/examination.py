@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
@@ -29,8 +28,9 @@ from reskill_ros.plumbing.inputs import Inputs
 from reskill_ros.plumbing.robot_description import gripper_kinematics
 from reskill_ros.plumbing.served_task import robot_joints, task_spec
 from reskill_ros.tools.doctor.findings import Finding
-from reskill_ros.tools.doctor.listening import Expected, Probe, missing_joints
+from reskill_ros.tools.doctor.listening import SECTION, Expected, Probe, missing_joints
 from reskill_ros.tools.doctor.machine import examine_checkpoint, examine_gate, examine_machine, examine_ros
+from reskill_ros.tools.doctor.poses import PoseProbe
 
 # Until publishers have been discovered and kept messages have arrived.
 _DISCOVERY_S = 1.0
@@ -100,18 +100,24 @@ class _Visit:
         self._node, self._executor, self._driver, self._task = node, executor, driver, task
 
     def findings(self, duration_s: float) -> Iterator[Finding]:
-        self._spin(_DISCOVERY_S)
-        yield from self._clock()
         kinematics, faults = self._kinematics()
         yield from faults
         sensing = self._sensing(kinematics)
-        probes = [Probe(self._node.resolve_topic_name(topic), expected) for topic, expected in self._topics(sensing)]
+        probes = list(self._probes(sensing))
         for probe in probes:
             probe.listen(self._node)
+        poses, lack = self._poses(sensing)
+        yield from lack
+        self._spin(_DISCOVERY_S)
+        yield from self._clock()
+        if poses is not None:
+            poses.settle()
         adapter, fault = self._adapter()
         self._spin(duration_s)
         for probe in probes:
             yield from probe.findings(self._node)
+        if poses is not None:
+            yield from poses.findings()
         positions = {name: value for probe in probes for name, value in probe.positions.items()}
         names = dict.fromkeys(sensing.joints, "observation")
         if adapter is not None and (lacking := adapter.missing(time.monotonic())):
@@ -157,25 +163,30 @@ class _Visit:
             return Sensing(self._task, self._driver.sensing)
         return Sensing(self._task, self._driver.sensing, kinematics.joints, kinematics.pose)
 
-    def _topics(self, sensing: Sensing) -> Iterator[tuple[str, Expected]]:
-        driver, topics = self._driver, self._driver.topics
-        live = qos.STATE if driver.reliable_sensors else qos.SENSOR
+    def _probes(self, sensing: Sensing) -> Iterator[Probe]:
+        topics = self._driver.topics
+        profile = qos.STATE if self._driver.reliable_sensors else qos.SENSOR
+        expected = Expected(self._task.control_rate_hz, self._driver.sensing.timeout_s)
 
-        def expected(kind: type[Any], frame: str = "", is_static: bool = False) -> Expected:
-            profiles = (live, qos.KEPT) if is_static else (live,)
-            return Expected(kind, is_static, self._task.control_rate_hz, driver.sensing.timeout_s, frame, profiles)
+        def probe(topic: str, kind: type[Any]) -> Probe:
+            return Probe(self._node.resolve_topic_name(topic), kind, (profile,), expected)
 
         if sensing.joints:
-            yield topics.joint_states, expected(JointState)
-        # Without its kinematics, which are wrong then, the gripper's pose would be expected on a topic.
-        computed = {GRIPPER_FRAME} if driver.sensing.gripper == "kinematics" else set()
-        for name in [name for name in sensing.frames if name not in computed]:
-            yield topics.pose(name), expected(PoseStamped, driver.base_frame, name in driver.sensing.static_frames)
+            yield probe(topics.joint_states, JointState)
         for term in sensing.terms:
             if term not in sensing.velocities:
-                yield topics.reading(term), expected(Reading)
+                yield probe(topics.reading(term), Reading)
         for name in sensing.images:
-            yield topics.image(name), expected(Image)
+            yield probe(topics.image(name), Image)
+
+    def _poses(self, sensing: Sensing) -> tuple[PoseProbe | None, list[Finding]]:
+        # Without its kinematics, which are wrong then, the gripper's pose would be expected from a source.
+        computed = {GRIPPER_FRAME} if self._driver.sensing.gripper == "kinematics" else set()
+        frames = [name for name in sensing.frames if name not in computed]
+        try:
+            return PoseProbe(self._node, self._driver, frames, self._task.control_rate_hz), []
+        except ReskillError as error:
+            return None, [Finding(SECTION, Level.ERROR, str(error))]
 
     def _joint_ranges(self, positions: dict[str, float]) -> Iterator[Finding]:
         for name, source in self._driver.sensing.joints.items():

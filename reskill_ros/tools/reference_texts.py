@@ -100,9 +100,9 @@ volatile publishers log an incompatible-QoS warning; the warning is expected.
 """
 POSES = """### Poses
 
-`poses` names the source of a frame's pose: of `gripper`, `goal`, and each object by its name. All are in `base_frame`, or
-in another frame with `transform_poses`, and age by their own stamps. [robots.md](robots.md#poses) has examples. `tf` needs
-the package `tf2_ros_py`, arrays need that of their message.
+`poses` names the source of a frame's pose: of `gripper`, `goal`, and each object by its name. Poses are in
+`base_frame`, or with `transform_poses` in any frame that tf knows, and age by their own stamps. `tf` needs the package
+`tf2_ros_py`, arrays need that of their message. [robots.md](robots.md#poses) has examples.
 """
 DIAGNOSTICS = """## Diagnostics
 

@@ -26,10 +26,10 @@ from reskill_ros.drivers.driver_file import DriverConfig, load_driver
 from reskill_ros.drivers.poses import PoseConfig, StampedPose
 from reskill_ros.drivers.poses.detections import ARRAYS
 from reskill_ros.drivers.poses.looked_up_poses import LookedUpPoses
-from reskill_ros.drivers.poses.pose_topics import BaseFrame
+from reskill_ros.drivers.poses.pose_topics import BaseFrame, PoseTopic
 from reskill_ros.drivers.poses.transforms import Transforms
 from reskill_ros.nodes.observation_node import ObservationNode
-from reskill_ros.plumbing import convert
+from reskill_ros.plumbing import convert, qos
 
 # Half a turn about x: y and z change their signs.
 UPSIDE_DOWN = (0.0, 1.0, 0.0, 0.0)
@@ -178,6 +178,23 @@ def test_a_pose_in_another_frame_is_transformed_at_its_stamp() -> None:
     assert caught.value.reason == "wrong_frame"
     assert "\x1b" not in str(caught.value)
     assert BaseFrame("").pose(here, "anywhere", 50) == here
+
+
+def test_a_kept_message_that_has_been_heard_is_not_taken_again() -> None:
+    """A publisher that keeps its messages reaches both subscriptions."""
+    callbacks: list[Any] = []
+    inputs: Any = SimpleNamespace(listen=lambda kind, topic, callback, *profiles: callbacks.append(callback))
+    received = Received()
+
+    def newest_ns(frame: str) -> int:
+        return max((reading.stamp_ns for name, reading in received.readings if name == frame), default=-1)
+
+    topic = PoseTopic("goal", None, {"goal": PoseConfig(topic="goal")}, BaseFrame(""), (qos.SENSOR, qos.KEPT))
+    topic.listen(inputs, received, newest_ns)
+    live, kept = callbacks
+    for callback, stamp_ns in ((kept, 4), (live, 5), (kept, 5), (kept, 4), (live, 6), (kept, 6)):
+        callback(convert.pose_message(convert.ns_to_stamp(stamp_ns), "base", (0.0, 0.0, 0.0), UPRIGHT))
+    assert [reading.stamp_ns for _, reading in received.readings] == [4, 5, 6]
 
 
 # ---------------------------------------------------------------------- transforms

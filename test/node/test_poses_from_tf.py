@@ -187,17 +187,34 @@ def test_poses_of_a_moving_camera_are_transformed_at_their_stamps(make_scene: An
 
 
 def test_a_goal_that_is_published_once_waits_for_its_transform(make_scene: Any) -> None:
-    """Whichever comes first."""
+    """Whichever comes first; and it is not offered again once a newer one is there."""
     others = ("ee_pose", "objects/block/pose")
     scene = make_scene({}, others=others, transform_poses=True, timeout_s=20.0, static_frames=["goal"])
     planner = scene.graph.probe.create_publisher(PoseStamped, "goal_pose", qos.LATCHED)
-    planner.publish(convert.pose_message(scene.graph.stamp(), "camera", (0.2, 0.1, 0.6), UPRIGHT))
-    scene.refused("unknown_frame")
+
+    def plan(x: float) -> None:
+        planner.publish(convert.pose_message(scene.graph.stamp(), "camera", (x, 0.1, 0.6), UPRIGHT))
+
+    plan(0.2)
+    # More often than it arrives, which is by two subscriptions.
+    scene.robot.refused("unknown_frame", 5)
     scene.fix(*CAMERA)
     assert scene.observed(lambda: None)[GOAL] == pytest.approx((1.2, 0.9, 0.4))
+    plan(0.3)
+    scene.observed(lambda: None, lambda values: values[GOAL] == pytest.approx((1.3, 0.9, 0.4)))
     count = scene.robot.node.diagnostics.counters["refused_unknown_frame"]
-    scene.observed(lambda: None)
-    assert scene.robot.node.diagnostics.counters["refused_unknown_frame"] == count
+    for _ in range(3):
+        scene.observed(lambda: None)
+    counters = scene.robot.node.diagnostics.counters
+    assert (counters["refused_unknown_frame"], counters["refused_reordered"]) == (count, 0)
+
+
+def test_a_pose_in_another_frame_is_refused_unless_it_is_to_be_transformed(make_scene: Any) -> None:
+    """Although tf is there, for another frame."""
+    scene = make_scene(FROM_TAG)
+    scene.fix(*CAMERA)
+    scene.robot.pose("goal_pose", scene.graph.stamp(), frame_id="camera")
+    scene.robot.refused("wrong_frame")
 
 
 def test_tf2_drops_what_is_no_transform_and_the_pose_becomes_old(make_scene: Any) -> None:

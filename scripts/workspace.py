@@ -1,8 +1,9 @@
 """Setup for the make targets: virtual environment with dependencies and ROS 2, and the colcon build.
 
 Each of the two steps writes a stamp with a fingerprint of its inputs and is skipped while they are unchanged.
-ROS 2 comes from pip, unless an installed one is sourced (ROS_DISTRO is set and Python imports rclpy): then that one
-is used. Runs before anything is installed, so it uses only the standard library.
+ROS 2 comes from pip, in the distribution that `--distro` names, unless an installed one is sourced (ROS_DISTRO is set
+and Python imports rclpy): then that one is used. Runs before anything is installed, so it uses only the standard
+library.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,11 @@ VENV_PYTHON = VENV / "bin" / "python"
 VENV_STAMP = VENV / "reskill-environment.stamp"
 BUILD_STAMP = ROOT / "build" / "reskill-build.stamp"
 LOGS = ROOT / "log" / "setup"
+
+# Distributions of ROS 2 that pip has; versions in ros-<distribution>.txt.
+DISTRIBUTIONS = ("kilted", "jazzy")
+# Of ROS 2 that is installed already.
+INSTALLED = ""
 
 # The interpreter for creating the environment; the same path even if this script is run by the environment's own one.
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
@@ -52,15 +59,16 @@ def main() -> int:
     """Set up what is missing; returns the exit status."""
     parser = argparse.ArgumentParser(description="Sets up the virtual environment and builds the package.")
     parser.add_argument("--no-build", action="store_true", help="only the virtual environment, no colcon build")
+    parser.add_argument("--distro", default=DISTRIBUTIONS[0], help="distribution of ROS 2 from pip")
     arguments = parser.parse_args()
     try:
         with open(__file__) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two make calls at once take turns
-            use_installed_ros = installed_ros_is_sourced()
+            distribution = INSTALLED if installed_ros_is_sourced() else require_distribution(arguments.distro)
             check_prerequisites()
-            environment = install_environment(use_installed_ros)
+            environment = install_environment(distribution)
             if not arguments.no_build:
-                build(environment, use_installed_ros)
+                build(environment, distribution)
     except SetupError as error:
         print(f"[setup] {error}", file=sys.stderr)
         return 1
@@ -70,6 +78,18 @@ def main() -> int:
 def installed_ros_is_sourced() -> bool:
     """Whether a ROS 2 installation is sourced, as opposed to our own wheels in the virtual environment."""
     return "ROS_DISTRO" in os.environ and succeeds([BASE_PYTHON, "-c", "import rclpy"])
+
+
+def require_distribution(name: str) -> str:
+    """Return the name of a distribution that pip has.
+
+    Raises:
+        SetupError: it has none of this name.
+    """
+    if name not in DISTRIBUTIONS:
+        known = ", ".join(DISTRIBUTIONS)
+        raise SetupError(f"DISTRO={name}: pip has {known}; for another ROS 2, install it and source its setup.bash")
+    return name
 
 
 def check_prerequisites() -> None:
@@ -87,27 +107,31 @@ def check_prerequisites() -> None:
         raise SetupError("no C++ compiler found, the messages need one; install it: sudo apt-get install g++")
 
 
-def install_environment(use_installed_ros: bool) -> str:
+def install_environment(distribution: str) -> str:
     """Create the virtual environment and install the package with its dependencies, unless they are up to date.
+
+    Args:
+        distribution: one of DISTRIBUTIONS, or INSTALLED.
 
     Returns:
         Fingerprint of the environment.
     """
-    ros = os.environ["ROS_DISTRO"] if use_installed_ros else "wheels"
+    ros = distribution or f"installed {os.environ['ROS_DISTRO']}"
+    inputs = [*ENVIRONMENT_INPUTS, *wheels_of(distribution)]
     # The rest of this file configures tools, which requires no reinstallation.
     metadata = (ROOT / "pyproject.toml").read_text().partition("[tool.")[0]
-    value = fingerprint(ENVIRONMENT_INPUTS, others=(metadata, str(VENV), BASE_PYTHON, sys.version, ros))
+    value = fingerprint(inputs, others=(metadata, str(VENV), BASE_PYTHON, sys.version, ros))
     if VENV_STAMP.is_file() and VENV_STAMP.read_text() == value:
         return value
-    if not environment_is_usable(use_installed_ros):
-        options = ["--system-site-packages"] if use_installed_ros else []
+    if not environment_is_usable(distribution):
+        options = ["--prompt", distribution] if distribution else ["--system-site-packages"]
         run_step("venv", "virtual environment .venv", [BASE_PYTHON, "-m", "venv", "--clear", *options, str(VENV)])
     VENV_STAMP.unlink(missing_ok=True)
-    what = [".[dev,arms]", "colcon-common-extensions"] if use_installed_ros else [".[dev,arms,ros,ros-build]"]
+    wheels = [argument for file in wheels_of(distribution) for argument in ("--requirement", file)]
     pip = [str(VENV_PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--retries", "2"]
-    command = [*pip, "--constraint", str(constraints(use_installed_ros)), "--editable", *what]
+    command = [*pip, "--constraint", str(constraints(distribution)), "--editable", ".[dev,arms,build]", *wheels]
     run_step("dependencies", "dependencies with pip (2 to 5 minutes the first time)", command)
-    if not use_installed_ros:
+    if distribution:
         command = [str(VENV_PYTHON), "scripts/relocate_ros_wheels.py"]
         run_step("wheels", "fitting the ROS 2 wheels to this machine", command)
         write_underlay()
@@ -115,24 +139,34 @@ def install_environment(use_installed_ros: bool) -> str:
     return value
 
 
-def environment_is_usable(use_installed_ros: bool) -> bool:
-    """Whether there is a virtual environment of the right kind and Python version."""
+def wheels_of(distribution: str) -> list[str]:
+    """Requirement files of a distribution from pip; none for an installed ROS 2."""
+    return [f"ros-{distribution}.txt"] if distribution else []
+
+
+def environment_is_usable(distribution: str) -> bool:
+    """Whether there is a virtual environment of the right kind, distribution and Python version."""
     configuration = VENV / "pyvenv.cfg"
     if not (VENV_PYTHON.is_file() and configuration.is_file()):
         return False
-    kind = f"include-system-site-packages = {str(use_installed_ros).lower()}"
+    settings = configuration.read_text()
+    # Environments from before there was a choice name no distribution.
+    prompt = re.search(r"^prompt = '(\w+)'", settings, re.MULTILINE)
+    if distribution and (prompt[1] if prompt else DISTRIBUTIONS[0]) != distribution:
+        return False
+    kind = f"include-system-site-packages = {str(not distribution).lower()}"
     version = f"import pip, sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
-    return kind in configuration.read_text() and succeeds([str(VENV_PYTHON), "-c", version])
+    return kind in settings and succeeds([str(VENV_PYTHON), "-c", version])
 
 
-def constraints(use_installed_ros: bool) -> Path:
+def constraints(distribution: str) -> Path:
     """Choose the versions to install.
 
     The exact versions are for ROS 2 from pip. With an installed ROS 2 only torch is pinned, and numpy keeps the
     version that the installation's messages were compiled for.
     """
     exact = ROOT / "constraints.txt"
-    if not use_installed_ros:
+    if distribution:
         return exact
     pins = [line for line in exact.read_text().splitlines() if line.startswith("torch==")]
     command = [BASE_PYTHON, "-c", "import numpy; print(f'numpy=={numpy.__version__}')"]
@@ -157,7 +191,7 @@ def write_underlay() -> None:
         (VENV / f"local_setup.{shell}").write_text("\n".join(lines) + "\n")
 
 
-def build(environment: str, use_installed_ros: bool) -> None:
+def build(environment: str, distribution: str) -> None:
     """Generate the messages and install the package to install/, unless they are up to date."""
     value = f"{environment}\n{fingerprint(BUILD_CONTENTS, BUILD_NAMES)}"
     previous = BUILD_STAMP.read_text() if BUILD_STAMP.is_file() else ""
@@ -168,7 +202,7 @@ def build(environment: str, use_installed_ros: bool) -> None:
     BUILD_STAMP.parent.mkdir(exist_ok=True)
     BUILD_STAMP.unlink(missing_ok=True)
     variables = dict(os.environ, VIRTUAL_ENV=str(VENV), PATH=f"{VENV / 'bin'}:{os.environ['PATH']}")
-    if not use_installed_ros:
+    if distribution:
         variables.update(AMENT_PREFIX_PATH=str(VENV), CMAKE_PREFIX_PATH=str(VENV))
         variables.pop("COLCON_PREFIX_PATH", None)  # of an earlier build that is sourced in this shell
     command = [str(VENV / "bin" / "colcon"), "build", "--symlink-install", "--packages-select", "reskill_ros"]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from reskill_core.data import DemoDataset
+
 LAUNCH_FILES = Path(__file__).parents[2] / "launch"
 STARTER = """
 import sys
@@ -95,6 +97,16 @@ def launched(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     yield start
     for item in started:
         item.close()
+
+
+@pytest.fixture
+def recorded(launched: Callable[..., Launched], tmp_path: Path) -> Path:
+    """Data set of two episodes, with a label that would be a date if it were parsed."""
+    arguments = ("episodes:=2", "seed:=5", "profile:=fast", "keep_failures:=true", "label:=2026-01-31")
+    collect = launched("collect", "dataset:=recorded", *arguments)
+    assert collect.wait() == 0, collect.output
+    assert DemoDataset.open(tmp_path / "recorded").label.tolist() == ["2026-01-31", "2026-01-31"]
+    return tmp_path / "recorded"
 
 
 @pytest.fixture(scope="session")

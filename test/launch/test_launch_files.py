@@ -62,13 +62,47 @@ def test_namespace_and_parameter_file_reach_the_nodes(launched: Start, tmp_path:
     assert list(DemoDataset.open(tmp_path / "recorded").seed) == [40]
 
 
-def test_policy_is_recorded_and_replayed_exactly(launched: Start, skills: Path, tmp_path: Path) -> None:
-    policy = launched("policy", "episodes:=1", "pacing:=lockstep", f"skills:={skills}", "bag:=bag")
+@pytest.mark.parametrize("composed", ["false", "true"])
+def test_policy_is_recorded_and_replayed_exactly(launched: Start, skills: Path, tmp_path: Path, composed: str) -> None:
+    shared = ("pacing:=lockstep", f"skills:={skills}", f"composed:={composed}")
+    policy = launched("policy", "episodes:=1", "bag:=bag", *shared)
     assert policy.wait() == 0, policy.output
+    assert ("[composed_node-" in policy.output) == (composed == "true")
     replay = launched("replay", "bag:=bag", f"skills:={skills}", "report:=report.json")
     assert replay.wait() == 0, replay.output
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["compared"] > 0
+
+
+def test_a_recorded_episode_is_played_back_to_the_same_end(launched: Start, recorded: Path, tmp_path: Path) -> None:
+    """As it was recorded: task, seed, profile and randomisation are those of the episode."""
+    playback = launched("playback", f"dataset:={recorded}", "episode:=1", "report:=report.json")
+    assert playback.wait() == 0, playback.output
+    assert playback.running_processes() == []
+    report = json.loads((tmp_path / "report.json").read_text())
+    episode = DemoDataset.open(recorded).episode(1)
+    assert (report["episode"], report["steps"], report["label"]) == (1, episode.num_steps, "2026-01-31")
+    assert set(report["end"]) >= {"gripper_position", "block_position"}
+    assert set(report["end"].values()) == {0.0}
+
+
+def test_a_playback_from_another_start_ends_elsewhere(launched: Start, recorded: Path, tmp_path: Path) -> None:
+    playback = launched("playback", f"dataset:={recorded}", "seed:=99", "report:=report.json")
+    assert playback.wait() == 0, playback.output
+    assert json.loads((tmp_path / "report.json").read_text())["end"]["block_position"] > 0.01
+
+
+def test_an_interrupted_playback_ends_all_nodes_and_reports_nothing(
+    launched: Start, recorded: Path, tmp_path: Path
+) -> None:
+    slow = ("pacing:=realtime", "real_time_factor:=0.01")
+    playback = launched("playback", f"dataset:={recorded}", "report:=report.json", *slow)
+    playback.wait_for("active: commands pass")
+    playback.interrupt()
+    assert playback.wait() == 0, playback.output
+    assert playback.running_processes() == []
+    assert "deviation from the recorded episode" not in playback.output
+    assert not (tmp_path / "report.json").exists()
 
 
 def test_interrupt_ends_all_nodes_cleanly(launched: Start) -> None:
@@ -95,6 +129,8 @@ def test_failure_of_a_required_node_ends_and_fails_the_launch(launched: Start) -
         ("collect", "episodes:=-1", "episodes"),
         ("policy", "driver:=fetch", "skills: is required"),
         ("replay", "skills:=somewhere", "bag: is required"),
+        ("playback", "episode:=1", "dataset: is required"),
+        ("playback", "dataset:=nowhere", "dataset: there is no nowhere"),
     ],
 )
 def test_invalid_arguments_are_explained(launched: Start, graph: str, argument: str, message: str) -> None:

@@ -109,7 +109,7 @@ class Restorable(Protocol):
 
 @runtime_checkable
 class Privileged(Protocol):
-    """Environments that tell more than an agent observes, for critics in training."""
+    """Environments that tell more than an agent observes, for critics and estimators in training."""
 
     def true_observation(self) -> Any:
         """Return the current observations of all N environments without the delay and noise of their variation."""
@@ -120,6 +120,14 @@ class Privileged(Protocol):
         Entries are the parameters that are not always nominal, each mapped to [-1, 1] from the span of its range and
         its nominal value. They do not change during an episode.
         """
+
+
+@runtime_checkable
+class Delaying(Protocol):
+    """Environments in which actions may take effect later."""
+
+    def action_delays(self) -> NDArray[np.int64]:
+        """Return (N,) control steps until an action takes effect, in each running episode."""
 
 
 @runtime_checkable

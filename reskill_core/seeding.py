@@ -50,6 +50,8 @@ PURPOSES = (
     "validation_noise",
     "bootstrap",
     "features",
+    "estimator_weights",
+    "estimator_batches",
 )
 
 # First entry of spawn keys.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from reskill_core.models.features import FeatureMap
 from reskill_core.rl.actor import Actor
 from reskill_core.rl.algorithm import ALGORITHMS
 from reskill_core.rl.config import AgentConfig
+from reskill_core.runtime.estimator import Estimator
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import UNFIT, SkillModule
 from reskill_core.runtime.skill_policy import Mode, SkillPolicy
@@ -32,6 +34,8 @@ AGENT_KIND = "agent"
 # the features instead.
 AGENT_KEY, SKILLS_KEY, FEATURES_KEY, WEIGHT_KEY = "agent", "skills", "features", "residual_weight"
 SKILLS, HIGH_LEVEL, LOW_LEVEL = "skills.", "high_level.", "low_level."
+# Of an agent with a state estimator.
+ESTIMATOR_KEY, ESTIMATOR = "estimator", "estimator."
 
 
 def agent_of(
@@ -91,6 +95,8 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
         residual = _actor(config.low_level.algorithm, weights, LOW_LEVEL) if config.residual else None
         weight = float(document[WEIGHT_KEY]) if config.residual else 0.0
         policy = agent_of(module, config, high_level, residual, weight, mode, checkpoint=checkpoint)
+        if ESTIMATOR_KEY in document:
+            policy.estimator = Estimator(below(ESTIMATOR, weights), batch_invariant)
         # Act once with all parts, to detect mismatches now.
         policy.residual_weight = 1.0
         policy.reset([0])
@@ -104,6 +110,11 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
     return policy
 
 
+def below(prefix: str, weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Select the arrays whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+
+
 def _actor(algorithm: str, weights: Mapping[str, NDArray[np.float32]], prefix: str) -> Actor:
     actor: Actor = ALGORITHMS.get(algorithm).actor_from(weights, prefix)
     return actor
@@ -115,6 +126,10 @@ def _module_of(checkpoint: Checkpoint, config: AgentConfig, batch_invariant: boo
     if FEATURES_KEY in document:
         feature_map = FeatureMap.from_document(config.features, checkpoint.task.obs, document[FEATURES_KEY])
         return ObservationFeatures(checkpoint.task, feature_map, batch_invariant)
-    weights = {k.removeprefix(SKILLS): array for k, array in checkpoint.weights.items() if k.startswith(SKILLS)}
-    skills = replace(checkpoint, weights=weights, document=document[SKILLS_KEY], sha256=Lineage.of(document).skills)
+    skills = replace(
+        checkpoint,
+        weights=below(SKILLS, checkpoint.weights),
+        document=document[SKILLS_KEY],
+        sha256=Lineage.of(document).skills,
+    )
     return SkillModule(skills, batch_invariant)

@@ -16,6 +16,7 @@ from reskill_core.environment import Places
 from reskill_core.errors import ConfigError, SpecError, require_choice
 from reskill_core.models.config import MemoryConfig
 from reskill_core.rl.actor import Actor, Decision, StandardNormalActor
+from reskill_core.runtime.estimator import Estimator
 from reskill_core.runtime.memory import Memory
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_action import SkillAction
@@ -91,6 +92,7 @@ class SkillPolicy:
         task: task to act in; by default that of the checkpoint.
         checkpoint: checkpoint of the policy, if not that of the skills.
         memory: what high level and residual remember of the last control steps.
+        estimator: corrects observations before the agent gets them.
 
     Attributes:
         high_level: policy that chooses the noise.
@@ -101,6 +103,7 @@ class SkillPolicy:
         skill_steps: control steps between choices of a skill.
         decodes: as given.
         memory: memory of the last control steps, if there is any.
+        estimator: as given.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class SkillPolicy:
         task: TaskSpec | None = None,
         checkpoint: Checkpoint | None = None,
         memory: MemoryConfig | None = None,
+        estimator: Estimator | None = None,
     ) -> None:
         require_choice("mode", mode, MODES)
         require_choice("latent_source", latent_source, LATENT_SOURCES)
@@ -132,6 +136,7 @@ class SkillPolicy:
         if decodes and self.latent_source == "prior" and not self._skills.maps_noise:
             raise ConfigError(f"latent_source: {no_noise_map(self._skills.config.kind)}")
         self.skill_steps, self.decodes = skill_steps or module.horizon, decodes
+        self.estimator = estimator
         self.memory: Memory | None = None
         if memory is not None and memory != MemoryConfig():
             width = module.features(self._task.obs.zeros(1)).shape[-1]
@@ -189,6 +194,8 @@ class SkillPolicy:
         self._skill_step[rows] = 0
         if self.memory is not None:
             self.memory.reset(rows)
+        if self.estimator is not None:
+            self.estimator.reset(rows)
         if self._mode == "sample":
             for place, seed in zip(places, seeds, strict=True):
                 self._rngs[place] = episode_rng(seed, "policy")
@@ -212,7 +219,12 @@ class SkillPolicy:
                 f"observations have shape {vectors.shape}, expected ({len(where)}, {self._task.obs.dim}): "
                 "one row for each place given to reset()"
             )
-        return self._decide(self.features(observations, where), where, self._drawn, None).action
+        if self.estimator is None:
+            return self._decide(self.features(observations, where), where, self._drawn, None).action
+        estimates = self.estimator.estimate(vectors, where)
+        action = self._decide(self.features(estimates, where), where, self._drawn, None).action
+        self.estimator.remember(action.action, where)
+        return action
 
     def features(self, observations: Any, places: IntArray) -> Float32Array:
         """Compute the inputs of :meth:`decide` for observations in places: features of the module, and the memory."""
@@ -286,7 +298,10 @@ class SkillPolicy:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the running skills' state, which the next :meth:`decide` depends on."""
         kept = {"latents": self._latents, "decoder_states": self._states, "skill_step": self._skill_step}
-        return {name: array.copy() for name, array in kept.items()} | (self.memory.state() if self.memory else {})
+        state = {name: array.copy() for name, array in kept.items()}
+        for part in (self.memory, self.estimator):
+            state |= part.state() if part is not None else {}
+        return state
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a saved :meth:`state`; other entries are ignored."""
@@ -295,6 +310,8 @@ class SkillPolicy:
         self._states = np.array(state.get("decoder_states", self._latents))
         if self.memory is not None:
             self.memory.restore(state)
+        if self.estimator is not None:
+            self.estimator.restore(state)
 
     @property
     def _skills(self) -> SkillModule:
@@ -307,6 +324,8 @@ class SkillPolicy:
         self._skill_step = np.zeros(count, np.int64)
         if self.memory is not None:
             self.memory.start(count)
+        if self.estimator is not None:
+            self.estimator.start(count)
 
     def _drawn(self, rows: IntArray, places: IntArray) -> Float32Array | None:
         """(n, Z) draws from the random streams of the episodes in those places, where skills start."""

@@ -48,6 +48,7 @@ from reskill_core.runtime.agent import (
     SKILLS_KEY,
     WEIGHT_KEY,
     agent_policy,
+    below,
 )
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import SkillModule
@@ -248,7 +249,7 @@ class AgentTrainer(TrainingRun[AgentProgress]):
     def restore(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Restore saved :meth:`checkpoint` and :meth:`state`."""
         for prefix, level in self._levels.items():
-            level.restore(_below(prefix, weights), _below(prefix, state))
+            level.restore(below(prefix, weights), below(prefix, state))
         self._collector.restore(state)
 
     def plot(self) -> None:
@@ -355,7 +356,3 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         for prefix, level in self._levels.items():
             weights |= {f"{prefix}{name}": array for name, array in level.weights().items()}
         return weights, document
-
-
-def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

@@ -10,6 +10,9 @@ high_level    features (N, F)             noise (N, Z)
 residual      inputs (N, I)               correction (N, A)
 ============  ==========================  ===================
 
+and with a state estimator also ``estimator``, from observation (N, O), last action (N, A) and hidden (N, H) to estimate
+(N, O) and following (N, H).
+
 ``policy.json`` says how they are put together; docs/agents.md explains it.
 """
 
@@ -25,7 +28,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reskill_core.checkpoint import Checkpoint
+from reskill_core.config import config_from_dict
 from reskill_core.errors import CheckpointError
+from reskill_core.estimation.config import EstimatorConfig
+from reskill_core.estimation.network import EstimatorNetwork
 from reskill_core.models.graph_export import export_graph, export_graphs
 from reskill_core.models.io import acting_model, load_state_arrays
 from reskill_core.models.networks import Features, Mlp, soft_limit
@@ -33,7 +39,8 @@ from reskill_core.models.skill_document import unpacked_graphs
 from reskill_core.rl.actor import Actor, StandardNormalActor
 from reskill_core.rl.gaussian import GaussianActor
 from reskill_core.rl.sac_actor import SacActor
-from reskill_core.runtime.agent import AGENT_KIND, agent_policy
+from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, agent_policy, below
+from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy, residual_dim
@@ -70,6 +77,8 @@ def _graphs_of(policy: SkillPolicy) -> dict[str, bytes]:
     features = module.features(policy.task_spec.obs.zeros(1)).shape[-1] + (policy.memory.dim if policy.memory else 0)
     if policy.decodes and not isinstance(policy.high_level, StandardNormalActor):
         graphs["high_level"] = _actor_graph(policy.high_level, "features", features, "noise")
+    if policy.estimator is not None:
+        graphs["estimator"] = _estimator_graph(policy)
     if policy.residual is not None:
         graphs["residual"] = _actor_graph(policy.residual, "inputs", residual_dim(module, features), "correction")
     return graphs
@@ -104,6 +113,28 @@ def _actor_graph(actor: Actor, inputs: str, width: int, output: str) -> bytes:
     return export_graph(network, decision, {inputs: torch.randn(_ROWS, width)}, (output,))
 
 
+def _estimator_graph(policy: SkillPolicy) -> bytes:
+    document, spec = policy.checkpoint.document, policy.task_spec
+    config = config_from_dict(EstimatorConfig, document[ESTIMATOR_KEY], source="the estimator")
+    weights = below(ESTIMATOR, policy.checkpoint.weights)
+    mean, scale, correction_scale = (torch.from_numpy(weights.pop(name)) for name in (MEAN, SCALE, CORRECTION_SCALE))
+    network = EstimatorNetwork(config, spec.obs.dim, spec.action.dim)
+    load_state_arrays(network, weights)
+    network.requires_grad_(False)
+
+    def estimate(observation: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = torch.cat([(observation - mean) / scale, action], dim=-1)
+        corrections, following = network(inputs[:, None], hidden[None])
+        return observation + corrections[:, 0] * correction_scale, following[0]
+
+    examples = {
+        VECTOR: torch.randn(_ROWS, spec.obs.dim),
+        "action": torch.randn(_ROWS, spec.action.dim),
+        "hidden": torch.randn(_ROWS, config.hidden),
+    }
+    return export_graph(network, estimate, examples, ("estimate", "following"))
+
+
 def _document(policy: SkillPolicy) -> dict[str, Any]:
     module = policy.module
     return {
@@ -113,6 +144,7 @@ def _document(policy: SkillPolicy) -> dict[str, Any]:
         "state_dim": module.state_dim,
         "latent_source": policy.latent_source,
         "noise_limit": float(policy.noise_limit),
+        "estimator_dim": policy.estimator.hidden_dim if policy.estimator else 0,
         "memory": asdict(policy.memory.config) if policy.memory else {},
         "residual_weight": policy.residual_weight if policy.residual is not None else 0.0,
     }

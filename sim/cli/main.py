@@ -24,6 +24,7 @@ from reskill_sim.cli import (
     report,
     study,
     train_agent,
+    train_estimator,
     train_skills,
 )
 
@@ -33,6 +34,7 @@ VERBS = (
     data,
     train_skills,
     train_agent,
+    train_estimator,
     study,
     evaluate,
     report,

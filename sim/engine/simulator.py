@@ -231,6 +231,11 @@ class Simulator:
         """(N, W) parameters of each episode; see :class:`reskill_core.environment.Privileged`."""
         return self._parameters.copy()
 
+    def action_delays(self) -> IntArray:
+        """(N,) control steps until an action takes effect; see :class:`reskill_core.environment.Delaying`."""
+        delays = self._rows[:, self.layout.delays]
+        return delays[:, 1].astype(np.int64) if delays.shape[1] else np.zeros(self.num_envs, np.int64)
+
     def readings(self, rows: Float64Array) -> Float64Array:
         """(n, R) readings of states (n, S), as stored in a row's history: observed joint positions, and sensors."""
         return self._perception.readings(rows)

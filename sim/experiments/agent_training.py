@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reskill_core.config import config_from_dict, config_to_dict, load_config
+from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.resources import config_folder, shipped_models
 from reskill_core.rl.config import NO_SKILLS, AgentTrainingConfig, Schedule
 from reskill_core.runtime.skill_module import SkillModule
@@ -40,7 +41,7 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Agen
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     groups = [task.make_env(size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False) if config.skills != NO_SKILLS else None
-    evaluate = partial(_evaluate, task, config)
+    evaluate = partial(evaluate_selection, task, config)
     trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation))
     return trainer.run(show_progress)
 
@@ -88,7 +89,9 @@ def _measure(shipped: AgentTrainingConfig, profile: str, folder: str, iterations
     return {"task": shipped.task, "profile": profile, **figures}
 
 
-def _evaluate(task: Task, config: AgentTrainingConfig, policy: SkillPolicy) -> dict[str, float]:
+def evaluate_selection(
+    task: Task, config: AgentTrainingConfig | EstimatorTrainingConfig, policy: SkillPolicy
+) -> dict[str, float]:
     """How well it does in the episodes that choose the run's best checkpoint, the same at every evaluation."""
     make_acting = partial(with_places, policy)
     found = evaluate_policy(

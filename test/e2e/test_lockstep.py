@@ -9,12 +9,14 @@ import pytest
 from graph_runs import GraphProcess, assert_equal_to_the_last_bit, in_process, run_graph
 
 from reskill_core.data import DemoDataset, Episode
+from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, Schedule
 from reskill_core.runtime import load_policy
 from reskill_ros.tools.bench import untrained_skills
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import parse_variation
 from reskill_sim.experiments.agent_training import train_agent
+from reskill_sim.experiments.estimator_training import train_estimator
 from reskill_sim.fetch.demonstrators import make_demonstrator
 from reskill_sim.fetch.tasks import get_task
 
@@ -93,6 +95,7 @@ def test_a_policy_over_ros_acts_as_in_process_and_can_be_replayed(composed: str,
 
 
 def test_an_agent_over_ros_acts_as_in_process(tmp_path: Path) -> None:
+    """With skills, both levels and a state estimator."""
     skills = untrained_skills(tmp_path / "skills", get_task("block").spec)
     config = AgentTrainingConfig(
         task="clean_up",
@@ -106,7 +109,12 @@ def test_an_agent_over_ros_acts_as_in_process(tmp_path: Path) -> None:
         evaluation_episodes=1,
         agent=AgentConfig(schedule=Schedule("linear", 0, 1)),
     )
-    agent = train_agent(config, show_progress=False).run
+    plain = train_agent(config, show_progress=False).run
+    late = {"action_delay": [0, 2], "perception_delay": [0, 2]}
+    estimating = EstimatorTrainingConfig(
+        str(plain), str(tmp_path / "estimator"), late, steps=400, num_envs=8, evaluation_episodes=1, threads=0
+    )
+    agent = train_estimator(estimating, show_progress=False).run
     given = {"skills": agent, "task": "clean_up", "profile": "fast", "episodes": 2, "pacing": "lockstep"}
     run_graph("policy", tmp_path, **given, dataset=tmp_path / "data")
     policy = load_policy(agent)

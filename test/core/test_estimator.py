@@ -1,0 +1,129 @@
+"""State estimators: numpy beside torch, targets by hand, and places that do not disturb each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from reskill_core.config import config_from_dict
+from reskill_core.errors import ConfigError
+from reskill_core.estimation.config import EstimatorConfig, EstimatorTrainingConfig
+from reskill_core.estimation.network import EstimatorNetwork, estimation_loss
+from reskill_core.models.io import state_arrays
+from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE, Estimator
+from reskill_core.training.estimator_trainer import targets_of
+
+OBS, ACTION, PLACES, STEPS = 5, 2, 3, 6
+ALL = np.arange(PLACES)
+
+
+def random_network(seed: int = 0) -> EstimatorNetwork:
+    torch.manual_seed(seed)
+    network = EstimatorNetwork(EstimatorConfig(hidden=8), OBS, ACTION)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return network
+
+
+def norm() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return {name: rng.uniform(0.5, 2.0, OBS).astype(np.float32) for name in (MEAN, SCALE, CORRECTION_SCALE)}
+
+
+def an_estimator(network: EstimatorNetwork | None = None, batch_invariant: bool = True) -> Estimator:
+    estimator = Estimator({**state_arrays(network or random_network()), **norm()}, batch_invariant)
+    estimator.start(PLACES)
+    return estimator
+
+
+def sequence() -> tuple[np.ndarray, np.ndarray]:
+    """Observations and actions of each step."""
+    rng = np.random.default_rng(2)
+    return rng.standard_normal((STEPS, PLACES, OBS)), rng.uniform(-1, 1, (STEPS, PLACES, ACTION)).astype(np.float32)
+
+
+@pytest.mark.parametrize("batch_invariant", [True, False])
+def test_it_estimates_as_the_network_that_was_trained(batch_invariant: bool) -> None:
+    network, scales = random_network(), norm()
+    estimator = an_estimator(network, batch_invariant)
+    observations, actions = sequence()
+    before = np.concatenate([np.zeros((1, PLACES, ACTION), np.float32), actions[:-1]])
+    inputs = np.concatenate([(observations - scales[MEAN]) / scales[SCALE], before], axis=2)
+    with torch.no_grad():
+        corrections, _ = network(torch.from_numpy(inputs.astype(np.float32)).transpose(0, 1))
+    expected = observations + corrections.transpose(0, 1).numpy() * scales[CORRECTION_SCALE]
+    for step in range(STEPS):
+        np.testing.assert_allclose(estimator.estimate(observations[step], ALL), expected[step], atol=1e-5)
+        estimator.remember(actions[step], ALL)
+    assert np.abs(expected - observations).max() > 0.1
+
+
+def test_a_new_network_changes_nothing() -> None:
+    estimator = an_estimator(EstimatorNetwork(EstimatorConfig(hidden=8), OBS, ACTION))
+    observations, _ = sequence()
+    np.testing.assert_array_equal(estimator.estimate(observations[0], ALL), observations[0])
+
+
+def test_places_do_not_disturb_each_other() -> None:
+    """Alone, in another order, or after a reset of others: bit-equal."""
+    observations, actions = sequence()
+    together, alone = an_estimator(), an_estimator()
+    for step in range(STEPS):
+        if step == 2:
+            together.reset(np.array([0]))
+        if step == 3:
+            # A fault in one place.
+            observations[step, 2] = np.nan
+        order = np.roll(ALL, step)
+        found = together.estimate(observations[step][order], order)[np.argsort(order)]
+        together.remember(actions[step][order], order)
+        np.testing.assert_array_equal(found[1:2], alone.estimate(observations[step, 1:2], ALL[1:2]))
+        alone.remember(actions[step, 1:2], ALL[1:2])
+
+
+def test_it_recovers_from_an_observation_that_is_not_finite() -> None:
+    observations, actions = sequence()
+    faulty, spared = an_estimator(), an_estimator()
+    for estimator in (faulty, spared):
+        estimator.estimate(observations[0], ALL)
+        estimator.remember(actions[0], ALL)
+    broken = observations[1].copy()
+    broken[0, 3] = np.inf
+    assert not np.isfinite(faulty.estimate(broken, ALL)[0]).all()
+    faulty.remember(np.where(ALL[:, None] == 0, np.nan, actions[0]), ALL)
+    found = faulty.estimate(observations[2], ALL)
+    assert np.isfinite(found).all()
+    # As if the faulty step had not been, but for its action, which is unknown.
+    spared.remember(np.where(ALL[:, None] == 0, 0, actions[0]), ALL)
+    np.testing.assert_array_equal(found[0], spared.estimate(observations[2], ALL)[0])
+
+
+def test_a_saved_state_continues() -> None:
+    observations, actions = sequence()
+    first, second = an_estimator(), an_estimator()
+    first.estimate(observations[0], ALL)
+    first.remember(actions[0], ALL)
+    second.restore(first.state())
+    np.testing.assert_array_equal(first.estimate(observations[1], ALL), second.estimate(observations[1], ALL))
+
+
+def test_the_target_is_what_the_action_will_meet() -> None:
+    """Two environments, three steps; actions take effect at once, or two steps later."""
+    true = np.array([[[0.0], [1.0], [2.0], [3.0]], [[10.0], [11.0], [12.0], [13.0]]])
+    targets, is_known = targets_of(true, np.array([0, 2]))
+    assert targets[0].ravel().tolist() == [0.0, 1.0, 2.0]
+    assert targets[1, :2].ravel().tolist() == [12.0, 13.0]
+    assert is_known.tolist() == [[True, True, True], [True, True, False]]
+
+
+def test_the_loss_counts_known_steps_only() -> None:
+    corrections, targets = torch.zeros(1, 3, 2), torch.tensor([[[0.0, 0.0], [2.0, 0.0], [9.0, 9.0]]])
+    is_known = torch.tensor([[True, True, False]])
+    # Huber: |2| - 1/2, averaged over two entries, then over two steps.
+    assert float(estimation_loss(corrections, targets, is_known)) == pytest.approx(1.5 / 2 / 2)
+
+
+def test_without_a_variation_there_is_nothing_to_learn() -> None:
+    with pytest.raises(ConfigError, match="variation: needs what the agent is to bear"):
+        config_from_dict(EstimatorTrainingConfig, {"agent": "a", "out": "o", "variation": {}})

@@ -1,0 +1,142 @@
+"""Training of state estimators: in the simulator, resumed, exported, deployed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_policy import OnnxPolicy
+
+from reskill_core.checkpoint import load_checkpoint
+from reskill_core.config import config_from_dict
+from reskill_core.errors import CheckpointError, ConfigError
+from reskill_core.estimation.config import EstimatorTrainingConfig
+from reskill_core.lineage import Lineage
+from reskill_core.runtime import load_policy
+from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.training import estimator_trainer
+from reskill_core.training.estimator_trainer import EstimatorTrainer
+from reskill_core.training.export import ONNX_FOLDER, export_run
+from reskill_core.training.metrics import read_metrics
+from reskill_sim.engine.simulator import Simulator
+from reskill_sim.engine.variation import parse_variation
+from reskill_sim.experiments.estimator_training import train_estimator
+from reskill_sim.fetch.tasks import get_task
+
+ROUND = 8 * 50
+
+
+def training(out: Path, **changes: object) -> EstimatorTrainingConfig:
+    document = {
+        "agent": "agents/clean_up",
+        "out": str(out),
+        "variation": {"action_delay": [0, 2], "perception_delay": [0, 2], "perception_noise": [0.0, 0.005]},
+        "steps": 6 * ROUND,
+        "num_envs": 8,
+        "threads": 0,
+        "updates": 10,
+        "evaluate_every": 2 * ROUND,
+        "evaluation_episodes": 2,
+        "estimator": {"hidden": 16},
+        **changes,
+    }
+    return config_from_dict(EstimatorTrainingConfig, document)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_estimator(training(tmp_path_factory.mktemp("estimator") / "run"), show_progress=False).run
+
+
+def test_delays_are_told_by_the_simulator() -> None:
+    for variation, expected in (("action_delay=2", 2), ("perception_delay=1", 0), ("", 0)):
+        simulator = Simulator(get_task("block", parse_variation(variation.split())), 3)
+        assert simulator.action_delays().tolist() == [expected] * 3
+
+
+def test_the_agent_stays_as_it_is_and_the_estimator_is_added(finished: Path) -> None:
+    agent, estimating = (load_checkpoint(run, AGENT_KIND) for run in ("agents/clean_up", finished))
+    for name, array in agent.weights.items():
+        np.testing.assert_array_equal(estimating.weights[name], array)
+    lineage = Lineage.of(estimating.document)
+    assert (lineage.agent, lineage.skills) == (agent.sha256, Lineage.of(agent.document).skills)
+    losses = [row["train/loss"] for row in read_metrics(finished) if "train/loss" in row]
+    assert losses[-1] < losses[0]
+
+
+def test_it_acts_by_estimates(finished: Path) -> None:
+    """As the agent alone acts at the observations that the estimator gives."""
+    estimating, alone = load_policy(finished), load_policy("agents/clean_up")
+    simulator = Simulator(get_task("clean_up", parse_variation(["perception_delay=1"])), 2, profile="fast")
+    observation = simulator.reset([3, 4])
+    for policy in (estimating, alone):
+        policy.reset([0, 1])
+    estimator, places = load_policy(finished).estimator, np.arange(2)
+    assert estimator is not None
+    estimator.start(2)
+    for _ in range(15):
+        action = estimating.act(observation).action
+        estimate = estimator.estimate(observation, places)
+        np.testing.assert_array_equal(action, alone.act(estimate).action)
+        assert np.abs(estimate - observation).max() > 0
+        estimator.remember(action, places)
+        observation = simulator.step(action).observation
+
+
+def test_targets_come_from_the_simulator(tmp_path: Path) -> None:
+    """With nothing but late actions, the true observation two steps later is simply observed two steps later."""
+    config = training(tmp_path / "run", variation={"action_delay": [2, 2]}, nominal_share=0.25)
+    task = get_task("clean_up", parse_variation(["action_delay=2"]))
+    agent = load_checkpoint(config.agent, AGENT_KIND)
+    trainer = EstimatorTrainer(config, task.make_env(8, "fast"), agent, lambda policy: {}, {})
+    episodes, _ = trainer._act(trainer._policy())
+    # A quarter of the environments is nominal.
+    np.testing.assert_array_equal(episodes.targets[:2], episodes.observed[:2])
+    np.testing.assert_array_equal(episodes.targets[2:, :-2], episodes.observed[2:, 2:])
+    assert episodes.is_known.sum(axis=1).tolist() == [50] * 2 + [49] * 6
+    assert not episodes.actions[:, 0].any()
+    assert episodes.actions[:, 1].any()
+
+
+def test_an_interrupted_training_continues_to_the_same_bits(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = training(tmp_path / "run")
+    rounds = 0
+    original = EstimatorTrainer._round
+
+    def interrupted(trainer: EstimatorTrainer) -> dict[str, float]:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 4:
+            raise KeyboardInterrupt
+        return original(trainer)
+
+    monkeypatch.setattr(estimator_trainer.EstimatorTrainer, "_round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_estimator(config, show_progress=False)
+    resumed = train_estimator(config, show_progress=False)
+    expected, found = (load_checkpoint(run / "checkpoints" / "last", AGENT_KIND) for run in (finished, resumed.run))
+    assert found.sha256 == expected.sha256
+    # Two rounds were finished, the third one was lost.
+    assert rounds == 4 + 4
+
+
+def test_another_agent_is_another_run(finished: Path) -> None:
+    config = training(finished)
+    with pytest.raises(CheckpointError, match="agent: "):
+        train_estimator(replace(config, agent="agents/clean_up_varied"), show_progress=False)
+    with pytest.raises(ConfigError, match="has an estimator already"):
+        train_estimator(replace(config, agent=str(finished), out=str(finished.parent / "other")), show_progress=False)
+
+
+def test_its_network_is_exported(finished: Path, tmp_path: Path) -> None:
+    export_run(finished, tmp_path / "out", onnx=True)
+    files, policy = OnnxPolicy(tmp_path / "out" / ONNX_FOLDER), load_policy(tmp_path / "out")
+    policy.reset([0])
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        observation = rng.normal(size=(1, policy.task_spec.obs.dim)).astype(np.float32)
+        np.testing.assert_allclose(files.act(observation), policy.act(observation).action, atol=1e-4)

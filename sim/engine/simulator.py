@@ -4,9 +4,8 @@ The complete state of an environment is one row of a float64 array, so that savi
 environment means copying a row. A single environment is a batch of one. Results do not depend on the number of threads,
 the batch size or the row in the batch.
 
-The variation of an episode is part of the row as well: its scene (a compiled model), the seed, which determines the
-noise of perception, the delays of perception and actions, and the speed of the arm. Only the scale of that noise also
-depends on the strength of the variation, which a curriculum sets.
+The variation of an episode is part of the row as well: its scene (a compiled model), the seed of the noise that is
+perceived, delays, and the arm's speed. Only the scale of that noise also depends on the strength, set by a curriculum.
 """
 
 from __future__ import annotations
@@ -233,8 +232,7 @@ class Simulator:
 
     def action_delays(self) -> IntArray:
         """(N,) control steps until an action takes effect; see :class:`reskill_core.environment.Delaying`."""
-        delays = self._rows[:, self.layout.delays]
-        return delays[:, 1].astype(np.int64) if delays.shape[1] else np.zeros(self.num_envs, np.int64)
+        return self._rows[:, self.layout.delays][:, 1].astype(np.int64)
 
     def readings(self, rows: Float64Array) -> Float64Array:
         """(n, R) readings of states (n, S), as stored in a row's history: observed joint positions, and sensors."""

@@ -45,7 +45,7 @@ CORE_ORDER = (
     ("sensing",),
     # What is trained and what acts: a model exports what acts, and an agent that acts is known by what it learnt with.
     ("models", "runtime", "rl", "policy"),
-    ("results",),
+    ("results", "estimation"),
     ("training",),
     ("report", "bench"),
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.duration import Duration
 from recorder_bench import PERIOD_NS, STATE_DIM, TASK, assert_same, episode, make_bench
 from ros_graph import TIMEOUT_S, MakeGraph, text
 from rosgraph_msgs.msg import Clock
@@ -142,6 +143,9 @@ def test_f33_what_the_middleware_lost_is_counted_by_topic(
     ended.callback(process.wait)
     ended.callback(process.kill)
     graph.spin_until(lambda: publisher.get_subscription_count() > 0 and statuses, "the recorder")
+    # The recorder knows the publisher, too, once it has acknowledged a message; what was sent before is not lost to it.
+    publisher.publish(Observation(task=TASK.name))
+    assert publisher.wait_for_all_acked(Duration(seconds=TIMEOUT_S))
     process.send_signal(signal.SIGSTOP)
     for step in range(3000):
         publisher.publish(Observation(task=TASK.name, episode_step=step, values=[0.0] * 1000))

@@ -6,7 +6,7 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 import pytest
@@ -19,8 +19,10 @@ from reskill_core.errors import ConfigError
 from reskill_core.parameters import holds_numbers, range_violations, require_ranges
 
 _NAMES = ("Config", "Parameters", "Options", "Arguments", "Schedule", "Variation", "JointSource")
-_REQUIRED = {"task": "block", "skills": "skills", "out": "out", "data": "data", "name": "name"}
-_REQUIRED_LISTS = {"agents": ("a",), "variants": {"v": {}}, "policies": ("zero",)}
+_REQUIRED = {
+    **{name: name for name in ("task", "skills", "out", "data", "name", "agent")},
+    **{"agents": ("a",), "variants": {"v": {}}, "policies": ("zero",), "variation": {"action_delay": [0, 1]}},
+}
 
 
 def configurations() -> Iterator[type]:
@@ -45,12 +47,12 @@ NUMBERS = [
 
 
 def example(schema: Any) -> Any:
-    required = {item.name for item in fields(schema)} & (_REQUIRED.keys() | _REQUIRED_LISTS.keys())
-    given = {**_REQUIRED, **_REQUIRED_LISTS}
-    try:
-        return schema()
-    except TypeError:
-        return schema(**{name: given[name] for name in required})
+    """An instance with all defaults."""
+    return schema(**{item.name: _REQUIRED[item.name] for item in fields(schema) if is_required(item)})
+
+
+def is_required(item: Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
 
 
 def test_the_walk_finds_the_configurations() -> None:

@@ -11,17 +11,14 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from reskill_core.arrays import Float32Array
 from reskill_core.checkpoint import Checkpoint
@@ -55,50 +52,22 @@ from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy, residual_input
 from reskill_core.spec import TaskSpec
 from reskill_core.training import run_folder
+from reskill_core.training.evaluated_run import Evaluate, EvaluatedProgress, EvaluatedRun
 from reskill_core.training.levels import make_levels, set_strength
-from reskill_core.training.metrics import MetricsLogger, read_metrics
-from reskill_core.training.plots import plot_returns
 from reskill_core.training.split import require_demonstrations
-from reskill_core.training.training_run import Progress, TrainingRun
 
 # Entry of an iteration's metrics that is not logged: the time of its updates [s].
 _LEARNING_S = "learning_s"
 
-# Function from a policy to its metrics by name, including ``return``; higher is better.
-Evaluate = Callable[[SkillPolicy], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class AgentTrainingResult:
-    """Result of a finished run.
-
-    Attributes:
-        run: the run folder.
-        checkpoint: the best checkpoint.
-        steps: number of environment steps.
-        best_step: environment steps of the best checkpoint.
-        evaluation: metrics of the best checkpoint in the selection episodes, an optimistic estimate.
-    """
-
-    run: Path
-    checkpoint: Path
-    steps: int
-    best_step: int
-    evaluation: dict[str, float]
-
 
 @dataclass
-class AgentProgress(Progress):
-    """Progress of an agent training run; steps are environment steps.
+class AgentProgress(EvaluatedProgress):
+    """Progress of an agent training run.
 
     Attributes:
-        next_evaluation: step from which the next evaluation is due.
-        best_evaluation: metrics of the best checkpoint.
         trained_s: training time, without evaluations [s].
     """
 
-    next_evaluation: int = 0
-    best_evaluation: dict[str, float] = field(default_factory=dict)
     trained_s: float = 0.0
 
 
@@ -121,7 +90,7 @@ class ActingCopy:
         return self._actor.act(inputs, draws)
 
 
-class AgentTrainer(TrainingRun[AgentProgress]):
+class AgentTrainer(EvaluatedRun[AgentProgress]):
     """Training run of an agent.
 
     Args:
@@ -150,10 +119,10 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         evaluate: Evaluate,
         variation: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(config, AgentProgress(next_evaluation=config.evaluate_every))
+        super().__init__(config, AgentProgress(), evaluate)
         if module is not None:
             module.checkpoint.require_task(task, interface_only=True)
-        self.config, self._task, self._evaluate = config, task, evaluate
+        self.config, self._task = config, task
         self._demonstrations = self._demonstrations_for(task) if config.imitation_updates else None
         self._lineage = Lineage(
             data=self._demonstrations.content_hash() if self._demonstrations else None,
@@ -183,15 +152,6 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             # The updates take one.
             config.threads - self._overlaps,
         )
-        self._found: dict[str, float] = {}
-
-    def run(self, show_progress: bool = True) -> AgentTrainingResult:
-        """Train for the configured steps; see :meth:`TrainingRun.train`."""
-        self.train(show_progress)
-        progress = self.progress
-        return AgentTrainingResult(
-            self.folder, self.best_checkpoint, progress.step, progress.best_step, progress.best_evaluation
-        )
 
     # ------------------------------------------------------------------ of every run
 
@@ -217,28 +177,6 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             inputs = residual_input(inputs, latents, decoded, np.zeros(rows, np.float32), 1.0)
         self._levels[LOW_LEVEL].imitate(inputs, dataset.action, self.config.imitation_updates)
 
-    def advance(self, log: MetricsLogger, bar: tqdm) -> None:
-        """Train until an evaluation is due, and evaluate."""
-        progress, config = self.progress, self.config
-        while True:
-            row = self._iterate()
-            bar.update(progress.step - bar.n)
-            bar.set_postfix(ret=f"{row.get('train/return', math.nan):.1f}", refresh=False)
-            log.log(progress.step, row)
-            if progress.step >= min(progress.next_evaluation, config.steps):
-                break
-        progress.next_evaluation = progress.step + config.evaluate_every
-        weights, document = self._agent()
-        self._found = self._evaluate(agent_policy(Checkpoint(weights, document, self.folder)))
-        log.log(progress.step, {f"evaluation/{name}": value for name, value in self._found.items()})
-        if self._found["return"] > progress.best_evaluation.get("return", -math.inf):
-            progress.best_step, progress.best_evaluation = progress.step, self._found
-
-    def checkpoint(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the evaluated agent."""
-        weights, document = self._agent()
-        return weights, {**document, "evaluation": self._found}
-
     def state(self) -> dict[str, Any]:
         """Return the state of environments and algorithms."""
         state = self._collector.state()
@@ -251,10 +189,6 @@ class AgentTrainer(TrainingRun[AgentProgress]):
         for prefix, level in self._levels.items():
             level.restore(below(prefix, weights), below(prefix, state))
         self._collector.restore(state)
-
-    def plot(self) -> None:
-        """Plot the learning curve."""
-        plot_returns(self.folder / run_folder.PLOTS_FOLDER / run_folder.RETURNS_PLOT, read_metrics(self.folder))
 
     # ------------------------------------------------------------------ of an agent's
 
@@ -274,7 +208,8 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             raise DataError(f"{dataset.folder} has other observations or actions than the task: {'; '.join(faults)}")
         return dataset
 
-    def _iterate(self) -> dict[str, float]:
+    def iterate(self) -> dict[str, float]:
+        """Act for some control steps in every environment, then update the levels."""
         config, progress = self.config, self.progress
         started_s = time.perf_counter()
         weight, strength = config.agent.residual_weight(progress.step), config.variation_strength(progress.step)
@@ -338,8 +273,13 @@ class AgentTrainer(TrainingRun[AgentProgress]):
             ) from error
         return row | {_LEARNING_S: time.perf_counter() - started_s}
 
-    def _agent(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Weights and document of the agent as it is now."""
+    def policy(self) -> SkillPolicy:
+        """Return the agent as it is now, without exploration."""
+        weights, document = self.contents()
+        return agent_policy(Checkpoint(weights, document, self.folder))
+
+    def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return weights and document of the agent as it is now."""
         config = self.config
         document = {
             "task": self._task.to_dict(),

@@ -10,17 +10,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from reskill_core.arrays import Float32Array
 from reskill_core.checkpoint import Checkpoint
@@ -36,44 +33,23 @@ from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, age
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode, run_integer, run_rng
-from reskill_core.training import run_folder
-from reskill_core.training.metrics import MetricsLogger, read_metrics
-from reskill_core.training.plots import plot_returns
-from reskill_core.training.training_run import Progress, TrainingRun
+from reskill_core.training.evaluated_run import Evaluate, EvaluatedProgress, EvaluatedRun
 
 # The scale of corrections is fitted in the first rounds, while the estimator is not good anyway.
 _FITTING_ROUNDS = 4
 _LEAST_SCALE = 1e-4
 _MAX_GRADIENT_NORM = 1.0
 
-# Function from a policy to its metrics by name, including ``return``; higher is better.
-Evaluate = Callable[[SkillPolicy], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class EstimatorTrainingResult:
-    """Result of a finished run; see :class:`~reskill_core.training.agent_trainer.AgentTrainingResult`."""
-
-    run: Path
-    checkpoint: Path
-    steps: int
-    best_step: int
-    evaluation: dict[str, float]
-
 
 @dataclass
-class EstimatorProgress(Progress):
-    """Progress of an estimator's training run; steps are environment steps.
+class EstimatorProgress(EvaluatedProgress):
+    """Progress of an estimator's training run.
 
     Attributes:
         rounds: number of finished rounds.
-        next_evaluation: step from which the next evaluation is due.
-        best_evaluation: metrics of the best checkpoint.
     """
 
     rounds: int = 0
-    next_evaluation: int = 0
-    best_evaluation: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,7 +85,7 @@ def targets_of(true: NDArray[Any], delays: NDArray[np.int64]) -> tuple[NDArray[A
     return np.take_along_axis(true, np.minimum(steps, last)[..., None], axis=1), steps <= last
 
 
-class EstimatorTrainer(TrainingRun[EstimatorProgress]):
+class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
     """Training run of a state estimator.
 
     Args:
@@ -135,7 +111,7 @@ class EstimatorTrainer(TrainingRun[EstimatorProgress]):
         evaluate: Evaluate,
         variation: Mapping[str, Any],
     ) -> None:
-        super().__init__(config, EstimatorProgress(next_evaluation=config.evaluate_every))
+        super().__init__(config, EstimatorProgress(), evaluate)
         task = agent.task
         if not all(isinstance(environments, kind) for kind in (Privileged, Delaying, Graded)):
             raise ConfigError(f"{task.name} does not tell true observations and delays, from which an estimator learns")
@@ -144,7 +120,7 @@ class EstimatorTrainer(TrainingRun[EstimatorProgress]):
         if ESTIMATOR_KEY in agent.document:
             raise ConfigError(f"{agent.folder} has an estimator already; give the agent that it was made for")
         self.config, self._environments, self._agent = config, environments, agent
-        self._task, self._evaluate = task, evaluate
+        self._task = task
         assert isinstance(environments, Graded)
         environments.strength[: round(config.nominal_share * config.num_envs)] = 0.0
         made_from = Lineage.of(agent.document)
@@ -167,15 +143,6 @@ class EstimatorTrainer(TrainingRun[EstimatorProgress]):
             MEAN: np.zeros(task.obs.dim, np.float32),
             **{name: np.ones(task.obs.dim, np.float32) for name in (SCALE, CORRECTION_SCALE)},
         }
-        self._found: dict[str, float] = {}
-
-    def run(self, show_progress: bool = True) -> EstimatorTrainingResult:
-        """Train for the configured steps; see :meth:`TrainingRun.train`."""
-        self.train(show_progress)
-        progress = self.progress
-        return EstimatorTrainingResult(
-            self.folder, self.best_checkpoint, progress.step, progress.best_step, progress.best_evaluation
-        )
 
     # ------------------------------------------------------------------ of every run
 
@@ -188,27 +155,6 @@ class EstimatorTrainer(TrainingRun[EstimatorProgress]):
     def lineage(self) -> Lineage:
         """Agent, profile, variation and simulator."""
         return self._lineage
-
-    def advance(self, log: MetricsLogger, bar: tqdm) -> None:
-        """Train until an evaluation is due, and evaluate."""
-        progress, config = self.progress, self.config
-        while True:
-            row = self._round()
-            log.log(progress.step, row)
-            bar.update(progress.step - bar.n)
-            bar.set_postfix(ret=f"{row['train/return']:.1f}", loss=f"{row['train/loss']:.4f}", refresh=False)
-            if progress.step >= min(progress.next_evaluation, config.steps):
-                break
-        progress.next_evaluation = progress.step + config.evaluate_every
-        self._found = self._evaluate(self._policy())
-        log.log(progress.step, {f"evaluation/{name}": value for name, value in self._found.items()})
-        if self._found["return"] > progress.best_evaluation.get("return", -math.inf):
-            progress.best_step, progress.best_evaluation = progress.step, self._found
-
-    def checkpoint(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the agent with its estimator as evaluated."""
-        weights, document = self._contents()
-        return weights, {**document, "evaluation": self._found}
 
     def state(self) -> dict[str, Any]:
         """Return kept episodes, optimiser and random stream; the network and its scales are among the weights."""
@@ -231,27 +177,25 @@ class EstimatorTrainer(TrainingRun[EstimatorProgress]):
             kept = {item.name: np.array(state[f"kept/{number}/{item.name}"]) for item in fields(Episodes)}
             self._kept.append(Episodes(**kept))
 
-    def plot(self) -> None:
-        """Plot the learning curve."""
-        plot_returns(self.folder / run_folder.PLOTS_FOLDER / run_folder.RETURNS_PLOT, read_metrics(self.folder))
-
     # ------------------------------------------------------------------ of an estimator's
 
-    def _contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return weights and document of the agent with the estimator as it is now."""
         own = {**state_arrays(self._network), **self._norm}
         weights = {**self._agent.weights, **{f"{ESTIMATOR}{name}": array for name, array in own.items()}}
         return weights, {**self._agent.document, ESTIMATOR_KEY: config_to_dict(self.config.estimator)}
 
-    def _policy(self) -> SkillPolicy:
-        """The agent with the estimator as it is; in the first round, the agent alone."""
+    def policy(self) -> SkillPolicy:
+        """Return the agent with the estimator as it is; in the first round, the agent alone."""
         if not self._kept:
             return agent_policy(self._agent, batch_invariant=False)
-        weights, document = self._contents()
+        weights, document = self.contents()
         return agent_policy(replace(self._agent, weights=weights, document=document), batch_invariant=False)
 
-    def _round(self) -> dict[str, float]:
+    def iterate(self) -> dict[str, float]:
+        """Act for one episode in every environment, then learn."""
         progress, config = self.progress, self.config
-        episodes, returns = self._act(self._policy())
+        episodes, returns = self._act(self.policy())
         self._kept.append(episodes)
         self._fit_scales()
         progress.rounds += 1
@@ -288,7 +232,7 @@ class EstimatorTrainer(TrainingRun[EstimatorProgress]):
         return Episodes(before, taken, targets.astype(np.float32), is_known), returns
 
     def _fit_scales(self) -> None:
-        if len(self._kept) > min(_FITTING_ROUNDS, self.config.kept_rounds) or self.progress.rounds >= _FITTING_ROUNDS:
+        if self.progress.rounds >= _FITTING_ROUNDS:
             return
         if len(self._kept) == 1:
             rows = self._kept[0].observed.reshape(-1, self._task.obs.dim)

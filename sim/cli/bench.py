@@ -179,14 +179,14 @@ def _ros(options: argparse.Namespace) -> dict[str, Rows]:
         raise ReskillError(f"measuring over ROS needs a built and sourced workspace: {error}") from error
     rates_hz, duration_s = (25.0, 100.0, 500.0), options.duration
     found: dict[str, Rows] = {}
-    for title, composed in (
-        ("observation and policy in one process (composed:=true), command node apart", True),
-        ("observation, policy and command node as three processes", False),
+    for title, processes, composed in (
+        ("observation and policy in one process (composed:=true), command node apart", "two", True),
+        ("observation, policy and command node as three processes", "three", False),
     ):
         found[f"sensors to driver command over ROS: {title}"] = [
             asdict(measure(rate_hz, duration_s, options.skills or None, composed=composed)) for rate_hz in rates_hz
         ]
-        found[f"lower bound here: as many processes and messages, but only bytes forwarded{' ' * (not composed)}"] = [
+        found[f"lower bound here: as many messages, but {processes} processes that only forward bytes"] = [
             asdict(measure_floor(rate_hz, duration_s, composed=composed)) for rate_hz in rates_hz
         ]
     return found

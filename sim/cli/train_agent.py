@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from reskill_sim.cli.arguments import Subparsers, add_config_arguments, add_verb, read_config
+
+if TYPE_CHECKING:
+    from reskill_core.training.evaluated_run import EvaluatedResult
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -28,7 +32,12 @@ def run(options: argparse.Namespace) -> int:
     from reskill_sim.experiments.agent_training import train_agent
 
     result = train_agent(read_config(AgentTrainingConfig, options), show_progress=not options.quiet)
+    print_result(result, f"reskill evaluate {result.run} --policy agent")
+    return 0
+
+
+def print_result(result: EvaluatedResult, command: str) -> None:
+    """Print the result of a run, and the command that evaluates its best checkpoint in other episodes."""
     print(f"trained {result.steps} steps; best checkpoint, step {result.best_step}: {result.checkpoint}")
     print("\n".join(f"  {name:10}{value:8.3f}" for name, value in result.evaluation.items()))
-    print(f"  in the episodes that selected it; for an unbiased estimate: reskill evaluate {result.run} --policy agent")
-    return 0
+    print(f"  in the episodes that selected it; for an unbiased estimate: {command}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from reskill_sim.cli.arguments import Subparsers, add_config_arguments, add_verb, read_config
+from reskill_sim.cli.train_agent import print_result
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -27,10 +28,5 @@ def run(options: argparse.Namespace) -> int:
     from reskill_sim.experiments.estimator_training import train_estimator
 
     result = train_estimator(read_config(EstimatorTrainingConfig, options), show_progress=not options.quiet)
-    print(f"trained {result.steps} steps; best checkpoint, step {result.best_step}: {result.checkpoint}")
-    print("\n".join(f"  {name:10}{value:8.3f}" for name, value in result.evaluation.items()))
-    print(
-        "  with the whole variation, in the episodes that selected it; for an unbiased estimate: "
-        f"reskill evaluate {result.run} --policy agent --sweep"
-    )
+    print_result(result, f"reskill evaluate {result.run} --policy agent --sweep")
     return 0

@@ -18,7 +18,8 @@ from reskill_core.rl.config import NO_SKILLS, AgentTrainingConfig, Schedule
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode
-from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
+from reskill_core.training.agent_trainer import AgentTrainer
+from reskill_core.training.evaluated_run import EvaluatedResult
 from reskill_core.training.metrics import read_metrics
 from reskill_sim.engine.task import Task
 from reskill_sim.engine.variation import Variation
@@ -27,7 +28,7 @@ from reskill_sim.evaluation.rollouts import with_places
 from reskill_sim.families import family_of, get_task
 
 
-def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> AgentTrainingResult:
+def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> EvaluatedResult:
     """Train an agent, or continue a run that was interrupted in the same folder.
 
     Raises:

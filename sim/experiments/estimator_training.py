@@ -8,13 +8,14 @@ from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict
 from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.runtime.agent import AGENT_KIND
-from reskill_core.training.estimator_trainer import EstimatorTrainer, EstimatorTrainingResult
+from reskill_core.training.estimator_trainer import EstimatorTrainer
+from reskill_core.training.evaluated_run import EvaluatedResult
 from reskill_sim.engine.variation import Variation
 from reskill_sim.experiments.agent_training import evaluate_selection
 from reskill_sim.families import get_task
 
 
-def train_estimator(config: EstimatorTrainingConfig, show_progress: bool = True) -> EstimatorTrainingResult:
+def train_estimator(config: EstimatorTrainingConfig, show_progress: bool = True) -> EvaluatedResult:
     """Train a state estimator for an agent, or continue a run that was interrupted in the same folder.
 
     Raises:

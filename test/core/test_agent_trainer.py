@@ -24,7 +24,8 @@ from reskill_core.runtime import SkillModule, SkillPolicy, load_policy
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.seeding import SEEDING
 from reskill_core.spec import ActionSpec
-from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
+from reskill_core.training.agent_trainer import AgentTrainer
+from reskill_core.training.evaluated_run import EvaluatedResult
 from reskill_core.training.metrics import read_metrics
 
 ENVS, STEPS = 8, 12
@@ -49,7 +50,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> SkillModule:
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take most of the time of a small run."""
-    monkeypatch.setattr("reskill_core.training.agent_trainer.plot_returns", lambda path, rows: None)
+    monkeypatch.setattr("reskill_core.training.evaluated_run.plot_returns", lambda path, rows: None)
 
 
 def config(out: Path, **changes: Any) -> AgentTrainingConfig:
@@ -85,7 +86,7 @@ def train(
     given: AgentTrainingConfig,
     returns: tuple[float, ...] = (1, 2, 3, 4),
     environments: PointMass | None = None,
-) -> tuple[AgentTrainingResult, Judge]:
+) -> tuple[EvaluatedResult, Judge]:
     judge = Judge(iter(returns))
     points = environments or PointMass(ENVS, lambda seed: Ending(STEPS))
     return AgentTrainer(given, [points], TASK, module, judge).run(show_progress=False), judge
@@ -187,7 +188,7 @@ def test_both_levels_learn_each_with_its_own_settings(module: SkillModule, tmp_p
     assert all(row["low_level/passes"] <= 3 for row in rows)
 
 
-def changed(result: AgentTrainingResult) -> set[str]:
+def changed(result: EvaluatedResult) -> set[str]:
     """The levels whose actors differ from one evaluation to the next."""
     checkpoints = sorted((result.run / "checkpoints").glob("0*"))
     first, last = (load_checkpoint(path, AGENT_KIND).weights for path in (checkpoints[0], checkpoints[-1]))

@@ -22,7 +22,8 @@ from reskill_core.rl.random_observations import random_observations
 from reskill_core.rl.transitions import SkillTransition, concatenate
 from reskill_core.runtime import SkillModule, load_policy
 from reskill_core.runtime.agent import AGENT_KIND
-from reskill_core.training.agent_trainer import AgentTrainer, AgentTrainingResult
+from reskill_core.training.agent_trainer import AgentTrainer
+from reskill_core.training.evaluated_run import EvaluatedResult
 
 ENVS, STEPS = 6, 12
 ITERATION = ENVS * STEPS
@@ -34,7 +35,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """As an entry point of another distribution would."""
     known = dict.fromkeys(ALGORITHMS.names, "") | {"ppo": "reskill_core.rl.ppo:Ppo"}
     monkeypatch.setitem(vars(ALGORITHMS), "_places", known | {"linear_search": "linear_search:LinearSearch"})
-    monkeypatch.setattr("reskill_core.training.agent_trainer.plot_returns", lambda path, rows: None)
+    monkeypatch.setattr("reskill_core.training.evaluated_run.plot_returns", lambda path, rows: None)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> SkillModule:
     return SkillModule.load(folder, batch_invariant=False)
 
 
-def train(module: SkillModule | None, out: Path, agent: dict, **changes: object) -> AgentTrainingResult:
+def train(module: SkillModule | None, out: Path, agent: dict, **changes: object) -> EvaluatedResult:
     given = {
         "task": TASK.name,
         "skills": "skills" if module else "none",

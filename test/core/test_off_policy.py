@@ -37,7 +37,7 @@ CLOCK = ("train/steps_per_s", "train/learning_share", "train/trained_s", "high_l
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskill_core.training.agent_trainer.plot_returns", lambda path, rows: None)
+    monkeypatch.setattr("reskill_core.training.evaluated_run.plot_returns", lambda path, rows: None)
 
 
 @pytest.fixture(scope="module")

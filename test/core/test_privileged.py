@@ -46,7 +46,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> SkillModule:
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskill_core.training.agent_trainer.plot_returns", lambda path, rows: None)
+    monkeypatch.setattr("reskill_core.training.evaluated_run.plot_returns", lambda path, rows: None)
 
 
 class OpenPoints(PointMass):

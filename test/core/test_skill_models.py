@@ -297,7 +297,7 @@ def test_images_are_learnt_from_and_acted_on(tmp_path: Path) -> None:
 
 
 def test_an_agent_carries_the_graphs_of_its_skills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskill_core.training.agent_trainer.plot_returns", lambda path, rows: None)
+    monkeypatch.setattr("reskill_core.training.evaluated_run.plot_returns", lambda path, rows: None)
     module = SkillModule.load(save_module(tmp_path / "skills", toy("open_loop")), batch_invariant=False)
     level = PpoConfig(hidden=(8,), epochs=1, minibatch=1000)
     config = AgentTrainingConfig(

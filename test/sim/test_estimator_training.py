@@ -91,7 +91,7 @@ def test_targets_come_from_the_simulator(tmp_path: Path) -> None:
     task = get_task("clean_up", parse_variation(["action_delay=2"]))
     agent = load_checkpoint(config.agent, AGENT_KIND)
     trainer = EstimatorTrainer(config, task.make_env(8, "fast"), agent, lambda policy: {}, {})
-    episodes, _ = trainer._act(trainer._policy())
+    episodes, _ = trainer._act(trainer.policy())
     # A quarter of the environments is nominal.
     np.testing.assert_array_equal(episodes.targets[:2], episodes.observed[:2])
     np.testing.assert_array_equal(episodes.targets[2:, :-2], episodes.observed[2:, 2:])
@@ -105,7 +105,7 @@ def test_an_interrupted_training_continues_to_the_same_bits(
 ) -> None:
     config = training(tmp_path / "run")
     rounds = 0
-    original = EstimatorTrainer._round
+    original = EstimatorTrainer.iterate
 
     def interrupted(trainer: EstimatorTrainer) -> dict[str, float]:
         nonlocal rounds
@@ -114,7 +114,7 @@ def test_an_interrupted_training_continues_to_the_same_bits(
             raise KeyboardInterrupt
         return original(trainer)
 
-    monkeypatch.setattr(estimator_trainer.EstimatorTrainer, "_round", interrupted)
+    monkeypatch.setattr(estimator_trainer.EstimatorTrainer, "iterate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_estimator(config, show_progress=False)
     resumed = train_estimator(config, show_progress=False)

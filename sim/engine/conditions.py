@@ -28,7 +28,7 @@ class Conditions:
         self.dim = len(task.variation.spans)
 
     def draw(self, rows: Float64Array, seeds: Sequence[int], strengths: Float64Array) -> None:
-        """Draw delays and speeds into state rows (n, S).
+        """Draw delays, speeds and lags into state rows (n, S).
 
         Args:
             rows: the rows.
@@ -44,6 +44,8 @@ class Conditions:
                 row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
             if row[layout.speed].size:
                 row[layout.speed] = episode_rng(int(seed), "speed").uniform(*variation.speed)
+            if row[layout.lag].size:
+                row[layout.lag] = episode_rng(int(seed), "lag").uniform(*variation.lag)
 
     def parameters(self, row: Float64Array, noise_scale: float) -> Float64Array:
         """(W,) parameters of the episode in a row (S,), each in [-1, 1].
@@ -64,5 +66,6 @@ class Conditions:
             "perception_delay": perception_delay,
             "action_delay": action_delay,
             "speed": row[layout.speed][0] if row[layout.speed].size else 1.0,
+            "lag": row[layout.lag][0] if row[layout.lag].size else 0.0,
         }
         return self._variation.normalised(values)

@@ -27,6 +27,8 @@ class RowLayout:
         seed: seed of the episode.
         delays: delays of perception and of actions [control steps].
         speed: factor on commanded velocities; empty if it does not vary.
+        lag: time constant with which velocities follow commands [s]; empty if they always follow at once.
+        followed: velocities with which the arm followed the last command, an action; empty like ``lag``.
         memory: what the task remembers of the episode.
     """
 
@@ -41,10 +43,13 @@ class RowLayout:
     seed: slice
     delays: slice
     speed: slice
+    lag: slice
+    followed: slice
     memory: slice
 
     def __init__(self, mechanism: Mechanism, task: SimulatedTask) -> None:
         perception_delay, action_delay = task.variation.perception_delay[1], task.variation.action_delay[1]
+        lags = task.variation.lag != NOMINAL.lag
         stack = max((image.stack for image in task.spec.obs.images), default=1)
         compared = task.compares_steps or perception_delay > 0
         self.num_earlier = max(int(compared), stack - 1) + perception_delay
@@ -61,6 +66,8 @@ class RowLayout:
             "seed": 1,
             "delays": 2,
             "speed": int(task.variation.speed != NOMINAL.speed),
+            "lag": int(lags),
+            "followed": lags * task.spec.action.dim,
             "memory": task.memory_size,
         }
         self.width = 0

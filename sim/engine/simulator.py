@@ -5,7 +5,7 @@ environment means copying a row. A single environment is a batch of one. Results
 the batch size or the row in the batch.
 
 The variation of an episode is part of the row as well: its scene (a compiled model), the seed of the noise that is
-perceived, delays, and the arm's speed. Only the scale of that noise also depends on the strength, set by a curriculum.
+perceived, delays, and the arm's speed and lag. Only the scale of that noise also depends on the strength, set by a curriculum.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from reskill_core.environment import Places
 from reskill_core.errors import SimulationError
 from reskill_core.observation import ObservationBuilder, SensorFrame
 from reskill_core.seeding import MAX_EPISODE_SEED, episode_rng
-from reskill_core.spec import GRIPPER_VELOCITY, VELOCITIES, TaskSpec
+from reskill_core.spec import TaskSpec
+from reskill_sim.engine.actuation import Actuation
 from reskill_sim.engine.conditions import Conditions
 from reskill_sim.engine.divergence import Divergence
 from reskill_sim.engine.mechanism import PHYSICS
@@ -81,8 +82,7 @@ class Simulator:
         self._physics = BatchedPhysics(self.mechanism, task.spec.control_period_s, threads)
         self._perception = Perception(task, self.mechanism, self.layout, num_envs)
         self._builder = ObservationBuilder(task.spec.obs)
-        quantities = task.spec.action.quantities
-        self._is_slowed = [quantity in VELOCITIES and quantity != GRIPPER_VELOCITY for quantity in quantities]
+        self._actuation = Actuation(task, self.layout)
         self._pictures = PaintedImages(task, self.mechanism, self._perception, self.layout, num_envs)
         self._models = [self.model] * num_envs
         self._rows = np.zeros((num_envs, self.layout.width))
@@ -146,7 +146,7 @@ class Simulator:
 
         Args:
             starts: starts of the episodes.
-            seeds: seeds of later draws in each episode: delays, speed, noise of perception.
+            seeds: seeds of later draws in each episode: delays, speed, lag, noise of perception.
             strengths: (n,) strengths of the variation; by default 1.
         """
         layout = self.layout
@@ -178,11 +178,9 @@ class Simulator:
         moved = rows.copy()
         moved[:, layout.history] = pushed(rows[:, layout.history], self.readings(rows))
         clipped = np.where(finite[:, None], clipped, 0.0)
-        moved[:, layout.pending] = pushed(rows[:, layout.pending], clipped)
         models = self._models if chosen is None else [self._models[place] for place in chosen]
-        physics, sensors = self._physics.advance(
-            models, rows[:, layout.physics], rows[:, layout.sensors], self._slowed(rows, clipped)
-        )
+        executed = self._actuation.apply(clipped, rows, moved)
+        physics, sensors = self._physics.advance(models, rows[:, layout.physics], rows[:, layout.sensors], executed)
         moved[:, layout.physics], moved[:, layout.sensors] = physics, sensors
         moved[:, layout.step] += 1
         self._add_noise(moved)
@@ -338,19 +336,6 @@ class Simulator:
             self._perception.begin(place, row, float(self.strength[place]))
             self._parameters[place] = self._conditions.parameters(row, self._perception.noise_scale[place])
         self._pictures.restore(self._rows[places], places)
-
-    def _slowed(self, rows: Float64Array, actions: Float64Array) -> Float64Array:
-        """(n, A) actions that take effect now, with the velocities of an arm that is slower than commanded."""
-        actions, speed = self._delayed(rows, actions), rows[:, self.layout.speed]
-        return actions * np.where(self._is_slowed, speed, 1.0) if speed.shape[1] else actions
-
-    def _delayed(self, rows: Float64Array, actions: Float64Array) -> Float64Array:
-        """(n, A) actions that take effect now."""
-        layout, count, dim = self.layout, *actions.shape
-        if layout.pending.start == layout.pending.stop:
-            return actions
-        waiting = np.concatenate([actions[:, None], rows[:, layout.pending].reshape(count, -1, dim)], axis=1)
-        return waiting[np.arange(count), rows[:, layout.delays][:, 1].astype(int)]
 
     def _broken(self, before: Float64Array, after: Float64Array) -> BoolArray:
         """(n,) whether the physics diverged; MuJoCo then silently resets, which shows in the time."""

@@ -52,6 +52,12 @@ class Variation:
         low=0.01,
         high=1.0,
     )
+    lag: Range = parameter(
+        (0.0, 0.0),
+        "time constant with which the arm follows commanded velocities, except those of fingers [s]",
+        low=0.0,
+        high=1.0,
+    )
 
     def violations(self) -> list[str]:
         """Check the order of the bounds."""

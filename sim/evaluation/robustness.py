@@ -103,6 +103,7 @@ SWEEPS = {
         Sweep("perception_delay", "control steps", (0, 1, 2, 3)),
         Sweep("perception_noise", "m", (0.0, 0.0025, 0.005, 0.0075, 0.01)),
         Sweep("speed", "factor", (0.25, 0.5, 0.75, 1.0)),
+        Sweep("lag", "s", (0.0, 0.04, 0.08, 0.12)),
     )
 }
 
@@ -119,6 +120,7 @@ COMBINATIONS = tuple(
             "perception_delay=2+friction=0.7+mass=1.4",
             "perception_delay=2+perception_noise=0.005+speed=0.6",
             "action_delay=2+perception_noise=0.005+speed=0.6",
+            "action_delay=1+perception_delay=1+speed=0.6+lag=0.06",
         ),
     )
 )

@@ -9,6 +9,7 @@ import pytest
 
 from reskill_core.errors import ConfigError, SimulationError
 from reskill_sim.engine.divergence import load_divergence
+from reskill_sim.engine.actuation import Actuation
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import POOL, Variation, World, parse_variation
 from reskill_sim.fetch.tasks import TASKS, get_task
@@ -24,6 +25,7 @@ EVERYTHING = Variation(
     perception_delay=(0, 3),
     action_delay=(0, 2),
     speed=(0.3, 1.0),
+    lag=(0.0, 0.1),
 )
 STILL = np.zeros((1, 4))
 
@@ -251,3 +253,42 @@ def test_a_slow_arm_moves_by_a_share_of_what_is_commanded_and_its_fingers_as_fas
     np.testing.assert_allclose(share, np.tile(speeds[:, None], 3), atol=0.08)
     np.testing.assert_allclose(moved["slow"][1], moved["nominal"][1], atol=2e-3)
     assert nominal.layout.speed.start == nominal.layout.speed.stop, "states of other worlds are as long as before"
+
+
+def test_a_lagging_arm_follows_exponentially_and_its_fingers_at_once() -> None:
+    """By hand: with τ = T / ln 2, half of the way is left after each control period, and nothing of the past else."""
+    period_s = get_task("block").spec.control_period_s
+    lag_s = period_s / np.log(2.0)
+    varied = get_task("block", Variation(lag=(0.0, lag_s), action_delay=(0, 1)))
+    simulator = Simulator(varied, 3, "fast")
+    simulator.strength[0] = 0.0
+    simulator.reset(range(3))
+    rows, layout = simulator.state(), simulator.layout
+    rows[:, layout.lag] = [[0.0], [lag_s], [lag_s]]
+    rows[:, layout.delays] = [[0, 0], [0, 0], [0, 1]]
+    wanted = np.tile([0.8, -0.4, 0.2, -0.5], (3, 1))
+    actuation = Actuation(varied, layout)
+    executed = []
+    for action in (wanted, wanted, np.zeros_like(wanted)):
+        after = rows.copy()
+        executed.append(actuation.apply(action, rows, after))
+        rows = after
+    share = np.array([[1.0, 1.0, 0.0], [0.5, 0.75, 0.375], [0.0, 0.5, 0.75]]).T
+    finger = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]).T
+    for step in range(3):
+        np.testing.assert_allclose(executed[step][:, :3], share[step][:, None] * wanted[:, :3], atol=1e-12)
+        np.testing.assert_allclose(executed[step][:, 3], finger[step] * wanted[:, 3], atol=1e-12)
+    assert np.array_equal(executed[0][0], wanted[0]), "an arm that does not lag is nominal to the bit"
+
+
+def test_lags_are_drawn_per_episode_and_slow_the_start_of_a_motion() -> None:
+    """The hand of an arm that lags more is behind, in the physics and not only in the numbers above."""
+    simulator = Simulator(get_task("block", Variation(lag=(0.0, 0.2))), 16, "fast")
+    simulator.reset(range(16))
+    before = simulator.observation()
+    for _ in range(4):
+        after = simulator.step(np.tile([0.5, 0.0, 0.0, 0.0], (16, 1))).observation
+    moved = (after - before)[:, column("gripper_position")][:, 0]
+    lags = simulator.state()[:, simulator.layout.lag][:, 0]
+    assert lags.min() < 0.05 < 0.15 < lags.max() <= 0.2
+    assert np.corrcoef(lags, moved)[0, 1] < -0.9

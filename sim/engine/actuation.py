@@ -1,0 +1,60 @@
+"""Actuation: what an arm makes of commanded actions, when it answers late, slowly or sluggishly."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reskill_core.arrays import Float64Array
+from reskill_core.spec import GRIPPER_VELOCITY, VELOCITIES
+from reskill_sim.engine.rows import RowLayout, pushed
+from reskill_sim.engine.task import SimulatedTask
+
+
+class Actuation:
+    """Actuation of the arms of a task's environments, as its variation has drawn it for each episode.
+
+    An action takes effect after a delay; then its velocities v, except those of fingers, are scaled by the speed s, and
+    followed with a time constant τ, the lag: u ← exp(-T / τ) u + (1 - exp(-T / τ)) s v in each
+    control period T.
+
+    Args:
+        task: the task, with its variation.
+        layout: layout of the state rows.
+    """
+
+    def __init__(self, task: SimulatedTask, layout: RowLayout) -> None:
+        self._layout, self._period_s = layout, task.spec.control_period_s
+        quantities = task.spec.action.quantities
+        self._is_of_arm = np.array([quantity in VELOCITIES and quantity != GRIPPER_VELOCITY for quantity in quantities])
+
+    def apply(self, actions: Float64Array, before: Float64Array, after: Float64Array) -> Float64Array:
+        """Return the actions (n, A) that take effect in a control step.
+
+        Args:
+            actions: (n, A) finite actions, as commanded.
+            before: (n, S) states before the step.
+            after: (n, S) states after it, into which what is under way is written.
+        """
+        layout = self._layout
+        after[:, layout.pending] = pushed(before[:, layout.pending], actions)
+        executed, speed = self._delayed(actions, before), before[:, layout.speed]
+        if speed.size:
+            executed = np.where(self._is_of_arm, speed * executed, executed)
+        if layout.followed.start < layout.followed.stop:
+            followed = self._followed(executed, before)
+            executed = np.where(self._is_of_arm, followed, executed)
+            after[:, layout.followed] = followed
+        return executed
+
+    def _delayed(self, actions: Float64Array, before: Float64Array) -> Float64Array:
+        layout, count, dim = self._layout, *actions.shape
+        if layout.pending.start == layout.pending.stop:
+            return actions
+        waiting = np.concatenate([actions[:, None], before[:, layout.pending].reshape(count, -1, dim)], axis=1)
+        return waiting[np.arange(count), before[:, layout.delays][:, 1].astype(int)]
+
+    def _followed(self, wanted: Float64Array, before: Float64Array) -> Float64Array:
+        last, lag = before[:, self._layout.followed], before[:, self._layout.lag]
+        with np.errstate(divide="ignore"):
+            kept = np.exp(-self._period_s / lag)
+        return kept * last + (1.0 - kept) * wanted

@@ -5,7 +5,8 @@ environment means copying a row. A single environment is a batch of one. Results
 the batch size or the row in the batch.
 
 The variation of an episode is part of the row as well: its scene (a compiled model), the seed of the noise that is
-perceived, delays, and the arm's speed and lag. Only the scale of that noise also depends on the strength, set by a curriculum.
+perceived, delays, and the arm's speed and lag. Only the scale of that noise also depends on the strength, set by a
+curriculum.
 """
 
 from __future__ import annotations

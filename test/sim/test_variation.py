@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from reskill_core.errors import ConfigError, SimulationError
-from reskill_sim.engine.divergence import load_divergence
 from reskill_sim.engine.actuation import Actuation
+from reskill_sim.engine.divergence import load_divergence
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import POOL, Variation, World, parse_variation
 from reskill_sim.fetch.tasks import TASKS, get_task

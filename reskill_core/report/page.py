@@ -15,11 +15,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_to_dict
+from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.files import atomic_write_bytes
 from reskill_core.intervals import Estimate
 from reskill_core.provenance import provenance
 from reskill_core.report.figures import SkillChoices, plot_choices, plot_learning, plot_robustness
 from reskill_core.report.runs import AgentRun, Comparison, Variant
+from reskill_core.results import CombinationFigures
 from reskill_core.runtime.agent import AGENT_KIND, SKILLS_KEY
 from reskill_core.training.run_folder import EVALUATION_FOLDER
 
@@ -81,10 +83,11 @@ def write_page(out: Path, comparisons: Sequence[Comparison], showcases: Mapping[
 def reproduction(variant: Variant, config_file: str) -> list[str]:
     """Return the commands that reproduce a variant's runs from the first one's configuration, and evaluate them."""
     first = config_to_dict(variant.runs[0].config)
+    program = "train-estimator" if isinstance(variant.runs[0].config, EstimatorTrainingConfig) else "train-agent"
     commands = []
     for run in variant.runs:
         changes = list(_overrides(first, config_to_dict(run.config)))
-        commands.append(shlex.join(["reskill", "train-agent", config_file, *changes]))
+        commands.append(shlex.join(["reskill", program, config_file, *changes]))
         if run.outcomes:
             out = run.config.out
             measured = ["--episodes", str(len(run.outcomes.episodes)), "--profile", run.outcomes.profile]
@@ -101,19 +104,31 @@ def _section(comparison: Comparison, showcase: Showcase | None) -> dict[str, Any
         "spec": checkpoints[0].task,
         "learning": plot_learning(comparison),
         "robustness": plot_robustness(comparison.variants),
+        "combinations": _combinations(comparison),
         "showcase": showcase,
         "choices": plot_choices(showcase.choices) if showcase and showcase.choices else None,
         "origins": [_origin(*each) for each in zip(comparison.variants, checkpoints, strict=True)],
     }
 
 
+def _combinations(comparison: Comparison) -> dict[str, dict[str, CombinationFigures]]:
+    """Figures of runs in each combination of changes, by its name and the label of the run."""
+    figures: dict[str, dict[str, CombinationFigures]] = {}
+    for run in (run for variant in comparison.variants for run in variant.runs):
+        for combination in run.robustness.combinations if run.robustness else ():
+            figures.setdefault(combination.name, {})[run.label] = combination
+    return figures
+
+
 def _origin(variant: Variant, checkpoint: Checkpoint) -> dict[str, Any]:
     """Origin of a variant: commands, and documents by title."""
     config_file = f"{variant.task}-{variant.name}.yaml".replace(" ", "_")
     first, skills = variant.runs[0], checkpoint.document.get(SKILLS_KEY, {})
+    config = first.config
+    source = f"those of {config.agent}" if isinstance(config, EstimatorTrainingConfig) else config.skills
     documents = {
-        f"{config_file}: configuration": config_to_dict(first.config),
-        f"skills: {first.config.skills}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
+        f"{config_file}: configuration": config_to_dict(config),
+        f"skills: {source}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
         "made from": variant.best.lineage.to_document(),
         "versions it was trained with": checkpoint.document["provenance"],
     }

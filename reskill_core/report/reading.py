@@ -1,4 +1,4 @@
-"""Reading of agent training runs from disk.
+"""Reading of training runs of agents, and of their state estimators, from disk.
 
 Figures come from ``evaluation/`` in the run folder, written by ``reskill evaluate RUN --policy agent --out
 RUN/evaluation``. If it is missing, or outdated because the run has a new best checkpoint, they come from the last
@@ -15,6 +15,7 @@ import numpy as np
 from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import load_config
 from reskill_core.errors import DataError
+from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.provenance import simulator_of
 from reskill_core.report.runs import AGENT_POLICY, AgentRun, LearningCurve, PolicyOutcomes
@@ -29,24 +30,25 @@ from reskill_core.results import (
     read_result,
 )
 from reskill_core.rl.config import AgentTrainingConfig
-from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR_KEY
 from reskill_core.training.metrics import METRICS_FILE, STEP, read_metrics
 from reskill_core.training.run_folder import CONFIG_FILE, EVALUATION_FOLDER
 
 
 def read_run(folder: Path) -> AgentRun:
-    """Read an agent's run folder.
+    """Read the run folder of an agent, or of a state estimator for one.
 
     Raises:
-        ConfigError: its configuration is not that of an agent.
+        ConfigError: its configuration is not that of such a run.
         CheckpointError: it has no checkpoint, or a damaged one.
         DataError: a file is missing or damaged, or the agent was never evaluated.
     """
     for name in (CONFIG_FILE, METRICS_FILE):
         if not (folder / name).is_file():
-            raise DataError(f"{folder} is no run folder of reskill train-agent: it has no {name}")
-    config = load_config(AgentTrainingConfig, folder / CONFIG_FILE)
+            raise DataError(f"{folder} is no run folder of reskill train-agent or train-estimator: it has no {name}")
     checkpoint = load_checkpoint(folder, AGENT_KIND)
+    estimates = ESTIMATOR_KEY in checkpoint.document
+    config = load_config(EstimatorTrainingConfig if estimates else AgentTrainingConfig, folder / CONFIG_FILE)
     evaluation = folder / EVALUATION_FOLDER
     documents = {
         name: read_result(evaluation / name)
@@ -58,10 +60,12 @@ def read_run(folder: Path) -> AgentRun:
     own = [
         one
         for one in (read_outcomes(evaluation) if POLICIES_FILE in current else ())
-        if (one.task, one.policy) == (config.task, AGENT_POLICY) and one.checkpoint in (checkpoint.sha256, None)
+        if (one.task, one.policy) == (checkpoint.task.name, AGENT_POLICY)
+        and one.checkpoint in (checkpoint.sha256, None)
     ]
     return AgentRun(
         folder,
+        checkpoint.task.name,
         config,
         _learning_curve(folder),
         own[0] if own else None,

@@ -15,6 +15,7 @@ import numpy as np
 
 from reskill_core.arrays import Float64Array
 from reskill_core.errors import ConfigError
+from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.intervals import Estimate, mean, mean_over_seeds, rate, rate_over_seeds
 from reskill_core.lineage import Lineage, short_hash
 from reskill_core.results import POLICIES_FILE, EpisodeOutcome, RobustnessResults
@@ -91,10 +92,11 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class AgentRun:
-    """Training run of an agent.
+    """Training run of an agent, or of a state estimator for one.
 
     Attributes:
         folder: the run folder.
+        task: name of the task.
         config: the configuration.
         curve: evaluations during training, at least one.
         outcomes: evaluation after training, if there was one.
@@ -104,12 +106,18 @@ class AgentRun:
     """
 
     folder: Path
-    config: AgentTrainingConfig
+    task: str
+    config: AgentTrainingConfig | EstimatorTrainingConfig
     curve: LearningCurve
     outcomes: PolicyOutcomes | None
     robustness: RobustnessResults | None
     lineage: Lineage
     outdated: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Variant and seed."""
+        return f"{self.config.variant}, seed {self.config.seed}"
 
     @property
     def steps(self) -> int:
@@ -240,7 +248,7 @@ def compare(runs: Iterable[AgentRun], references: Sequence[PolicyOutcomes] = ())
     """
     tasks: dict[str, dict[str, list[AgentRun]]] = {}
     for run in runs:
-        tasks.setdefault(run.config.task, {}).setdefault(run.config.variant, []).append(run)
+        tasks.setdefault(run.task, {}).setdefault(run.config.variant, []).append(run)
     return [
         _comparable(
             Comparison(

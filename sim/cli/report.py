@@ -23,7 +23,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "reskill evaluate runs/skills/block --policy zero fast-script prior --task clean_up --out runs/references",
         "reskill report runs/agents/clean_up* --references runs/references --out report.html",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of reskill train-agent")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run folders of reskill train-agent and train-estimator"
+    )
     parser.add_argument(
         "--references",
         nargs="+",

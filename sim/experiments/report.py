@@ -73,17 +73,23 @@ def skill_choices(policy: SkillPolicy, episodes: Sequence[Episode]) -> SkillChoi
     observations = np.concatenate(starts)
     number = np.concatenate([np.arange(len(start)) for start in starts])
 
-    def latents(chooser: SkillPolicy) -> NDArray[np.float32]:
-        # Without exploration the skill depends only on the observation, so each start can be treated as an episode's.
-        chooser.reset(range(len(observations)))
-        return chooser.act(observations).latent
+    prior = SkillPolicy(policy.module, "sample")
+    prior.reset(range(len(observations)))
+    chosen = np.concatenate([_chosen(policy, episode) for episode in episodes])
+    return SkillChoices(chosen, prior.act(observations).latent, number, len(episodes))
 
-    return SkillChoices(latents(policy), latents(SkillPolicy(policy.module, "sample")), number, len(episodes))
+
+def _chosen(policy: SkillPolicy, episode: Episode) -> NDArray[np.float32]:
+    """(S, Z) skills of an episode. A policy with memory or a state estimator needs all observations up to each."""
+    policy.reset([episode.seed])
+    steps = range(len(episode.observation))
+    latents = [policy.act(episode.observation[step : step + 1]).latent[0] for step in steps]
+    return np.stack(latents[:: policy.skill_steps])
 
 
 def _outcome(run: AgentRun, episode: Episode) -> EpisodeOutcome:
     episode_return = float(episode.reward.sum(dtype=np.float64))
-    return EpisodeOutcome(run.config.task, AGENT_POLICY, episode.seed, episode.success, episode_return)
+    return EpisodeOutcome(run.task, AGENT_POLICY, episode.seed, episode.success, episode_return)
 
 
 def _mp4(frames: Sequence[Image], rate_hz: float) -> bytes:

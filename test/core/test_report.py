@@ -91,9 +91,9 @@ def write_robustness(run: Path) -> None:
     interval = {"mean": 0.5, "low": 0.25, "high": 0.75, "count": 4}
     points = [{"value": value, "success": interval, "episode_return": interval} for value in (0.5, 1.0)]
     sweeps = [{"name": name, "unit": "factor", "points": points} for name in ("friction", "mass", "a", "b", "c")]
-    atomic_write_json(
-        run / "evaluation" / "robustness.json", {"task": "reach", "lineage": {"agent": best}, "sweeps": sweeps}
-    )
+    together = {"name": "mass=2+friction=0.5", "variation": {}, "success": interval, "episode_return": interval}
+    document = {"task": "reach", "lineage": {"agent": best}, "sweeps": sweeps, "combinations": [together]}
+    atomic_write_json(run / "evaluation" / "robustness.json", document)
 
 
 def test_runs_of_a_variant_are_one_row(tmp_path: Path) -> None:
@@ -314,6 +314,8 @@ def test_the_page_shows_the_figures_and_needs_nothing_beside_it(tmp_path: Path) 
         rate_over_seeds(SUCCESSES).interval(),
         "<plain>",
         "in training only: 8 episodes, fast",
+        "mass=2, friction=0.5",
+        "0.50 [0.25, 0.75]",
     ):
         assert cell in page.cells
     assert "best: return 4.0, seed 103" in page.cells

@@ -20,6 +20,7 @@ from reskill_core.training import estimator_trainer
 from reskill_core.training.estimator_trainer import EstimatorTrainer
 from reskill_core.training.export import ONNX_FOLDER, export_run
 from reskill_core.training.metrics import read_metrics
+from reskill_sim.cli.main import main
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import parse_variation
 from reskill_sim.experiments.estimator_training import train_estimator
@@ -130,6 +131,15 @@ def test_another_agent_is_another_run(finished: Path) -> None:
         train_estimator(replace(config, agent="agents/clean_up_varied"), show_progress=False)
     with pytest.raises(ConfigError, match="has an estimator already"):
         train_estimator(replace(config, agent=str(finished), out=str(finished.parent / "other")), show_progress=False)
+
+
+def test_a_report_shows_its_learning_and_its_commands(finished: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    assert main(["report", str(finished), "--no-videos", "--out", str(page)]) == 0
+    text = page.read_text()
+    assert "<h2>clean_up</h2>" in text
+    assert "reskill train-estimator clean_up-estimating.yaml" in text
+    assert "skills: those of agents/clean_up" in text
 
 
 def test_its_network_is_exported(finished: Path, tmp_path: Path) -> None:

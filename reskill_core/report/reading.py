@@ -47,8 +47,11 @@ def read_run(folder: Path) -> AgentRun:
         if not (folder / name).is_file():
             raise DataError(f"{folder} is no run folder of reskill train-agent or train-estimator: it has no {name}")
     checkpoint = load_checkpoint(folder, AGENT_KIND)
-    estimates = ESTIMATOR_KEY in checkpoint.document
-    config = load_config(EstimatorTrainingConfig if estimates else AgentTrainingConfig, folder / CONFIG_FILE)
+    config: AgentTrainingConfig | EstimatorTrainingConfig = (
+        load_config(EstimatorTrainingConfig, folder / CONFIG_FILE)
+        if ESTIMATOR_KEY in checkpoint.document
+        else load_config(AgentTrainingConfig, folder / CONFIG_FILE)
+    )
     evaluation = folder / EVALUATION_FOLDER
     documents = {
         name: read_result(evaluation / name)

@@ -36,8 +36,10 @@ build: setup ## the same; builds again only when a message, a CMake file or the 
 demo: setup ## collect, train, and drive the simulator over ROS; results in runs/demo
 	@$(WORKSPACE) python -m reskill_ros.tools.demo
 
+# Test processes, each with a ROS domain of its own.
+JOBS ?= 2
 test: setup ## all tests: core, sim, node, launch, e2e
-	@$(WORKSPACE) python -m pytest
+	@$(WORKSPACE) python -m pytest -n $(JOBS) --dist loadfile
 
 # Beside the environment, not in it: what is found first is imported.
 test-newest-mujoco: setup ## tests of core, sim and in-process chains with the newest MuJoCo that the metadata allow

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from reskill_core.arrays import Float64Array
 from reskill_core.spec import TaskSpec
 
 Places = Sequence[int] | NDArray[np.int64]
@@ -141,6 +142,13 @@ class Graded(Protocol):
     """
 
     strength: NDArray[np.float64]
+
+
+def variation_strengths(num_envs: int, nominal_share: float, strength: float = 1.0) -> Float64Array:
+    """(N,) strengths of the variation, of which a share, the first ones, is nominal."""
+    values = np.full(num_envs, strength)
+    values[: round(nominal_share * num_envs)] = 0.0
+    return values
 
 
 class RestorableVectorEnv(VectorEnv, Restorable, Protocol):

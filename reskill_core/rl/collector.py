@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from reskill_core.arrays import Float64Array
 from reskill_core.environment import RestorableVectorEnv
 from reskill_core.rl.actor import Actor
 from reskill_core.rl.config import AgentConfig
@@ -91,20 +92,22 @@ class Collector:
             for group, places in zip(groups, self._places, strict=True)
         ]
 
-    def collect(self, steps: int, weight: float, strength: float = 1.0) -> Collected:
+    def collect(self, steps: int, weight: float, strengths: Float64Array | None = None) -> Collected:
         """Run a number of control steps in every environment.
 
         Args:
             steps: number T of control steps.
             weight: weight of the residual.
-            strength: strength of the variation in episodes that start, from 0, nominal, to 1, as configured.
+            strengths: (N,) strengths of the variation in episodes that start, from 0, nominal, to 1, as configured; by
+                default 1.
         """
+        values = np.ones(self._num_envs) if strengths is None else strengths
         latent_dim, action_dim = self._dims
         drawn = self._rng.standard_normal((steps, self._num_envs, latent_dim + action_dim), dtype=np.float32)
 
         def act(index: int) -> Rollout:
             noise, deviation = np.split(drawn[:, self._places[index]], [latent_dim], axis=2)
-            return self._groups[index].act(noise, deviation, weight, strength)
+            return self._groups[index].act(noise, deviation, weight, values[self._places[index]])
 
         with ThreadPoolExecutor(self._threads) as pool:
             rollouts = list(pool.map(act, range(len(self._groups))))

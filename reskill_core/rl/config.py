@@ -303,6 +303,8 @@ class AgentTrainingConfig:
             ``reskill evaluate --vary``; None for none.
         curriculum: schedule of the variation's strength in training episodes, from 0, nominal, to 1, as configured;
             None for the whole variation from the beginning. Evaluations always have the whole one.
+        nominal_share: share of the environments without any variation, so that an agent loses little where nothing
+            varies.
         task_settings: settings of the task that differ from the default, as its family defines them.
         threads: number of acting and simulating threads; results do not depend on it.
         evaluate_every: environment steps between evaluations, each followed by a checkpoint; the last step always is.
@@ -326,6 +328,7 @@ class AgentTrainingConfig:
     profile: str = "fast"
     variation: dict[str, Any] | None = None
     curriculum: Schedule | None = None
+    nominal_share: float = parameter(0.0, low=0.0, high=1.0)
     task_settings: dict[str, Any] = field(default_factory=dict)
     threads: int = parameter(2, low=0, high=256)
     evaluate_every: int = parameter(100_000, low=1, high=10**10)
@@ -346,6 +349,8 @@ class AgentTrainingConfig:
             faults.append(f"num_envs times rollout_steps: must be at most {_MAX_ROLLOUT}, got {size}")
         if self.curriculum and not self.variation:
             faults.append("curriculum: needs a variation whose strength it raises, got none")
+        if self.nominal_share and not self.variation:
+            faults.append("nominal_share: needs a variation that the other environments have, got none")
         if self.agent.skills and self.skills == NO_SKILLS:
             faults.append("skills: needs a skill module, or agent.skills=false to learn without one")
         if self.imitation_updates and self.agent.memory != MemoryConfig():

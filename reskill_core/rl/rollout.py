@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.arrays import BoolArray, Float32Array, IntArray
+from reskill_core.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from reskill_core.environment import Graded, RestorableVectorEnv, StepResult
 from reskill_core.rl.transitions import RunningSkills, SkillTransition
 from reskill_core.runtime.skill_policy import Decisions, SkillPolicy
@@ -84,14 +84,14 @@ class EnvironmentGroup:
         widths = self._features.shape[1], policy.module.latent_dim, self._known.shape[1]
         self._running = RunningSkills(len(self._rows), *widths)
 
-    def act(self, noise: Float32Array, deviation: Float32Array, weight: float, strength: float = 1.0) -> Rollout:
+    def act(self, noise: Float32Array, deviation: Float32Array, weight: float, strengths: Float64Array) -> Rollout:
         """Run T control steps.
 
         Args:
             noise: (T, n, Z) standard normal draws for the high level.
             deviation: (T, n, A) standard normal draws for the residual.
             weight: weight of the residual.
-            strength: strength of the variation in episodes that start; only for ``Graded`` environments.
+            strengths: (n,) strengths of the variation in episodes that start; only for ``Graded`` environments.
         """
         self._policy.residual_weight = weight
         rollout = Rollout([], np.ones(deviation.shape[:2], np.bool_), [], EpisodeStatistics())
@@ -115,7 +115,7 @@ class EnvironmentGroup:
             self._returns += reward
             self._features, self._known = following, known
             if result.done.any():
-                self._next_episodes(result, rollout.episodes, strength)
+                self._next_episodes(result, rollout.episodes, strengths)
         return rollout
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -201,7 +201,7 @@ class EnvironmentGroup:
                     rollout.skills[number] = replace(skills, ended=skills.ended | mine)
                     break
 
-    def _next_episodes(self, result: StepResult, episodes: EpisodeStatistics, strength: float) -> None:
+    def _next_episodes(self, result: StepResult, episodes: EpisodeStatistics, strengths: Float64Array) -> None:
         rows = np.flatnonzero(result.done)
         whole = rows[~result.diverged[rows]]
         episodes.returns += self._returns[whole].tolist()
@@ -212,7 +212,7 @@ class EnvironmentGroup:
         seeds = self._seeds[rows].tolist()
         self._policy.reset(seeds, rows)
         if isinstance(self._envs, Graded):
-            self._envs.strength[rows] = strength
+            self._envs.strength[rows] = strengths[rows]
         observation = self._envs.reset(seeds, rows.tolist())
         self._features = self._features.copy()
         self._features[rows] = self._policy.features(take_rows(observation, rows), rows)

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reskill_core.arrays import Float32Array
+from reskill_core.arrays import Float32Array, Float64Array
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset
-from reskill_core.environment import RestorableVectorEnv
+from reskill_core.environment import RestorableVectorEnv, variation_strengths
 from reskill_core.errors import DataError, TrainingError
 from reskill_core.files import atomic_write_json
 from reskill_core.lineage import LINEAGE_KEY, Lineage
@@ -53,7 +53,7 @@ from reskill_core.runtime.skill_policy import SkillPolicy, residual_input
 from reskill_core.spec import TaskSpec
 from reskill_core.training import run_folder
 from reskill_core.training.evaluated_run import Evaluate, EvaluatedProgress, EvaluatedRun
-from reskill_core.training.levels import make_levels, set_strength
+from reskill_core.training.levels import make_levels, set_strengths
 from reskill_core.training.split import require_demonstrations
 
 # Entry of an iteration's metrics that is not logged: the time of its updates [s].
@@ -135,8 +135,8 @@ class AgentTrainer(EvaluatedRun[AgentProgress]):
         )
         self._module = module or self._features_of(environments[0])
         self._levels = make_levels(config, task, self._module, environments[0])
-        if config.curriculum is not None:
-            set_strength(environments, config.variation_strength(0))
+        if config.curriculum is not None or config.nominal_share:
+            set_strengths(environments, self._strengths(0))
         off_policy = all(getattr(level, "OFF_POLICY", False) for level in self._levels.values())
         self._overlaps = config.overlap and off_policy
         self._acting = {prefix: ActingCopy(level) for prefix, level in self._levels.items() if self._overlaps}
@@ -212,11 +212,11 @@ class AgentTrainer(EvaluatedRun[AgentProgress]):
         """Act for some control steps in every environment, then update the levels."""
         config, progress = self.config, self.progress
         started_s = time.perf_counter()
-        weight, strength = config.agent.residual_weight(progress.step), config.variation_strength(progress.step)
+        weight, strengths = config.agent.residual_weight(progress.step), self._strengths(progress.step)
         if self._overlaps:
-            collected, row = self._collect_and_learn(weight, strength)
+            collected, row = self._collect_and_learn(weight, strengths)
         else:
-            collected = self._collector.collect(config.rollout_steps, weight, strength)
+            collected = self._collector.collect(config.rollout_steps, weight, strengths)
             row = self._update(self._observe(collected))
         learning_s = row.pop(_LEARNING_S)
         progress.step += config.rollout_steps * config.num_envs
@@ -227,7 +227,7 @@ class AgentTrainer(EvaluatedRun[AgentProgress]):
             row["train/return"] = float(np.mean(episodes.returns))
             row["train/success"] = float(np.mean(episodes.successes))
         if config.curriculum is not None:
-            row["train/variation_strength"] = strength
+            row["train/variation_strength"] = float(strengths.max())
         return row | {
             "train/diverged": float(episodes.diverged),
             "train/residual_weight": weight,
@@ -236,12 +236,16 @@ class AgentTrainer(EvaluatedRun[AgentProgress]):
             "train/trained_s": progress.trained_s,
         }
 
-    def _collect_and_learn(self, weight: float, strength: float) -> tuple[Collected, dict[str, float]]:
+    def _strengths(self, steps: int) -> Float64Array:
+        config = self.config
+        return variation_strengths(config.num_envs, config.nominal_share, config.variation_strength(steps))
+
+    def _collect_and_learn(self, weight: float, strengths: Float64Array) -> tuple[Collected, dict[str, float]]:
         """Simulate an iteration while learning from the ones before."""
         for acting in self._acting.values():
             acting.renew()
         with ThreadPoolExecutor(1) as pool:
-            collecting = pool.submit(self._collector.collect, self.config.rollout_steps, weight, strength)
+            collecting = pool.submit(self._collector.collect, self.config.rollout_steps, weight, strengths)
             row = self._update(self._levels)
             collected = collecting.result()
         self._observe(collected)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from reskill_core.arrays import Float32Array
 from reskill_core.checkpoint import Checkpoint
 from reskill_core.config import config_to_dict
-from reskill_core.environment import Delaying, Graded, Privileged, RestorableVectorEnv
+from reskill_core.environment import Delaying, Graded, Privileged, RestorableVectorEnv, variation_strengths
 from reskill_core.errors import ConfigError, TrainingError
 from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.estimation.network import EstimatorNetwork, estimation_loss
@@ -122,7 +122,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         self.config, self._environments, self._agent = config, environments, agent
         self._task = task
         assert isinstance(environments, Graded)
-        environments.strength[: round(config.nominal_share * config.num_envs)] = 0.0
+        environments.strength[:] = variation_strengths(config.num_envs, config.nominal_share)
         made_from = Lineage.of(agent.document)
         self._lineage = Lineage(
             skills=made_from.skills,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from reskill_core.arrays import Float64Array
 from reskill_core.environment import Graded, RestorableVectorEnv
 from reskill_core.errors import ConfigError
 from reskill_core.rl.algorithm import ALGORITHMS, Algorithm
@@ -68,16 +71,17 @@ def make_levels(
     return levels
 
 
-def set_strength(environments: Sequence[RestorableVectorEnv], strength: float) -> None:
-    """Set the strength of the variation in episodes that start from now on.
+def set_strengths(environments: Sequence[RestorableVectorEnv], values: Float64Array) -> None:
+    """Set the strengths (N,) of the variation in episodes that start from now on, in groups of N environments.
 
     Raises:
         ConfigError: the environments do not support it.
     """
-    for group in environments:
+    ends = np.cumsum([group.num_envs for group in environments])
+    for group, own in zip(environments, np.split(values, ends[:-1]), strict=True):
         if not isinstance(group, Graded):
             raise ConfigError(
-                f"curriculum: the variation of task {group.spec.name!r} cannot be weakened; its environments have to "
-                "implement reskill_core.environment.Graded, or leave the curriculum out"
+                f"the variation of task {group.spec.name!r} cannot be weakened; its environments have to implement "
+                "reskill_core.environment.Graded, or leave curriculum and nominal_share out"
             )
-        group.strength[:] = strength
+        group.strength[:] = own

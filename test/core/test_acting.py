@@ -179,7 +179,7 @@ def test_decisions_are_mean_and_scaled_draw_and_noted_with_their_density(module:
     assert agent.low is not None
     high_mean, low_mean = agent.high.actor()[0], agent.low.actor()[0]
     actors = GaussianActor(high_mean, std), GaussianActor(low_mean, np.full(4, 0.3, np.float32))
-    tape = agent.group(PointMass(ENVS), *actors).act(noise, deviation, 0.5)
+    tape = agent.group(PointMass(ENVS), *actors).act(noise, deviation, 0.5, np.ones(ENVS))
     (skills,) = tape.skills
     expected = high_mean(skills.features) + std * noise[0]
     np.testing.assert_allclose(skills.decision, expected, rtol=1e-6)

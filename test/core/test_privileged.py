@@ -15,7 +15,7 @@ from skill_fixtures import TASK, observations, random_model, save_module, small_
 
 from reskill_core.checkpoint import load_checkpoint, load_training_state
 from reskill_core.config import config_from_dict
-from reskill_core.environment import Places
+from reskill_core.environment import Places, variation_strengths
 from reskill_core.errors import ConfigError
 from reskill_core.rl.algorithm import ALGORITHMS
 from reskill_core.rl.config import AgentTrainingConfig, PpoConfig, Schedule
@@ -26,6 +26,7 @@ from reskill_core.runtime import SkillModule, load_policy
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.graph import Graph
 from reskill_core.training.agent_trainer import AgentTrainer
+from reskill_core.training.levels import set_strengths
 from reskill_core.training.metrics import read_metrics
 from reskill_core.training.onnx_files import onnx_files
 
@@ -262,6 +263,19 @@ def test_without_a_curriculum_every_episode_has_the_whole_variation(module: Skil
     assert not any("train/variation_strength" in row for row in read_metrics(tmp_path))
 
 
+def test_a_share_of_the_environments_is_nominal(module: SkillModule, tmp_path: Path) -> None:
+    """The first ones, throughout."""
+    groups = [OpenPoints(ENVS), OpenPoints(ENVS)]
+    set_strengths(groups, variation_strengths(2 * ENVS, 0.75))
+    assert [group.strength.tolist() for group in groups] == [[0.0] * ENVS, [0.0] * (ENVS // 2) + [1.0] * (ENVS // 2)]
+    points = OpenPoints(ENVS)
+    run = trainer(module, tmp_path, {"residual": False, "high_level": PPO}, points, nominal_share=0.5)
+    run.run(show_progress=False)
+    assert points.strength.tolist() == [0.0] * (ENVS // 2) + [1.0] * (ENVS // 2)
+    # Those of the episodes that it has started; before, they are as the environments were made.
+    assert set(points.strengths[ENVS:]) == {0.0, 1.0}
+
+
 def test_the_strength_by_steps() -> None:
     config = AgentTrainingConfig("task", "out", skills="skills", variation={"mass": [0.5, 1.0]})
     assert [config.variation_strength(steps) for steps in (0, 10**9)] == [1.0, 1.0]
@@ -281,7 +295,7 @@ def test_what_cannot_be_had_is_refused(module: SkillModule, tmp_path: Path, monk
         ConfigError, match="privileged_critics: the environments of task 'reach' only tell what the agent"
     ):
         trainer(module, tmp_path, {**agent, "privileged_critics": True}, PointMass(ENVS))
-    with pytest.raises(ConfigError, match="curriculum: the variation of task 'reach' cannot be weakened"):
+    with pytest.raises(ConfigError, match="the variation of task 'reach' cannot be weakened"):
         trainer(module, tmp_path, agent, PointMass(ENVS), curriculum={"end": 100})
     known = dict.fromkeys(ALGORITHMS.names, "") | {"ppo": "reskill_core.rl.ppo:Ppo"}
     monkeypatch.setitem(vars(ALGORITHMS), "_places", known | {"linear_search": "linear_search:LinearSearch"})

@@ -68,7 +68,7 @@ class Agent:
     def act(self, group: EnvironmentGroup, steps: int, weight: float) -> Rollout:
         """Without exploration."""
         noise, deviation = (np.zeros((steps, ENVS, size), np.float32) for size in (LATENT, ACTION))
-        return group.act(noise, deviation, weight)
+        return group.act(noise, deviation, weight, np.ones(ENVS))
 
     def learnt_from(self, collected: Collected) -> tuple[Experience | None, Experience | None]:
         """What the levels make of transitions."""

@@ -52,9 +52,9 @@ class EstimatorTrainingConfig:
     variation: dict[str, Any]
     variant: str = "estimating"
     seed: int = parameter(0, low=0, high=MAX_SEED)
-    steps: int = parameter(400_000, low=1, high=10**10)
+    steps: int = parameter(600_000, low=1, high=10**10)
     num_envs: int = parameter(96, low=1, high=4096)
-    nominal_share: float = parameter(0.25, low=0.0, high=1.0)
+    nominal_share: float = parameter(0.1, low=0.0, high=1.0)
     profile: str = "fast"
     threads: int = parameter(2, low=0, high=256)
     kept_rounds: int = parameter(12, low=1, high=1000)

@@ -121,6 +121,8 @@ COMBINATIONS = tuple(
             "perception_delay=2+perception_noise=0.005+speed=0.6",
             "action_delay=2+perception_noise=0.005+speed=0.6",
             "action_delay=1+perception_delay=1+speed=0.6+lag=0.06",
+            "perception_delay=2+size=1.1+mass=1.4",
+            "action_delay=2+size=0.9+friction=0.7",
         ),
     )
 )

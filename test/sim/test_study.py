@@ -37,12 +37,12 @@ def test_every_shipped_study_can_be_planned(path: Path) -> None:
 
 
 def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
-    variants = {"agent": {}, "bold": {"agent": {"low_level": {"std": 0.3}}}}
+    variants = {"agent": {}, "bold": {"agent": {"low_level": {"std": 0.5}}}}
     config = StudyConfig(("agents/complex_hook.yaml",), variants, "runs/s", common={"steps": 7}, seeds=(4,))
     plain, bold = plan_study(config)
     learns = [cast(PpoConfig, run.agent.low_level) for run in (plain, bold)]
     assert (plain.out, plain.variant, plain.seed) == ("runs/s/complex_hook/agent/seed_4", "agent", 4)
-    assert (plain.steps, bold.steps, *(level.std for level in learns)) == (7, 7, 0.15, 0.3)
+    assert (plain.steps, bold.steps, *(level.std for level in learns)) == (7, 7, 0.3, 0.5)
     assert [level.minibatch for level in learns] == [512, 512]
     with pytest.raises(ConfigError, match=r"(?s)variant wrong of agents/complex_hook.yaml.*agent.residul"):
         plan_study(StudyConfig(config.agents, {"wrong": {"agent": {"residul": True}}}, "runs/s"))

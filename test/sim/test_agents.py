@@ -27,6 +27,7 @@ from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, save_config
 from reskill_core.data import DemoDataset
 from reskill_core.errors import CheckpointError, ConfigError
+from reskill_core.models.config import MemoryConfig
 from reskill_core.report import pick_episodes, read_run
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, PpoConfig
 from reskill_core.runtime.agent import AGENT_KIND
@@ -285,8 +286,10 @@ def test_a_report_shows_the_episodes_and_choices_that_the_agent_made(skills: Pat
     assert "<video" not in page.read_text()
 
 
-def test_choices_in_a_report_are_those_of_the_episodes(skills: Path, tmp_path: Path) -> None:
-    train_agent(config(skills, tmp_path), show_progress=False)
+@pytest.mark.parametrize("memory", [MemoryConfig(), MemoryConfig(actions=2, features=1)], ids=["none", "remembering"])
+def test_choices_in_a_report_are_those_of_the_episodes(memory: MemoryConfig, skills: Path, tmp_path: Path) -> None:
+    agent = AgentConfig(schedule=AT_ONCE, memory=memory)
+    train_agent(config(skills, tmp_path, agent=agent), show_progress=False)
     policy = load_policy(tmp_path)
     policy.reset([0] * ENVS)
     simulator = Simulator(get_task("slippery_push"), ENVS, "turbo")

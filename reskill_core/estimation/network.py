@@ -22,12 +22,12 @@ class EstimatorNetwork(nn.Module):
     def __init__(self, config: EstimatorConfig, obs_dim: int, action_dim: int) -> None:
         super().__init__()
         width = config.hidden
-        self.input = Mlp((obs_dim + action_dim, width))
+        self.input = Mlp((obs_dim + config.actions * action_dim, width))
         self.recurrent = nn.GRU(width, width, batch_first=True)
         self.output = Mlp((2 * width, width, obs_dim), zero_last=True)
 
     def forward(self, inputs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map inputs (N, T, O + A) of T steps to corrections (N, T, O) and the last recurrent state (1, N, H)."""
+        """Map inputs (N, T, O + K · A) of T steps to corrections (N, T, O) and the last recurrent state (1, N, H)."""
         entered = functional.elu(self.input(inputs))
         remembered, hidden = self.recurrent(entered, hidden)
         return self.output(torch.cat([remembered, entered], dim=-1)), hidden

@@ -13,19 +13,22 @@ from reskill_core.runtime.networks import Linear, Mlp, Weights
 
 # Of observations: mean and standard deviation; of corrections: the standard deviation.
 MEAN, SCALE, CORRECTION_SCALE = "mean", "scale", "correction_scale"
-_HIDDEN, _ACTION = "estimator_hidden", "estimator_action"
+_HIDDEN, _ACTIONS = "estimator_hidden", "estimator_actions"
 
 
 class Estimator:
     """Recurrent filter of the observations in N places.
 
-    From an observation and the last action it updates its state, and corrects the observation to the one that the next
-    action will meet when it takes effect: undelayed, without noise, and after all actions that are still under way. The
-    recurrent layer is a gated recurrent unit (Cho et al. 2014), as torch computes it.
+    From an observation and the last K actions it updates its state, and corrects the observation to the one that the
+    next action will meet when it takes effect: undelayed, without noise, and after all actions that are still under
+    way. The recurrent layer is a gated recurrent unit (Cho et al. 2014), as torch computes it.
 
     Args:
         weights: arrays of a checkpoint, without prefix.
         batch_invariant: see :class:`~reskill_core.runtime.skill_module.SkillModule`.
+
+    Attributes:
+        actions_dim: length K · A of the last actions.
     """
 
     def __init__(self, weights: Weights, batch_invariant: bool = True) -> None:
@@ -35,7 +38,7 @@ class Estimator:
         # Stacked for reset gate, update gate and candidate.
         self._of_input = _linear(weights, "recurrent.weight_ih_l0", "recurrent.bias_ih_l0")
         self._of_hidden = _linear(weights, "recurrent.weight_hh_l0", "recurrent.bias_hh_l0")
-        self._action_dim = len(self._input.layers[0].weight) - len(self._mean)
+        self.actions_dim = len(self._input.layers[0].weight) - len(self._mean)
         self._batch_invariant = batch_invariant
         self.start(0)
 
@@ -47,11 +50,12 @@ class Estimator:
     def start(self, count: int) -> None:
         """Start episodes in ``count`` places."""
         self._hidden = np.zeros((count, self.hidden_dim), np.float32)
-        self._action = np.zeros((count, self._action_dim), np.float32)
+        # Newest first.
+        self._actions = np.zeros((count, self.actions_dim), np.float32)
 
     def reset(self, places: IntArray) -> None:
         """Start episodes in some places."""
-        self._hidden[places] = self._action[places] = 0.0
+        self._hidden[places] = self._actions[places] = 0.0
 
     def estimate(self, observations: NDArray[Any], places: IntArray) -> NDArray[Any]:
         """Correct the observations (n, O) of a control step, and take them into account.
@@ -59,7 +63,7 @@ class Estimator:
         An observation that is not finite gives one that is not, and leaves the state as it was.
         """
         normalised = ((observations - self._mean) / self._scale).astype(np.float32)
-        inputs = self._rows(np.concatenate([normalised, self._action[places]], axis=1))
+        inputs = self._rows(np.concatenate([normalised, self._actions[places]], axis=1))
         hidden = self._hidden[places]
         entered = _elu(self._input(inputs))
         new = self._recur(entered, self._rows(hidden))
@@ -70,15 +74,16 @@ class Estimator:
 
     def remember(self, actions: Float32Array, places: IntArray) -> None:
         """Take the actions (n, A) of the control step."""
-        self._action[places] = np.where(np.isfinite(actions), actions, 0.0)
+        earlier = self._actions[places, : self.actions_dim - actions.shape[1]]
+        self._actions[places] = np.concatenate([np.where(np.isfinite(actions), actions, 0.0), earlier], axis=1)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the state for :meth:`restore`."""
-        return {_HIDDEN: self._hidden.copy(), _ACTION: self._action.copy()}
+        return {_HIDDEN: self._hidden.copy(), _ACTIONS: self._actions.copy()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a saved :meth:`state`; other entries are ignored."""
-        self._hidden, self._action = np.array(state[_HIDDEN]), np.array(state[_ACTION])
+        self._hidden, self._actions = np.array(state[_HIDDEN]), np.array(state[_ACTIONS])
 
     def _recur(self, inputs: Float32Array, hidden: Float32Array) -> Float32Array:
         reset_i, update_i, candidate_i = np.split(self._of_input(inputs), 3, axis=-1)

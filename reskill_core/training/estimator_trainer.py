@@ -58,7 +58,7 @@ class Episodes:
 
     Attributes:
         observed: (N, T, O) observations.
-        actions: (N, T, A) actions before them.
+        actions: (N, T, K · A) last actions before them, newest first.
         targets: (N, T, O) true observations when the actions after them took effect.
         is_known: (N, T) whether that was before the end.
     """
@@ -83,6 +83,16 @@ def targets_of(true: NDArray[Any], delays: NDArray[np.int64]) -> tuple[NDArray[A
     last = true.shape[1] - 1
     steps = np.arange(last) + delays[:, None]
     return np.take_along_axis(true, np.minimum(steps, last)[..., None], axis=1), steps <= last
+
+
+def last_actions(actions: Float32Array, count: int) -> Float32Array:
+    """(N, T, K · A) last K actions in each step, newest first, of the actions (N, T, A) before each step.
+
+    Those before the start are zero.
+    """
+    padded = np.pad(actions, ((0, 0), (count - 1, 0), (0, 0)))
+    steps = actions.shape[1]
+    return np.concatenate([padded[:, first : first + steps] for first in reversed(range(count))], axis=2)
 
 
 class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
@@ -229,7 +239,8 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
             runs &= ~(result.terminated | result.truncated)
         targets, is_known = targets_of(np.stack(true, axis=1), environments.action_delays())
         before, taken = (np.stack(part, axis=1).astype(np.float32) for part in (observed, actions))
-        return Episodes(before, taken, targets.astype(np.float32), is_known), returns
+        last = last_actions(taken, self.config.estimator.actions)
+        return Episodes(before, last, targets.astype(np.float32), is_known), returns
 
     def _fit_scales(self) -> None:
         if self.progress.rounds >= _FITTING_ROUNDS:

@@ -10,8 +10,8 @@ high_level    features (N, F)             noise (N, Z)
 residual      inputs (N, I)               correction (N, A)
 ============  ==========================  ===================
 
-and with a state estimator also ``estimator``, from observation (N, O), last action (N, A) and hidden (N, H) to estimate
-(N, O) and following (N, H).
+and with a state estimator also ``estimator``, from observation (N, O), last actions (N, K · A) and hidden (N, H) to
+estimate (N, O) and following (N, H).
 
 ``policy.json`` says how they are put together; docs/agents.md explains it.
 """
@@ -122,14 +122,14 @@ def _estimator_graph(policy: SkillPolicy) -> bytes:
     load_state_arrays(network, weights)
     network.requires_grad_(False)
 
-    def estimate(observation: Tensor, action: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = torch.cat([(observation - mean) / scale, action], dim=-1)
+    def estimate(observation: Tensor, actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = torch.cat([(observation - mean) / scale, actions], dim=-1)
         corrections, following = network(inputs[:, None], hidden[None])
         return observation + corrections[:, 0] * correction_scale, following[0]
 
     examples = {
         VECTOR: torch.randn(_ROWS, spec.obs.dim),
-        "action": torch.randn(_ROWS, spec.action.dim),
+        "actions": torch.randn(_ROWS, config.actions * spec.action.dim),
         "hidden": torch.randn(_ROWS, config.hidden),
     }
     return export_graph(network, estimate, examples, ("estimate", "following"))
@@ -145,6 +145,7 @@ def _document(policy: SkillPolicy) -> dict[str, Any]:
         "latent_source": policy.latent_source,
         "noise_limit": float(policy.noise_limit),
         "estimator_dim": policy.estimator.hidden_dim if policy.estimator else 0,
+        "estimator_actions": policy.estimator.actions_dim // policy.task_spec.action.dim if policy.estimator else 0,
         "memory": asdict(policy.memory.config) if policy.memory else {},
         "residual_weight": policy.residual_weight if policy.residual is not None else 0.0,
     }

@@ -12,7 +12,7 @@ from reskill_core.estimation.config import EstimatorConfig, EstimatorTrainingCon
 from reskill_core.estimation.network import EstimatorNetwork, estimation_loss
 from reskill_core.models.io import state_arrays
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE, Estimator
-from reskill_core.training.estimator_trainer import targets_of
+from reskill_core.training.estimator_trainer import last_actions, targets_of
 
 OBS, ACTION, PLACES, STEPS = 5, 2, 3, 6
 ALL = np.arange(PLACES)
@@ -20,7 +20,7 @@ ALL = np.arange(PLACES)
 
 def random_network(seed: int = 0) -> EstimatorNetwork:
     torch.manual_seed(seed)
-    network = EstimatorNetwork(EstimatorConfig(hidden=8), OBS, ACTION)
+    network = EstimatorNetwork(EstimatorConfig(hidden=8, actions=2), OBS, ACTION)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return network
@@ -49,7 +49,8 @@ def test_it_estimates_as_the_network_that_was_trained(batch_invariant: bool) -> 
     estimator = an_estimator(network, batch_invariant)
     observations, actions = sequence()
     before = np.concatenate([np.zeros((1, PLACES, ACTION), np.float32), actions[:-1]])
-    inputs = np.concatenate([(observations - scales[MEAN]) / scales[SCALE], before], axis=2)
+    earlier = np.concatenate([np.zeros((1, PLACES, ACTION), np.float32), before[:-1]])
+    inputs = np.concatenate([(observations - scales[MEAN]) / scales[SCALE], before, earlier], axis=2)
     with torch.no_grad():
         corrections, _ = network(torch.from_numpy(inputs.astype(np.float32)).transpose(0, 1))
     expected = observations + corrections.transpose(0, 1).numpy() * scales[CORRECTION_SCALE]
@@ -115,6 +116,12 @@ def test_the_target_is_what_the_action_will_meet() -> None:
     assert targets[0].ravel().tolist() == [0.0, 1.0, 2.0]
     assert targets[1, :2].ravel().tolist() == [12.0, 13.0]
     assert is_known.tolist() == [[True, True, True], [True, True, False]]
+
+
+def test_the_last_actions_are_newest_first_and_zero_before_the_start() -> None:
+    actions = np.array([[[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]], np.float32)
+    assert last_actions(actions, 1).tolist() == actions.tolist()
+    assert last_actions(actions, 3).tolist() == [[[1, 10, 0, 0, 0, 0], [2, 20, 1, 10, 0, 0], [3, 30, 2, 20, 1, 10]]]
 
 
 def test_the_loss_counts_known_steps_only() -> None:

@@ -31,9 +31,10 @@ class OnnxPolicy:
         self._step += 1
         if width := policy["estimator_dim"]:
             zero = np.zeros((1, len(policy["task"]["action"]["components"])), np.float32)
-            action = self._actions[0] if self._actions else zero
+            count = policy["estimator_actions"]
+            actions = np.concatenate([*self._actions, *[zero] * count][:count], axis=1)
             hidden = np.zeros((1, width), np.float32) if self._hidden is None else self._hidden
-            observation, self._hidden = self.run("estimator", vector=observation, action=action, hidden=hidden)
+            observation, self._hidden = self.run("estimator", vector=observation, actions=actions, hidden=hidden)
         (plain,) = self.run("features", vector=observation)
         features = self._with_memory(plain)
         if phase == 0:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,17 +59,6 @@ from reskill_core.training.split import require_demonstrations
 _LEARNING_S = "learning_s"
 
 
-@dataclass
-class AgentProgress(EvaluatedProgress):
-    """Progress of an agent training run.
-
-    Attributes:
-        trained_s: training time, without evaluations [s].
-    """
-
-    trained_s: float = 0.0
-
-
 class ActingCopy:
     """Actor of a level as it was at a certain time, while the level goes on learning.
 
@@ -90,7 +78,7 @@ class ActingCopy:
         return self._actor.act(inputs, draws)
 
 
-class AgentTrainer(EvaluatedRun[AgentProgress]):
+class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
     """Training run of an agent.
 
     Args:
@@ -119,7 +107,7 @@ class AgentTrainer(EvaluatedRun[AgentProgress]):
         evaluate: Evaluate,
         variation: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(config, AgentProgress(), evaluate)
+        super().__init__(config, EvaluatedProgress(), evaluate)
         if module is not None:
             module.checkpoint.require_task(task, interface_only=True)
         self.config, self._task = config, task
@@ -221,7 +209,6 @@ class AgentTrainer(EvaluatedRun[AgentProgress]):
         learning_s = row.pop(_LEARNING_S)
         progress.step += config.rollout_steps * config.num_envs
         duration_s = time.perf_counter() - started_s
-        progress.trained_s += duration_s
         episodes = collected.episodes
         if episodes.returns:
             row["train/return"] = float(np.mean(episodes.returns))
@@ -231,9 +218,7 @@ class AgentTrainer(EvaluatedRun[AgentProgress]):
         return row | {
             "train/diverged": float(episodes.diverged),
             "train/residual_weight": weight,
-            "train/steps_per_s": config.rollout_steps * config.num_envs / duration_s,
             "train/learning_share": learning_s / duration_s,
-            "train/trained_s": progress.trained_s,
         }
 
     def _strengths(self, steps: int) -> Float64Array:

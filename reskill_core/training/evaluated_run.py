@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,9 +53,11 @@ class EvaluatedProgress(Progress):
     Attributes:
         next_evaluation: step from which the next evaluation is due.
         best_evaluation: metrics of the best checkpoint.
+        trained_s: training time, without evaluations [s].
     """
 
     next_evaluation: int = 0
+    trained_s: float = 0.0
     best_evaluation: dict[str, float] = field(default_factory=dict)
 
 
@@ -104,7 +107,7 @@ class EvaluatedRun(TrainingRun[P]):
         """Train until an evaluation is due, and evaluate."""
         progress, config = self.progress, self._run_config
         while True:
-            row = self.iterate()
+            row = self._timed_iteration()
             bar.update(progress.step - bar.n)
             loss = {"loss": f"{row['train/loss']:.4f}"} if "train/loss" in row else {}
             bar.set_postfix(ret=f"{row.get('train/return', math.nan):.1f}", **loss, refresh=False)
@@ -116,6 +119,14 @@ class EvaluatedRun(TrainingRun[P]):
         log.log(progress.step, {f"evaluation/{name}": value for name, value in self._found.items()})
         if self._found["return"] > progress.best_evaluation.get("return", -math.inf):
             progress.best_step, progress.best_evaluation = progress.step, self._found
+
+    def _timed_iteration(self) -> dict[str, float]:
+        progress, before, started_s = self.progress, self.progress.step, time.perf_counter()
+        row = self.iterate()
+        duration_s = time.perf_counter() - started_s
+        progress.trained_s += duration_s
+        speed = (progress.step - before) / duration_s
+        return row | {"train/steps_per_s": speed, "train/trained_s": progress.trained_s}
 
     def checkpoint(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what has been learnt, with its evaluation."""

@@ -63,6 +63,8 @@ def test_the_agent_stays_as_it_is_and_the_estimator_is_added(finished: Path) -> 
         np.testing.assert_array_equal(estimating.weights[name], array)
     lineage = Lineage.of(estimating.document)
     assert (lineage.agent, lineage.skills) == (agent.sha256, Lineage.of(agent.document).skills)
+    trained_s = [row["train/trained_s"] for row in read_metrics(finished) if "train/trained_s" in row]
+    assert 0 < trained_s[0] < trained_s[-1]
     losses = [row["train/loss"] for row in read_metrics(finished) if "train/loss" in row]
     assert losses[-1] < losses[0]
 

@@ -31,7 +31,7 @@ from reskill_ros.plumbing.interfaces import message_class
 from reskill_ros.plumbing.node_process import run
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.served_task import task_spec
-from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, observed_image
+from reskill_ros.plumbing.topics import BAG_ACKNOWLEDGE, SIMULATOR_COMMANDS, observed_image
 from reskill_ros.recording.bag import BagWriter
 
 _DISCOVERY_PERIOD_S = 0.2
@@ -96,9 +96,13 @@ class BagRecorderNode(Node):
         self._acknowledge = self.create_publisher(Header, BAG_ACKNOWLEDGE, qos.STATE) if values.acknowledge else None
         images = task_spec(values.task, values.skills).obs.images if values.task or values.skills else ()
         frames = {observed_image(feature.name): "sensor_msgs/msg/Image" for feature in images}
-        for name, type_name in {**_OWN_TOPICS, **frames}.items():
+        own = {**_OWN_TOPICS, **frames}
+        # A node that was discovered publishes to its subscribers in the order in which they came up. So whoever sends
+        # the actions of the first stamp sends their commands here, too, and no acknowledged command is missed.
+        commands = SIMULATOR_COMMANDS if values.acknowledge else {}
+        for name, type_name in {**commands, **own}.items():
             self._record(self.resolve_topic_name(name), type_name, qos.RECORD)
-        self._own = frozenset(self._recorded)
+        self._own = self._recorded & {self.resolve_topic_name(name) for name in own}
         self.create_timer(_DISCOVERY_PERIOD_S, self._discover, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.diagnostics = Diagnostics(self, self._report, "bag_recorder/status")
         self._is_up = True

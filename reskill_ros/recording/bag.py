@@ -41,7 +41,8 @@ _CONVERT = (
 @dataclass
 class _Topic:
     type_name: str
-    channel: int
+    schema: int
+    channel: int = 0
     count: int = 0
 
 
@@ -90,7 +91,7 @@ class BagWriter:
         return sum(self.counts.values())
 
     def add_topic(self, name: str, type_name: str) -> None:
-        """Declare a topic before its first message; repeated calls have no effect.
+        """Declare a topic, which the bag lists once it has a message; repeated calls have no effect.
 
         Raises:
             GraphError: the definition of its type is not installed.
@@ -98,11 +99,13 @@ class BagWriter:
         if name in self._topics:
             return
         schema = self._writer.register_schema(type_name, "ros2msg", message_definition(type_name).encode())
-        self._topics[name] = _Topic(type_name, self._writer.register_channel(name, "cdr", schema))
+        self._topics[name] = _Topic(type_name, schema)
 
     def write(self, topic: str, data: bytes, time_ns: int) -> None:
         """Append one serialised message of a declared topic, received at ``time_ns`` [ns, ROS time]."""
         entry = self._topics[topic]
+        if not entry.count:
+            entry.channel = self._writer.register_channel(topic, "cdr", entry.schema)
         self._writer.add_message(entry.channel, time_ns, data, publish_time=time_ns, sequence=entry.count)
         entry.count += 1
         first, last = self._time_range_ns or (time_ns, time_ns)
@@ -141,6 +144,7 @@ class BagWriter:
                 "message_count": topic.count,
             }
             for name, topic in self._topics.items()
+            if topic.count
         ]
         return {
             "version": 5,

@@ -25,8 +25,10 @@ from reskill_core.spec import (
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.diagnostics import Diagnostics, Report
 from reskill_ros.plumbing.inputs import Inputs
+from reskill_ros.plumbing.interfaces import message_class
 from reskill_ros.plumbing.params import Parameters
 from reskill_ros.plumbing.refusals import Refusals
+from reskill_ros.plumbing.topics import SIMULATOR_COMMANDS
 from reskill_ros.simulation.command_buffer import Command, CommandBuffer, Setpoint
 from reskill_ros.simulation.sim_parameters import SimParameters
 
@@ -61,10 +63,14 @@ class SimInputs:
         self._on_input = on_input
         self._acknowledged = dict.fromkeys(config.values.acknowledge_topics, 0)
         self._inputs = Inputs(node, diagnostics.publish)
-        self._inputs.listen(TwistStamped, "command/twist", self._on_twist, qos.COMMAND)
-        self._inputs.listen(JointTrajectory, "gripper/command", self._on_gripper, qos.COMMAND)
-        self._inputs.listen(Float64MultiArray, "command/setpoints", self._on_setpoints, qos.COMMAND)
-        self._inputs.listen(Float64MultiArray, "command/positions", self._on_positions, qos.COMMAND)
+        takers = {
+            "command/twist": self._on_twist,
+            "gripper/command": self._on_gripper,
+            "command/setpoints": self._on_setpoints,
+            "command/positions": self._on_positions,
+        }
+        for topic, type_name in SIMULATOR_COMMANDS.items():
+            self._inputs.listen(message_class(type_name), topic, takers[topic], qos.COMMAND)
         for topic in self._acknowledged:
             self._inputs.listen(Header, topic, partial(self._on_acknowledge, topic), qos.NEWEST)
 

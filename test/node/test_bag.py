@@ -14,16 +14,19 @@ from typing import Any
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TwistStamped
 from mcap.reader import make_reader
 from rclpy.serialization import deserialize_message, serialize_message
 from ros_graph import TIMEOUT_S, MakeGraph
 from std_msgs.msg import Header, String
 
+from reskill_core.config import read_yaml
 from reskill_core.errors import DataError, GraphError
 from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.nodes.bag_recorder_node import BagRecorderNode
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.interfaces import message_definition
+from reskill_ros.plumbing.topics import SIMULATOR_COMMANDS
 from reskill_ros.recording.bag import BagChannel, BagMessage, BagReader, BagWriter
 
 HEADER, OBSERVATION = "std_msgs/msg/Header", "reskill_ros/msg/Observation"
@@ -264,6 +267,22 @@ def test_confirms_a_stamp_once_all_that_belongs_to_it_is_written(make_graph: Mak
     executed.publish(last)
     bench.graph.spin_until(lambda: confirmed, "the confirmation")
     assert [convert.stamp_to_ns(header.stamp) for header in confirmed] == [80]
+
+
+def test_commands_to_a_simulator_are_recorded_from_the_first(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """Not only once their topics are discovered; a bag lists those on which something was sent."""
+    bench = Bench(make_graph, tmp_path / "bag", acknowledge=True)
+    assert {name: bench.node.count_subscribers(name) for name in SIMULATOR_COMMANDS} == dict.fromkeys(
+        SIMULATOR_COMMANDS, 1
+    )
+    bench.graph.publisher(TwistStamped, "command/twist").publish(TwistStamped())
+    bench.wait_for(**{"command/twist": 1})
+    bench.finish()
+    channels = {channel.topic for channel in BagReader(bench.node.writer.folder).channels()}
+    metadata = read_yaml(bench.node.writer.folder / "metadata.yaml")["rosbag2_bagfile_information"]
+    listed = {topic["topic_metadata"]["name"] for topic in metadata["topics_with_message_count"]}
+    assert channels == listed
+    assert channels & {f"/{name}" for name in SIMULATOR_COMMANDS} == {"/command/twist"}
 
 
 def test_a_full_disk_stops_the_bag_but_not_the_robot(make_graph: MakeGraph, tmp_path: Path) -> None:

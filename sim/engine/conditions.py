@@ -37,7 +37,7 @@ class Conditions:
         """
         layout = self._layout
         for row, seed, strength in zip(rows, seeds, strengths.tolist(), strict=True):
-            variation = self._variation.scaled(strength)
+            variation = self._variation.of_episode(int(seed), strength)
             bounds = (variation.perception_delay, variation.action_delay)
             if any(high for _, high in bounds):
                 rng = episode_rng(int(seed), "delay")

@@ -44,8 +44,9 @@ class Perception:
     def begin(self, place: int, row: Float64Array, strength: float) -> None:
         """Draw the noise of the episode in a place, from the seed in its row and the strength of its variation."""
         if self._noisy:
-            rng = episode_rng(int(row[self._layout.seed][0]), "perception")
-            scale = rng.uniform(*self._variation.scaled(strength).perception_noise)
+            seed = int(row[self._layout.seed][0])
+            rng = episode_rng(seed, "perception")
+            scale = rng.uniform(*self._variation.of_episode(seed, strength).perception_noise)
             self.noise_scale[place] = scale
             self._noise[place] = scale * rng.standard_normal(self._noise.shape[1:]) * self._perceived[:, None]
 

@@ -17,6 +17,7 @@ from reskill_core.arrays import Float64Array
 from reskill_core.config import config_from_dict
 from reskill_core.errors import ConfigError
 from reskill_core.parameters import parameter
+from reskill_core.seeding import episode_rng
 
 Range = tuple[float, float]
 
@@ -24,6 +25,9 @@ Range = tuple[float, float]
 # drawing one is free.
 POOL = 64
 _MAX_DELAY = 10
+# Drawn anew in each episode, and nominal together: a nominal arm is so in speed and lag. Friction, mass and size
+# are those of a compiled model.
+_OF_EPISODES = (("perception_noise",), ("perception_delay",), ("action_delay",), ("speed", "lag"))
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,12 @@ class Variation:
     lag: Range = parameter(
         (0.0, 0.0),
         "time constant with which the arm follows commanded velocities, except those of fingers [s]",
+        low=0.0,
+        high=1.0,
+    )
+    nominal: float = parameter(
+        0.0,
+        "probability with which each of noise, the two delays, and speed with lag is nominal in an episode",
         low=0.0,
         high=1.0,
     )
@@ -103,6 +113,15 @@ class Variation:
         }
         return replace(self, **scaled)
 
+    def of_episode(self, seed: int, strength: float = 1.0) -> Variation:
+        """Return the ranges of an episode: at its strength, and without those that are nominal in it."""
+        scaled = self.scaled(strength)
+        if not self.nominal:
+            return scaled
+        drawn = episode_rng(seed, "nominal").random(len(_OF_EPISODES))
+        spared = [names for names, value in zip(_OF_EPISODES, drawn, strict=True) if value < self.nominal]
+        return replace(scaled, **{name: getattr(NOMINAL, name) for names in spared for name in names})
+
     def normalised(self, values: Mapping[str, float]) -> Float64Array:
         """(W,) values of the parameters in :attr:`spans`, each mapped from its span to [-1, 1]."""
         spans = self.spans.items()
@@ -146,5 +165,5 @@ def parse_variation(entries: Sequence[str]) -> Variation:
             bounds = []
         if not separator or len(bounds) not in (1, 2):
             raise ConfigError(f"variation {entry!r} is not of the form name=value or name=low:high")
-        document[name] = bounds[0] if name == "spawn" and len(bounds) == 1 else (bounds * 2)[:2]
+        document[name] = bounds[0] if name in ("spawn", "nominal") and len(bounds) == 1 else (bounds * 2)[:2]
     return config_from_dict(Variation, document, source="the variation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,30 @@ def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
         values = [getattr(world, name) for world in worlds]
         assert low <= min(values) < low + 0.2 * (high - low)
         assert high - 0.2 * (high - low) < max(values) <= high
+
+
+def test_each_parameter_may_be_nominal_in_an_episode() -> None:
+    """Independently of the others, but for speed and lag; what an episode is spared is nominal to the bit."""
+    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-5:]
+    ranges = [variation.of_episode(seed) for seed in range(2000)]
+    spared = np.array([[getattr(drawn, name) == getattr(Variation(), name) for name in names] for drawn in ranges])
+    together = spared.T.astype(float) @ spared.astype(float) / len(ranges)
+    arm = np.arange(len(names)) >= names.index("speed")
+    alike = np.eye(len(names), dtype=bool) | np.outer(arm, arm)
+    assert np.abs(together - np.where(alike, 0.4, 0.16)).max() < 0.04
+    assert {getattr(drawn, name) for drawn in ranges for name in ("friction", "mass", "size")} == {
+        EVERYTHING.friction,
+        EVERYTHING.mass,
+        EVERYTHING.size,
+    }
+    simulator = Simulator(get_task("block", variation), 64, "fast")
+    simulator.reset(range(64))
+    # Each parameter between -1 and 1: at full speed 1, and otherwise without noise, delay and lag -1.
+    drawn = simulator.world_parameters()[:, -len(names) :]
+    nominal = np.broadcast_to([-1.0, -1.0, -1.0, 1.0, -1.0], drawn.shape)
+    assert np.array_equal(drawn[spared[:64]], nominal[spared[:64]])
+    assert not np.array_equal(drawn, nominal)
+    assert Variation(nominal=0.4).spans == {}
 
 
 def test_friction_mass_and_size_reach_the_compiled_model() -> None:

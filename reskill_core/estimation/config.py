@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from reskill_core.files import plain_name_fault
 from reskill_core.parameters import MAX_SEED, parameter
@@ -68,6 +68,13 @@ class EstimatorTrainingConfig:
     evaluation_episodes: int = parameter(64, low=1, high=10**5)
     keep_checkpoints: int = parameter(2, low=1, high=10**4)
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+
+    PROGRAM: ClassVar[str] = "train-estimator"
+
+    @property
+    def skills_source(self) -> str:
+        """Where the skills of its agent come from, for people."""
+        return f"those of {self.agent}"
 
     def violations(self) -> list[str]:
         """Check rules that involve several fields."""

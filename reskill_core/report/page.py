@@ -15,7 +15,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reskill_core.checkpoint import Checkpoint, load_checkpoint
 from reskill_core.config import config_to_dict
-from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.files import atomic_write_bytes
 from reskill_core.intervals import Estimate
 from reskill_core.provenance import provenance
@@ -83,11 +82,10 @@ def write_page(out: Path, comparisons: Sequence[Comparison], showcases: Mapping[
 def reproduction(variant: Variant, config_file: str) -> list[str]:
     """Return the commands that reproduce a variant's runs from the first one's configuration, and evaluate them."""
     first = config_to_dict(variant.runs[0].config)
-    program = "train-estimator" if isinstance(variant.runs[0].config, EstimatorTrainingConfig) else "train-agent"
     commands = []
     for run in variant.runs:
         changes = list(_overrides(first, config_to_dict(run.config)))
-        commands.append(shlex.join(["reskill", program, config_file, *changes]))
+        commands.append(shlex.join(["reskill", run.config.PROGRAM, config_file, *changes]))
         if run.outcomes:
             out = run.config.out
             measured = ["--episodes", str(len(run.outcomes.episodes)), "--profile", run.outcomes.profile]
@@ -125,10 +123,9 @@ def _origin(variant: Variant, checkpoint: Checkpoint) -> dict[str, Any]:
     config_file = f"{variant.task}-{variant.name}.yaml".replace(" ", "_")
     first, skills = variant.runs[0], checkpoint.document.get(SKILLS_KEY, {})
     config = first.config
-    source = f"those of {config.agent}" if isinstance(config, EstimatorTrainingConfig) else config.skills
     documents = {
         f"{config_file}: configuration": config_to_dict(config),
-        f"skills: {source}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
+        f"skills: {config.skills_source}": {key: skills[key] for key in _SKILL_KEYS if key in skills},
         "made from": variant.best.lineage.to_document(),
         "versions it was trained with": checkpoint.document["provenance"],
     }

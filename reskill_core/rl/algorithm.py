@@ -35,11 +35,13 @@ class Algorithm(Actor, Protocol):
         OFF_POLICY: whether it learns from the transitions of earlier policies, too. If all levels do, environments are
             simulated during :meth:`update`, and :meth:`actor` acts there.
         PRIVILEGED: whether its critics can use the privileged inputs of transitions.
+        TAKES_OVER: whether it can begin with the weights in a checkpoint; :meth:`take_over` is only called if it can.
     """
 
     Config: ClassVar[type[Any]]
     OFF_POLICY: ClassVar[bool] = False
     PRIVILEGED: ClassVar[bool] = False
+    TAKES_OVER: ClassVar[bool] = False
 
     @classmethod
     def actor_from(cls, weights: Mapping[str, NDArray[np.float32]], prefix: str) -> Actor:
@@ -78,6 +80,13 @@ class Algorithm(Actor, Protocol):
             inputs: (B, I) inputs.
             decisions: (B, D) demonstrated decisions.
             updates: number of gradient steps.
+        """
+
+    def take_over(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Begin with the :meth:`weights` of another run.
+
+        Raises:
+            CheckpointError: a weight is missing or has another shape.
         """
 
     def weights(self) -> dict[str, NDArray[Any]]:

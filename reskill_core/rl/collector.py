@@ -18,6 +18,7 @@ from reskill_core.rl.privileged import PrivilegedView
 from reskill_core.rl.rollout import EnvironmentGroup, EpisodeStatistics, Rollout
 from reskill_core.rl.transitions import SkillTransition, concatenate
 from reskill_core.runtime.agent import agent_of
+from reskill_core.runtime.networks import Weights
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.seeding import first_episode, run_rng
@@ -57,6 +58,7 @@ class Collector:
         low_level: policy of the residual, if any.
         seed: seed of the run, for exploration and its episodes.
         threads: number of groups that act concurrently, at least one.
+        estimator: weights of a state estimator that corrects observations; None without one.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Collector:
         low_level: Actor | None,
         seed: int,
         threads: int = 1,
+        estimator: Weights | None = None,
     ) -> None:
         self._config = config
         self._dims = module.latent_dim, task.action.dim
@@ -82,7 +85,7 @@ class Collector:
         self._groups = [
             EnvironmentGroup(
                 group,
-                agent_of(module, config, high_level, low_level, task=task),
+                agent_of(module, config, high_level, low_level, task=task, estimator=estimator),
                 discounts,
                 places,
                 first + places,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -286,7 +286,8 @@ class AgentTrainingConfig:
     Attributes:
         task: name of the task.
         out: run folder.
-        skills: run folder or checkpoint of the skill module; ``none`` for an agent without one (agent.skills=false).
+        skills: run folder or checkpoint of the skill module; ``none`` for an agent without one (agent.skills=false), or
+            with those of ``initial``.
         variant: name of the run in tables and plots.
         seed: seed of initial weights, exploration and episodes.
         steps: total number of environment steps, summed over all environments.
@@ -295,6 +296,8 @@ class AgentTrainingConfig:
         overlap: simulate during updates, if all levels learn off-policy: an iteration then acts by the policy at its
             beginning, and its data is learnt from in the next one. Otherwise both alternate.
         rollout_steps: control steps per environment in an iteration.
+        initial: run folder or checkpoint of an agent with the same networks, to begin with its skills and weights, and
+            to learn on with its state estimator, if it has one; empty for none.
         demonstrations: data set of demonstrations, for imitation.
         imitation_updates: gradient steps of imitation by the low level of an agent without skills, before
             reinforcement learning.
@@ -323,6 +326,7 @@ class AgentTrainingConfig:
     group_size: int = parameter(32, low=1, high=4096)
     overlap: bool = True
     rollout_steps: int = parameter(50, low=1, high=10**4)
+    initial: str = ""
     demonstrations: str = ""
     imitation_updates: int = parameter(0, low=0, high=10**7)
     profile: str = "fast"
@@ -335,6 +339,13 @@ class AgentTrainingConfig:
     evaluation_episodes: int = parameter(64, low=1, high=10**5)
     keep_checkpoints: int = parameter(2, low=1, high=10**4)
     agent: AgentConfig = field(default_factory=AgentConfig)
+
+    PROGRAM: ClassVar[str] = "train-agent"
+
+    @property
+    def skills_source(self) -> str:
+        """Where its skills come from, for people."""
+        return f"those of {self.initial}" if self.initial else self.skills
 
     def variation_strength(self, steps: int) -> float:
         """Return the strength of the variation in episodes that start after a number of environment steps."""
@@ -351,10 +362,16 @@ class AgentTrainingConfig:
             faults.append("curriculum: needs a variation whose strength it raises, got none")
         if self.nominal_share and not self.variation:
             faults.append("nominal_share: needs a variation that the other environments have, got none")
-        if self.agent.skills and self.skills == NO_SKILLS:
+        if self.initial and self.skills != NO_SKILLS:
+            faults.append("skills: leave it out; those of the initial agent are used")
+        if self.agent.skills and self.skills == NO_SKILLS and not self.initial:
             faults.append("skills: needs a skill module, or agent.skills=false to learn without one")
         if self.imitation_updates and self.agent.memory != MemoryConfig():
             faults.append("imitation_updates: not with agent.memory: demonstrations are learnt step by step")
+        if self.imitation_updates and self.initial:
+            faults.append(
+                "imitation_updates: not with initial: an agent that has learnt already begins with its weights"
+            )
         if self.imitation_updates and (self.agent.skills or not self.demonstrations):
             faults.append(
                 "imitation_updates: needs demonstrations, and agent.skills=false: skills have learnt from them already"

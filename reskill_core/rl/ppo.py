@@ -72,12 +72,16 @@ class _Learner:
         """Return the state of optimiser and random stream."""
         return {"rng": self.rng.bit_generator.state, **self.optimiser.state()}
 
-    def restore(self, name: str, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Restore saved :meth:`weights` and :meth:`state`."""
+    def take_over(self, name: str, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Take over saved :meth:`weights`."""
         for key, array in self.weights(name).items():
             if key not in weights or weights[key].shape != array.shape:
                 raise CheckpointError(f"{key} of shape {array.shape} is not in the checkpoint")
             self.parameters.values[key.removeprefix(f"{name}.")][:] = weights[key].T
+
+    def restore(self, name: str, weights: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
+        """Restore saved :meth:`weights` and :meth:`state`."""
+        self.take_over(name, weights)
         self.rng.bit_generator.state = state["rng"]
         self.optimiser.restore(state)
 
@@ -104,6 +108,7 @@ class Ppo:
 
     OFF_POLICY: ClassVar[bool] = False
     PRIVILEGED: ClassVar[bool] = True
+    TAKES_OVER: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -245,6 +250,12 @@ class Ppo:
             _descend_squares(learner, batch, label, self.config.gradient_norm)
         for name, array in learner.parameters.values.items():
             self._actor.parameters.values[name][:] = array
+        self._acting = None
+
+    def take_over(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Begin with the weights of another run; see :class:`~reskill_core.rl.algorithm.Algorithm`."""
+        self._actor.take_over(ACTOR, weights)
+        self._critic.take_over(CRITIC, weights)
         self._acting = None
 
     def _gain(

@@ -124,6 +124,7 @@ class EnvironmentGroup:
             "environments": self._envs.state(),
             **({"strength": self._envs.strength.copy()} if isinstance(self._envs, Graded) else {}),
             **self._policy.state(),
+            "features": self._features,
             "returns": self._returns,
             "seeds": self._seeds,
             **{f"pending/{name}": array for name, array in vars(self._running).items()},
@@ -136,7 +137,12 @@ class EnvironmentGroup:
             self._envs.strength[:] = state["strength"]
         self._envs.set_state(np.array(state["environments"]))
         self._policy.restore(state)
-        self._features = self._policy.features(self._envs.observation(), self._rows)
+        # Older states have none: without a state estimator, they follow from the observations.
+        self._features = (
+            np.array(state["features"])
+            if "features" in state
+            else self._policy.features(self._envs.observation(), self._rows)
+        )
         self._returns, self._seeds = (np.array(state[name]) for name in ("returns", "seeds"))
         self._known = self._privileged()
         for name, array in vars(self._running).items():

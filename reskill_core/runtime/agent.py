@@ -22,6 +22,7 @@ from reskill_core.rl.actor import Actor
 from reskill_core.rl.algorithm import ALGORITHMS
 from reskill_core.rl.config import AgentConfig
 from reskill_core.runtime.estimator import Estimator
+from reskill_core.runtime.networks import Weights
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import UNFIT, SkillModule
 from reskill_core.runtime.skill_policy import Mode, SkillPolicy
@@ -47,6 +48,7 @@ def agent_of(
     mode: Mode = "mode",
     task: TaskSpec | None = None,
     checkpoint: Checkpoint | None = None,
+    estimator: Weights | None = None,
 ) -> SkillPolicy:
     """Compose the policy of an agent.
 
@@ -59,6 +61,7 @@ def agent_of(
         mode: see :class:`~reskill_core.runtime.skill_policy.SkillPolicy`.
         task: task to act in; by default that of the checkpoint.
         checkpoint: checkpoint of the agent.
+        estimator: weights of a state estimator that corrects observations; None without one.
     """
     return SkillPolicy(
         module,
@@ -73,6 +76,7 @@ def agent_of(
         task,
         checkpoint,
         config.memory,
+        None if estimator is None else Estimator(estimator, module.batch_invariant),
     )
 
 
@@ -90,13 +94,14 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
     try:
         document, weights = checkpoint.document, checkpoint.weights
         config = config_from_dict(AgentConfig, document[AGENT_KEY], source="the agent")
-        module = _module_of(checkpoint, config, batch_invariant)
+        module = module_of(checkpoint, config, batch_invariant)
         high_level = _actor(config.high_level.algorithm, weights, HIGH_LEVEL) if config.skills else None
         residual = _actor(config.low_level.algorithm, weights, LOW_LEVEL) if config.residual else None
         weight = float(document[WEIGHT_KEY]) if config.residual else 0.0
-        policy = agent_of(module, config, high_level, residual, weight, mode, checkpoint=checkpoint)
-        if ESTIMATOR_KEY in document:
-            policy.estimator = Estimator(below(ESTIMATOR, weights), batch_invariant)
+        estimator = estimator_weights(checkpoint)
+        policy = agent_of(
+            module, config, high_level, residual, weight, mode, checkpoint=checkpoint, estimator=estimator
+        )
         # Act once with all parts, to detect mismatches now.
         policy.residual_weight = 1.0
         policy.reset([0])
@@ -110,6 +115,11 @@ def agent_policy(checkpoint: Checkpoint, mode: Mode = "mode", batch_invariant: b
     return policy
 
 
+def estimator_weights(checkpoint: Checkpoint) -> dict[str, NDArray[Any]] | None:
+    """Weights of the state estimator in an agent's checkpoint; None if it has none."""
+    return below(ESTIMATOR, checkpoint.weights) if ESTIMATOR_KEY in checkpoint.document else None
+
+
 def below(prefix: str, weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Select the arrays whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
@@ -120,8 +130,14 @@ def _actor(algorithm: str, weights: Mapping[str, NDArray[np.float32]], prefix: s
     return actor
 
 
-def _module_of(checkpoint: Checkpoint, config: AgentConfig, batch_invariant: bool) -> SkillModule | ObservationFeatures:
-    """The skill module in an agent's checkpoint, or the features of an agent without skills."""
+def module_of(checkpoint: Checkpoint, config: AgentConfig, batch_invariant: bool) -> SkillModule | ObservationFeatures:
+    """The skill module in an agent's checkpoint, or the features of an agent without skills.
+
+    Args:
+        checkpoint: checkpoint of kind ``AGENT_KIND``.
+        config: configuration of the agent.
+        batch_invariant: see :class:`~reskill_core.runtime.skill_module.SkillModule`.
+    """
     document = checkpoint.document
     if FEATURES_KEY in document:
         feature_map = FeatureMap.from_document(config.features, checkpoint.task.obs, document[FEATURES_KEY])

@@ -219,15 +219,15 @@ class SkillPolicy:
                 f"observations have shape {vectors.shape}, expected ({len(where)}, {self._task.obs.dim}): "
                 "one row for each place given to reset()"
             )
-        if self.estimator is None:
-            return self._decide(self.features(observations, where), where, self._drawn, None).action
-        estimates = self.estimator.estimate(vectors, where)
-        action = self._decide(self.features(estimates, where), where, self._drawn, None).action
-        self.estimator.remember(action.action, where)
-        return action
+        return self._decide(self.features(observations, where), where, self._drawn, None).action
 
     def features(self, observations: Any, places: IntArray) -> Float32Array:
-        """Compute the inputs of :meth:`decide` for observations in places: features of the module, and the memory."""
+        """Compute the inputs of :meth:`decide` for observations in places: features of the module, and the memory.
+
+        With an estimator, which takes each observation into account, it has to be called once for each control step.
+        """
+        if self.estimator is not None:
+            observations = self.estimator.estimate(np.asarray(vector_of(observations)), places)
         found = self.module.features(observations)
         return found if self.memory is None else self.memory.extended(found, places)
 
@@ -280,6 +280,8 @@ class SkillPolicy:
         self._skill_step[places] = (skill_step + 1) % self.skill_steps
         if self.memory is not None:
             self.memory.remember(plain, action, places)
+        if self.estimator is not None:
+            self.estimator.remember(action, places)
         return Decisions(
             SkillAction(
                 action=action,

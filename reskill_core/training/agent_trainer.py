@@ -24,7 +24,7 @@ from reskill_core.checkpoint import Checkpoint
 from reskill_core.config import config_to_dict
 from reskill_core.data import DemoDataset
 from reskill_core.environment import RestorableVectorEnv, variation_strengths
-from reskill_core.errors import DataError, TrainingError
+from reskill_core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from reskill_core.files import atomic_write_json
 from reskill_core.lineage import LINEAGE_KEY, Lineage
 from reskill_core.models.features import FeatureMap
@@ -37,6 +37,8 @@ from reskill_core.rl.random_observations import random_observations
 from reskill_core.runtime.agent import (
     AGENT_KEY,
     AGENT_KIND,
+    ESTIMATOR,
+    ESTIMATOR_KEY,
     FEATURES_KEY,
     HIGH_LEVEL,
     LOW_LEVEL,
@@ -45,6 +47,8 @@ from reskill_core.runtime.agent import (
     WEIGHT_KEY,
     agent_policy,
     below,
+    estimator_weights,
+    module_of,
 )
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.skill_module import SkillModule
@@ -85,18 +89,19 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
         config: configuration of the run.
         environments: groups of environments to train in.
         task: its task.
-        module: the skills, with ``batch_invariant`` off; None for an agent without skills.
+        module: the skills, with ``batch_invariant`` off; None without skills, or with those of ``initial``.
         evaluate: evaluates the agent as deployed, without exploration.
         variation: randomisation of the environments, all fields.
+        initial: agent to begin with: its skills, its weights, and its state estimator, which does not change.
 
     Raises:
-        CheckpointError: the skills do not fit the task.
+        CheckpointError: the skills or the initial agent do not fit the task.
         ConfigError: environments or algorithms do not support a curriculum or privileged critics.
         DataError: demonstrations for imitation cannot be read or do not fit the task.
     """
 
     KIND = AGENT_KIND
-    PLACES = ("skills", "demonstrations", "out", "variant", "threads")
+    PLACES = ("skills", "initial", "demonstrations", "out", "variant", "threads")
 
     def __init__(
         self,
@@ -106,22 +111,25 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
         module: SkillModule | None,
         evaluate: Evaluate,
         variation: Mapping[str, Any] | None = None,
+        initial: Checkpoint | None = None,
     ) -> None:
         super().__init__(config, EvaluatedProgress(), evaluate)
         if module is not None:
             module.checkpoint.require_task(task, interface_only=True)
-        self.config, self._task = config, task
+        self.config, self._task, self._initial = config, task, initial
         self._demonstrations = self._demonstrations_for(task) if config.imitation_updates else None
+        self._module = self._begun_with(module, environments[0])
         self._lineage = Lineage(
             data=self._demonstrations.content_hash() if self._demonstrations else None,
-            skills=module.checkpoint.sha256 if module else None,
+            skills=self._module.checkpoint.sha256 if isinstance(self._module, SkillModule) else None,
+            agent=initial.sha256 if initial else None,
             task=task.name,
             profile=config.profile,
             variation=variation,
             settings=task.settings or None,
             simulator=simulator_version(),
         )
-        self._module = module or self._features_of(environments[0])
+        self._estimator = estimator_weights(initial) if initial else None
         self._levels = make_levels(config, task, self._module, environments[0])
         if config.curriculum is not None or config.nominal_share:
             set_strengths(environments, self._strengths(0))
@@ -139,6 +147,7 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
             config.seed,
             # The updates take one.
             config.threads - self._overlaps,
+            self._estimator,
         )
 
     # ------------------------------------------------------------------ of every run
@@ -154,7 +163,9 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
         return self._lineage
 
     def begin(self) -> None:
-        """Train the low level of an agent without skills by imitation of demonstrations, if configured."""
+        """Take over the initial agent's weights, or train the low level by imitation, if configured."""
+        if self._initial is not None:
+            self._take_over(self._initial)
         dataset, self._demonstrations = self._demonstrations, None
         if dataset is None:
             return
@@ -179,6 +190,26 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
         self._collector.restore(state)
 
     # ------------------------------------------------------------------ of an agent's
+
+    def _begun_with(
+        self, module: SkillModule | None, environments: RestorableVectorEnv
+    ) -> SkillModule | ObservationFeatures:
+        """The skills of the initial agent, or those given; without skills, the features of observations."""
+        if self._initial is None:
+            return module or self._features_of(environments)
+        self._initial.require_task(self._task)
+        return module_of(self._initial, self.config.agent, batch_invariant=False)
+
+    def _take_over(self, initial: Checkpoint) -> None:
+        for prefix, level in self._levels.items():
+            if not getattr(level, "TAKES_OVER", False):
+                name = prefix.rstrip(".")
+                algorithm = getattr(self.config.agent, name).algorithm
+                raise ConfigError(f"initial: {name} learns by {algorithm}, which cannot begin with another's weights")
+            try:
+                level.take_over(below(prefix, initial.weights))
+            except CheckpointError as error:
+                raise CheckpointError(f"initial: {initial.folder} has other networks: {prefix}{error}") from error
 
     def _features_of(self, environments: RestorableVectorEnv) -> ObservationFeatures:
         """Features of an agent without skills, normalised over demonstrations or else over random actions."""
@@ -284,4 +315,7 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
             document[FEATURES_KEY] = self._module.feature_map.to_document()
         for prefix, level in self._levels.items():
             weights |= {f"{prefix}{name}": array for name, array in level.weights().items()}
+        if self._initial is not None and self._estimator is not None:
+            document[ESTIMATOR_KEY] = self._initial.document[ESTIMATOR_KEY]
+            weights |= {f"{ESTIMATOR}{name}": array for name, array in self._estimator.items()}
         return weights, document

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from reskill_core.checkpoint import load_checkpoint
 from reskill_core.config import config_from_dict, config_to_dict, load_config
 from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.resources import config_folder, shipped_models
 from reskill_core.rl.config import NO_SKILLS, AgentTrainingConfig, Schedule
+from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode
@@ -33,8 +35,8 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Eval
 
     Raises:
         ConfigError: there is no such task, profile, variation or setting of the task.
-        CheckpointError: the skills cannot be read or do not fit the task, or the run folder holds another run: one with
-            other settings, skills, demonstrations, world or simulator.
+        CheckpointError: skills or initial agent cannot be read or do not fit the task, or the run folder holds another
+            run: one with other settings, skills, demonstrations, world or simulator.
         TrainingError: a loss is not finite.
     """
     variation = config_from_dict(Variation, config.variation or {}, source="the variation")
@@ -42,8 +44,9 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Eval
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     groups = [task.make_env(size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False) if config.skills != NO_SKILLS else None
+    initial = load_checkpoint(config.initial, AGENT_KIND) if config.initial else None
     evaluate = partial(evaluate_selection, task, config)
-    trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation))
+    trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation), initial)
     return trainer.run(show_progress)
 
 

@@ -13,6 +13,7 @@ from acting_agents import (
     STILL,
     Agent,
     collector,
+    random_estimator,
     random_module,  # noqa: F401 - a fixture
 )
 from point_mass import Ending, PointMass
@@ -22,8 +23,15 @@ from reskill_core.rl.collector import Collected
 from reskill_core.rl.gaussian import log_density
 from reskill_core.rl.ppo import Ppo
 from reskill_core.runtime import SkillModule
+from reskill_core.runtime.networks import Weights
 
-MEMORIES = (MemoryConfig(), MemoryConfig(actions=2, features=1))
+MEMORY = MemoryConfig(actions=2, features=1)
+# What an agent knows of earlier steps.
+PASTS = pytest.mark.parametrize(
+    ("memory", "estimator"),
+    [(MemoryConfig(), None), (MEMORY, None), (MEMORY, random_estimator())],
+    ids=["nothing", "memory", "memory and estimator"],
+)
 
 
 def values(level: Ppo, features: np.ndarray) -> np.ndarray:
@@ -107,14 +115,16 @@ def test_each_level_gets_its_own_draws_and_log_densities(module: SkillModule) ->
         assert abs(drawn.mean()) < 0.2
 
 
-@pytest.mark.parametrize("memory", MEMORIES, ids=["no memory", "memory"])
-def test_groups_and_threads_change_nothing(module: SkillModule, memory: MemoryConfig) -> None:
+@PASTS
+def test_groups_and_threads_change_nothing(
+    module: SkillModule, memory: MemoryConfig, estimator: Weights | None
+) -> None:
     """Places, seeds and draws belong to environments, however they are grouped."""
     wide = replace(STILL, std=0.5)
     agent = Agent(module, replace(AGENT, high_level=wide, low_level=wide, memory=memory))
 
     def collected(*sizes: int, threads: int = 1) -> list[Collected]:
-        runner = collector(agent, *map(PointMass, sizes), threads=threads)
+        runner = collector(agent, *map(PointMass, sizes), threads=threads, estimator=estimator)
         return [runner.collect(steps, 1.0) for steps in (9, 17)]
 
     for one, two in zip(collected(ENVS), collected(1, 3, 2, threads=3), strict=True):
@@ -132,12 +142,14 @@ def assert_equal(one: Collected, two: Collected) -> None:
     assert one.episodes.diverged == two.episodes.diverged
 
 
-@pytest.mark.parametrize("memory", MEMORIES, ids=["no memory", "memory"])
-def test_collecting_continues_from_a_kept_state_to_the_same_bits(module: SkillModule, memory: MemoryConfig) -> None:
+@PASTS
+def test_collecting_continues_from_a_kept_state_to_the_same_bits(
+    module: SkillModule, memory: MemoryConfig, estimator: Weights | None
+) -> None:
     """In the middle of skills and episodes: latents, clocks, what skills have earned, returns, seeds and draws."""
     wide = replace(STILL, std=0.5)
     agent = Agent(module, replace(AGENT, high_level=wide, low_level=wide, memory=memory))
-    steady, resumed = (collector(agent, PointMass(2), PointMass(4), seed=seed) for seed in (0, 9))
+    steady, resumed = (collector(agent, PointMass(2), PointMass(4), seed=seed, estimator=estimator) for seed in (0, 9))
     steady.collect(7, 0.5)
     kept = {name: np.copy(value) if isinstance(value, np.ndarray) else value for name, value in steady.state().items()}
     resumed.collect(10, 0.5)
@@ -150,11 +162,13 @@ def test_collecting_continues_from_a_kept_state_to_the_same_bits(module: SkillMo
         assert vars(expected.episodes) == vars(found.episodes)
 
 
-@pytest.mark.parametrize("memory", MEMORIES, ids=["no memory", "memory"])
-def test_a_state_that_is_kept_stays_as_it_is(module: SkillModule, memory: MemoryConfig) -> None:
+@PASTS
+def test_a_state_that_is_kept_stays_as_it_is(
+    module: SkillModule, memory: MemoryConfig, estimator: Weights | None
+) -> None:
     """What is restored is copied: acting on changes neither it nor what was restored from it before."""
     agent = Agent(module, replace(AGENT, memory=memory))
-    runner = collector(agent, PointMass(ENVS))
+    runner = collector(agent, PointMass(ENVS), estimator=estimator)
     runner.collect(6, 0.5)
     kept = {name: np.copy(value) if isinstance(value, np.ndarray) else value for name, value in runner.state().items()}
     before = {name: np.copy(value) for name, value in kept.items() if isinstance(value, np.ndarray)}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from point_mass import PointMass, randomised
 from skill_fixtures import TASK, random_model, save_module, small_config
 
 from reskill_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reskill_core.config import config_to_dict
+from reskill_core.estimation.config import EstimatorConfig
+from reskill_core.estimation.network import EstimatorNetwork
+from reskill_core.models.io import state_arrays
 from reskill_core.rl.actor import Actor
 from reskill_core.rl.advantages import Experience
 from reskill_core.rl.collector import Collected, Collector
@@ -22,7 +26,9 @@ from reskill_core.rl.ppo import Ppo
 from reskill_core.rl.rollout import EnvironmentGroup, Rollout
 from reskill_core.runtime import SkillModule
 from reskill_core.runtime.agent import AGENT_KEY, AGENT_KIND, SKILLS_KEY, WEIGHT_KEY, agent_of
+from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
 from reskill_core.runtime.memory import Memory
+from reskill_core.runtime.networks import Weights
 from reskill_core.runtime.skill_policy import residual_dim
 
 ENVS, STRIDE, HORIZON, LATENT, ACTION = 6, 100, 4, 3, 4
@@ -92,5 +98,18 @@ class Agent:
         return load_checkpoint(save_checkpoint(folder, AGENT_KIND, weights, document), AGENT_KIND)
 
 
-def collector(agent: Agent, *groups: PointMass, seed: int = 0, threads: int = 1) -> Collector:
-    return Collector(groups, agent.module, TASK, agent.config, agent.high, agent.low, seed, threads)
+def random_estimator(seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Weights of a state estimator that changes what is observed."""
+    torch.manual_seed(seed)
+    network = EstimatorNetwork(EstimatorConfig(hidden=8, actions=2), TASK.obs.dim, ACTION)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    ones = np.ones(TASK.obs.dim, np.float32)
+    return {**state_arrays(network), MEAN: 0 * ones, SCALE: ones, CORRECTION_SCALE: 0.1 * ones}
+
+
+def collector(
+    agent: Agent, *groups: PointMass, seed: int = 0, threads: int = 1, estimator: Weights | None = None
+) -> Collector:
+    levels = agent.high, agent.low
+    return Collector(groups, agent.module, TASK, agent.config, *levels, seed, threads, estimator)

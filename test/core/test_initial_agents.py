@@ -1,0 +1,89 @@
+"""Training that begins with another agent: its weights, its skills, its state estimator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from acting_agents import random_estimator
+from agent_runs import (
+    AGENT,
+    ENVS,
+    FROZEN,
+    ITERATION,
+    STEPS,
+    Judge,
+    config,
+    still_module,  # noqa: F401 - a fixture
+    train,
+    without_plots,  # noqa: F401 - a fixture
+)
+from point_mass import Ending, PointMass
+from skill_fixtures import TASK
+
+from reskill_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from reskill_core.errors import CheckpointError, ConfigError
+from reskill_core.lineage import Lineage
+from reskill_core.rl.config import AgentTrainingConfig, SacConfig
+from reskill_core.runtime import SkillModule, load_policy
+from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.training.agent_trainer import AgentTrainer
+
+
+def begun_with(initial: Checkpoint, given: AgentTrainingConfig, returns: tuple[float, ...] = (1, 2)) -> AgentTrainer:
+    points = PointMass(ENVS, lambda seed: Ending(STEPS))
+    return AgentTrainer(given, [points], TASK, None, Judge(iter(returns)), initial=initial)
+
+
+def test_a_run_may_begin_with_another_agent(module: SkillModule, tmp_path: Path) -> None:
+    """With its weights, not those of its own seed, and with its skills and its state estimator."""
+    plain, _ = train(module, config(tmp_path / "one", seed=1))
+    before = load_checkpoint(plain.run, AGENT_KIND)
+    estimator = {f"estimator.{name}": array for name, array in random_estimator().items()}
+    contents = {**before.weights, **estimator}, {**before.document, "estimator": {"hidden": 8, "actions": 2}}
+    initial = load_checkpoint(save_checkpoint(tmp_path / "initial", AGENT_KIND, *contents), AGENT_KIND)
+    given = config(tmp_path / "two", skills="none", initial="initial", steps=2 * ITERATION)
+    run = begun_with(initial, given).run(show_progress=False)
+    found = load_checkpoint(run.run, AGENT_KIND)
+    assert found.weights.keys() == initial.weights.keys()
+    for name, array in found.weights.items():
+        np.testing.assert_allclose(array, initial.weights[name], atol=1e-6, err_msg=name)
+    lineage = Lineage.of(found.document)
+    assert (lineage.agent, lineage.skills) == (initial.sha256, module.checkpoint.sha256)
+    policy = load_policy(run.run)
+    assert policy.estimator is not None
+    assert policy.estimator.hidden_dim == 8
+
+
+def test_only_a_new_run_takes_over_weights(
+    module: SkillModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, _ = train(module, config(tmp_path / "one"))
+    initial = load_checkpoint(plain.run, AGENT_KIND)
+    taken = []
+    monkeypatch.setattr(AgentTrainer, "_take_over", lambda trainer, agent: taken.append(agent))
+    given = config(tmp_path / "two", skills="none", initial="initial", steps=2 * ITERATION)
+    with pytest.raises(StopIteration):  # after the first checkpoint
+        begun_with(initial, given, (1,)).run(show_progress=False)
+    begun_with(initial, given, (2,)).run(show_progress=False)
+    assert taken == [initial]
+
+
+def test_an_agent_to_begin_with_must_fit(module: SkillModule, tmp_path: Path) -> None:
+    plain, _ = train(module, config(tmp_path / "one"))
+    initial = load_checkpoint(plain.run, AGENT_KIND)
+    given = config(tmp_path / "two", skills="none", initial="initial")
+    wider = replace(AGENT, low_level=replace(FROZEN, hidden=(16,)))
+    with pytest.raises(CheckpointError, match=r"initial: .* has other networks: low_level\.actor"):
+        begun_with(initial, replace(given, agent=wider)).run(show_progress=False)
+    by_sac = replace(AGENT, high_level=SacConfig(hidden=(8,), critic_hidden=(8,), regulariser="entropy"))
+    with pytest.raises(ConfigError, match="initial: high_level learns by sac, which cannot"):
+        begun_with(initial, replace(given, agent=by_sac)).run(show_progress=False)
+    renamed = replace(initial, document={**initial.document, "task": replace(TASK, name="other").to_dict()})
+    with pytest.raises(CheckpointError, match="other"):
+        begun_with(renamed, given)
+    assert "skills: leave it out" in replace(given, skills="skills").violations()[0]
+    imitating = replace(given, agent=replace(AGENT, skills=False), imitation_updates=1, demonstrations="data")
+    assert "imitation_updates: not with initial" in imitating.violations()[0]

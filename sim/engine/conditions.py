@@ -28,7 +28,7 @@ class Conditions:
         self.dim = len(task.variation.spans)
 
     def draw(self, rows: Float64Array, seeds: Sequence[int], strengths: Float64Array) -> None:
-        """Draw delays, speeds and lags into state rows (n, S).
+        """Draw delays, speeds, lags and where fingers start into state rows (n, S).
 
         Args:
             rows: the rows.
@@ -46,6 +46,8 @@ class Conditions:
                 row[layout.speed] = episode_rng(int(seed), "speed").uniform(*variation.speed)
             if row[layout.lag].size:
                 row[layout.lag] = episode_rng(int(seed), "lag").uniform(*variation.lag)
+            if row[layout.finger_start].size:
+                row[layout.finger_start] = episode_rng(int(seed), "fingers").uniform(*variation.finger_start)
 
     def parameters(self, row: Float64Array, noise_scale: float) -> Float64Array:
         """(W,) parameters of the episode in a row (S,), each in [-1, 1].
@@ -67,5 +69,6 @@ class Conditions:
             "action_delay": action_delay,
             "speed": row[layout.speed][0] if row[layout.speed].size else 1.0,
             "lag": row[layout.lag][0] if row[layout.lag].size else 0.0,
+            "finger_start": row[layout.finger_start][0] if row[layout.finger_start].size else 0.0,
         }
         return self._variation.normalised(values)

@@ -110,6 +110,18 @@ class Mechanism(ABC):
             starts: starts of the episodes.
         """
 
+    def set_fingers(self, physics: Float64Array, positions: Float64Array) -> None:
+        """Set where the fingers are at the start of episodes.
+
+        Args:
+            physics: (n, P) states to change.
+            positions: (n,) position of each finger, 0 for a closed gripper [m].
+
+        Raises:
+            SimulationError: this is not supported.
+        """
+        raise SimulationError(f"{type(self).__name__} does not support the variation of finger_start")
+
     @abstractmethod
     def control(self, physics: Float64Array, sensors: Float64Array, actions: Float64Array) -> Float64Array:
         """Compute the control signal (n, C) of a control period from actions (n, A) in [-1, 1]."""

@@ -29,6 +29,7 @@ class RowLayout:
         speed: factor on commanded velocities; empty if it does not vary.
         lag: time constant with which velocities follow commands [s]; empty if they always follow at once.
         followed: velocities with which the arm followed the last command, an action; empty like ``lag``.
+        finger_start: position of the fingers at the start [m]; empty if the gripper is always closed.
         memory: what the task remembers of the episode.
     """
 
@@ -45,6 +46,7 @@ class RowLayout:
     speed: slice
     lag: slice
     followed: slice
+    finger_start: slice
     memory: slice
 
     def __init__(self, mechanism: Mechanism, task: SimulatedTask) -> None:
@@ -68,6 +70,7 @@ class RowLayout:
             "speed": int(task.variation.speed != NOMINAL.speed),
             "lag": int(lags),
             "followed": lags * task.spec.action.dim,
+            "finger_start": int(task.variation.finger_start != NOMINAL.finger_start),
             "memory": task.memory_size,
         }
         self.width = 0

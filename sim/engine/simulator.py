@@ -147,7 +147,7 @@ class Simulator:
 
         Args:
             starts: starts of the episodes.
-            seeds: seeds of later draws in each episode: delays, speed, lag, noise of perception.
+            seeds: seeds of other draws in each episode: delays, speed, lag, fingers, noise of perception.
             strengths: (n,) strengths of the variation; by default 1.
         """
         layout = self.layout
@@ -158,6 +158,8 @@ class Simulator:
         rows[:, layout.seed] = [[seed] for seed in seeds]
         self._add_noise(rows)
         self._conditions.draw(rows, seeds, np.ones(len(rows)) if strengths is None else strengths)
+        if layout.finger_start.start < layout.finger_start.stop:
+            self.mechanism.set_fingers(rows[:, layout.physics], rows[:, layout.finger_start][:, 0])
         rows[:, layout.history] = np.tile(self.readings(rows), layout.num_earlier)
         return rows
 

@@ -27,7 +27,7 @@ POOL = 64
 _MAX_DELAY = 10
 # Drawn anew in each episode, and nominal together: a nominal arm is so in speed and lag. Friction, mass and size
 # are those of a compiled model.
-_OF_EPISODES = (("perception_noise",), ("perception_delay",), ("action_delay",), ("speed", "lag"))
+_OF_EPISODES = (("perception_noise",), ("perception_delay",), ("action_delay",), ("speed", "lag"), ("finger_start",))
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,12 @@ class Variation:
         low=0.0,
         high=1.0,
     )
+    finger_start: Range = parameter(
+        (0.0, 0.0), "position of the fingers at the start, 0 for a closed gripper [m]", low=0.0, high=0.1
+    )
     nominal: float = parameter(
         0.0,
-        "probability with which each of noise, the two delays, and speed with lag is nominal in an episode",
+        "probability with which each of noise, the two delays, speed with lag, and the fingers' start is nominal",
         low=0.0,
         high=1.0,
     )

@@ -88,6 +88,11 @@ class FetchMechanism(Mechanism):
         for number, (position, quaternion) in enumerate(self._object_columns):
             sensors[:, position], sensors[:, quaternion] = positions[:, number], poses[:, number, 3:]
 
+    def set_fingers(self, physics: Float64Array, positions: Float64Array) -> None:
+        """Set where the fingers are at the start of episodes; without effect if they are held shut."""
+        if not self._blocked:
+            physics[:, self._finger_qpos] = positions[:, None]
+
     def control(self, physics: Float64Array, sensors: Float64Array, actions: Float64Array) -> Float64Array:
         """Compute the control signal, as the Fetch environments do.
 

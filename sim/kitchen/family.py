@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _REFUSED = {
     "size": "the kettle is a mesh of one size",
     "spawn": "all episodes start in the same state",
+    "finger_start": "all episodes start in the same state",
     "perception_noise": "measurements have the noise of the installed environment; its factor is the setting noise",
     "perception_delay": "the whole state is measured at once",
 }

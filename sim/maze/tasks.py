@@ -186,7 +186,8 @@ class MazeTask(SimulatedTask):
 
     def _require_supported(self, variation: Variation) -> None:
         """Check that only delays, speed and lag vary."""
-        supported = {"action_delay", "speed", "lag", *(["perception_delay"] if self.spec.obs.images else [])}
+        supported = {"action_delay", "speed", "lag", "nominal"}
+        supported |= {"perception_delay"} if self.spec.obs.images else set()
         varied = [name for name, value in vars(variation).items() if value != getattr(NOMINAL, name)]
         if refused := [name for name in varied if name not in supported]:
             raise ConfigError(

@@ -140,7 +140,10 @@ def test_sweeps_are_read_from_text() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("frictoin=1", "unknown sweep 'frictoin'; allowed: action_delay, combinations, friction, lag, mass"),
+        (
+            "frictoin=1",
+            "unknown sweep 'frictoin'; allowed: action_delay, combinations, finger_start, friction, lag, mass",
+        ),
         ("spawn", "unknown sweep 'spawn'"),
         ("mass=", "not of the form name or name=value,value"),
         ("mass=0.5+sped=1", "(?s)the variation.*sped"),

@@ -13,6 +13,7 @@ from reskill_sim.engine.actuation import Actuation
 from reskill_sim.engine.divergence import load_divergence
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import POOL, Variation, World, parse_variation
+from reskill_sim.fetch.constants import FINGER_JOINTS
 from reskill_sim.fetch.tasks import TASKS, get_task
 from reskill_sim.fetch.tasks.block import HALF_SIZE_M
 from reskill_sim.fetch.tasks.hook_objects import HELD_OUT_IDS, NUM_BUMPS, TRAINING_IDS, hook_scene
@@ -27,6 +28,7 @@ EVERYTHING = Variation(
     action_delay=(0, 2),
     speed=(0.3, 1.0),
     lag=(0.0, 0.1),
+    finger_start=(0.0, 0.05),
 )
 STILL = np.zeros((1, 4))
 
@@ -87,11 +89,11 @@ def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
 
 def test_each_parameter_may_be_nominal_in_an_episode() -> None:
     """Independently of the others, but for speed and lag; what an episode is spared is nominal to the bit."""
-    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-5:]
+    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-6:]
     ranges = [variation.of_episode(seed) for seed in range(2000)]
     spared = np.array([[getattr(drawn, name) == getattr(Variation(), name) for name in names] for drawn in ranges])
     together = spared.T.astype(float) @ spared.astype(float) / len(ranges)
-    arm = np.arange(len(names)) >= names.index("speed")
+    arm = np.isin(names, ["speed", "lag"])
     alike = np.eye(len(names), dtype=bool) | np.outer(arm, arm)
     assert np.abs(together - np.where(alike, 0.4, 0.16)).max() < 0.04
     assert {getattr(drawn, name) for drawn in ranges for name in ("friction", "mass", "size")} == {
@@ -101,9 +103,9 @@ def test_each_parameter_may_be_nominal_in_an_episode() -> None:
     }
     simulator = Simulator(get_task("block", variation), 64, "fast")
     simulator.reset(range(64))
-    # Each parameter between -1 and 1: at full speed 1, and otherwise without noise, delay and lag -1.
+    # Each parameter between -1 and 1: at full speed 1, and otherwise without noise, delay, lag and opening -1.
     drawn = simulator.world_parameters()[:, -len(names) :]
-    nominal = np.broadcast_to([-1.0, -1.0, -1.0, 1.0, -1.0], drawn.shape)
+    nominal = np.broadcast_to(np.where(np.array(names) == "speed", 1.0, -1.0), drawn.shape)
     assert np.array_equal(drawn[spared[:64]], nominal[spared[:64]])
     assert not np.array_equal(drawn, nominal)
     assert Variation(nominal=0.4).spans == {}
@@ -304,6 +306,19 @@ def test_a_lagging_arm_follows_exponentially_and_its_fingers_at_once() -> None:
         np.testing.assert_allclose(executed[step][:, :3], share[step][:, None] * wanted[:, :3], atol=1e-12)
         np.testing.assert_allclose(executed[step][:, 3], finger[step] * wanted[:, 3], atol=1e-12)
     assert np.array_equal(executed[0][0], wanted[0]), "an arm that does not lag is nominal to the bit"
+
+
+def test_the_gripper_may_be_open_at_the_start() -> None:
+    """Both fingers, in the first observation and in the physics: commanded to stay, they stay."""
+    simulator = Simulator(get_task("block", Variation(finger_start=(0.01, 0.05))), 16)
+    start = simulator.reset(range(16))[:, column("finger_position")]
+    np.testing.assert_array_equal(start, simulator.state()[:, simulator.layout.finger_start].repeat(2, axis=1))
+    assert 0.01 <= start.min() < 0.02
+    assert 0.04 < start.max() <= 0.05
+    after = simulator.step(np.zeros((16, 4))).observation[:, column("finger_position")]
+    np.testing.assert_allclose(after, start, atol=2e-3)
+    shut = Simulator(get_task("slippery_push", Variation(finger_start=(0.05, 0.05))))
+    assert np.abs(shut.state()[0, shut.mechanism.joint_columns(FINGER_JOINTS)]).max() < 1e-3
 
 
 def test_lags_are_drawn_per_episode_and_slow_the_start_of_a_motion() -> None:

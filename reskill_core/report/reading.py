@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from reskill_core.checkpoint import load_checkpoint
-from reskill_core.config import load_config
+from reskill_core.config import load_config, read_yaml
 from reskill_core.errors import DataError
 from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.lineage import LINEAGE_KEY, Lineage
@@ -47,9 +47,11 @@ def read_run(folder: Path) -> AgentRun:
         if not (folder / name).is_file():
             raise DataError(f"{folder} is no run folder of reskill train-agent or train-estimator: it has no {name}")
     checkpoint = load_checkpoint(folder, AGENT_KIND)
+    # An agent may have an estimator, too, with which it learnt on; its configuration names a task.
+    is_estimators = ESTIMATOR_KEY in checkpoint.document and "task" not in read_yaml(folder / CONFIG_FILE)
     config: AgentTrainingConfig | EstimatorTrainingConfig = (
         load_config(EstimatorTrainingConfig, folder / CONFIG_FILE)
-        if ESTIMATOR_KEY in checkpoint.document
+        if is_estimators
         else load_config(AgentTrainingConfig, folder / CONFIG_FILE)
     )
     evaluation = folder / EVALUATION_FOLDER

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx_policy import OnnxPolicy
 
 from reskill_core.checkpoint import load_checkpoint
-from reskill_core.config import config_from_dict
+from reskill_core.config import config_from_dict, load_config
 from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.estimation.config import EstimatorTrainingConfig
 from reskill_core.lineage import Lineage
+from reskill_core.resources import shipped_folder
+from reskill_core.rl.config import AgentTrainingConfig, Schedule
 from reskill_core.runtime import load_policy
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.training import estimator_trainer
@@ -23,6 +26,7 @@ from reskill_core.training.metrics import read_metrics
 from reskill_sim.cli.main import main
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import parse_variation
+from reskill_sim.experiments.agent_training import train_agent
 from reskill_sim.experiments.estimator_training import train_estimator
 from reskill_sim.fetch.tasks import get_task
 
@@ -142,6 +146,33 @@ def test_a_report_shows_its_learning_and_its_commands(finished: Path, tmp_path: 
     assert "<h2>clean_up</h2>" in text
     assert "reskill train-estimator clean_up-estimating.yaml" in text
     assert "skills: those of agents/clean_up" in text
+
+
+def test_an_agent_that_learns_on_behind_it_is_reported_as_an_agent(finished: Path, tmp_path: Path) -> None:
+    shipped = load_config(AgentTrainingConfig, shipped_folder("models") / "agents" / "clean_up" / "config.yaml")
+    # The residual acts fully from the second iteration on.
+    agent = replace(shipped.agent, schedule=Schedule("linear", 0, 1))
+    small: dict[str, Any] = {
+        "agent": agent,
+        "steps": 2 * ROUND,
+        "num_envs": 8,
+        "group_size": 8,
+        "threads": 0,
+    }
+    config = replace(
+        shipped, skills="none", initial=str(finished), out=str(tmp_path / "run"), evaluation_episodes=2, **small
+    )
+    run = train_agent(config, show_progress=False).run
+    before, after = (load_checkpoint(folder, AGENT_KIND).weights for folder in (finished, run))
+    kept = [name for name in before if name.startswith("estimator.")]
+    assert kept
+    for name in kept:
+        np.testing.assert_array_equal(after[name], before[name])
+    assert (after["low_level.actor.linear.0.weight"] != before["low_level.actor.linear.0.weight"]).any()
+    page = tmp_path / "report.html"
+    assert main(["report", str(run), "--no-videos", "--out", str(page)]) == 0
+    assert "reskill train-agent clean_up-agent.yaml" in page.read_text()
+    assert f"skills: those of {finished}" in page.read_text()
 
 
 def test_its_network_is_exported(finished: Path, tmp_path: Path) -> None:

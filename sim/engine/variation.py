@@ -168,5 +168,6 @@ def parse_variation(entries: Sequence[str]) -> Variation:
             bounds = []
         if not separator or len(bounds) not in (1, 2):
             raise ConfigError(f"variation {entry!r} is not of the form name=value or name=low:high")
-        document[name] = bounds[0] if name in ("spawn", "nominal") and len(bounds) == 1 else (bounds * 2)[:2]
+        is_range = name in NOMINAL.ranges or len(bounds) == 2
+        document[name] = (bounds * 2)[:2] if is_range else bounds[0]
     return config_from_dict(Variation, document, source="the variation")

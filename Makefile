@@ -36,10 +36,11 @@ build: setup ## the same; builds again only when a message, a CMake file or the 
 demo: setup ## collect, train, and drive the simulator over ROS; results in runs/demo
 	@$(WORKSPACE) python -m reskill_ros.tools.demo
 
-# Test processes, each with a ROS domain of its own.
+# Test processes, each with a ROS domain of its own. Without --max-worker-restart=0, pytest-xdist's distribution by file
+# waits for ever once one of them has crashed.
 JOBS ?= 2
 test: setup ## all tests: core, sim, node, launch, e2e
-	@$(WORKSPACE) python -m pytest -n $(JOBS) --dist loadfile
+	@$(WORKSPACE) python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0
 
 # Beside the environment, not in it: what is found first is imported.
 test-newest-mujoco: setup ## tests of core, sim and in-process chains with the newest MuJoCo that the metadata allow

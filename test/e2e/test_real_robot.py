@@ -34,13 +34,6 @@ def readme_commands(arm: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Iterator[Graph]:
-    made = Graph(tmp_path, {})
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     started = []
 
@@ -51,6 +44,15 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     yield start
     for command in reversed(started):
         command.close()
+
+
+@pytest.fixture
+def graph(tmp_path: Path, run: Callable[..., Command]) -> Iterator[Graph]:
+    # Closed before the processes that the test has started: a participant that is destroyed while others vanish can
+    # crash in the middleware.
+    made = Graph(tmp_path, {})
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("arm", ["ur5e", "gen3", "gen3_twist", "so101"])

@@ -69,10 +69,10 @@ class Graph:
         node.destroy_node()
 
     def close(self) -> None:
-        """End everything."""
+        """End everything: first what waits for the nodes, then they."""
+        self.executor.shutdown()
         for node in reversed(self.nodes):
             node.destroy_node()
-        self.executor.shutdown()
         self.nodes.clear()
         shut_down()
 

@@ -6,6 +6,7 @@ clock [ns].
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -111,6 +112,7 @@ class Sensing:
         self._readings = {source: replace(reading, stamp_ns=0) for source, reading in static.items()}
         self._rivals = Rivals()
         self._episode: tuple[int, EpisodeStep] | None = None
+        self._executed_s = -math.inf
         self._previous: SensorFrame | None = None
         self.last_tick: Tick | None = None
 
@@ -191,6 +193,10 @@ class Sensing:
         """Record the episode and step of a stamp."""
         self._episode = (stamp_ns, episode)
 
+    def offer_execution(self, steady_s: float) -> None:
+        """Record that an action was executed, at a time on a steady clock [s]; see :meth:`tick_if_fresh`."""
+        self._executed_s = steady_s
+
     def tick_if_complete(self) -> Tick | None:
         """Return a tick if all sources, and the episode if there is one, have the same new stamp."""
         lead = self._readings.get(self.sources[0])
@@ -204,14 +210,23 @@ class Sensing:
             return None
         return self._tick(lead.stamp_ns)
 
-    def tick_if_fresh(self, steady_s: float, now_ns: int) -> Tick | None:
-        """Return a tick of the newest readings, unless one is too old or a leading source has no new reading."""
+    def tick_if_fresh(self, steady_s: float, now_ns: int, awaits_execution: bool = False) -> Tick | None:
+        """Return a tick of the newest readings, unless one is too old or a leading source has no new reading.
+
+        Args:
+            steady_s: the time on a steady clock [s].
+            now_ns: the time on the ROS clock [ns].
+            awaits_execution: an episode begins with the first action that is executed, and is over once there has been
+                none for longer than ``timeout_s`` and a control period: until the next one, ticks are of step 0, so
+                that nobody takes what was decided for what has been done.
+        """
         if self.outdated(steady_s, now_ns):
             return None
         stamp_ns = min(self._readings[source].stamp_ns for source in self.leading)
         if self.last_tick is not None and stamp_ns <= self.last_tick.stamp_ns:
             return None
-        return self._tick(stamp_ns)
+        silence_s = steady_s - self._executed_s
+        return self._tick(stamp_ns, awaits_execution and silence_s > self.config.timeout_s + self._period_s)
 
     def newest_ns(self, source: str) -> int:
         """Return the stamp of the newest reading of a source; negative if there is none."""
@@ -304,11 +319,11 @@ class Sensing:
             raise MessageError("reordered", f"{named(late)}: older than what came before")
         return stamp_ns
 
-    def _tick(self, stamp_ns: int) -> Tick:
+    def _tick(self, stamp_ns: int, is_waiting: bool = False) -> Tick:
         frame = self._frame()
         last = self.last_tick
         elapsed_s = (stamp_ns - last.stamp_ns) / _NS if last is not None else 0.0
-        episode = self._episode_at(last)
+        episode = EpisodeStep() if is_waiting else self._episode_at(last)
         connected = last is not None and episode.step > 0 and elapsed_s <= self.config.timeout_s
         previous = self._previous if connected and self._previous is not None else frame
         values = self._builder.build(frame, previous)

@@ -24,7 +24,7 @@ from reskill_core.parameters import parameter
 from reskill_core.sensing import MessageError, Sensing, SensingConfig, Tick
 from reskill_ros.drivers.driver_file import load_driver
 from reskill_ros.drivers.poses import Poses, StampedPose
-from reskill_ros.msg import EpisodeState, Observation, Reading
+from reskill_ros.msg import EpisodeState, Observation, Reading, SkillAction
 from reskill_ros.nodes.sensor_report import SensorReport
 from reskill_ros.plumbing import convert, images, qos
 from reskill_ros.plumbing.clock import now_ns, watch_clock
@@ -98,6 +98,9 @@ class ObservationNode(Node):
             # Simulated time for a simulated robot; a steady clock for a real one, unaffected by clock corrections.
             simulated = self.get_parameter("use_sim_time").value
             clock = self.get_clock() if simulated else Clock(clock_type=ClockType.STEADY_TIME)
+            self._executed_topic = self.resolve_topic_name("executed_action")
+            if not config.episodes:
+                self._inputs.listen(SkillAction, self._executed_topic, self._on_execution, qos.NEWEST)
             self.create_timer(self._task.control_period_s, self._on_timer, clock=clock)
 
     def _make_sensing(self, config: SensingConfig) -> Sensing:
@@ -175,9 +178,14 @@ class ObservationNode(Node):
         if self._synchronised:
             self._publish(self._sensing.tick_if_complete())
 
+    def _on_execution(self, message: SkillAction) -> None:
+        self._sensing.offer_execution(time.monotonic())
+
     def _on_timer(self) -> None:
         self._poses.poll()
-        self._publish(self._sensing.tick_if_fresh(time.monotonic(), now_ns(self)))
+        # Without a gate, as in a dry run, every observation counts.
+        has_gate = not self._sensing.config.episodes and self.count_publishers(self._executed_topic) > 0
+        self._publish(self._sensing.tick_if_fresh(time.monotonic(), now_ns(self), has_gate))
 
     def _publish(self, tick: Tick | None) -> None:
         if tick is None:

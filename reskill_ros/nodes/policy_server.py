@@ -62,7 +62,7 @@ class PolicyServer:
         self._counters = diagnostics.counters
         self._growth = diagnostics.growth
         self._refusals = Refusals(node.get_logger(), self._counters)
-        self._next_seed = seed
+        self._seed = self._next_seed = seed
         self._latency, self._rate = Latency(), Rate()
         self._stacks = StampedFrames(task.obs.images)
         # One message for all actions; it keeps the last one for repeated observations.
@@ -162,13 +162,16 @@ class PolicyServer:
     def _follow_episode(self, message: Observation, stamp_ns: int) -> None:
         step = message.episode_step
         if message.episode_id != self._episode_id or step == 0:
+            # A robot that waits for its first command is at step 0 all the time: an episode that has not begun.
+            is_waiting = message.episode_id == self._episode_id and self._next_step == 1
+            if not is_waiting:
+                self._seed = message.episode_seed
+                if self._seed < 0:
+                    self._seed, self._next_seed = self._next_seed, self._next_seed + 1
+                self._counters["episodes"] += 1
             self._episode_id = message.episode_id
             self._episode_start_ns = stamp_ns
-            seed = message.episode_seed
-            if seed < 0:
-                seed, self._next_seed = self._next_seed, self._next_seed + 1
-            self._policy.reset([seed])
-            self._counters["episodes"] += 1
+            self._policy.reset([self._seed])
         elif step > self._next_step:
             # The skill clock counts actions, so that it does not skip at a lost observation.
             self._counters["missed_observations"] += step - self._next_step

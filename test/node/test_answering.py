@@ -97,14 +97,21 @@ def test_a_repeated_observation_gets_the_same_answer_and_steps_nothing(graph: Gr
     assert asker.ask(values[1], 1).skill_step == 1
 
 
-def test_the_first_step_of_an_episode_starts_new_skills(graph: Graph) -> None:
-    """A step 0 resets though the number stays 0, as on a robot without episodes; its seeds count up."""
-    graph.add(PolicyNode())
+def test_episodes_of_a_robot_begin_anew_until_their_second_step(graph: Graph) -> None:
+    """A robot that waits for its first command is at step 0 again and again, with the episode number 0 and no seed."""
+    node = graph.add(PolicyNode())
     asker = Asker(graph)
     values = observations(1)[0]
-    latents = [asker.ask(values, 0, episode_id=0, episode_seed=-1).latent for _ in range(2)]
-    assert latents[0] != latents[1]
-    assert asker.ask(values, 1, episode_id=0, episode_seed=-1).skill_step == 1
+
+    def ask(step: int) -> SkillAction:
+        return asker.ask(values, step, episode_id=0, episode_seed=-1)
+
+    first, waiting, second = ask(0), ask(0), ask(1)
+    assert waiting.latent == first.latent, "the seed of one episode"
+    assert (waiting.skill_step, second.skill_step) == (0, 1)
+    assert counter(node, "episodes") == 1
+    assert ask(0).latent != first.latent, "the seed of the next one"
+    assert counter(node, "episodes") == 2
 
 
 @pytest.mark.parametrize(

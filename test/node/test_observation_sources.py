@@ -25,7 +25,7 @@ from std_srvs.srv import Trigger
 
 from reskill_core.sensing import Sensing, SensingConfig
 from reskill_ros.drivers.driver_file import load_driver
-from reskill_ros.msg import EpisodeState, Observation
+from reskill_ros.msg import EpisodeState, Observation, SkillAction
 from reskill_ros.nodes.sensor_report import SensorReport
 from reskill_ros.plumbing import convert, qos
 from reskill_ros.plumbing.diagnostics import Report
@@ -226,6 +226,29 @@ def test_a_goal_kept_by_its_publisher_is_received_and_outlives_resets(make_graph
     assert graph.call(Trigger, "observation_node/reset").success
     assert robot.renew()[GOAL] == pytest.approx(POSES["goal_pose"])
     assert robot.observations[-1].episode_step < len(robot.observations) - 1, "an episode began"
+
+
+def test_an_episode_of_a_robot_begins_with_the_first_executed_action(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """While the gate refuses them, actions are not what the robot has done."""
+    driver = write_driver(tmp_path, trigger="timer", timeout_s=5.0)
+    robot = Robot(make_graph(observation_node={"driver": driver}))
+
+    def steps(count: int) -> list[int]:
+        """Steps of the next observations."""
+        seen = len(robot.observations)
+        while len(robot.observations) < seen + count:
+            robot.renew()
+        return [message.episode_step for message in robot.observations[seen : seen + count]]
+
+    assert steps(3) == [0, 1, 2], "without a gate every observation counts"
+    gate = robot.graph.publisher(SkillAction, "executed_action")
+    robot.graph.spin_until(lambda: robot.node.count_publishers("executed_action"), "the gate")
+    assert steps(3) == [0, 0, 0]
+    gate.publish(SkillAction())
+    robot.graph.spin_until(lambda: steps(1)[0] == 1, "the second step")
+    assert steps(2) == [2, 3]
+    assert robot.graph.call(Trigger, "observation_node/reset").success
+    assert steps(2) == [0, 0]
 
 
 @pytest.mark.parametrize("durability", [VOLATILE, KEPT], ids=["volatile", "transient_local"])

@@ -195,19 +195,21 @@ class Schedule:
         kind: ``linear`` rises from 0 at ``begin`` to 1 at ``end``; ``logistic``, as published, is 2 % at ``begin``, 1/2
             halfway and 98 % at ``end``.
         begin: start of the schedule in environment steps, summed over all environments.
-        end: end of the schedule in environment steps.
+        end: end of the schedule in environment steps; the same as ``begin`` for a jump to 1, at 0 for 1 from the start.
     """
 
     kind: Literal["linear", "logistic"] = "linear"
     begin: int = parameter(0, low=0, high=10**10)
-    end: int = parameter(10_000, low=1, high=10**10)
+    end: int = parameter(10_000, low=0, high=10**10)
 
     def violations(self) -> list[str]:
         """Check rules that involve several fields."""
-        return [] if self.begin < self.end else [f"begin: must be below end, got {self.begin} and {self.end}"]
+        return [] if self.begin <= self.end else [f"begin: must not be above end, got {self.begin} and {self.end}"]
 
     def weight(self, steps: int) -> float:
         """Return the weight after a number of environment steps."""
+        if self.begin == self.end:
+            return float(steps >= self.begin)
         progress = (steps - self.begin) / (self.end - self.begin)
         if self.kind == "linear":
             return min(max(progress, 0.0), 1.0)

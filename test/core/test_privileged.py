@@ -285,8 +285,8 @@ def test_the_strength_by_steps() -> None:
     assert replace(rising, variation=None).violations() == [
         "curriculum: needs a variation whose strength it raises, got none"
     ]
-    with pytest.raises(ConfigError, match=r"curriculum\.begin: must be below end, got 7 and 7"):
-        config_from_dict(AgentTrainingConfig, {"task": "t", "out": "o", "curriculum": {"begin": 7, "end": 7}})
+    with pytest.raises(ConfigError, match=r"curriculum\.begin: must not be above end, got 8 and 7"):
+        config_from_dict(AgentTrainingConfig, {"task": "t", "out": "o", "curriculum": {"begin": 8, "end": 7}})
 
 
 def test_what_cannot_be_had_is_refused(module: SkillModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

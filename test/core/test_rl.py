@@ -88,12 +88,14 @@ def test_residual_weight_rises_as_scheduled() -> None:
     assert logistic.weight(200) == pytest.approx(0.5)
     assert logistic.weight(100) == pytest.approx(0.018, abs=1e-3)
     assert logistic.weight(300) == pytest.approx(0.982, abs=1e-3)
+    for kind in ("linear", "logistic"):
+        assert [Schedule(kind, 100, 100).weight(steps) for steps in (0, 99, 100, 101)] == [0.0, 0.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"schedule": {"begin": 5, "end": 5}}, "schedule.begin: must be below end"),
+        ({"schedule": {"begin": 6, "end": 5}}, "schedule.begin: must not be above end"),
         ({"high_level": {"min_std": 2.0}}, "std: must be at least min_std"),
         ({"low_level": {"discount": 1.5}}, "discount: must be at most 1"),
         ({"high_level": {"minibatch": 0}}, "minibatch: must be at least 1"),

@@ -2,7 +2,7 @@
 
 ``data/shipped_policies.npz`` holds observations (T, 2, O) of two episodes each, with images one array per part, and the
 actions (T, 2, A) that the models answered them with in the version that they were shipped with. They are replaced only
-together with the models.
+together with the models, by scripts/shipped_policies.py.
 """
 
 from pathlib import Path

@@ -73,8 +73,9 @@ class KinematicsConfig:
     )
     joint_margin: float = parameter(0.05, "distance to keep from the joints' limits [m or rad]", low=0.0, high=3.0)
     max_lead_s: float = parameter(
-        0.2,
-        "how far a commanded joint position may be ahead of the measured one, as time at the largest speed [s]",
+        0.05,
+        "how far a commanded joint position may be ahead of the measured one, as time at the largest speed [s]; more "
+        "than a servo lags behind lets commands go on after they have ended",
         low=0.001,
         high=10.0,
     )

@@ -30,6 +30,7 @@ from reskill_core.training.run_folder import EVALUATION_FOLDER
 from reskill_core.workers import WorkerPool
 from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
 from reskill_sim.experiments.agent_training import train_agent
+from reskill_sim.families import get_task
 
 # Sections whose settings depend on one of them.
 _SCHEMAS = {"high_level": "algorithm", "low_level": "algorithm", "model": "kind"}
@@ -181,7 +182,8 @@ def _references_of(config: StudyConfig, agent: str) -> PolicyEvaluationConfig:
         (base["skills"],),
         out,
         config.episodes,
-        task_settings=base.get("task_settings") or {},
+        # All of them: the skills may have been learnt with others.
+        task_settings=dict(get_task(base["task"], settings=base.get("task_settings") or {}).spec.settings),
         threads=1,
     )
 

@@ -25,8 +25,16 @@ from reskill_core.rl.config import PpoConfig, SacConfig
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.runtime.skill_module import SKILL_MODULE_KIND
 from reskill_sim.cli.main import main
-from reskill_sim.evaluation import PolicyEvaluationConfig
-from reskill_sim.experiments.study import StudyConfig, _is_evaluated, plan_skills, plan_study, run_study
+from reskill_sim.evaluation import PolicyEvaluationConfig, evaluate_policies
+from reskill_sim.experiments.study import (
+    StudyConfig,
+    _is_evaluated,
+    _references_of,
+    plan_skills,
+    plan_study,
+    run_study,
+)
+from reskill_sim.families import get_task
 
 
 @pytest.mark.parametrize("path", sorted((config_folder() / "studies").glob("*.yaml")), ids=lambda path: path.stem)
@@ -97,6 +105,17 @@ def test_references_are_those_of_what_all_variants_have_in_common(tmp_path: Path
         for place in ("references", "agent/seed_0/evaluation")
     ]
     assert rows[0] == rows[1]
+
+
+def test_references_do_what_the_agents_do_not_what_their_skills_were_learnt_for(tmp_path: Path) -> None:
+    """The skills of the kitchen are of any four of seven subtasks, its agent's task is four certain ones."""
+    common = {"skills": "skills/kitchen", "task_settings": {"ordered": True}}
+    config = StudyConfig(
+        ("agents/kitchen.yaml",), {"agent": {}}, str(tmp_path), common, (0,), episodes=2, references=("zero",)
+    )
+    [evaluation] = evaluate_policies(_references_of(config, config.agents[0]), show_progress=False)
+    assert evaluation.lineage.settings == get_task("kitchen", settings={"ordered": True}).spec.settings
+    assert evaluation.lineage.settings != load_checkpoint("skills/kitchen", SKILL_MODULE_KIND).task.settings
 
 
 def test_what_would_share_a_folder_is_refused() -> None:

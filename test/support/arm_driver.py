@@ -22,7 +22,7 @@ import mink
 import numpy as np
 import rclpy
 from arm_controllers import ForwardController, RejectedError, ServoController, TrajectoryController, TwistController
-from arm_world import FINGER_RANGE_M, TIMESTEP_S, ArmWorld, Mount
+from arm_world import FINGER_RANGE_M, TIMESTEP_S, ArmWorld, Judge, Mount
 from dh_arms import FRANKA, GEN3, SO101, UR5E, Arm
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from rclpy.clock import Clock, ClockType
@@ -37,7 +37,6 @@ from trajectory_msgs.msg import JointTrajectory
 from reskill_core.kinematics import KinematicsConfig
 from reskill_core.seeding import episode_rng
 from reskill_ros.srv import ResetEpisode
-from reskill_sim.engine.task import Situation
 from reskill_sim.engine.variation import Variation, parse_variation
 from reskill_sim.fetch.constants import START_GRIP_POS_W
 from reskill_sim.fetch.tasks import get_task as fetch_task
@@ -150,7 +149,7 @@ class ArmDriver(Node):
         )
         self._start = start_positions(setup, arm)
         self._world = ArmWorld(setup.arm, setup.mount, self._task)
-        self._controller = _controller(setup, arm)
+        self._controller = controller(setup, arm)
         self._rng, self._lost, self._late_s = np.random.default_rng(0), lost, late_s
         self._delayed: deque[tuple[float, Any]] = deque()
         # In an order that is nobody else's: fingers first, then the arm from its tip.
@@ -183,9 +182,7 @@ class ArmDriver(Node):
         self._world.reset(self._task.sample_start(episode_rng(seed, "world"), 0), self._start)
         self._controller.reset()
         self._delayed.clear()
-        self._before = self._world.frame()
-        self._memory = np.zeros((1, self._task.memory_size))
-        self._solved, self._return = False, 0.0
+        self._judge = Judge(self._task, self._world.frame())
         self._publish_goal()
 
     # ------------------------------------------------------------------ time
@@ -212,17 +209,7 @@ class ArmDriver(Node):
         if self._steps % _POSES_EVERY == 0:
             self._publish_poses()
         if self._steps % round(self._task.spec.control_period_s / TIMESTEP_S) == 0:
-            self._judge()
-
-    def _judge(self) -> None:
-        frame = self._world.frame()
-        frames = self._task.spec.obs.frames
-        situation = Situation(frames, frame, self._before, np.ones(1), memory=self._memory, memory_before=self._memory)
-        if self._task.memory_size:
-            self._memory = self._task.remembered(situation)
-        success = self._task.success(situation)
-        self._solved, self._before = bool(success[0]), frame
-        self._return += float(self._task.reward(situation, success)[0])
+            self._judge.see(self._world.frame())
 
     def _now_s(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
@@ -292,7 +279,7 @@ class ArmDriver(Node):
         return response
 
     def _on_outcome(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self._solved, f"{self._return:.3f}"
+        response.success, response.message = self._judge.solved, f"{self._judge.sum:.3f}"
         return response
 
     def _on_restart(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -305,7 +292,7 @@ class ArmDriver(Node):
         return response
 
 
-def _controller(setup: Setup, arm: Any) -> TrajectoryController | ForwardController | ServoController | TwistController:
+def controller(setup: Setup, arm: Any) -> TrajectoryController | ForwardController | ServoController | TwistController:
     joints = setup.arm.joints
     if setup.controller == "trajectory":
         return TrajectoryController(joints)

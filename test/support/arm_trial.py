@@ -2,6 +2,7 @@
 
 Starts the arm's driver and the policy graph with a driver file of the package, each in processes of their own; then for
 every episode: stop, put the objects in place, start an episode, arm, and see whether the task is solved in the end.
+With `--rehearse`, in one process and virtual time instead, for arms that are commanded by their joints.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from reskill_ros.srv import ResetEpisode
 from reskill_sim.families import get_task
 
 _TIMEOUT_S = 60.0
+# Of episodes that neither trained nor chose an agent.
+FIRST_SEED = 20_000_000
 HERE = Path(__file__).parent
 
 
@@ -104,7 +107,7 @@ def episodes(
     results = []
     with running(arm_command, folder / "arm.log"), running(policy_command, folder / "policy.log"):
         operator = Operator()
-        for seed in range(20_000_000, 20_000_000 + count):
+        for seed in range(FIRST_SEED, FIRST_SEED + count):
             operator.call(Trigger, "command_node/stop")
             operator.call(ResetEpisode, "arm_driver/episode", seed=seed)
             operator.wait(0.3)
@@ -130,13 +133,22 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--horizons", type=float, default=2.0)
     parser.add_argument("--log", default="")
+    parser.add_argument("--rehearse", action="store_true")
     given, others = parser.parse_known_args()
-    folder = Path(given.log or tempfile.mkdtemp())
-    folder.mkdir(parents=True, exist_ok=True)
-    rclpy.init()
-    results = episodes(
-        given.arm, given.driver or given.arm, given.agent, given.episodes, folder, given.horizons, others
-    )
+    if given.rehearse:
+        if others:
+            parser.error(f"{' '.join(others)}: not with --rehearse")
+        from arm_rehearsal import Rehearsal
+
+        rehearsal = Rehearsal(given.arm, given.agent, given.driver)
+        results = [rehearsal.episode(FIRST_SEED + number, given.horizons) for number in range(given.episodes)]
+    else:
+        folder = Path(given.log or tempfile.mkdtemp())
+        folder.mkdir(parents=True, exist_ok=True)
+        rclpy.init()
+        results = episodes(
+            given.arm, given.driver or given.arm, given.agent, given.episodes, folder, given.horizons, others
+        )
     solved = sum(success for success, _ in results)
     share = rate([success for success, _ in results])
     mean = sum(value for _, value in results) / len(results)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reskill_core.frames import RigidTransform
 from reskill_core.observation import SensorFrame
-from reskill_sim.engine.task import EpisodeStart
+from reskill_sim.engine.task import EpisodeStart, Situation
 from reskill_sim.fetch import constants
 from reskill_sim.fetch.model import add_scene
 from reskill_sim.fetch.scene import Scene
@@ -136,6 +136,32 @@ class ArmWorld:
         site, quat = self.data.site(name), np.empty(4)
         mujoco.mju_mat2Quat(quat, site.xmat)
         return site.xpos.copy(), quat
+
+
+class Judge:
+    """Success and return of an episode, seen from the true state at every control step.
+
+    Attributes:
+        solved: whether the task is solved in the last state.
+        sum: sum of the rewards.
+    """
+
+    def __init__(self, task: FetchTask, start: SensorFrame) -> None:
+        self._task, self._before = task, start
+        self._memory = np.zeros((1, task.memory_size))
+        self.solved, self.sum = False, 0.0
+
+    def see(self, frame: SensorFrame) -> None:
+        """Judge the state after a control step."""
+        task, memory = self._task, self._memory
+        situation = Situation(
+            task.spec.obs.frames, frame, self._before, np.ones(1), memory=memory, memory_before=memory
+        )
+        if task.memory_size:
+            self._memory = task.remembered(situation)
+        success = task.success(situation)
+        self.solved, self._before = bool(success[0]), frame
+        self.sum += float(task.reward(situation, success)[0])
 
 
 def _compiled(arm: Arm, mount: Mount, scene: Scene) -> mujoco.MjModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from builtin_interfaces.msg import Time
@@ -12,7 +12,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from reskill_core.parameters import parameter
 from reskill_ros.drivers.adapters.base import Adapter, Channel
 from reskill_ros.drivers.commands.gripper import GripperCommand, GripperOptions
-from reskill_ros.drivers.commands.joint_targets import JointTargets
+from reskill_ros.drivers.commands.joint_targets import JointTarget, JointTargets
 from reskill_ros.plumbing import convert
 
 
@@ -68,14 +68,7 @@ class JointTrajectoryAdapter(Adapter):
         if self._options.form == "positions":
             points = [_point(target.positions, [], self._period_s)]
         else:
-            # A velocity that falls linearly to zero.
-            braking_s = self._options.braking_s
-            ends = [p + v * braking_s / 2 for p, v in zip(target.positions, target.velocities, strict=True)]
-            rest = [0.0] * len(ends)
-            points = [
-                _point(target.positions, target.velocities, self._period_s),
-                _point(self._targets.within_limits(ends), rest, self._period_s + braking_s),
-            ]
+            points = braking_points(target, self._period_s, self._options.braking_s, self._targets.within_limits)
         self._publisher.publish(JointTrajectory(joint_names=self._targets.names, points=points))
         if self._gripper is not None:
             self._gripper.send(action, commands, stamp)
@@ -89,6 +82,27 @@ class JointTrajectoryAdapter(Adapter):
             self._publisher.publish(JointTrajectory(joint_names=self._targets.names, points=[point]))
         if self._gripper is not None:
             self._gripper.hold()
+
+
+def braking_points(
+    target: JointTarget,
+    period_s: float,
+    braking_s: float,
+    within_limits: Callable[[Sequence[float]], Sequence[float]] = list,
+) -> list[JointTrajectoryPoint]:
+    """Return the points of a trajectory to a target, and on to a stop, with velocities that fall linearly to zero.
+
+    Args:
+        target: where joints are to be after one control period.
+        period_s: control period [s].
+        braking_s: time to come to rest in afterwards [s].
+        within_limits: limits positions to those that may be commanded.
+    """
+    ends = [p + v * braking_s / 2 for p, v in zip(target.positions, target.velocities, strict=True)]
+    return [
+        _point(target.positions, target.velocities, period_s),
+        _point(within_limits(ends), [0.0] * len(ends), period_s + braking_s),
+    ]
 
 
 def _point(positions: Sequence[float], velocities: Sequence[float], time_s: float) -> JointTrajectoryPoint:

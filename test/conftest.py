@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import TextIO
 
@@ -39,10 +40,21 @@ def claim_ros_domain() -> tuple[int, TextIO]:
     raise RuntimeError(f"all {count} ROS domains are in use by other test processes")
 
 
+def is_jazzy() -> bool:
+    """Whether this is ROS 2 Jazzy, from pip or installed."""
+    if "ROS_DISTRO" in os.environ:
+        return os.environ["ROS_DISTRO"] == "jazzy"
+    return metadata.version("ros-fastdds").startswith("2.")
+
+
 # Before anything imports numpy, torch or rclpy; the processes that tests start inherit it.
 ros_domain, domain_lock = claim_ros_domain()
 os.environ["ROS_DOMAIN_ID"] = str(ros_domain)
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# Processes on this machine only, and not by shared memory: see the file.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SYSTEM_DEFAULT"
+# The second name is that of Fast DDS 2, which ROS 2 Jazzy has.
+profiles = "FASTRTPS_DEFAULT_PROFILES_FILE" if is_jazzy() else "FASTDDS_DEFAULT_PROFILES_FILE"
+os.environ[profiles] = str(TEST_FOLDER / "support/fastdds.xml")
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ.setdefault("MUJOCO_GL", "egl")

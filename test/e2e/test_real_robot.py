@@ -48,8 +48,6 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Command]]:
 
 @pytest.fixture
 def graph(tmp_path: Path, run: Callable[..., Command]) -> Iterator[Graph]:
-    # Closed before the processes that the test has started: a participant that is destroyed while others vanish can
-    # crash in the middleware.
     made = Graph(tmp_path, {})
     yield made
     made.close()

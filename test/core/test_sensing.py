@@ -6,76 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sensing_bench import PERIOD_S, ROBOT, SIMULATOR, TASK, UPRIGHT, Driver, values
 
 from reskill_core.commanded_place import CommandedPlace, moved_joints
 from reskill_core.errors import SpecError
-from reskill_core.sensing import EpisodeStep, JointSource, MessageError, Sensing, SensingConfig, Tick
+from reskill_core.sensing import EpisodeStep, JointSource, MessageError, Sensing
 from reskill_core.spec import (
     END_EFFECTOR_VELOCITY,
     ActionComponent,
     ActionSpec,
-    ObsSpec,
     ObsTerm,
     TaskSpec,
-    frame_term,
-    joint_term,
     named_term,
 )
-
-PERIOD_S = 0.04
-UPRIGHT = (1.0, 0.0, 0.0, 0.0)
-TASK = TaskSpec(
-    "probe",
-    ObsSpec(
-        frames=("gripper", "goal"),
-        joints=("finger",),
-        terms=(
-            joint_term("finger", "joint_position", ("finger",)),
-            joint_term("finger_displacement", "joint_displacement", ("finger",)),
-            frame_term("gripper_position", "position", "gripper"),
-            frame_term("gripper_displacement", "displacement", "gripper"),
-        ),
-    ),
-    control_period_s=PERIOD_S,
-)
-ROBOT = SensingConfig(trigger="timer", timeout_s=0.12)
-SIMULATOR = SensingConfig(trigger="synchronised", episodes=True, timeout_s=0.12)
-
-
-class Driver:
-    """Offers readings at times of its own choosing."""
-
-    def __init__(self, config: SensingConfig, time_s: float = 100.0) -> None:
-        self.sensing = Sensing(TASK, config)
-        self.time_s = time_s
-
-    @property
-    def now_ns(self) -> int:
-        return round(self.time_s * 1e9)
-
-    def joints(self, age_s: float = 0.0, publisher: str = "", **positions: float) -> bool:
-        stamp_ns = round((self.time_s - age_s) * 1e9)
-        return self.sensing.offer_joints(positions, stamp_ns, self.time_s, self.now_ns, publisher)
-
-    def pose(self, frame: str, x: float, age_s: float = 0.0) -> bool:
-        stamp_ns = round((self.time_s - age_s) * 1e9)
-        return self.sensing.offer_pose(frame, ((x, 0.0, 0.0), UPRIGHT), stamp_ns, self.time_s, self.now_ns)
-
-    def all(self, finger: float, x: float) -> None:
-        self.joints(finger=finger)
-        self.pose("gripper", x)
-        self.pose("goal", 9.0)
-
-    def tick(self, awaits_execution: bool = False) -> Tick | None:
-        return self.sensing.tick_if_fresh(self.time_s, self.now_ns, awaits_execution)
-
-    def outdated(self) -> list[str]:
-        return list(self.sensing.outdated(self.time_s, self.now_ns))
-
-
-def values(tick: Tick | None) -> list[float]:
-    assert tick is not None
-    return [round(value, 9) for value in tick.values[0]]
 
 
 def test_displacements_are_over_one_period_and_zero_at_first() -> None:
@@ -231,32 +174,6 @@ def test_an_episode_starts_with_zero_displacement() -> None:
         tick = driver.sensing.tick_if_complete()
         driver.time_s += PERIOD_S
     assert values(tick) == [0.02, 0, 4.0, 0, 0, 0, 0, 0]
-
-
-def test_an_episode_begins_with_the_first_execution_and_ends_some_time_after_the_last() -> None:
-    driver = Driver(replace(ROBOT, timeout_s=0.13))
-
-    def step(x: float, executes: bool) -> Tick:
-        driver.time_s += PERIOD_S
-        driver.all(0.02, x)
-        tick = driver.tick(awaits_execution=True)
-        assert tick is not None
-        if executes:
-            driver.sensing.offer_execution(driver.time_s)
-        return tick
-
-    # Moved by somebody else: not what an action of this episode did.
-    assert [values(step(x, executes=False))[3] for x in (1.0, 2.0)] == [0, 0]
-    assert driver.sensing.last_tick is not None
-    assert driver.sensing.last_tick.episode.step == 0
-    begun = [step(3.0, executes=True), step(3.5, executes=True), step(4.5, executes=False)]
-    assert [tick.episode.step for tick in begun] == [0, 1, 2]
-    assert values(begun[2])[5] == 1.0
-    # Time-out and period are between four and five periods.
-    assert [step(4.5, executes=False).episode.step for _ in range(4)] == [3, 4, 5, 0]
-    driver.sensing.offer_execution(driver.time_s)
-    driver.sensing.forget()
-    assert step(4.5, executes=False).episode.step == 0, "what was executed before belongs to another episode"
 
 
 def test_the_gripper_may_come_from_kinematics() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import select
@@ -26,6 +27,8 @@ from reskill_ros.plumbing.security import require_security
 
 # Time after a signal within which a running callback has to return; otherwise the process is terminated.
 _GRACE_S = 1.5
+# Time for the clean-up until it is printed where every thread is, shorter than the launcher's patience.
+_CLEAN_UP_S = 8.0
 # Period of checks for the launcher, if the kernel cannot report its end.
 _LOOK_PERIOD_S = 0.5
 
@@ -179,11 +182,14 @@ def _run(make_nodes: Sequence[Callable[[], Node]], ending: _Ending) -> int:
         nodes[0].get_logger().fatal(message_of(error))
         return USER_ERROR
     finally:
-        # Only the clean-up of the nodes remains, which may take long on a busy machine.
+        # Only the clean-up of the nodes remains, which may take long on a busy machine. Where it does not end, as after a
+        # deadlock in the middleware, which also holds the interpreter's lock, that is said before the launcher kills it.
         ending.returned.set()
+        faulthandler.dump_traceback_later(_CLEAN_UP_S)
         for node in nodes:
             node.destroy_node()
         executor.shutdown()
+        faulthandler.cancel_dump_traceback_later()
     return int(stop.result() or 0) or max(int(getattr(node, "exit_code", 0)) for node in nodes)
 
 

@@ -182,8 +182,8 @@ def _run(make_nodes: Sequence[Callable[[], Node]], ending: _Ending) -> int:
         nodes[0].get_logger().fatal(message_of(error))
         return USER_ERROR
     finally:
-        # Only the clean-up of the nodes remains, which may take long on a busy machine. Where it does not end, as after a
-        # deadlock in the middleware, which also holds the interpreter's lock, that is said before the launcher kills it.
+        # Only the clean-up of the nodes remains, which may take long on a busy machine. Where it never ends, as after a
+        # deadlock in the middleware, threads are printed before the launcher kills the process.
         ending.returned.set()
         faulthandler.dump_traceback_later(_CLEAN_UP_S)
         for node in nodes:

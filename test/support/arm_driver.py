@@ -22,9 +22,10 @@ import mink
 import numpy as np
 import rclpy
 from arm_controllers import ForwardController, RejectedError, ServoController, TrajectoryController, TwistController
-from arm_world import FINGER_RANGE_M, TIMESTEP_S, ArmWorld, Judge, Mount
+from arm_world import FINGER_RANGE_M, FINGERS, TIMESTEP_S, ArmWorld, Judge, Mount
 from dh_arms import FRANKA, GEN3, SO101, UR5E, Arm
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -94,6 +95,15 @@ class Setup:
     knuckle: Knuckle | None = None
     base_frame: str = "base_link"
 
+    @property
+    def finger_joints(self) -> list[str]:
+        """Names of the gripper's joints."""
+        return [self.knuckle.name] if self.knuckle else list(FINGERS)
+
+    def finger_readings(self, fingers: NDArray[np.float64]) -> list[float]:
+        """Positions of the gripper's joints [rad or m], for (2,) positions of the fingers [m]."""
+        return [self.knuckle.angle(float(fingers.mean()))] if self.knuckle else fingers.tolist()
+
 
 _IN_FRONT = (0.75, 0.75, 0.4)
 SETUPS = {
@@ -153,7 +163,7 @@ class ArmDriver(Node):
         self._rng, self._lost, self._late_s = np.random.default_rng(0), lost, late_s
         self._delayed: deque[tuple[float, Any]] = deque()
         # In an order that is nobody else's: fingers first, then the arm from its tip.
-        self._names = [*self._finger_names(), *reversed(setup.arm.joints)]
+        self._names = [*setup.finger_joints, *reversed(setup.arm.joints)]
         self._joints = self.create_publisher(JointState, "joint_states", qos_profile_sensor_data)
         self._description = self.create_publisher(String, "robot_description", LATCHED)
         self._description.publish(String(data=setup.arm.urdf()))
@@ -167,9 +177,6 @@ class ArmDriver(Node):
         self._begin(0)
         self._steps, self._began_s = 0, time.monotonic()
         self.create_timer(TIMESTEP_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-
-    def _finger_names(self) -> list[str]:
-        return [self._setup.knuckle.name] if self._setup.knuckle else ["left_finger_joint", "right_finger_joint"]
 
     def _subscribe(self) -> None:
         kinds = {"trajectory": JointTrajectory, "servo": TwistStamped, "twist": Twist}
@@ -217,9 +224,7 @@ class ArmDriver(Node):
     # ------------------------------------------------------------------ sensors
 
     def _publish_joints(self) -> None:
-        fingers = self._world.fingers.tolist()
-        if self._setup.knuckle:
-            fingers = [self._setup.knuckle.angle(sum(fingers) / 2)]
+        fingers = self._setup.finger_readings(self._world.fingers)
         message = JointState(name=self._names)
         message.position = array("d", [*fingers, *self._world.positions[::-1]])
         message.velocity = array("d", [*np.zeros(len(fingers)), *self._world.velocities[::-1]])
@@ -258,13 +263,13 @@ class ArmDriver(Node):
 
     def _on_gripper(self, message: Any) -> None:
         if isinstance(message, JointTrajectory):
-            if sorted(message.joint_names) != sorted(self._finger_names()):
+            if sorted(message.joint_names) != sorted(self._setup.finger_joints):
                 self.get_logger().error(f"rejected: gripper joints {list(message.joint_names)}")
                 return
             values = message.points[-1].positions
         else:
             values = message.data
-        if len(values) != len(self._finger_names()):
+        if len(values) != len(self._setup.finger_joints):
             self.get_logger().error(f"rejected: {len(values)} gripper values")
             return
         mean = sum(values) / len(values)

@@ -112,11 +112,10 @@ class Rehearsal:
 
     def _tick(self, now_s: float) -> Tick:
         now_ns, setup = round(now_s * 1e9), self._setup
-        fingers = self._world.fingers.tolist()
-        names = ["left_finger_joint", "right_finger_joint"]
-        if setup.knuckle:
-            names, fingers = [setup.knuckle.name], [setup.knuckle.angle(sum(fingers) / 2)]
-        positions = dict(zip([*names, *setup.arm.joints], [*fingers, *self._world.positions], strict=True))
+        fingers = setup.finger_readings(self._world.fingers)
+        positions = dict(
+            zip([*setup.finger_joints, *setup.arm.joints], [*fingers, *self._world.positions], strict=True)
+        )
         self._sensing.offer_joints(positions, now_ns, now_s, now_ns)
         for name, (position, quat_wxyz) in self._world.poses().items():
             if name in self._sensing.frames:

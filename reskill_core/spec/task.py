@@ -22,6 +22,7 @@ class TaskSpec:
         action: action layout.
         control_period_s: time for which an action is held [s].
         horizon: control steps after which an episode is truncated.
+        gripper_closed: whether the gripper stays closed, whatever the actions say.
         description: one sentence for users.
         settings: the family's settings of the task, complete and ready for JSON, which recreate it; empty if it has
             none. Layouts do not depend on them.
@@ -32,6 +33,7 @@ class TaskSpec:
     action: ActionSpec = field(default_factory=ActionSpec)
     control_period_s: float = parameter(0.04, low=1e-4, high=100.0)
     horizon: int = parameter(50, low=1, high=10**6)
+    gripper_closed: bool = False
     description: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -46,8 +48,10 @@ class TaskSpec:
     def to_dict(self) -> dict[str, Any]:
         """Convert to nested dictionaries and lists, ready for JSON."""
         document = plain(asdict(self))
-        if not self.settings:  # as in documents of earlier versions
-            del document["settings"]
+        # As in documents of earlier versions.
+        for key in ("settings", "gripper_closed"):
+            if not document[key]:
+                del document[key]
         return document
 
     @classmethod
@@ -63,13 +67,13 @@ class TaskSpec:
         return parsed(cls, {**document, "action": action})
 
     def differences(self, other: TaskSpec, ignore: tuple[str, ...] = ()) -> list[str]:
-        """List all differences but those of description and settings, as ``path: mine != theirs``.
+        """List all differences but those of description, settings and gripper, as ``path: mine != theirs``.
 
         Settings are part of the simulated world, which lineages compare: data and models of different settings of a
-        task are of the same kind.
+        task are of the same kind. Whether the gripper stays closed is missing in documents of earlier versions.
         """
         mine, theirs = self.to_dict(), other.to_dict()
-        for key in ("description", "settings", *ignore):
+        for key in ("description", "settings", "gripper_closed", *ignore):
             mine.pop(key, None)
             theirs.pop(key, None)
         return differences("", mine, theirs)

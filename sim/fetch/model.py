@@ -48,7 +48,9 @@ EXACT = get_profile("exact")
 STOCK_TIMESTEP_S = EXACT.timestep_s
 
 
-def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> mujoco.MjModel:
+def build_model(
+    scene: Scene, profile: Profile = EXACT, looks: bool = True, gripper_closed: bool = False
+) -> mujoco.MjModel:
     """Compile a scene with the fidelity of a profile.
 
     Names of its sensors: ``GRIPPER_POSITION``, ``GRIPPER_QUATERNION``, ``GRIP_POSITION`` and, for each object,
@@ -58,6 +60,7 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
         scene: the scene.
         profile: the fidelity profile.
         looks: keep the visual parts in a slim profile.
+        gripper_closed: leave out the fingers' actuators, as the stock pushing environment does, which holds them shut.
 
     Raises:
         SimulationError: the Fetch model is not installed.
@@ -67,7 +70,7 @@ def build_model(scene: Scene, profile: Profile = EXACT, looks: bool = True) -> m
     table = spec.body("table0")
     table.pos = np.array([*scene.table.centre, constants.TABLE_TOP_M / 2])
     table.geoms[0].size = np.array([*scene.table.half_size, constants.TABLE_TOP_M / 2])
-    if scene.gripper_blocked:
+    if gripper_closed:
         for actuator in list(spec.actuators):
             spec.delete(actuator)
     add_scene(spec, scene)

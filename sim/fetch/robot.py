@@ -63,13 +63,13 @@ class FetchMechanism(Mechanism):
         self._finger_qpos = self.joint_columns(constants.FINGER_JOINTS)
         self._actuated_qpos = self.joint_columns(constants.FINGER_ACTUATORS)
         self._displacement = np.array(task.spec.action.scale) * task.spec.control_period_s
-        self._blocked = scene.gripper_blocked
+        self._closed = task.spec.gripper_closed
         self._shift = self._reading_shift()
         self._choose_joints()
 
     def compiled(self, scene: int, looks: bool = False) -> mujoco.MjModel:
         """Compile the model of a scene."""
-        model = build_model(self._task.scene(scene), self._profile, looks=looks)
+        model = build_model(self._task.scene(scene), self._profile, looks, self._task.spec.gripper_closed)
         if looks:
             # Hide the mocap body's coloured cross, a debugging aid.
             model.geom_rgba[model.geom_bodyid == model.body(constants.MOCAP_BODY).id, 3] = 0
@@ -90,7 +90,7 @@ class FetchMechanism(Mechanism):
 
     def set_fingers(self, physics: Float64Array, positions: Float64Array) -> None:
         """Set where the fingers are at the start of episodes; without effect if they are held shut."""
-        if not self._blocked:
+        if not self._closed:
             physics[:, self._finger_qpos] = positions[:, None]
 
     def control(self, physics: Float64Array, sensors: Float64Array, actions: Float64Array) -> Float64Array:
@@ -103,7 +103,7 @@ class FetchMechanism(Mechanism):
         target = sensors[:, self._gripper_position] + command[:, :3]
         orientation = sensors[:, self._gripper_quaternion] + constants.GRIPPER_DOWN_WXYZ
         fingers = physics[:, self._actuated_qpos] + command[:, 3:4]
-        return np.concatenate([*([] if self._blocked else [fingers]), target, orientation], axis=1)
+        return np.concatenate([*([] if self._closed else [fingers]), target, orientation], axis=1)
 
     def advance(
         self, integrate: Integrate, physics: Float64Array, sensors: Float64Array, actions: Float64Array, substeps: int
@@ -112,7 +112,7 @@ class FetchMechanism(Mechanism):
         control = self.control(physics, sensors, actions)
         physics, readings = integrate(physics, control, substeps)
         before, now = readings[:, -2], readings[:, -1]
-        if self._blocked:
+        if self._closed:
             # Shut the fingers and read the sensors again, as the stock environment does: the readings are those of
             # one more substep, whose physics is discarded.
             physics[:, self._finger_qpos] = 0.0
@@ -125,11 +125,11 @@ class FetchMechanism(Mechanism):
 
         In semi-implicit integration bodies run ahead by half a step: in a coarse model, relative to the stock one, by
         half the difference of the steps. Also, the stock environments read at the start of the last substep, which is
-        later for shorter steps; with the fingers blocked they read at its end.
+        later for shorter steps; with closed fingers they read at its end.
         """
         ahead = (1.0 - STOCK_TIMESTEP_S / self.model.opt.timestep) / 2.0
         is_position = np.repeat(self.model.sensor_type == mujoco.mjtSensor.mjSENS_FRAMEPOS, self.model.sensor_dim)
-        return np.where(is_position, -ahead if self._blocked else ahead, 0.0)
+        return np.where(is_position, -ahead if self._closed else ahead, 0.0)
 
     # ------------------------------------------------------------------ joints
 

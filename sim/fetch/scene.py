@@ -153,7 +153,6 @@ class Scene:
         fixtures: bodies fixed to the table; ``pos`` in world coordinates.
         friction: sliding, torsional and rolling friction of every surface; None for the model's own.
         friction_factor: factor on the sliding friction of every surface.
-        gripper_blocked: whether the fingers have no actuators and are held shut, as in the stock pushing environment.
     """
 
     table: Table
@@ -161,7 +160,6 @@ class Scene:
     fixtures: tuple[BoxGeom, ...] = ()
     friction: Vector | None = None
     friction_factor: float = 1.0
-    gripper_blocked: bool = False
 
     def in_world(self, world: World) -> Scene:
         """Apply friction, mass and size of a variation; the first object is the manipulated one."""

@@ -231,3 +231,13 @@ def test_rows_of_vectors() -> None:
     put_rows(target, [0], take_rows(observations, [3]))
     np.testing.assert_array_equal(target, [[6, 7], [2, 3], [4, 5], [6, 7]])
     np.testing.assert_array_equal(stacked([observations[0], observations[1]]), observations[:2])
+
+
+def test_a_closed_gripper_is_in_documents_where_there_is_one() -> None:
+    """Documents of earlier versions do not say so, and are of the same layouts."""
+    open_task = load_policy("agents/clean_up").checkpoint.task
+    closed = replace(open_task, gripper_closed=True)
+    assert "gripper_closed" not in open_task.to_dict()
+    assert TaskSpec.from_dict(closed.to_dict()) == closed
+    assert TaskSpec.from_dict(open_task.to_dict()) == open_task
+    assert closed.differences(open_task) == []

@@ -100,6 +100,20 @@ def test_open_close_gripper_has_hysteresis(make_graph: MakeGraph, tmp_path: Path
     assert bench.twists[-1].header.stamp.sec > 0
 
 
+@pytest.mark.parametrize("mode", ["open_close", "velocity"])
+def test_a_gripper_stays_closed_where_the_task_says_so(make_graph: MakeGraph, tmp_path: Path, mode: str) -> None:
+    """What an agent says about fingers that it could never move means nothing."""
+    driver = write_driver(tmp_path, command={"adapter": "servo_twist", "options": {"gripper": {"mode": mode}}})
+    bench = Bench(make_graph(command_node={"driver": driver, "auto_arm": True, "task": "slippery_push"}))
+    for finger in (1.0, 0.0, 0.5):
+        bench.move(0, 0, 0, finger)
+    bench.graph.spin_until(lambda: bool(bench.fingers))
+    points = [message.points[-1] for message in bench.fingers]
+    assert [list(p.positions if mode == "open_close" else p.velocities) for p in points] == (
+        [[0.0, 0.0]] if mode == "open_close" else [[-25.0, -25.0]] * len(points)
+    )
+
+
 def test_an_invalid_driver_file_is_refused_with_all_its_faults(make_graph: MakeGraph, tmp_path: Path) -> None:
     from reskill_core.errors import ConfigError
 

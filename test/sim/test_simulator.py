@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ class StockBlockTask(BlockTask):
 
     hold_steps = None
 
-    def __init__(self, gripper_blocked: bool) -> None:
+    def __init__(self, gripper_closed: bool) -> None:
         super().__init__()
+        self.spec = replace(self.spec, gripper_closed=gripper_closed)
         table = Table((1.3, 0.75), (0.25, 0.35))
-        self.scenes = (Scene(table, self.scenes[0].objects, gripper_blocked=gripper_blocked),)
+        self.scenes = (Scene(table, self.scenes[0].objects),)
 
 
 @pytest.mark.parametrize("every", [2, 4])
@@ -70,12 +72,12 @@ def test_a_constraint_acts_in_a_coarser_step_as_in_several_stock_ones(every: int
     np.testing.assert_allclose(coarsely, yields, rtol=1e-12)
 
 
-@pytest.mark.parametrize("gripper_blocked", [False, True])
-def test_the_gripper_gets_as_far_at_coarser_steps(gripper_blocked: bool) -> None:
+@pytest.mark.parametrize("gripper_closed", [False, True])
+def test_the_gripper_gets_as_far_at_coarser_steps(gripper_closed: bool) -> None:
     action = np.array([[0.5, -0.2, 0.3, 0.0]])
 
     def moved(profile: str) -> float:
-        task = StockBlockTask(gripper_blocked)
+        task = StockBlockTask(gripper_closed)
         simulator = Simulator(task, 1, profile)
         gripper = task.spec.obs.slice("gripper_position")
         places = [simulator.reset([0])[0, gripper]]
@@ -103,13 +105,13 @@ def stock_row(simulator: Simulator, stock: Any, goal: np.ndarray) -> np.ndarray:
 @pytest.mark.skipif(bool(stock_fault()), reason=stock_fault())
 @pytest.mark.parametrize("scripted", [True, False])
 @pytest.mark.parametrize(
-    ("env_id", "kind", "blocked"), [("FetchPickAndPlace-v4", "pick_and_place", False), ("FetchPush-v4", "push", True)]
+    ("env_id", "kind", "closed"), [("FetchPickAndPlace-v4", "pick_and_place", False), ("FetchPush-v4", "push", True)]
 )
-def test_equals_the_installed_fetch_environments(env_id: str, kind: str, blocked: bool, scripted: bool) -> None:
+def test_equals_the_installed_fetch_environments(env_id: str, kind: str, closed: bool, scripted: bool) -> None:
     gymnasium.register_envs(gymnasium_robotics)
     stocks: list[Any] = [gymnasium.make(env_id).unwrapped for _ in range(2)]
     cold = stocks[1]
-    simulator = Simulator(StockBlockTask(blocked))
+    simulator = Simulator(StockBlockTask(closed))
     spec = simulator.task.spec.obs
     block = spec.frames.index("block")
     demonstrator = make_demonstrator("block", kind)

@@ -25,7 +25,7 @@ from reskill_core.runtime import load_policy
 from reskill_core.seeding import episode_rng
 from reskill_core.sensing import Sensing, Tick
 from reskill_ros.drivers.adapters.joint_trajectory import JointTrajectoryOptions, braking_points
-from reskill_ros.drivers.commands.gripper import GripperOptions
+from reskill_ros.drivers.commands.gripper import GripperOptions, wants_open
 from reskill_ros.drivers.commands.joint_targets import JointTarget
 from reskill_ros.drivers.driver_file import load_driver
 from reskill_sim.fetch.tasks import get_task
@@ -50,6 +50,9 @@ class Rehearsal:
         arm: one of ``arm_driver.SETUPS``, whose controller takes trajectories, positions or velocities of joints.
         agent: checkpoint, or name of a shipped agent.
         driver: driver file; by default that of the arm's name.
+
+    Attributes:
+        world: the arm at the table.
     """
 
     def __init__(self, arm: str, agent: str, driver: str = "") -> None:
@@ -61,7 +64,7 @@ class Rehearsal:
         self._task = get_task(self._policy.checkpoint.task.name)
         spec = self._task.spec
         self._arm = load_arm(self._driver.kinematics, self._setup.arm.urdf())
-        self._world = ArmWorld(self._setup.arm, self._setup.mount, self._task)
+        self.world = ArmWorld(self._setup.arm, self._setup.mount, self._task)
         self._start = start_positions(self._setup, self._arm)
         kinematics = self._arm.kinematics
         self._sensing = Sensing(spec, self._driver.sensing, kinematics.joints, kinematics.pose)
@@ -77,11 +80,12 @@ class Rehearsal:
 
     def episode(self, seed: int, horizons: float = 2.0) -> tuple[bool, float]:
         """Run an episode, ``horizons`` times as long as the task's; returns whether it is solved, and its return."""
-        rng, world, task = np.random.default_rng(seed), self._world, self._task
+        rng, world, task = np.random.default_rng(seed), self.world, self._task
         world.reset(task.sample_start(episode_rng(seed, "world"), 0), self._start)
         judge = Judge(task, world.frame())
         self._controller = controller(self._setup, self._arm)
         self._ik.stop()
+        self._is_open: bool | None = None
         self._gate = Gate(self._driver.gate, task.spec.action, self._period_s)
         self._sensing.forget()
         self._gate.arm(0.0)
@@ -112,12 +116,10 @@ class Rehearsal:
 
     def _tick(self, now_s: float) -> Tick:
         now_ns, setup = round(now_s * 1e9), self._setup
-        fingers = setup.finger_readings(self._world.fingers)
-        positions = dict(
-            zip([*setup.finger_joints, *setup.arm.joints], [*fingers, *self._world.positions], strict=True)
-        )
+        fingers = setup.finger_readings(self.world.fingers)
+        positions = dict(zip([*setup.finger_joints, *setup.arm.joints], [*fingers, *self.world.positions], strict=True))
         self._sensing.offer_joints(positions, now_ns, now_s, now_ns)
-        for name, (position, quat_wxyz) in self._world.poses().items():
+        for name, (position, quat_wxyz) in self.world.poses().items():
             if name in self._sensing.frames:
                 pose = self._base.pose(tuple(position), tuple(quat_wxyz))
                 self._sensing.offer_pose(name, pose, now_ns, now_s, now_ns)
@@ -132,10 +134,12 @@ class Rehearsal:
             return
         self._sensing.offer_execution(now_s)
         velocity = (np.array(decision.action) * self._scale)[:3]
-        motion = self._ik.step(self._base.vector(velocity.tolist()), self._world.positions)
+        motion = self._ik.step(self._base.vector(velocity.tolist()), self.world.positions)
         self._controller.command(self._message(motion.position, motion.velocity), now_s)
-        if abs(decision.action[-1]) > self._threshold:
-            self._world.finger_target = FINGER_RANGE_M[1] if decision.action[-1] > 0 else FINGER_RANGE_M[0]
+        fingers = -1.0 if self._task.spec.gripper_closed else decision.action[-1]
+        self._is_open = wants_open(fingers, self._is_open, self._threshold)
+        if self._is_open is not None:
+            self.world.finger_target = FINGER_RANGE_M[1 if self._is_open else 0]
 
     def _message(self, positions: NDArray[np.float64], velocities: NDArray[np.float64]) -> Any:
         """A message for the controller, in the order of the driver file."""

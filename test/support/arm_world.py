@@ -80,9 +80,10 @@ class ArmWorld:
         self.finger_target = FINGER_RANGE_M[1]
 
     def reset(self, start: EpisodeStart, positions: Sequence[float]) -> None:
-        """Start an episode with the arm at rest at joint positions [rad] and the fingers open."""
+        """Start an episode with the arm at rest at joint positions [rad] and the fingers as the task wants them."""
         mujoco.mj_resetData(self.model, self.data)
-        self.target, self.finger_target = np.array(positions, dtype=np.float64), FINGER_RANGE_M[1]
+        self.target = np.array(positions, dtype=np.float64)
+        self.finger_target = FINGER_RANGE_M[0 if self.task.spec.gripper_closed else 1]
         self._last_target = self.target.copy()
         self.data.qpos[self._qpos] = positions
         self.data.qpos[self._fingers] = self.finger_target

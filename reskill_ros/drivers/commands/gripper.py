@@ -77,6 +77,7 @@ class GripperCommand:
         task, sensing = adapter.channel.task, adapter.channel.sensing
         self._adapter, self._options = adapter, options
         self._component = task.action.quantities.index(GRIPPER_VELOCITY)
+        self._scale, self._stays_closed = task.action.scale[self._component], task.gripper_closed
         joints = options.joints or [sensing.joint(name).name for name in moved_joints(task)[self._component]]
         # Two fingers may be moved by one joint of the driver.
         joints = list(dict.fromkeys(joints))
@@ -92,7 +93,7 @@ class GripperCommand:
         return cls(adapter, options) if has_gripper else None
 
     def send(self, action: Sequence[float], commands: Sequence[float], stamp: Time) -> None:
-        """Command the fingers.
+        """Command the fingers; in a task whose gripper stays closed, to close.
 
         Args:
             action: one number per action component, in [-1, 1].
@@ -101,9 +102,10 @@ class GripperCommand:
         """
         stamp = self._adapter.stamp(self._options.stamp, stamp)
         if self._options.mode == "velocity":
-            self._send_velocity(commands[self._component], stamp)
+            speed = commands[self._component]
+            self._send_velocity(-self._scale if self._stays_closed else speed, stamp)
         else:
-            self._open_or_close(action[self._component], stamp)
+            self._open_or_close(-1.0 if self._stays_closed else action[self._component], stamp)
 
     def hold(self) -> None:
         """Stop the fingers; a gripper commanded to close keeps its grip.
@@ -121,13 +123,17 @@ class GripperCommand:
         )
 
     def _open_or_close(self, action: float, stamp: Time) -> None:
-        # Between the thresholds the gripper keeps its state, so that it does not chatter around zero.
-        wanted = self._is_open if abs(action) <= self._options.threshold else action > 0.0
+        wanted = wants_open(action, self._is_open, self._options.threshold)
         if wanted is self._is_open:
             return
         self._is_open = wanted
         position = self._options.open_position if wanted else self._options.closed_position
         self.output.positions([position] * len(self._sources), stamp)
+
+
+def wants_open(action: float, is_open: bool | None, threshold: float) -> bool | None:
+    """Return whether an action wants the gripper open; up to the threshold as it is, so that it does not chatter."""
+    return is_open if abs(action) <= threshold else action > 0.0
 
 
 class GripperOutput(ABC):

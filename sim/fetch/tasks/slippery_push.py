@@ -28,9 +28,13 @@ class SlipperyPushTask(FetchTask):
     def __init__(self, variation: Variation = NOMINAL) -> None:
         super().__init__(variation)
         self.spec = TaskSpec(
-            "slippery_push", BLOCK_OBS, horizon=100, description="push a block to a fixed goal on a slippery table"
+            "slippery_push",
+            BLOCK_OBS,
+            horizon=100,
+            gripper_closed=True,
+            description="push a block to a fixed goal on a slippery table",
         )
-        self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), friction=(0.25, 5e-3, 1e-4), gripper_blocked=True),)
+        self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), friction=(0.25, 5e-3, 1e-4)),)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw the block around the gripper, away from it and from the goal."""

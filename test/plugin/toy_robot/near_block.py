@@ -20,8 +20,9 @@ class NearBlockTask(FetchTask):
 
     def __init__(self, variation: Variation = NOMINAL) -> None:
         super().__init__(variation)
-        self.spec = TaskSpec("near_block", BLOCK_OBS, horizon=50, description="push a block 10 cm to the side")
-        self.scenes = (Scene(BLOCK_TABLE, (BLOCK,), gripper_blocked=True),)
+        what = "push a block 10 cm to the side"
+        self.spec = TaskSpec("near_block", BLOCK_OBS, horizon=50, gripper_closed=True, description=what)
+        self.scenes = (Scene(BLOCK_TABLE, (BLOCK,)),)
 
     def place(self, rng: np.random.Generator, scene: Scene) -> tuple[Float64Array, Float64Array]:
         """Draw the block around the gripper, and the goal beside it."""

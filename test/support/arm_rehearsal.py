@@ -28,6 +28,7 @@ from reskill_ros.drivers.adapters.joint_trajectory import JointTrajectoryOptions
 from reskill_ros.drivers.commands.gripper import GripperOptions, wants_open
 from reskill_ros.drivers.commands.joint_targets import JointTarget
 from reskill_ros.drivers.driver_file import load_driver
+from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.tasks import get_task
 from reskill_sim.kinematics import DifferentialIk, load_arm
 
@@ -50,18 +51,19 @@ class Rehearsal:
         arm: one of ``arm_driver.SETUPS``, whose controller takes trajectories, positions or velocities of joints.
         agent: checkpoint, or name of a shipped agent.
         driver: driver file; by default that of the arm's name.
+        variation: of the task's world.
 
     Attributes:
         world: the arm at the table.
     """
 
-    def __init__(self, arm: str, agent: str, driver: str = "") -> None:
+    def __init__(self, arm: str, agent: str, driver: str = "", variation: Variation = NOMINAL) -> None:
         self._setup: Setup = SETUPS[arm]
         if self._setup.controller not in ("trajectory", "position", "velocity"):
             raise ValueError(f"{arm} is not commanded by its joints")
         self._driver = load_driver(driver or arm)
         self._policy = load_policy(agent)
-        self._task = get_task(self._policy.checkpoint.task.name)
+        self._task = get_task(self._policy.checkpoint.task.name, variation)
         spec = self._task.spec
         self._arm = load_arm(self._driver.kinematics, self._setup.arm.urdf())
         self.world = ArmWorld(self._setup.arm, self._setup.mount, self._task)

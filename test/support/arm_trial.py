@@ -26,6 +26,7 @@ from std_srvs.srv import Trigger
 
 from reskill_core.intervals import rate
 from reskill_ros.srv import ResetEpisode
+from reskill_sim.engine.variation import parse_variation
 from reskill_sim.families import get_task
 
 _TIMEOUT_S = 60.0
@@ -134,18 +135,20 @@ def main() -> int:
     parser.add_argument("--horizons", type=float, default=2.0)
     parser.add_argument("--log", default="")
     parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--variation", action="append", default=[], help="of the task's world, such as mass=0.05")
     given, others = parser.parse_known_args()
     if given.rehearse:
         if others:
             parser.error(f"{' '.join(others)}: not with --rehearse")
         from arm_rehearsal import Rehearsal
 
-        rehearsal = Rehearsal(given.arm, given.agent, given.driver)
+        rehearsal = Rehearsal(given.arm, given.agent, given.driver, parse_variation(given.variation))
         results = [rehearsal.episode(FIRST_SEED + number, given.horizons) for number in range(given.episodes)]
     else:
         folder = Path(given.log or tempfile.mkdtemp())
         folder.mkdir(parents=True, exist_ok=True)
         rclpy.init()
+        others += [f"--variation={entry}" for entry in given.variation]
         results = episodes(
             given.arm, given.driver or given.arm, given.agent, given.episodes, folder, given.horizons, others
         )

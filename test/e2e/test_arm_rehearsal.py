@@ -9,7 +9,7 @@ from arm_trial import FIRST_SEED
 
 @pytest.mark.parametrize("arm", ["ur5e", "gen3", "fr3"])
 def test_a_shipped_agent_stacks_with_an_arm_that_it_has_never_seen(arm: str) -> None:
-    """By a trajectory controller, by positions or by velocities; of 50 episodes, they solve 49, 49 and 45."""
+    """By a trajectory controller, by positions or by velocities; of 50 episodes, they solve 49, 49 and 48."""
     rehearsal = Rehearsal(arm, "agents/pyramid_stack_varied")
     results = [rehearsal.episode(FIRST_SEED + number) for number in range(8)]
     assert sum(solved for solved, _ in results) >= 5

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from reskill_core.rotations import matrix_from_quat
 
 _NS = 1e-9
+# Distance from setpoint to position at which a servo has its full torque.
+FULL_TORQUE_RAD = 1.0 / 30.0
 
 
 class RejectedError(Exception):
@@ -141,7 +143,11 @@ class ForwardController:
         """Return the next setpoint; see :meth:`TrajectoryController.setpoint`."""
         if self._values is None:
             return setpoint
-        return self._values if self._is_position else setpoint + self._values * self._period_s
+        if self._is_position:
+            return self._values
+        # Where something is in the way, drives do not push any harder for having tried longer.
+        moved = setpoint + self._values * self._period_s
+        return np.clip(moved, position - FULL_TORQUE_RAD, position + FULL_TORQUE_RAD)
 
 
 class ServoController:

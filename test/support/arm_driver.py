@@ -105,7 +105,7 @@ class Setup:
         return [self.knuckle.angle(float(fingers.mean()))] if self.knuckle else fingers.tolist()
 
 
-_IN_FRONT = (0.75, 0.75, 0.4)
+_IN_FRONT, _NEAR_THE_TRAY = (0.75, 0.75, 0.4), (0.85, 1.0, 0.4)
 SETUPS = {
     "ur5e": Setup(
         UR5E,
@@ -116,7 +116,7 @@ SETUPS = {
     ),
     "gen3": Setup(
         GEN3,
-        Mount(_IN_FRONT),
+        Mount(_NEAR_THE_TRAY),
         "position",
         "forward_position_controller/commands",
         "gripper_forward_controller/commands",
@@ -124,7 +124,7 @@ SETUPS = {
     ),
     "gen3_twist": Setup(
         GEN3,
-        Mount(_IN_FRONT),
+        Mount(_NEAR_THE_TRAY),
         "twist",
         "twist_controller/commands",
         knuckle=Knuckle("robotiq_85_left_knuckle_joint"),

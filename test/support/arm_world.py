@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from arm_controllers import FULL_TORQUE_RAD
 from dh_arms import Arm
 from numpy.typing import NDArray
 
@@ -188,7 +189,7 @@ def _robot(arm: Arm, mount: Mount) -> mujoco.MjSpec:
         joint = spec.joint(link.joint)
         # Motors behind gears.
         joint.armature, joint.damping = link.effort / 150.0, [link.effort / 30.0, 0, 0]
-        stiffness = 30.0 * link.effort
+        stiffness = link.effort / FULL_TORQUE_RAD
         servo = spec.add_actuator(name=link.joint, target=link.joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         servo.set_to_position(kp=stiffness, dampratio=1.0)
         servo.forcerange, servo.forcelimited = [-link.effort, link.effort], 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from doctor_bench import ARM, GRIPPER, Robot, patient_driver
 from geometry_msgs.msg import Twist
 from ros_graph import MakeGraph
@@ -48,6 +49,18 @@ def test_each_fault_of_a_robot_is_named_with_its_remedy(make_graph: MakeGraph, t
     ):
         assert line in text, f"{line}\n\n{text}"
     assert rival.topic_name == f"/{ARM}"
+
+
+@pytest.mark.parametrize(
+    ("task", "finger", "is_named"),
+    [("slippery_push", 0.1, True), ("slippery_push", 0.79, False), ("block", 0.1, False)],
+)
+def test_an_open_gripper_that_stays_closed_is_named(
+    make_graph: MakeGraph, tmp_path: Path, task: str, finger: float, is_named: bool
+) -> None:
+    robot = Robot(make_graph(), finger=finger)
+    _, text = robot.examined("--driver", patient_driver(tmp_path), "--task", task)
+    assert ("the gripper is open by 88 mm, and stays closed in slippery_push" in text) == is_named, text
 
 
 def test_what_is_not_there_at_all_is_named(make_graph: MakeGraph, tmp_path: Path) -> None:

@@ -27,8 +27,10 @@ UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 class Robot:
     """A UR5e's driver and perception, with faults to choose from."""
 
-    def __init__(self, graph: Graph, frame: str = "base_link", without: tuple[str, ...] = ()) -> None:
-        self.graph, self._frame = graph, frame
+    def __init__(
+        self, graph: Graph, frame: str = "base_link", without: tuple[str, ...] = (), finger: float = 0.1
+    ) -> None:
+        self.graph, self._frame, self._finger = graph, frame, finger
         self._described = describe(graph.probe, "" if "description" in without else "ur5e")
         self._joints = graph.probe.create_publisher(JointState, "joint_states", 10)
         self._block = graph.probe.create_publisher(PoseStamped, "perception/block/pose", 10)
@@ -42,7 +44,7 @@ class Robot:
     def _tick(self) -> None:
         message = start_joint_states(self.graph.probe, "ur5e")
         if "finger_joint" not in self._without:
-            message.name, message.position = [*message.name, "finger_joint"], [*message.position, 0.1]
+            message.name, message.position = [*message.name, "finger_joint"], [*message.position, self._finger]
         self._joints.publish(message)
         if "block" not in self._without:
             self._publish(self._block, (0.5, 0.0, 0.02))

@@ -13,10 +13,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
+from reskill_core.commanded_place import moved_joints
 from reskill_core.errors import ReskillError
 from reskill_core.kinematics import Kinematics
 from reskill_core.sensing import Sensing
-from reskill_core.spec import GRIPPER_FRAME, TaskSpec
+from reskill_core.spec import GRIPPER_FRAME, GRIPPER_VELOCITY, TaskSpec
 from reskill_ros.drivers.adapters import Adapter, Channel, make_adapter
 from reskill_ros.drivers.driver_file import DriverConfig, load_driver
 from reskill_ros.drivers.driver_watch import DriverWatch
@@ -34,6 +35,8 @@ from reskill_ros.tools.doctor.poses import PoseProbe
 
 # Until publishers have been discovered and kept messages have arrived.
 _DISCOVERY_S = 1.0
+# Position of each finger of a gripper that counts as closed [m].
+_CLOSED_M = 0.005
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ class _Visit:
             yield Finding("Joints", Level.ERROR, f"commands need {lacking}", "sensing.joints maps names")
         yield from missing_joints(names, positions)
         yield from self._joint_ranges(positions)
+        if self._task.gripper_closed:
+            yield from self._fingers(positions)
         if kinematics is not None:
             yield from self._gripper(kinematics, positions)
         if adapter is not None:
@@ -194,6 +199,16 @@ class _Visit:
             if driven in positions and source.within_limits(positions[driven]) != positions[driven]:
                 text = f"{driven} is at {positions[driven]:.3f}, outside of low {source.low} and high {source.high}"
                 yield Finding("Joints", Level.WARN, text)
+
+    def _fingers(self, positions: dict[str, float]) -> Iterator[Finding]:
+        component = self._task.action.quantities.index(GRIPPER_VELOCITY)
+        sources = map(self._driver.sensing.joint, moved_joints(self._task)[component])
+        fingers = [source.to_observation(positions[source.name]) for source in sources if source.name in positions]
+        if fingers and max(fingers) > _CLOSED_M:
+            text = f"the gripper is open by {sum(fingers) * 1e3:.0f} mm, and stays closed in {self._task.name}"
+            yield Finding(
+                "Joints", Level.WARN, text, "close it before the first episode: agents have never seen it open"
+            )
 
     def _gripper(self, kinematics: Kinematics, positions: dict[str, float]) -> Iterator[Finding]:
         sources = [self._driver.sensing.joint(name) for name in kinematics.joints]

@@ -7,9 +7,9 @@ from arm_rehearsal import Rehearsal
 from arm_trial import FIRST_SEED
 
 
-@pytest.mark.parametrize("arm", ["ur5e", "gen3", "fr3"])
+@pytest.mark.parametrize("arm", ["ur5e", "gen3", "fr3", "fr3_servo", "gen3_twist"])
 def test_a_shipped_agent_stacks_with_an_arm_that_it_has_never_seen(arm: str) -> None:
-    """By a trajectory controller, by positions or by velocities; of 50 episodes, they solve 49, 49 and 48."""
+    """By a controller of each kind; of 50 episodes, they solve 49, 49, 48, 44 and 44."""
     rehearsal = Rehearsal(arm, "agents/pyramid_stack_varied")
     results = [rehearsal.episode(FIRST_SEED + number) for number in range(8)]
     assert sum(solved for solved, _ in results) >= 5
@@ -25,8 +25,3 @@ def test_a_rehearsal_is_the_same_every_time() -> None:
     first, second = (Rehearsal("ur5e", "agents/clean_up_varied") for _ in range(2))
     first.episode(FIRST_SEED + 1, horizons=0.5)
     assert first.episode(FIRST_SEED, horizons=0.5) == second.episode(FIRST_SEED, horizons=0.5)
-
-
-def test_arms_that_are_commanded_by_twists_are_refused() -> None:
-    with pytest.raises(ValueError, match="fr3_servo is not commanded by its joints"):
-        Rehearsal("fr3_servo", "agents/clean_up_varied")

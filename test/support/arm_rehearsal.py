@@ -1,4 +1,4 @@
-"""Episodes of an agent on a simulated arm in virtual time, for arms that are commanded by their joints.
+"""Episodes of an agent on a simulated arm in virtual time.
 
 Faster than over ROS, and the same on every machine. Sensing, policy, gate, inverse kinematics and trajectories are the
 package's own, and commands come late, as over ROS: by a random share of a control period.
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from arm_driver import SETUPS, Setup, controller, start_positions
 from arm_world import FINGER_RANGE_M, TIMESTEP_S, ArmWorld, Judge
-from numpy.typing import NDArray
+from geometry_msgs.msg import TwistStamped
+from rclpy.time import Time
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from reskill_core.commanded_place import CommandedPlace
 from reskill_core.config import config_from_dict
 from reskill_core.gate import Gate
+from reskill_core.rotations import matrix_from_quat
 from reskill_core.runtime import load_policy
 from reskill_core.seeding import episode_rng
 from reskill_core.sensing import Sensing, Tick
@@ -28,6 +30,7 @@ from reskill_ros.drivers.adapters.joint_trajectory import JointTrajectoryOptions
 from reskill_ros.drivers.commands.gripper import GripperOptions, wants_open
 from reskill_ros.drivers.commands.joint_targets import JointTarget
 from reskill_ros.drivers.driver_file import load_driver
+from reskill_ros.plumbing import convert
 from reskill_sim.engine.variation import NOMINAL, Variation
 from reskill_sim.fetch.tasks import get_task
 from reskill_sim.kinematics import DifferentialIk, load_arm
@@ -48,7 +51,7 @@ class Rehearsal:
     """An agent and an arm.
 
     Args:
-        arm: one of ``arm_driver.SETUPS``, whose controller takes trajectories, positions or velocities of joints.
+        arm: one of ``arm_driver.SETUPS``.
         agent: checkpoint, or name of a shipped agent.
         driver: driver file; by default that of the arm's name.
         variation: of the task's world.
@@ -59,8 +62,6 @@ class Rehearsal:
 
     def __init__(self, arm: str, agent: str, driver: str = "", variation: Variation = NOMINAL) -> None:
         self._setup: Setup = SETUPS[arm]
-        if self._setup.controller not in ("trajectory", "position", "velocity"):
-            raise ValueError(f"{arm} is not commanded by its joints")
         self._driver = load_driver(driver or arm)
         self._policy = load_policy(agent)
         self._task = get_task(self._policy.checkpoint.task.name, variation)
@@ -136,18 +137,31 @@ class Rehearsal:
             return
         self._sensing.offer_execution(now_s)
         velocity = (np.array(decision.action) * self._scale)[:3]
-        motion = self._ik.step(self._base.vector(velocity.tolist()), self.world.positions)
-        self._controller.command(self._message(motion.position, motion.velocity), now_s)
+        self._controller.command(self._message(self._base.vector(velocity.tolist()), now_s), now_s)
         fingers = -1.0 if self._task.spec.gripper_closed else decision.action[-1]
         self._is_open = wants_open(fingers, self._is_open, self._threshold)
         if self._is_open is not None:
             self.world.finger_target = FINGER_RANGE_M[1 if self._is_open else 0]
 
-    def _message(self, positions: NDArray[np.float64], velocities: NDArray[np.float64]) -> Any:
-        """A message for the controller, in the order of the driver file."""
-        if self._setup.controller == "trajectory":
-            target = JointTarget(positions.tolist(), velocities.tolist())
+    def _message(self, velocity: Sequence[float], now_s: float) -> Any:
+        """A message for the controller, joints in the order of the driver file, for a velocity in the base frame."""
+        kind, measured = self._setup.controller, self.world.positions
+        if kind == "servo":
+            message = TwistStamped()
+            message.header.frame_id, message.header.stamp = (
+                self._setup.base_frame,
+                Time(nanoseconds=now_s * 1e9).to_msg(),
+            )
+            convert.set_twist(message, velocity)
+            return message
+        if kind == "twist":
+            message = TwistStamped()
+            _, quat_wxyz = self._arm.pose(measured)
+            convert.set_twist(message, (matrix_from_quat(quat_wxyz).T @ velocity).tolist())
+            return message.twist
+        motion = self._ik.step(velocity, measured)
+        if kind == "trajectory":
+            target = JointTarget(motion.position.tolist(), motion.velocity.tolist())
             points = braking_points(target, self._period_s, self._braking_s)
             return JointTrajectory(joint_names=list(self._arm.joints), points=points)
-        values = velocities if self._setup.controller == "velocity" else positions
-        return Float64MultiArray(data=values.tolist())
+        return Float64MultiArray(data=(motion.velocity if kind == "velocity" else motion.position).tolist())

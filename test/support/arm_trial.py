@@ -2,7 +2,7 @@
 
 Starts the arm's driver and the policy graph with a driver file of the package, each in processes of their own; then for
 every episode: stop, put the objects in place, start an episode, arm, and see whether the task is solved in the end.
-With `--rehearse`, in one process and virtual time instead, for arms that are commanded by their joints.
+With `--rehearse`, in one process and virtual time instead.
 """
 
 from __future__ import annotations

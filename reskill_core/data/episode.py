@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.data.compressed_frames import CompressedFrames
+from reskill_core.data.images import stack_rows
 from reskill_core.data.schema import (
     ACTION_LIMIT,
     ARRAYS,
@@ -31,6 +32,7 @@ from reskill_core.data.schema import (
 from reskill_core.errors import DataError
 from reskill_core.files import plain_name_fault
 from reskill_core.labels import label_fault
+from reskill_core.spec import Observations, ObsSpec
 
 Arrays = dict[str, NDArray[Any]]
 EpisodeImages = Mapping[str, CompressedFrames]
@@ -79,6 +81,16 @@ class Episode:
     def num_steps(self) -> int:
         """Number of steps T."""
         return len(self.observation)
+
+    def observations(self, layout: ObsSpec) -> Observations:
+        """Observations before each step, as a policy sees them: (T, O), and the frame stacks (T, stack, H, W, C)."""
+        return layout.observation(
+            self.observation,
+            {
+                image.name: self.images[image.name].array()[stack_rows(0, self.num_steps, image.stack)]
+                for image in layout.images
+            },
+        )
 
 
 def pack(episodes: Sequence[Episode], spec: DatasetSpec) -> Arrays:

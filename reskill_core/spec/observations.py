@@ -68,6 +68,14 @@ def stacked(observations: Sequence[Observations], axis: int = 0) -> Observations
     return np.stack(observations, axis)  # type: ignore[arg-type]  # All are in the layout of the first.
 
 
+def joined(observations: Sequence[Observations]) -> Observations:
+    """Concatenate the observations of several groups of environments."""
+    first = observations[0]
+    if isinstance(first, Mapping):
+        return {name: np.concatenate([item[name] for item in observations]) for name in first}
+    return np.concatenate(observations)  # type: ignore[arg-type]  # All are in the layout of the first.
+
+
 def copied(observations: Observations) -> Observations:
     """Copy observations."""
     if isinstance(observations, Mapping):

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     comparisons = compare([read_run(folder) for folder in options.runs], references)
     shown = {
         comparison.task: showcase(comparison.variants[0].best, with_videos=not options.no_videos)
-        for comparison in progress_bar(comparisons, desc="videos", unit="task")
+        for comparison in progress_bar(comparisons, desc="agents", unit="task")
     }
     write_page(options.out, comparisons, shown)
     print("".join(f"{warning}\n" for comparison in comparisons for warning in comparison.warnings), end="")

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from reskill_core.arrays import BoolArray, IntArray
 from reskill_core.data import Episode
-from reskill_core.data.images import stack_rows
 from reskill_core.environment import StepResult
 from reskill_core.runtime import SkillModule
-from reskill_core.spec import VECTOR, Observations, TaskSpec, copied, put_rows, take_rows, vector_of
+from reskill_core.spec import TaskSpec, copied, put_rows, take_rows, vector_of
 from reskill_sim.engine.task import Task
 
 RECONSTRUCTED_M = 0.03
@@ -148,15 +147,5 @@ def window_latents(module: SkillModule, episode: Episode) -> NDArray[np.float32]
     starts = np.arange(0, episode.num_steps, horizon)
     starts[-1] = max(0, min(starts[-1], episode.num_steps - horizon))
     steps = starts[:, None] + np.arange(horizon)
-    return module.encode(take_rows(_observations(module, episode), steps), episode.action[steps])[0]
-
-
-def _observations(module: SkillModule, episode: Episode) -> Observations:
-    """Observations before each of an episode's steps."""
-    if not episode.images:
-        return episode.observation
-    stacks = {
-        image.name: episode.images[image.name].array()[stack_rows(0, episode.num_steps, image.stack)]
-        for image in module.task_spec.obs.images
-    }
-    return {VECTOR: episode.observation, **stacks}
+    observations = episode.observations(module.task_spec.obs)
+    return module.encode(take_rows(observations, steps), episode.action[steps])[0]

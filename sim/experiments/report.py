@@ -17,6 +17,7 @@ from reskill_core.results import EpisodeOutcome
 from reskill_core.runtime import SkillModule, SkillPolicy
 from reskill_core.runtime.agent import AGENT_KIND, agent_policy
 from reskill_core.seeding import EVALUATION_SEED
+from reskill_core.spec import Observations, joined, num_rows, take_rows
 from reskill_sim.engine.episodes import run_episodes
 from reskill_sim.engine.interfaces import Image
 from reskill_sim.engine.rendering import write_video
@@ -69,21 +70,22 @@ def skill_choices(policy: SkillPolicy, episodes: Sequence[Episode]) -> SkillChoi
     """
     if not isinstance(policy.module, SkillModule):
         return None
-    starts = [episode.observation[:: policy.skill_steps] for episode in episodes]
-    observations = np.concatenate(starts)
-    number = np.concatenate([np.arange(len(start)) for start in starts])
+    starts, chosen = [], []
+    for episode in episodes:
+        seen = episode.observations(policy.module.task_spec.obs)
+        starts.append(take_rows(seen, slice(None, None, policy.skill_steps)))
+        chosen.append(_chosen(policy, seen, episode.seed))
+    number = np.concatenate([np.arange(num_rows(start)) for start in starts])
 
     prior = SkillPolicy(policy.module, "sample")
-    prior.reset(range(len(observations)))
-    chosen = np.concatenate([_chosen(policy, episode) for episode in episodes])
-    return SkillChoices(chosen, prior.act(observations).latent, number, len(episodes))
+    prior.reset(range(len(number)))
+    return SkillChoices(np.concatenate(chosen), prior.act(joined(starts)).latent, number, len(episodes))
 
 
-def _chosen(policy: SkillPolicy, episode: Episode) -> NDArray[np.float32]:
+def _chosen(policy: SkillPolicy, seen: Observations, seed: int) -> NDArray[np.float32]:
     """(S, Z) skills of an episode. A policy with memory or a state estimator needs all observations up to each."""
-    policy.reset([episode.seed])
-    steps = range(len(episode.observation))
-    latents = [policy.act(episode.observation[step : step + 1]).latent[0] for step in steps]
+    policy.reset([seed])
+    latents = [policy.act(take_rows(seen, slice(step, step + 1))).latent[0] for step in range(num_rows(seen))]
     return np.stack(latents[:: policy.skill_steps])
 
 

@@ -144,7 +144,7 @@ class Oracle:
     After a whole window it goes on with its last action, times ``afterwards``.
     """
 
-    horizon, state_dim = 10, 1
+    horizon, state_dim, task_spec = 10, 1, TASK.spec
 
     def __init__(self, demonstrations: list[Episode], scale: float, afterwards: float = 0.0) -> None:
         self._windows: list[np.ndarray] = []

@@ -12,6 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from reskill_core.data import DemoDataset
+from reskill_core.runtime import load_policy
 from reskill_core.seeding import EVALUATION_SEED, episode_rng
 from reskill_core.spec import VECTOR
 from reskill_sim.engine.divergence import load_divergence
@@ -20,6 +21,7 @@ from reskill_sim.engine.simulator import Simulator
 from reskill_sim.evaluation import make_policy, rollouts
 from reskill_sim.evaluation.plots import plot_paths
 from reskill_sim.experiments import collect as module
+from reskill_sim.experiments.report import skill_choices
 from reskill_sim.maze import constants
 from reskill_sim.maze.family import MAZE
 from reskill_sim.maze.planar_base import looking_down
@@ -256,3 +258,22 @@ def test_paths_of_rollouts_are_plotted_over_the_walls(tmp_path: Path, monkeypatc
     grey = (picture[..., :3] == round(0.75 * 255)).all(axis=-1).mean()
     # Half of a small maze is wall, and the plot fills most of the picture.
     assert 0.2 < grey < 0.6
+
+
+def test_choices_in_a_report_are_those_made_by_pictures() -> None:
+    policy = load_policy("agents/maze_images")
+    task = MazeTask("maze_images", settings={"size": 12})
+    simulator = Simulator(task, 1)
+    policy.reset([EVALUATION_SEED])
+    [episode] = run_episodes(simulator, policy, [EVALUATION_SEED])
+    choices = skill_choices(policy, [episode])
+    policy.reset([EVALUATION_SEED])
+    observation, chosen = simulator.reset([EVALUATION_SEED]), []
+    for _ in range(episode.num_steps):
+        action = policy.act(observation)
+        if action.skill_step[0] == 0:
+            chosen.append(action.latent[0])
+        observation = simulator.step(action.action).observation
+    assert choices is not None
+    np.testing.assert_array_equal(choices.chosen, chosen)
+    assert choices.sampled.std(axis=0).min() > 0.1

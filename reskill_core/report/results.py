@@ -15,7 +15,7 @@ from reskill_core.report.runs import AgentRun, Comparison, PolicyOutcomes, Varia
 
 RESULTS_FILE = "results.md"
 RESULTS_DATA_FILE = "results.json"
-_INTERVALS = (("episode_return", ".1f"), ("success", ".3f"))
+_INTERVALS = (("episode_return", ".2f"), ("success", ".3f"))
 
 
 def write_results(folder: Path, comparisons: Sequence[Comparison]) -> None:
@@ -78,12 +78,12 @@ def _measured(one: AgentRun | PolicyOutcomes) -> dict[str, Any]:
 
 def _of_variant(variant: Variant) -> str:
     returns = [run.episode_return for run in variant.runs]
-    seeds = f" ({min(returns):.1f}, {max(returns):.1f})" if len(returns) > 1 else ""
+    seeds = f" ({min(returns):.2f}, {max(returns):.2f})" if len(returns) > 1 else ""
     # If a seed was not evaluated, only its return during training is known.
     found, success = ((f" {variant.interval(*how)}" if variant.evaluated else "") for how in _INTERVALS)
-    return f"{variant.episode_return:.1f}{found}{seeds}, {variant.success:.3f}{success}"
+    return f"{variant.episode_return:.2f}{found}{seeds}, {variant.success:.3f}{success}"
 
 
 def _of_reference(reference: PolicyOutcomes) -> str:
     found = reference.episode_return
-    return f"{found.text('.1f')}, {reference.success.mean:.3f}"
+    return f"{found.text('.2f')}, {reference.success.mean:.3f}"

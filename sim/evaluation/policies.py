@@ -212,7 +212,7 @@ class PolicyEvaluation:
         returned = self.episode_return
         return [
             f"{self.success}",
-            returned.text(".1f"),
+            returned.text(".2f"),
             f"{self.num_diverged}",
         ]
 

@@ -119,9 +119,9 @@ def test_runs_of_a_variant_are_one_row(tmp_path: Path) -> None:
     assert comparison.variants[1].interval("success", ".3f") == f"one seed; its episodes {rate([True] * 2).interval()}"
     # As a study prints it.
     [_, _, *rows] = results_table([comparison])
-    assert rows[0] == f"| agent | 1.8 {returned.interval('.1f')} (1.0, 2.5), 0.750 {over_seeds.interval()} |"
+    assert rows[0] == f"| agent | 1.75 {returned.interval('.2f')} (1.00, 2.50), 0.750 {over_seeds.interval()} |"
     alone = "one seed; its episodes"
-    assert rows[1] == f"| no residual | 5.0 {alone} [5.0, 5.0], 1.000 {alone} [0.342, 1.000] |"
+    assert rows[1] == f"| no residual | 5.00 {alone} [5.00, 5.00], 1.000 {alone} [0.342, 1.000] |"
     assert agent.measured == "4 episodes, exact; 2 episodes, exact"
 
 
@@ -308,8 +308,8 @@ def test_the_page_shows_the_figures_and_needs_nothing_beside_it(tmp_path: Path) 
     assert "url(" not in text
     assert "<script" not in text
     for cell in (
-        "1.8",
-        "1.0 (seed 1)",
+        "1.75",
+        "1.00 (seed 1)",
         "0.750",
         rate_over_seeds(SUCCESSES).interval(),
         "<plain>",
@@ -318,7 +318,7 @@ def test_the_page_shows_the_figures_and_needs_nothing_beside_it(tmp_path: Path) 
         "0.50 [0.25, 0.75]",
     ):
         assert cell in page.cells
-    assert "best: return 4.0, seed 103" in page.cells
+    assert "best: return 4.00, seed 103" in page.cells
     write_page(out, [comparison], {"reach": show})
     assert out.read_text() == text
 

@@ -190,8 +190,8 @@ def test_a_study_leaves_a_table_of_agents_beside_references(
     assert written in capsys.readouterr().out
     _, _, agents, zero = written.splitlines()
     band = r"\[-?\d+\.\d+, \d+\.\d+\]"
-    assert re.fullmatch(rf"\| agent \| \d+\.\d {band} \(\d+\.\d, \d+\.\d\), [01]\.\d{{3}} {band} \|", agents)
-    assert re.fullmatch(r"\| \*zero\* \| \d+\.\d \[-?\d+\.\d, \d+\.\d\], [01]\.\d{3} \|", zero)
+    assert re.fullmatch(rf"\| agent \| \d+\.\d\d {band} \(\d+\.\d\d, \d+\.\d\d\), [01]\.\d{{3}} {band} \|", agents)
+    assert re.fullmatch(rf"\| \*zero\* \| \d+\.\d\d {band}, [01]\.\d{{3}} \|", zero)
     assert "zero" in (out / "learning_slippery_push.svg").read_text()
     # Done again, nothing is: a study goes on with what is missing.
     files = sorted(out.glob("**/policies.json"))

@@ -318,7 +318,7 @@ def test_a_policy_evaluation_is_summed_up_by_hand() -> None:
     assert metrics_table([replace(evaluation, outcomes=())]) == []
     success, returned, diverged = evaluation.cells()
     assert success.startswith("0.750 [")
-    assert returned.startswith("25.0 [")
+    assert returned.startswith("25.00 [")
     assert diverged == "2"
 
 

@@ -71,7 +71,7 @@ def test_results_are_left_in_files(tmp_path: Path, capsys: pytest.CaptureFixture
     lines = policy_table(results)
     assert len(lines) == 2 + 4
     assert lines[2].startswith("| block | zero | 0.000 [0.000, ")
-    assert "| -50.0 [-50.0, -50.0] | 0 |" in lines[2]
+    assert "| -50.00 [-50.00, -50.00] | 0 |" in lines[2]
 
 
 def test_a_variation_reaches_the_episodes() -> None:

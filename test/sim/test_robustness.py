@@ -114,7 +114,7 @@ def test_results_are_left_in_files(tmp_path: Path, capsys: pytest.CaptureFixture
             {"mean": 0.0, "low": 0.0, "high": 3.8415 / 5.8415, "count": 2}, rel=1e-4
         )
     assert (tmp_path / "robustness.png").stat().st_size > 10_000
-    assert "| perception_delay [control steps] | 1 | 0.000 [0.000, 0.658] | 0.0 [0.0, 0.0] | 0 |" in (
+    assert "| perception_delay [control steps] | 1 | 0.000 [0.000, 0.658] | 0.00 [0.00, 0.00] | 0 |" in (
         capsys.readouterr().out
     )
 

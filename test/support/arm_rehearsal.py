@@ -147,18 +147,16 @@ class Rehearsal:
         """A message for the controller, joints in the order of the driver file, for a velocity in the base frame."""
         kind, measured = self._setup.controller, self.world.positions
         if kind == "servo":
-            message = TwistStamped()
-            message.header.frame_id, message.header.stamp = (
-                self._setup.base_frame,
-                Time(nanoseconds=now_s * 1e9).to_msg(),
-            )
-            convert.set_twist(message, velocity)
-            return message
+            twist = TwistStamped()
+            twist.header.frame_id = self._setup.base_frame
+            twist.header.stamp = Time(nanoseconds=now_s * 1e9).to_msg()
+            convert.set_twist(twist, velocity)
+            return twist
         if kind == "twist":
-            message = TwistStamped()
+            twist = TwistStamped()
             _, quat_wxyz = self._arm.pose(measured)
-            convert.set_twist(message, (matrix_from_quat(quat_wxyz).T @ velocity).tolist())
-            return message.twist
+            convert.set_twist(twist, (matrix_from_quat(quat_wxyz).T @ velocity).tolist())
+            return twist.twist
         motion = self._ik.step(velocity, measured)
         if kind == "trajectory":
             target = JointTarget(motion.position.tolist(), motion.velocity.tolist())

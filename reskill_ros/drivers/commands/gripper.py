@@ -101,11 +101,13 @@ class GripperCommand:
             stamp: stamp of the observation that the action responds to.
         """
         stamp = self._adapter.stamp(self._options.stamp, stamp)
+        wanted, velocity = action[self._component], commands[self._component]
+        if self._stays_closed:
+            wanted, velocity = -1.0, -self._scale
         if self._options.mode == "velocity":
-            speed = commands[self._component]
-            self._send_velocity(-self._scale if self._stays_closed else speed, stamp)
+            self._send_velocity(velocity, stamp)
         else:
-            self._open_or_close(-1.0 if self._stays_closed else action[self._component], stamp)
+            self._open_or_close(wanted, stamp)
 
     def hold(self) -> None:
         """Stop the fingers; a gripper commanded to close keeps its grip.

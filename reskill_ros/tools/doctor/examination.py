@@ -201,8 +201,8 @@ class _Visit:
                 yield Finding("Joints", Level.WARN, text)
 
     def _fingers(self, positions: dict[str, float]) -> Iterator[Finding]:
-        component = self._task.action.quantities.index(GRIPPER_VELOCITY)
-        sources = map(self._driver.sensing.joint, moved_joints(self._task)[component])
+        moved, grippers = moved_joints(self._task), self._task.action.indices(GRIPPER_VELOCITY)
+        sources = [self._driver.sensing.joint(name) for component in grippers for name in moved[component]]
         fingers = [source.to_observation(positions[source.name]) for source in sources if source.name in positions]
         if fingers and max(fingers) > _CLOSED_M:
             text = f"the gripper is open by {sum(fingers) * 1e3:.0f} mm, and stays closed in {self._task.name}"

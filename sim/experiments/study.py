@@ -50,8 +50,8 @@ class StudyConfig:
         episodes: number of evaluation episodes per run, in ``exact``.
         workers: number of concurrent runs, each with one thread.
         references: policies to evaluate for comparison, as lower and upper bounds.
-        skills: skill modules that are trained first, unless they are there: configurations of skills, and for each of
-            them, by what is appended to its run folder, changes to it.
+        skills: skill modules that are trained first, if a run or a reference has them and they are not there:
+            configurations of skills, and for each of them, by what is appended to its run folder, changes to it.
     """
 
     agents: tuple[str, ...]
@@ -91,11 +91,13 @@ def plan_study(config: StudyConfig) -> list[AgentTrainingConfig]:
 
 
 def plan_skills(config: StudyConfig) -> list[SkillTrainingConfig]:
-    """Return the trainings of skill modules of a study.
+    """Return the trainings of the skill modules that the runs and references of a study have.
 
     Raises:
         ConfigError: a configuration is missing, or changes do not fit it.
     """
+    needed = {Path(run.skills) for run in plan_study(config)}
+    needed |= {Path(skills) for each in _references(config) for skills in each.checkpoints}
     plans = []
     for path, variants in config.skills.items():
         base = read_yaml(find_config(path))
@@ -103,7 +105,7 @@ def plan_skills(config: StudyConfig) -> list[SkillTrainingConfig]:
             document = reduce(merged, (_without_replaced(base, changes), changes, {"threads": 1}))
             document["out"] = f"{base['out']}{suffix}"
             plans.append(config_from_dict(SkillTrainingConfig, document, source=f"skills {suffix!r} of {path}"))
-    return plans
+    return [plan for plan in plans if Path(plan.out) in needed]
 
 
 def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
@@ -115,7 +117,7 @@ def run_study(config: StudyConfig, show_progress: bool = True) -> list[Path]:
     """
     runs, skills = plan_study(config), plan_skills(config)
     require_writable_folder(Path(config.out), ConfigError)
-    references = [_references_of(config, agent) for agent in config.agents if config.references]
+    references = _references(config)
     failures = []
     with (
         WorkerPool(config.workers) as pool,
@@ -171,6 +173,10 @@ def _with_skills(value: Any, skills: str) -> Any:
 def _common(config: StudyConfig, agent: str) -> dict[str, Any]:
     """Configuration shared by all variants of an agent."""
     return merged(read_yaml(find_config(agent)), config.common)
+
+
+def _references(config: StudyConfig) -> list[PolicyEvaluationConfig]:
+    return [_references_of(config, agent) for agent in config.agents if config.references]
 
 
 def _references_of(config: StudyConfig, agent: str) -> PolicyEvaluationConfig:

@@ -73,14 +73,26 @@ def test_a_variant_by_another_algorithm_keeps_no_settings_of_the_first(tmp_path:
 
 def test_skills_of_a_study_are_trained_with_what_changes(tmp_path: Path) -> None:
     skills = {"skills/block.yaml": {"": {}, "_short": {"steps": 7, "model": {"prior": {"kind": "gaussian"}}}}}
-    config = StudyConfig(("agents/clean_up.yaml",), {"agent": {}}, "runs/s", skills=skills)
+    runs: dict[str, dict[str, Any]] = {"agent": {}, "short": {"skills": "{skills}_short"}}
+    config = StudyConfig(("agents/clean_up.yaml",), runs, "runs/s", skills=skills)
     plain, short = plan_skills(config)
     models: list[Any] = [plain.model, short.model]
     assert (plain.out, short.out, short.steps) == ("runs/skills/block", "runs/skills/block_short", 7)
     assert models[0].features == models[1].features != ReskillModelConfig().features
     assert [model.prior.kind for model in models] == ["flow", "gaussian"]
-    flat = replace(config, skills={"skills/kitchen.yaml": {"_flat": {"model": {"kind": "flat"}}}})
+    flat = replace(config, skills={"skills/block.yaml": {"_short": {"model": {"kind": "flat"}}}})
     assert [plan.model for plan in plan_skills(flat)] == [FlatConfig()]
+
+
+def test_only_skills_that_something_in_the_study_has_are_trained() -> None:
+    skills: dict[str, dict[str, dict[str, Any]]] = {
+        path: {"": {}, "_flat": {"model": {"kind": "flat"}}} for path in ("skills/kitchen.yaml", "skills/block.yaml")
+    }
+    flat = {"flat": {"skills": "{skills}_flat"}}
+    config = StudyConfig(("agents/kitchen.yaml",), flat, "runs/s", skills=skills)
+    assert [plan.out for plan in plan_skills(config)] == ["runs/skills/kitchen_flat"]
+    compared = replace(config, references=("prior",))
+    assert [plan.out for plan in plan_skills(compared)] == ["runs/skills/kitchen", "runs/skills/kitchen_flat"]
 
 
 def test_references_are_those_of_what_all_variants_have_in_common(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from reskill_core.errors import SpecError
+from reskill_core.parameters import parameter
 from reskill_core.rotations import matrix_from_quat, multiply_quat
 
 Vector = tuple[float, ...]
@@ -17,6 +19,16 @@ Vector = tuple[float, ...]
 _NO_TURN = (1.0, 0.0, 0.0, 0.0)
 # Tolerance of the norm of a quaternion, which may be rounded in a file.
 _NORM_TOLERANCE = 1e-3
+
+
+def position_parameter(description: str, limit: float = 1e3) -> Any:
+    """Declare a configuration's field of a position, by default the origin; see :func:`parameter`."""
+    return parameter((0.0, 0.0, 0.0), f"{description} [m]", low=-limit, high=limit)
+
+
+def rotation_parameter(description: str) -> Any:
+    """Declare a configuration's field of a rotation, by default none; see :func:`rotation_fault`."""
+    return parameter(_NO_TURN, f"{description}; a unit quaternion w, x, y, z", low=-1.0, high=1.0)
 
 
 @dataclass(frozen=True)

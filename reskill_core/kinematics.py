@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from reskill_core.frames import rotation_fault
+from reskill_core.frames import position_parameter, rotation_fault, rotation_parameter
 from reskill_core.parameters import parameter
 
 # In place of a model: its URDF is received on the topic `robot_description`.
@@ -43,17 +43,11 @@ class KinematicsConfig:
     )
     base: str = parameter("", "link of the model that is the driver's base frame; empty: the model's root")
     end_effector: str = parameter("", "link or site of the model that carries the gripper")
-    tool_position: tuple[float, float, float] = parameter(
-        (0.0, 0.0, 0.0),
-        "position of the gripper frame, between the fingers, in the end effector [m]",
-        low=-2.0,
-        high=2.0,
+    tool_position: tuple[float, float, float] = position_parameter(
+        "position of the gripper frame, between the fingers, in the end effector", limit=2.0
     )
-    tool_quat_wxyz: tuple[float, float, float, float] = parameter(
-        (1.0, 0.0, 0.0, 0.0),
-        "orientation of the gripper frame in the end effector; a unit quaternion w, x, y, z",
-        low=-1.0,
-        high=1.0,
+    tool_quat_wxyz: tuple[float, float, float, float] = rotation_parameter(
+        "orientation of the gripper frame in the end effector"
     )
     joints: tuple[str, ...] = parameter(
         (), "commanded joints, from the base on; empty: all from the base to the end effector"

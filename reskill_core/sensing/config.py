@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from reskill_core.errors import ReskillError
-from reskill_core.frames import RigidTransform, rotation_fault
+from reskill_core.frames import RigidTransform, position_parameter, rotation_fault, rotation_parameter
 from reskill_core.parameters import parameter
 
 
@@ -107,17 +107,11 @@ class SensingConfig:
         choices=("reject", "receive_time"),
     )
     static_frames: tuple[str, ...] = parameter((), "static frames, whose readings never become too old")
-    base_position_w: tuple[float, float, float] = parameter(
-        (0.0, 0.0, 0.0),
-        "where the origin of the driver's base frame is in the task's world; sensors and commands alike [m]",
-        low=-1e3,
-        high=1e3,
+    base_position_w: tuple[float, float, float] = position_parameter(
+        "where the origin of the driver's base frame is in the task's world; sensors and commands alike"
     )
-    base_quat_wxyz: tuple[float, float, float, float] = parameter(
-        (1.0, 0.0, 0.0, 0.0),
-        "how the driver's base frame is turned in the task's world; a unit quaternion w, x, y, z",
-        low=-1.0,
-        high=1.0,
+    base_quat_wxyz: tuple[float, float, float, float] = rotation_parameter(
+        "how the driver's base frame is turned in the task's world"
     )
     joints: dict[str, JointSource] = field(
         default_factory=dict,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reskill_core.frames import RigidTransform, rotation_fault
+from reskill_core.frames import RigidTransform, position_parameter, rotation_fault, rotation_parameter
 from reskill_core.parameters import parameter
 from reskill_ros.drivers.poses.detections import ARRAYS
 
@@ -27,17 +27,11 @@ class PoseConfig:
     name: str = parameter(
         "", "`tf`: name of the frame; arrays: id of the detection, or its most probable class; number of a marker"
     )
-    offset_position: tuple[float, float, float] = parameter(
-        (0.0, 0.0, 0.0),
-        "origin of the frame in what is published, such as the middle of a block in the frame of its tag [m]",
-        low=-1e3,
-        high=1e3,
+    offset_position: tuple[float, float, float] = position_parameter(
+        "origin of the frame in what is published, such as the middle of a block in the frame of its tag"
     )
-    offset_quat_wxyz: tuple[float, float, float, float] = parameter(
-        (1.0, 0.0, 0.0, 0.0),
-        "orientation of the frame in what is published; a unit quaternion w, x, y, z",
-        low=-1.0,
-        high=1.0,
+    offset_quat_wxyz: tuple[float, float, float, float] = rotation_parameter(
+        "orientation of the frame in what is published"
     )
 
     def violations(self) -> list[str]:

@@ -115,6 +115,8 @@ class SacConfig(AlgorithmConfig):
             much as the target itself; 0 keeps the initial temperature.
         soft_values: whether the costs of later decisions count in the values, as in the original; otherwise the
             regulariser only affects the policy, and values are those of the rewards alone.
+        return_bound: whether values are at least the discounted rewards that followed in the episode, so that one
+            success is learnt from at once, along its whole way. For rewards that are never negative, and rare.
         samples: number of samples that estimate the divergence; 0 for the closed form, or, where there is none, one.
         hidden: widths of the actor's hidden layers.
         critic_hidden: widths of the critics' hidden layers.
@@ -150,6 +152,7 @@ class SacConfig(AlgorithmConfig):
     max_temperature: float = parameter(10.0, low=1e-8, high=1e4)
     temperature_rate: float = parameter(1e-3, low=0.0, high=1.0)
     soft_values: bool = True
+    return_bound: bool = False
     samples: int = parameter(0, low=0, high=1000)
     hidden: tuple[int, ...] = parameter((256, 256), low=1, high=4096, entries=8)
     critic_hidden: tuple[int, ...] = parameter((256, 256), low=1, high=4096, entries=8)

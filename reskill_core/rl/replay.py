@@ -33,16 +33,25 @@ class Replay:
     def __len__(self) -> int:
         return self._size
 
-    def add(self, rows: Mapping[str, NDArray[Any]]) -> None:
-        """Add rows, the same number in every column, in order."""
+    @property
+    def columns(self) -> Mapping[str, Float32Array]:
+        """All columns with ``capacity`` rows, of which the first ``len`` are filled; not copies."""
+        return self._columns
+
+    def add(self, rows: Mapping[str, NDArray[Any]]) -> IntArray:
+        """Add rows, the same number in every column, in order.
+
+        Returns:
+            Where they are now; of more rows than there is room for, only the newest remain.
+        """
         count = len(next(iter(rows.values())))
-        # Of more rows than there is room for, the newest remain.
         kept = min(count, self._capacity)
         places = (self._next + count - kept + np.arange(kept)) % self._capacity
         for name, column in self._columns.items():
             column[places] = rows[name][count - kept :]
         self._next = (self._next + count) % self._capacity
         self._size = min(self._size + count, self._capacity)
+        return places
 
     def sample(self, rng: np.random.Generator, count: int) -> Batch:
         """Draw rows uniformly with replacement."""

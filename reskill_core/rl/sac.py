@@ -23,6 +23,7 @@ from reskill_core.rl.actor import Actor, Decision
 from reskill_core.rl.config import SacConfig, annealed
 from reskill_core.rl.gaussian import ACTOR
 from reskill_core.rl.replay import Replay
+from reskill_core.rl.returns_to_go import RETURN_TO_GO, ReturnsToGo
 from reskill_core.rl.sac_actor import LOG_STD_RANGE, MEAN_LIMIT, SacActor
 from reskill_core.rl.transitions import SkillTransition
 from reskill_core.runtime.skill_module import SkillModule
@@ -98,7 +99,10 @@ class Sac:
             widths |= {"privileged": privileged, "next_privileged": privileged}
         if self._prior is not None and self._prior.is_gaussian:
             widths |= {"prior": 2 * decisions, "next_prior": 2 * decisions}
+        if config.return_bound:
+            widths |= {RETURN_TO_GO: 0}
         self._replay = Replay(config.capacity, widths)
+        self._returns = ReturnsToGo(self._replay.columns) if config.return_bound else None
         # Environment steps seen, and updates that are due.
         self._steps, self._due = 0, 0.0
         self._acting: SacActor | None = None
@@ -141,7 +145,11 @@ class Sac:
                 "prior": self._prior.moments(transitions.features),
                 "next_prior": self._prior.moments(transitions.next_features),
             }
-        self._replay.add(rows)
+        if self._returns is None:
+            self._replay.add(rows)
+        else:
+            stored = self._replay.add(rows | {RETURN_TO_GO: np.zeros_like(transitions.reward)})
+            self._returns.extend(stored, transitions.take(np.arange(len(transitions))[-len(stored) :]))
         warm = self._steps >= self.config.warm_up
         self._steps += int(transitions.length.sum())
         if warm:
@@ -196,6 +204,7 @@ class Sac:
         return {
             **self._learner.state(),
             **{f"replay/{name}": value for name, value in self._replay.state().items()},
+            **({} if self._returns is None else self._returns.state()),
             "minibatches": self._rng.bit_generator.state,
             "steps": self._steps,
             "due": self._due,
@@ -212,6 +221,8 @@ class Sac:
                 raise CheckpointError(f"{name} of shape {array.shape} is not in the checkpoint")
         self._learner.restore(state)
         self._replay.restore({n.removeprefix("replay/"): v for n, v in state.items() if n.startswith("replay/")})
+        if self._returns is not None:
+            self._returns.restore(state)
         self._rng.bit_generator.state = state["minibatches"]
         self._steps, self._due = int(state["steps"]), float(state["due"])
         self._acting = None

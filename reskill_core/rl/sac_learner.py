@@ -10,6 +10,7 @@ For features s, decisions n, the reward r of a decision (discounted to its start
 3. Critics Q_i learn by least squares from y = r + g (min_i Q'_i(s', n') - alpha c(s')), where n' ~ pi(. | s') and Q'
    are the target critics. The discount g is the one per control step to the power of the decision's length, and 0 only
    at terminal states: episodes that end by a time limit go on in the values. Without ``soft_values`` c is left out.
+   With ``return_bound`` y is at least the return to go (:mod:`~reskill_core.rl.returns_to_go`), without costs.
 4. The actor minimises alpha c(s) - min_i Q_i(s, n), with n ~ pi(. | s) by the reparametrisation. It learns in every
    ``actor_every``-th update only, as in TD3, so that critics can follow.
 5. The temperature alpha is a Lagrange multiplier: log alpha changes by ``temperature_rate`` times the relative excess
@@ -33,6 +34,7 @@ from reskill_core.errors import CheckpointError, ConfigError, TrainingError
 from reskill_core.models.distributions import DiagonalGaussian, SkillDistribution
 from reskill_core.rl.config import SacConfig
 from reskill_core.rl.replay import Batch
+from reskill_core.rl.returns_to_go import RETURN_TO_GO
 from reskill_core.rl.sac_networks import Critics, Descent, Policy, flattened
 
 _HALF_LOG_2_PI_E = 0.5 * math.log(2 * math.pi * math.e)
@@ -127,7 +129,8 @@ class SacLearner:
             value = self.targets(critic_inputs(rows, "next_"), self._drawn(policy)[1]).amin(dim=0)
             if self.config.soft_values:
                 value = value - self.temperature * self.cost(policy, following, prior_at(rows, "next_"))
-            return rows["reward"] + rows["discount"] * value
+            target = rows["reward"] + rows["discount"] * value
+            return torch.maximum(target, rows[RETURN_TO_GO]) if RETURN_TO_GO in rows else target
 
     def cost(self, policy: DiagonalGaussian, features: Tensor, prior: SkillDistribution | None = None) -> Tensor:
         """Compute the costs (B,) of policies at features: divergence from the prior, or negative entropy [nats].

@@ -69,6 +69,8 @@ def test_targets_by_hand() -> None:
     assert soft.target(batch).tolist() == pytest.approx([1 + 0.9 * (2 - 0.4 * divergence), -1.0], rel=1e-5)
     hard = fixed(replace(SMALL, temperature=0.4, soft_values=False), 0.5, 0.8, (3.0, 2.0))
     assert hard.target(batch).tolist() == pytest.approx([1 + 0.9 * 2, -1.0], rel=1e-5)
+    followed = {"return_to_go": torch.tensor([2.0, -0.5])}
+    assert hard.target(batch | followed).tolist() == pytest.approx([1 + 0.9 * 2, -0.5], rel=1e-5)
     config = replace(SMALL, temperature=0.4, regulariser="entropy", std=1.0)
     negative_entropy = -2 * (math.log(0.8) + 0.5 * math.log(2 * math.pi * math.e))
     found = fixed(config, 0.5, 0.8, (3.0, 2.0)).target(batch)

@@ -1,7 +1,7 @@
 """Base class of training runs of what acts: each checkpoint is evaluated first, and the best one is kept.
 
 ``best`` has the highest return in the selection episodes, which are not those of reported evaluations
-(:mod:`reskill_core.seeding`).
+(:mod:`reskill_core.seeding`); of several, it is the one that has learnt longest.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class EvaluatedRun(TrainingRun[P]):
         progress.next_evaluation = progress.step + config.evaluate_every
         self._found = self._evaluate(self.policy())
         log.log(progress.step, {f"evaluation/{name}": value for name, value in self._found.items()})
-        if self._found["return"] > progress.best_evaluation.get("return", -math.inf):
+        # Where all selection episodes succeed, later checkpoints still improve in others.
+        if self._found["return"] >= progress.best_evaluation.get("return", -math.inf):
             progress.best_step, progress.best_evaluation = progress.step, self._found
 
     def _timed_iteration(self) -> dict[str, float]:

@@ -63,9 +63,9 @@ def test_the_residual_acts_and_is_judged_with_the_weight_of_the_schedule(module:
 
 @pytest.mark.parametrize(
     ("returns", "best"),
-    [((1.0, 3.0, 2.0, -4.0), 2), ((5.0, 5.0, 5.0, 5.0), 1), ((-9.0, -8.0, -7.0, -6.0), 4)],
+    [((1.0, 3.0, 2.0, -4.0), 2), ((5.0, 5.0, 5.0, 5.0), 4), ((1.0, 3.0, 3.0, -4.0), 3), ((-9.0, -8.0, -7.0, -6.0), 4)],
 )
-def test_the_best_checkpoint_is_the_first_of_the_highest_return(
+def test_the_best_checkpoint_is_the_last_of_the_highest_return(
     returns: tuple[float, ...], best: int, module: SkillModule, tmp_path: Path
 ) -> None:
     result, _ = train(module, config(tmp_path, keep_checkpoints=1), returns)

@@ -116,7 +116,8 @@ class SacConfig(AlgorithmConfig):
         soft_values: whether the costs of later decisions count in the values, as in the original; otherwise the
             regulariser only affects the policy, and values are those of the rewards alone.
         return_bound: whether values are at least the discounted rewards that followed in the episode, so that one
-            success is learnt from at once, along its whole way. For rewards that are never negative, and rare.
+            success is learnt from at once, along its whole way. For rewards that are never negative, and rare; needs
+            soft_values to be false, because costs are not part of these rewards.
         samples: number of samples that estimate the divergence; 0 for the closed form, or, where there is none, one.
         hidden: widths of the actor's hidden layers.
         critic_hidden: widths of the critics' hidden layers.
@@ -187,6 +188,8 @@ class SacConfig(AlgorithmConfig):
             faults.append(f"target: a divergence is never negative, got {self.target}")
         if self.regulariser == "entropy" and self.space == "latent":
             faults.append("space: latent is for a divergence from the prior; for an entropy no prior is needed")
+        if self.return_bound and self.soft_values:
+            faults.append("return_bound: rewards that followed bound values without costs only; set soft_values: false")
         return faults
 
 

@@ -10,7 +10,7 @@ For features s, decisions n, the reward r of a decision (discounted to its start
 3. Critics Q_i learn by least squares from y = r + g (min_i Q'_i(s', n') - alpha c(s')), where n' ~ pi(. | s') and Q'
    are the target critics. The discount g is the one per control step to the power of the decision's length, and 0 only
    at terminal states: episodes that end by a time limit go on in the values. Without ``soft_values`` c is left out.
-   With ``return_bound`` y is at least the return to go (:mod:`~reskill_core.rl.returns_to_go`), without costs.
+   With ``return_bound`` y is at least the return to go (:mod:`~reskill_core.rl.returns_to_go`).
 4. The actor minimises alpha c(s) - min_i Q_i(s, n), with n ~ pi(. | s) by the reparametrisation. It learns in every
    ``actor_every``-th update only, as in TD3, so that critics can follow.
 5. The temperature alpha is a Lagrange multiplier: log alpha changes by ``temperature_rate`` times the relative excess

@@ -31,13 +31,17 @@ def moves(places: list[int], starts: list[float], rewards: list[float], ends: li
     )
 
 
+def bounded(**changes: Any) -> Sac:
+    return entropic(return_bound=True, soft_values=False, **changes)
+
+
 def returns(sac: Sac) -> list[float]:
     return sac._replay.columns[RETURN_TO_GO][: len(sac._replay)].tolist()
 
 
 def test_rewards_count_for_earlier_decisions_of_the_same_episode() -> None:
     """Place 0 gets 0, 2 and 1: 1, 2 + 0.5 · 1, and 0.5 · 2.5 to go; place 1 a 4 in its second decision."""
-    sac = entropic(return_bound=True)
+    sac = bounded()
     sac.observe(moves([0, 1, 0], [0, 10, 1], [0, 0, 2], [False] * 3))
     assert returns(sac) == [1.0, 0.0, 2.0]
     sac.observe(moves([1, 0], [11, 2], [4, 1], [False, True]))
@@ -48,13 +52,13 @@ def test_rewards_count_for_earlier_decisions_of_the_same_episode() -> None:
 
 
 def test_what_does_not_continue_from_the_last_decision_is_another_episode() -> None:
-    sac = entropic(return_bound=True)
+    sac = bounded()
     sac.observe(moves([0, 0], [0, 7], [0, 1], [False, False]))
     assert returns(sac) == [0.0, 1.0]
 
 
 def test_overwritten_decisions_get_no_more_rewards() -> None:
-    sac = entropic(return_bound=True, capacity=3)
+    sac = bounded(capacity=3)
     sac.observe(moves([0, 0, 1], [0, 1, 10], [0, 0, 0], [False] * 3))
     sac.observe(moves([1], [11], [8], [False]))
     # Row 0 belongs to place 1 now.
@@ -64,13 +68,13 @@ def test_overwritten_decisions_get_no_more_rewards() -> None:
 
 
 def test_of_more_decisions_than_there_is_room_for_the_newest_count() -> None:
-    sac = entropic(return_bound=True, capacity=2)
+    sac = bounded(capacity=2)
     sac.observe(moves([0, 0, 0], [0, 1, 2], [0, 0, 8], [False] * 3))
     assert sorted(returns(sac)) == [4.0, 8.0]
 
 
 def test_a_resumed_run_goes_on_with_running_episodes() -> None:
-    sac, resumed = entropic(return_bound=True), entropic(return_bound=True)
+    sac, resumed = bounded(), bounded()
     sac.observe(moves([0, 1, 0], [0, 10, 1], [0, 0, 0], [False] * 3))
     resumed.restore(sac.weights(), sac.state())
     for each in (sac, resumed):
@@ -87,8 +91,8 @@ def test_without_running_episodes_there_is_nothing_to_restore() -> None:
 @pytest.mark.parametrize(("return_bound", "expected"), [(True, 1.0), (False, 0.0)])
 def test_one_success_is_learnt_from_along_its_whole_way(return_bound: bool, expected: float) -> None:
     """Forty decisions to a single reward, with targets that hardly move: only its bound tells the first one of it."""
-    changes: dict[str, Any] = {"critic_hidden": (64,), "critic_learning_rate": 1e-2, "soft_values": False}
-    sac = entropic(return_bound=return_bound, target_rate=1e-6, updates=8.0, **changes)
+    changes: dict[str, Any] = {"critic_hidden": (64,), "critic_learning_rate": 1e-2}
+    sac = entropic(return_bound=return_bound, soft_values=False, target_rate=1e-6, updates=8.0, **changes)
     features = np.linspace(0, 1, 41, dtype=np.float32)[:, None].repeat(3, axis=1)
     last = np.arange(40) == 39
     way = {"discount": np.ones(40, np.float32), "terminated": last, "ended": last, "place": np.zeros(40, np.int64)}

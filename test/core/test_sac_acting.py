@@ -137,6 +137,8 @@ def test_rules_of_the_settings() -> None:
     assert agent.high_level == SacConfig(target=4.0)
     with pytest.raises(ConfigError, match=r"temperature: must be from min_temperature 0\.2 to .*, got 0\.02"):
         config_from_dict(AgentConfig, {"high_level": {"algorithm": "sac", "min_temperature": 0.2}})
+    with pytest.raises(ConfigError, match=r"return_bound: .* set soft_values: false"):
+        config_from_dict(AgentConfig, {"high_level": {"algorithm": "sac", "return_bound": True}})
     with pytest.raises(ConfigError, match="target: a divergence is never negative, got -1"):
         config_from_dict(AgentConfig, {"high_level": {"algorithm": "sac", "target": -1.0}})
     latent = {"high_level": {"algorithm": "sac", "space": "latent"}}

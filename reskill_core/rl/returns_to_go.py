@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reskill_core.arrays import Float32Array, IntArray
-from reskill_core.rl.transitions import SkillTransition
+from reskill_core.arrays import BoolArray, Float32Array, IntArray
 
 RETURN_TO_GO = "return_to_go"
 _PLACES, _ROWS = "running/places", "running/rows"
@@ -23,7 +22,7 @@ class ReturnsToGo:
 
     Args:
         columns: columns of the replay memory: ``features``, ``next_features``, ``reward``, ``discount``, and
-            ``return_to_go``, into which the returns are written.
+            ``return_to_go``, 0 in new rows, into which the returns are written.
     """
 
     def __init__(self, columns: Mapping[str, Float32Array]) -> None:
@@ -31,22 +30,25 @@ class ReturnsToGo:
         # Rows of the episode that is under way in a place, in order of time.
         self._running: dict[int, deque[int]] = defaultdict(deque)
 
-    def extend(self, rows: IntArray, transitions: SkillTransition) -> None:
-        """Take transitions into account, which were stored in these rows (B,), in order."""
+    def extend(self, rows: IntArray, places: IntArray, ended: BoolArray) -> None:
+        """Take decisions into account that were stored in these rows (B,), in order of time for each place.
+
+        Args:
+            rows: (B,) rows of the replay memory.
+            places: (B,) indices of the environments.
+            ended: (B,) whether the episode ended with the decision.
+        """
         self._forget(set(rows.tolist()))
         columns = self._columns
-        for row, place, ended in zip(
-            rows.tolist(), transitions.place.tolist(), transitions.ended.tolist(), strict=True
-        ):
+        for row, place, is_last in zip(rows.tolist(), places.tolist(), ended.tolist(), strict=True):
             running = self._running[place]
             # After a divergence that had no earlier decision to be marked with, another episode begins unannounced.
             if running and not np.array_equal(columns["next_features"][running[-1]], columns["features"][row]):
                 running.clear()
             running.append(row)
-            columns[RETURN_TO_GO][row] = 0.0
             if columns["reward"][row]:
                 self._credit(np.array(running))
-            if ended:
+            if is_last:
                 running.clear()
 
     def _credit(self, rows: IntArray) -> None:

@@ -149,7 +149,8 @@ class Sac:
             self._replay.add(rows)
         else:
             stored = self._replay.add(rows | {RETURN_TO_GO: np.zeros_like(transitions.reward)})
-            self._returns.extend(stored, transitions.take(np.arange(len(transitions))[-len(stored) :]))
+            newest = slice(len(transitions) - len(stored), None)
+            self._returns.extend(stored, transitions.place[newest], transitions.ended[newest])
         warm = self._steps >= self.config.warm_up
         self._steps += int(transitions.length.sum())
         if warm:

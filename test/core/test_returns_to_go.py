@@ -16,7 +16,7 @@ from reskill_core.rl.transitions import SkillTransition
 
 
 def moves(places: list[int], starts: list[float], rewards: list[float], ends: list[bool]) -> SkillTransition:
-    """Decisions by which places advance by one, from their starts on a line; the discount is 0.5."""
+    """Decisions by which places advance by one on a line; the discount is 0.5, at time limits, too."""
     features = np.array(starts, np.float32)[:, None].repeat(3, axis=1)
     ended, count = np.array(ends), len(places)
     return decided(
@@ -25,7 +25,7 @@ def moves(places: list[int], starts: list[float], rewards: list[float], ends: li
         np.array(rewards),
         next_features=features + 1,
         discount=np.full(count, 0.5, np.float32),
-        terminated=ended,
+        terminated=np.zeros(count, np.bool_),
         ended=ended,
         place=np.array(places),
     )
@@ -58,18 +58,18 @@ def test_what_does_not_continue_from_the_last_decision_is_another_episode() -> N
 
 
 def test_overwritten_decisions_get_no_more_rewards() -> None:
-    sac = bounded(capacity=3)
-    sac.observe(moves([0, 0, 1], [0, 1, 10], [0, 0, 0], [False] * 3))
-    sac.observe(moves([1], [11], [8], [False]))
+    sac = bounded(capacity=4)
+    sac.observe(moves([0, 1, 0, 1], [0, 10, 1, 11], [0] * 4, [False] * 4))
+    sac.observe(moves([1], [12], [8], [False]))
     # Row 0 belongs to place 1 now.
-    assert returns(sac) == [8.0, 0.0, 4.0]
+    assert returns(sac) == [8.0, 2.0, 0.0, 4.0]
     sac.observe(moves([0], [2], [4], [False]))
-    assert returns(sac) == [8.0, 4.0, 4.0]
+    assert returns(sac) == [8.0, 4.0, 2.0, 4.0]
 
 
 def test_of_more_decisions_than_there_is_room_for_the_newest_count() -> None:
     sac = bounded(capacity=2)
-    sac.observe(moves([0, 0, 0], [0, 1, 2], [0, 0, 8], [False] * 3))
+    sac.observe(moves([1, 0, 0], [10, 1, 2], [0, 0, 8], [False] * 3))
     assert sorted(returns(sac)) == [4.0, 8.0]
 
 

@@ -296,10 +296,10 @@ def _read(console: OperatorConsole, executor: SingleThreadedExecutor) -> None:
         for char in decoder.decode(byte):
             if char in _ENDS or (char == _QUIT and not console.is_typing):
                 return
-            was_typing = console.is_typing
+            if console.is_typing and char in _ENTER and sys.stdin.isatty():
+                # Further lines of a pasted text are not keys; what is pressed once the label is shown, is one.
+                termios.tcflush(sys.stdin, termios.TCIFLUSH)
             console.take(char)
-            if was_typing and not console.is_typing and sys.stdin.isatty():
-                termios.tcflush(sys.stdin, termios.TCIFLUSH)  # Further lines of a pasted text are not keys.
 
 
 def _await_rest(console: OperatorConsole, executor: SingleThreadedExecutor) -> int:

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import termios
+import tty
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from geometry_msgs.msg import TwistStamped
+from rclpy.executors import SingleThreadedExecutor
 from recorder_bench import episode
 from ros_graph import Graph, MakeGraph
 from std_srvs.srv import Trigger
@@ -24,6 +26,8 @@ from reskill_core.data import DemoDataset
 from reskill_ros.msg import Observation, SkillAction
 from reskill_ros.nodes.command_node import CommandNode
 from reskill_ros.nodes.recorder_node import RecorderNode
+from reskill_ros.tools.operator_console import OperatorConsole, _read
+from reskill_ros.tools.operator_screen import OperatorScreen
 
 GATE = {"gate.command_timeout_s": 30.0, "gate.resume_after": 1}
 TASK_STEPS = 5
@@ -226,6 +230,34 @@ def test_further_lines_of_a_pasted_label_are_no_keys(open_terminal: Callable[...
     terminal.press("x")
     terminal.wait(lambda: b"unknown key 'x'" in terminal.output, "the next key")
     assert terminal.gate.state.value == "disarmed"
+
+
+def test_no_key_is_lost_once_the_label_is_shown(make_graph: MakeGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As quick as can be: pressed while the label is being printed."""
+    graph, (keys, terminal) = make_graph(), pty.openpty()
+    tty.setcbreak(terminal)
+
+    class Screen(OperatorScreen):
+        def show(self, line: str) -> None:
+            super().show(line)
+            if line.startswith("the label is"):
+                os.write(keys, b"q")
+
+    class Executor(SingleThreadedExecutor):
+        turns = 0
+
+        def spin_once(self, timeout_sec: float | None = None) -> None:
+            self.turns += 1
+            assert self.turns < 100, "the key was lost"
+            super().spin_once(timeout_sec)
+
+    console = graph.add(OperatorConsole(Screen(), heartbeat=False))
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        os.write(keys, b"lx\r")
+        _read(console, Executor())
+    os.close(keys)
+    assert console.label == "x"
 
 
 def test_nobody_types_while_the_robot_moves(open_terminal: Callable[..., Terminal]) -> None:

@@ -48,8 +48,8 @@ def plot_learning(comparison: Comparison) -> str:
         for number, variant in enumerate(comparison.variants):
             curves = [(getattr(run.curve, quantity), run.curve.returns) for run in variant.runs]
             x, mean, low, high = seed_band(curves)
-            axes.plot(x, mean, ".-", color=f"C{number}", label=variant.name)
-            axes.fill_between(x, low, high, color=f"C{number}", alpha=0.2, linewidth=0)
+            axes.plot(x, mean, ".-", color=_colour(number), label=variant.name)
+            axes.fill_between(x, low, high, color=_colour(number), alpha=0.2, linewidth=0)
         for number, reference in enumerate(comparison.references):
             dashes = _DASHES[number % len(_DASHES)]
             axes.axhline(reference.episode_return.mean, color="0.45", ls=dashes, lw=1.2, label=reference.policy)
@@ -139,9 +139,14 @@ def principal_plane(latents: NDArray[np.float32]) -> tuple[Float64Array, Float64
 
 
 def _band(axes: Axes, values: Sequence[float], intervals: Sequence[Estimate], number: int, label: str) -> None:
-    axes.plot(values, [interval.mean for interval in intervals], ".-", color=f"C{number}", label=label)
+    axes.plot(values, [interval.mean for interval in intervals], ".-", color=_colour(number), label=label)
     low, high = np.array([(interval.low, interval.high) for interval in intervals], dtype=float).T
-    axes.fill_between(values, low, high, color=f"C{number}", alpha=0.2, linewidth=0)
+    axes.fill_between(values, low, high, color=_colour(number), alpha=0.2, linewidth=0)
+
+
+def _colour(number: int) -> tuple[float, float, float, float]:
+    """The ten usual colours, then the same in light."""
+    return matplotlib.colormaps["tab20"](2 * number % 20 + number // 10 % 2)
 
 
 def _svg(figure: Figure) -> str:

@@ -38,7 +38,7 @@ def results_table(comparisons: Sequence[Comparison]) -> list[str]:
     entries: dict[str, dict[str, str]] = {}
     for comparison in comparisons:
         for variant in comparison.variants:
-            entries.setdefault(variant.name, {})[comparison.task] = _of_variant(variant)
+            entries.setdefault(variant.title, {})[comparison.task] = _of_variant(variant)
         for reference in comparison.references:
             entries.setdefault(f"*{reference.policy}*", {})[comparison.task] = _of_reference(reference)
     # References after all variants, including variants that only a later task has.

@@ -6,7 +6,7 @@ Runs of one task with the same ``variant`` in their configuration differ in thei
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -160,11 +160,25 @@ class AgentRun:
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs of one task that differ in their seed, ordered by seed."""
+    """Runs of one task that differ in their seed, ordered by seed.
+
+    Attributes:
+        task: name of the task.
+        name: name of the variant.
+        runs: its runs.
+        settings: settings of the task in which it differs from other variants.
+    """
 
     task: str
     name: str
     runs: tuple[AgentRun, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Its name, with the settings in which it differs."""
+        own = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        return f"{self.name} ({own})" if own else self.name
 
     @property
     def episode_return(self) -> float:
@@ -242,20 +256,21 @@ class Comparison:
 def compare(runs: Iterable[AgentRun], references: Sequence[PolicyOutcomes] = ()) -> list[Comparison]:
     """Group runs by task and variant, in the order given.
 
+    Variants may differ in settings of their task, such as the layout of a maze, if each was evaluated with the settings
+    that it was trained with.
+
     Raises:
         ConfigError: a seed occurs twice in a variant, or runs and references of a task were evaluated with different
-            profiles, variations, settings of the task or simulators.
+            profiles, variations or simulators, or otherwise with different settings of the task.
     """
     tasks: dict[str, dict[str, list[AgentRun]]] = {}
     for run in runs:
         tasks.setdefault(run.task, {}).setdefault(run.config.variant, []).append(run)
     return [
         _comparable(
-            Comparison(
-                task,
-                tuple(_variant(task, name, found) for name, found in variants.items()),
-                tuple(reference for reference in references if reference.task == task),
-            )
+            task,
+            [_variant(task, name, found) for name, found in variants.items()],
+            tuple(reference for reference in references if reference.task == task),
         )
         for task, variants in tasks.items()
     ]
@@ -297,14 +312,36 @@ def _variant(task: str, name: str, runs: Sequence[AgentRun]) -> Variant:
     return Variant(task, name, tuple(by_seed[seed] for seed in sorted(by_seed)))
 
 
-def _comparable(comparison: Comparison) -> Comparison:
-    """Refuse to compare results of different profiles, variations, settings of the task or simulators."""
-    agents = [run.outcomes for variant in comparison.variants for run in variant.runs if run.outcomes]
-    for one, other in combinations([*agents, *comparison.references], 2):
-        if differing := one.world.differences(other.world):
+def _comparable(task: str, variants: Sequence[Variant], references: tuple[PolicyOutcomes, ...]) -> Comparison:
+    """Compare what was evaluated in the same world, but for settings of the task that variants were trained with."""
+    agents = [(run.outcomes, variant) for variant in variants for run in variant.runs if run.outcomes]
+    for (one, mine), (other, theirs) in combinations([*agents, *((each, None) for each in references)], 2):
+        world = one.world
+        if mine and theirs and mine is not theirs and _in_own_settings(mine) and _in_own_settings(theirs):
+            world = replace(world, settings=None)
+        if differing := world.differences(other.world):
             raise ConfigError(
                 f"{one.folder} and {other.folder} were evaluated in different worlds: {'; '.join(differing)}; "
                 "evaluate one of them again with the other's --profile, --vary and --task-settings, and with the same "
                 "simulator"
             )
-    return comparison
+    return Comparison(task, tuple(_with_own_settings(variants)), references)
+
+
+def _in_own_settings(variant: Variant) -> bool:
+    """Whether all runs were evaluated with the settings of the task that they were trained with."""
+    return all(run.outcomes and run.outcomes.settings == run.lineage.settings for run in variant.runs)
+
+
+def _with_own_settings(variants: Sequence[Variant]) -> list[Variant]:
+    """Variants with the settings in which they differ from each other."""
+    known = {each.name: settings for each in variants if (settings := _settings(each))}
+    names = dict.fromkeys(name for settings in known.values() for name in settings)
+    differing = [name for name in names if any(a.get(name) != b.get(name) for a, b in combinations(known.values(), 2))]
+    own = {variant: {name: settings.get(name) for name in differing} for variant, settings in known.items()}
+    return [replace(each, settings=own.get(each.name, {})) for each in variants]
+
+
+def _settings(variant: Variant) -> Mapping[str, Any] | None:
+    first = variant.runs[0]
+    return first.outcomes.settings if first.outcomes else first.lineage.settings

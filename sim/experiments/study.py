@@ -225,9 +225,10 @@ def _is_evaluated(evaluation: PolicyEvaluationConfig) -> bool:
     acted = {lineage.agent or lineage.skills for lineage in lineages} - {None}
     given = {load_checkpoint(folder, *POLICY_KINDS).sha256 for folder in evaluation.checkpoints}
     same_simulator = all(lineage.simulator == simulator_version() for lineage in lineages)
-    # Older results have no settings of tasks.
+    # Older results have no settings of tasks. Checkpoints are known by their contents, wherever they are now.
     config = {"task_settings": {}, **(document.get("config") or {})}
-    return config == config_to_dict(evaluation) and same_simulator and acted <= given
+    places = {"checkpoints": list(evaluation.checkpoints), "out": evaluation.out}
+    return config | places == config_to_dict(evaluation) and same_simulator and acted <= given
 
 
 def _write_results(

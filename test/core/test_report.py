@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,11 +52,13 @@ def write_evaluation(
     task: str = "reach",
     checkpoint: str | None = None,
     mujoco: str = "3.11.0",
+    settings: Mapping[str, object] | None = None,
 ) -> Path:
     """An evaluation whose episodes succeed where they earn more than 1."""
     measured = {"mean": 0.5, "low": 0.25, "high": 0.75, "count": 4}
     result = {"task": task, "policy": policy, "success": measured, "episode_return": measured}
-    result["lineage"] = {"agent": checkpoint} if checkpoint else {}
+    lineage = {"agent": checkpoint, "settings": settings}
+    result["lineage"] = {name: value for name, value in lineage.items() if value}
     document = {
         "config": {"profile": profile, "variation": NOMINAL},
         "results": [result],
@@ -69,7 +72,14 @@ def write_evaluation(
 
 
 def write_run(
-    folder: Path, seed: int, returns: Sequence[float] = (), variant: str = "agent", steps: int = 200, speed: float = 1.0
+    folder: Path,
+    seed: int,
+    returns: Sequence[float] = (),
+    variant: str = "agent",
+    steps: int = 200,
+    speed: float = 1.0,
+    settings: Mapping[str, object] | None = None,
+    evaluated_settings: Mapping[str, object] | None = None,
 ) -> Path:
     """A run of two evaluations, which earned 1 and 3, and an evaluation with these returns."""
     config = AgentTrainingConfig("reach", str(folder), "runs/skills/reach", variant, seed, steps, evaluation_episodes=8)
@@ -79,10 +89,11 @@ def write_run(
         append_jsonl(folder / "metrics.jsonl", {"step": step, "train/trained_s": 120 * share / speed})
         evaluation = {"evaluation/return": earned, "evaluation/success": share}
         append_jsonl(folder / "metrics.jsonl", {"step": step, **evaluation})
-    document = {"task": TASK.to_dict(), SKILLS_KEY: {"training": {"beta": 0.001}}}
+    document = {"task": TASK.to_dict(), SKILLS_KEY: {"training": {"beta": 0.001}}, "lineage": {"settings": settings}}
     best = save_checkpoint(folder / "checkpoints" / "best", AGENT_KIND, {}, document)
     if returns:
-        write_evaluation(folder / "evaluation", returns, checkpoint=load_checkpoint(best, AGENT_KIND).sha256)
+        sha256 = load_checkpoint(best, AGENT_KIND).sha256
+        write_evaluation(folder / "evaluation", returns, checkpoint=sha256, settings=evaluated_settings or settings)
     return folder
 
 
@@ -123,6 +134,33 @@ def test_runs_of_a_variant_are_one_row(tmp_path: Path) -> None:
     alone = "one seed; its episodes"
     assert rows[1] == f"| no residual | 5.00 {alone} [5.00, 5.00], 1.000 {alone} [0.342, 1.000] |"
     assert agent.measured == "4 episodes, exact; 2 episodes, exact"
+
+
+def test_variants_with_settings_of_their_own_are_named_by_them(tmp_path: Path) -> None:
+    """Such as the layouts of a maze; in what they share they do not differ."""
+    small, large = {"size": 20, "layout": 1, "goal": [1, 2]}, {"size": 40, "layout": 1, "goal": None}
+    runs = {
+        name: write_run(tmp_path / name, seed, (5.0,), name[0], settings=settings)
+        for name, seed, settings in (("small0", 0, small), ("small1", 1, small), ("large0", 0, large))
+    }
+    [comparison] = compare(map(read_run, runs.values()))
+    assert [each.title for each in comparison.variants] == ["s (size 20, goal [1, 2])", "l (size 40, goal None)"]
+    [_, _, *rows] = results_table([comparison])
+    assert [row.split(" | ")[0] for row in rows] == ["| s (size 20, goal [1, 2])", "| l (size 40, goal None)"]
+    [alone] = compare([read_run(runs["small0"])])
+    assert alone.variants[0].title == "s"
+
+    def refused(**other: Any) -> None:
+        runs["other"] = write_run(tmp_path / "other", 2, (5.0,), **other)
+        with pytest.raises(ConfigError, match=r"different worlds: .*settings.size: 20 != 40; .*--task-settings"):
+            compare(map(read_run, runs.values()))
+        shutil.rmtree(runs.pop("other"))
+
+    refused(variant="s", settings=large)
+    refused(variant="o", settings=small, evaluated_settings=large)
+    zero = read_outcomes(write_evaluation(tmp_path / "zero", (0.0,), "zero", settings=large))
+    with pytest.raises(ConfigError, match=r"different worlds: .*settings.size: 20 != 40"):
+        compare([read_run(runs["small0"])], zero)
 
 
 def test_without_an_evaluation_the_last_one_in_training_stands_in_and_is_marked(tmp_path: Path) -> None:

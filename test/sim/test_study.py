@@ -157,7 +157,13 @@ def test_a_study_evaluates_again_what_is_another_checkpoint_now(tmp_path: Path) 
     found.write_text(now.replace(result["lineage"]["simulator"], "mujoco 2.0.0"))
     run_study(config, show_progress=False)
     assert found.read_text() == now
-    # One of before tasks had settings is as good as ever.
+    # Moved, it is as good as ever.
+    moved = Path(shutil.copytree(out, tmp_path / "moved"))
+    kept = moved / found.relative_to(out)
+    before = kept.stat().st_mtime_ns
+    run_study(replace(config, out=str(moved)), show_progress=False)
+    assert kept.stat().st_mtime_ns == before
+    # So is one of before tasks had settings.
     document = json.loads(now)
     evaluation = config_from_dict(PolicyEvaluationConfig, document["config"])
     assert document["config"].pop("task_settings") == {}

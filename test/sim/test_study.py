@@ -158,7 +158,7 @@ def test_a_study_evaluates_again_what_is_another_checkpoint_now(tmp_path: Path) 
     run_study(config, show_progress=False)
     assert found.read_text() == now
     # Moved, it is as good as ever.
-    moved = Path(shutil.copytree(out, tmp_path / "moved"))
+    moved = Path(shutil.copytree(out, tmp_path / "moved", symlinks=True))
     kept = moved / found.relative_to(out)
     before = kept.stat().st_mtime_ns
     run_study(replace(config, out=str(moved)), show_progress=False)

@@ -35,7 +35,19 @@ from reskill_core.errors import ConfigError
 SEEDING = 2
 
 # Random streams of an episode. The index of an entry matters: append new ones.
-STREAMS = ("reset", "demonstrator", "policy", "world", "delay", "perception", "speed", "lag", "nominal", "fingers")
+STREAMS = (
+    "reset",
+    "demonstrator",
+    "policy",
+    "world",
+    "delay",
+    "perception",
+    "speed",
+    "lag",
+    "nominal",
+    "fingers",
+    "speed_limit",
+)
 
 # Random streams of a run. The index of an entry matters: append new ones.
 PURPOSES = (

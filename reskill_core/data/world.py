@@ -27,6 +27,7 @@ NOMINAL: Mapping[str, Any] = {
     "perception_delay": [0, 0],
     "action_delay": [0, 0],
     "speed": [1.0, 1.0],
+    "speed_limit": [1.0, 1.0],
     "lag": [0.0, 0.0],
     "finger_start": [0.0, 0.0],
     "nominal": 0.0,

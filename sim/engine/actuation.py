@@ -14,7 +14,8 @@ class Actuation:
     """Actuation of the arms of a task's environments, as its variation has drawn it for each episode.
 
     An action takes effect after a delay; then its velocities v, except those of fingers, are scaled by the speed s, and
-    followed with a time constant τ, the lag: u ← exp(-T / τ) u + (1 - exp(-T / τ)) s v in each
+    where the fastest of them exceeds the limit l, all are slowed down alike: w = s v min(1, l / max |s v|), as shares
+    of full speed. They are followed with a time constant τ, the lag: u ← exp(-T / τ) u + (1 - exp(-T / τ)) w in each
     control period T.
 
     Args:
@@ -40,6 +41,10 @@ class Actuation:
         executed, speed = self._delayed(actions, before), before[:, layout.speed]
         if speed.size:
             executed = np.where(self._is_of_arm, speed * executed, executed)
+        limit = before[:, layout.speed_limit]
+        if limit.size:
+            fastest = np.abs(executed[:, self._is_of_arm]).max(axis=1, keepdims=True)
+            executed = np.where(self._is_of_arm, executed * (limit / np.maximum(fastest, limit)), executed)
         if layout.followed.start < layout.followed.stop:
             followed = self._followed(executed, before)
             executed = np.where(self._is_of_arm, followed, executed)

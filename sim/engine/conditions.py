@@ -28,7 +28,7 @@ class Conditions:
         self.dim = len(task.variation.spans)
 
     def draw(self, rows: Float64Array, seeds: Sequence[int], strengths: Float64Array) -> None:
-        """Draw delays, speeds, lags and where fingers start into state rows (n, S).
+        """Draw delays, speeds, their limits, lags and where fingers start into state rows (n, S).
 
         Args:
             rows: the rows.
@@ -44,6 +44,8 @@ class Conditions:
                 row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
             if row[layout.speed].size:
                 row[layout.speed] = episode_rng(int(seed), "speed").uniform(*variation.speed)
+            if row[layout.speed_limit].size:
+                row[layout.speed_limit] = episode_rng(int(seed), "speed_limit").uniform(*variation.speed_limit)
             if row[layout.lag].size:
                 row[layout.lag] = episode_rng(int(seed), "lag").uniform(*variation.lag)
             if row[layout.finger_start].size:
@@ -68,6 +70,7 @@ class Conditions:
             "perception_delay": perception_delay,
             "action_delay": action_delay,
             "speed": row[layout.speed][0] if row[layout.speed].size else 1.0,
+            "speed_limit": row[layout.speed_limit][0] if row[layout.speed_limit].size else 1.0,
             "lag": row[layout.lag][0] if row[layout.lag].size else 0.0,
             "finger_start": row[layout.finger_start][0] if row[layout.finger_start].size else 0.0,
         }

@@ -27,6 +27,7 @@ class RowLayout:
         seed: seed of the episode.
         delays: delays of perception and of actions [control steps].
         speed: factor on commanded velocities; empty if it does not vary.
+        speed_limit: largest share of full speed that the arm reaches; empty if it does not vary.
         lag: time constant with which velocities follow commands [s]; empty if they always follow at once.
         followed: velocities with which the arm followed the last command, an action; empty like ``lag``.
         finger_start: position of the fingers at the start [m]; empty if the gripper is always closed.
@@ -44,6 +45,7 @@ class RowLayout:
     seed: slice
     delays: slice
     speed: slice
+    speed_limit: slice
     lag: slice
     followed: slice
     finger_start: slice
@@ -68,6 +70,7 @@ class RowLayout:
             "seed": 1,
             "delays": 2,
             "speed": int(task.variation.speed != NOMINAL.speed),
+            "speed_limit": int(task.variation.speed_limit != NOMINAL.speed_limit),
             "lag": int(lags),
             "followed": lags * task.spec.action.dim,
             "finger_start": int(task.variation.finger_start != NOMINAL.finger_start),

@@ -25,9 +25,15 @@ Range = tuple[float, float]
 # drawing one is free.
 POOL = 64
 _MAX_DELAY = 10
-# Drawn anew in each episode, and nominal together: a nominal arm is so in speed and lag. Friction, mass and size
-# are those of a compiled model.
-_OF_EPISODES = (("perception_noise",), ("perception_delay",), ("action_delay",), ("speed", "lag"), ("finger_start",))
+# Drawn anew in each episode, and nominal together: a nominal arm is so in speed, its limit and lag. Friction, mass and
+# size are those of a compiled model.
+_OF_EPISODES = (
+    ("perception_noise",),
+    ("perception_delay",),
+    ("action_delay",),
+    ("speed", "speed_limit", "lag"),
+    ("finger_start",),
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,13 @@ class Variation:
         low=0.01,
         high=1.0,
     )
+    speed_limit: Range = parameter(
+        (1.0, 1.0),
+        "largest share of full speed that the arm reaches; a faster motion is slowed down as a whole, as by limits "
+        "of joint velocities",
+        low=0.01,
+        high=1.0,
+    )
     lag: Range = parameter(
         (0.0, 0.0),
         "time constant with which the arm follows commanded velocities, except those of fingers [s]",
@@ -67,7 +80,8 @@ class Variation:
     )
     nominal: float = parameter(
         0.0,
-        "probability with which each of noise, the two delays, speed with lag, and the fingers' start is nominal",
+        "probability with which each of noise, the two delays, the arm (speed, its limit and lag), and the fingers' "
+        "start is nominal",
         low=0.0,
         high=1.0,
     )

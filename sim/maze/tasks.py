@@ -185,8 +185,8 @@ class MazeTask(SimulatedTask):
         return vectors[:, self.spec.obs.slice(constants.POSITION)]
 
     def _require_supported(self, variation: Variation) -> None:
-        """Check that only delays, speed and lag vary."""
-        supported = {"action_delay", "speed", "lag", "nominal"}
+        """Check that only delays of actions and the arm vary."""
+        supported = {"action_delay", "speed", "speed_limit", "lag", "nominal"}
         supported |= {"perception_delay"} if self.spec.obs.images else set()
         varied = [name for name, value in vars(variation).items() if value != getattr(NOMINAL, name)]
         if refused := [name for name in varied if name not in supported]:

@@ -27,6 +27,7 @@ EVERYTHING = Variation(
     perception_delay=(0, 3),
     action_delay=(0, 2),
     speed=(0.3, 1.0),
+    speed_limit=(0.2, 1.0),
     lag=(0.0, 0.1),
     finger_start=(0.0, 0.05),
 )
@@ -88,12 +89,12 @@ def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
 
 
 def test_each_parameter_may_be_nominal_in_an_episode() -> None:
-    """Independently of the others, but for speed and lag; what an episode is spared is nominal to the bit."""
-    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-6:]
+    """Independently of the others, but for the arm; what an episode is spared is nominal to the bit."""
+    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-7:]
     ranges = [variation.of_episode(seed) for seed in range(2000)]
     spared = np.array([[getattr(drawn, name) == getattr(Variation(), name) for name in names] for drawn in ranges])
     together = spared.T.astype(float) @ spared.astype(float) / len(ranges)
-    arm = np.isin(names, ["speed", "lag"])
+    arm = np.isin(names, ["speed", "speed_limit", "lag"])
     alike = np.eye(len(names), dtype=bool) | np.outer(arm, arm)
     assert np.abs(together - np.where(alike, 0.4, 0.16)).max() < 0.04
     assert {getattr(drawn, name) for drawn in ranges for name in ("friction", "mass", "size")} == {
@@ -103,9 +104,9 @@ def test_each_parameter_may_be_nominal_in_an_episode() -> None:
     }
     simulator = Simulator(get_task("block", variation), 64, "fast")
     simulator.reset(range(64))
-    # Each parameter between -1 and 1: at full speed 1, and otherwise without noise, delay, lag and opening -1.
+    # Each parameter between -1 and 1: at full speed without limit 1, and without noise, delay, lag and opening -1.
     drawn = simulator.world_parameters()[:, -len(names) :]
-    nominal = np.broadcast_to(np.where(np.array(names) == "speed", 1.0, -1.0), drawn.shape)
+    nominal = np.broadcast_to(np.where(np.isin(names, ["speed", "speed_limit"]), 1.0, -1.0), drawn.shape)
     assert np.array_equal(drawn[spared[:64]], nominal[spared[:64]])
     assert not np.array_equal(drawn, nominal)
     assert Variation(nominal=0.4).spans == {}
@@ -280,6 +281,39 @@ def test_a_slow_arm_moves_by_a_share_of_what_is_commanded_and_its_fingers_as_fas
     np.testing.assert_allclose(share, np.tile(speeds[:, None], 3), atol=0.08)
     np.testing.assert_allclose(moved["slow"][1], moved["nominal"][1], atol=2e-3)
     assert nominal.layout.speed.start == nominal.layout.speed.stop, "states of other worlds are as long as before"
+
+
+def test_an_arm_with_a_limit_keeps_the_direction_of_what_is_commanded_and_slow_motions_as_they_are() -> None:
+    """By hand: the limit is one of speed, so it is applied to what is left of an action at a share of the speed."""
+    varied = get_task("block", Variation(speed=(0.5, 1.0), speed_limit=(0.1, 1.0)))
+    simulator = Simulator(varied, 4, "fast")
+    simulator.reset(range(4))
+    rows, layout = simulator.state(), simulator.layout
+    rows[:, layout.speed] = [[1.0], [1.0], [0.5], [1.0]]
+    rows[:, layout.speed_limit] = [[0.2], [0.2], [0.2], [1.0]]
+    wanted = np.array([[0.8, -0.4, 0.2, -0.9], [0.1, -0.2, 0.05, 0.9], [0.8, -0.4, 0.0, 0.9], [1.0, -1.0, 0.3, -0.9]])
+    executed = Actuation(varied, layout).apply(wanted, rows, rows.copy())
+    expected = np.array(
+        [[0.2, -0.1, 0.05, -0.9], [0.1, -0.2, 0.05, 0.9], [0.2, -0.1, 0.0, 0.9], [1.0, -1.0, 0.3, -0.9]]
+    )
+    np.testing.assert_allclose(executed, expected, atol=1e-12)
+    assert np.array_equal(executed[1], wanted[1]), "a slow motion is nominal to the bit"
+
+
+def test_limits_of_speed_are_drawn_per_episode() -> None:
+    """A limit holds a fast hand back in the physics; where none varies, states are as long as before."""
+    varied = Simulator(get_task("block", Variation(speed_limit=(0.1, 0.9))), 64, "fast")
+    varied.reset(range(64))
+    before = varied.observation()
+    for _ in range(4):
+        after = varied.step(np.tile([1.0, 0.0, 0.0, 0.0], (64, 1))).observation
+    limits = varied.state()[:, varied.layout.speed_limit][:, 0]
+    assert 0.1 <= limits.min() < 0.15
+    assert 0.85 < limits.max() <= 0.9
+    moved = (after - before)[:, column("gripper_position").start]
+    assert np.corrcoef(moved, limits)[0, 1] > 0.99
+    nominal = Simulator(get_task("block"), 1).layout
+    assert nominal.speed_limit.start == nominal.speed_limit.stop
 
 
 def test_a_lagging_arm_follows_exponentially_and_its_fingers_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,16 @@ def test_the_usual_values_pass_through_the_nominal_world() -> None:
     for sweep in SWEEPS.values():
         assert sorted(sweep.values) == list(sweep.values)
         assert NOMINAL in sweep.variations()
+
+
+def test_the_help_names_what_can_vary(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    vary = words.partition("randomise every")[2].partition("--task")[0]
+    swept = words.partition("all parameters (")[2].partition(")")[0]
+    assert set(vars(NOMINAL)) <= set(re.findall(r"\w+", vary))
+    assert swept.split(", ") == list(SWEEPS)
 
 
 def test_sweeps_are_read_from_text() -> None:

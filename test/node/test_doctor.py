@@ -63,6 +63,14 @@ def test_an_open_gripper_that_stays_closed_is_named(
     assert ("the gripper is open by 88 mm, and stays closed in slippery_push" in text) == is_named, text
 
 
+def test_joint_states_that_are_late_for_a_moment_are_not_missing(make_graph: MakeGraph, tmp_path: Path) -> None:
+    """They are fresh for a fifth of the time only, which is a finding of its own."""
+    robot = Robot(make_graph(), period_s=0.5)
+    _, text = robot.examined("--driver", patient_driver(tmp_path, timeout_s=0.1))
+    assert "commands need" not in text, text
+    assert "/joint_states from /probe: 2" in text, text
+
+
 def test_what_is_not_there_at_all_is_named(make_graph: MakeGraph, tmp_path: Path) -> None:
     robot = Robot(make_graph(), without=("description", ARM, GRIPPER))
     code, text = robot.examined("--driver", "fetch", "--task", "block")

@@ -28,7 +28,12 @@ class Robot:
     """A UR5e's driver and perception, with faults to choose from."""
 
     def __init__(
-        self, graph: Graph, frame: str = "base_link", without: tuple[str, ...] = (), finger: float = 0.1
+        self,
+        graph: Graph,
+        frame: str = "base_link",
+        without: tuple[str, ...] = (),
+        finger: float = 0.1,
+        period_s: float = 0.01,
     ) -> None:
         self.graph, self._frame, self._finger = graph, frame, finger
         self._described = describe(graph.probe, "" if "description" in without else "ur5e")
@@ -39,7 +44,7 @@ class Robot:
         self._publish(self._goal, (0.6, 0.1, 0.02))
         for topic in {ARM, GRIPPER} - set(without):
             graph.probe.create_subscription(JointTrajectory, topic, lambda message: None, 10)
-        graph.probe.create_timer(0.01, self._tick)
+        graph.probe.create_timer(period_s, self._tick)
 
     def _tick(self) -> None:
         message = start_joint_states(self.graph.probe, "ur5e")

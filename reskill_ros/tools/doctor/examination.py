@@ -35,6 +35,8 @@ from reskill_ros.tools.doctor.poses import PoseProbe
 
 # Until publishers have been discovered and kept messages have arrived.
 _DISCOVERY_S = 1.0
+# How long something late is waited for, before it counts as missing.
+_PATIENCE_S = 2.0
 # Position of each finger of a gripper that counts as closed [m].
 _CLOSED_M = 0.005
 
@@ -123,7 +125,7 @@ class _Visit:
             yield from poses.findings()
         positions = {name: value for probe in probes for name, value in probe.positions.items()}
         names = dict.fromkeys(sensing.joints, "observation")
-        if adapter is not None and (lacking := adapter.missing(time.monotonic())):
+        if adapter is not None and (lacking := self._missing(adapter)):
             yield Finding("Joints", Level.ERROR, f"commands need {lacking}", "sensing.joints maps names")
         yield from missing_joints(names, positions)
         yield from self._joint_ranges(positions)
@@ -136,6 +138,13 @@ class _Visit:
             adapter.close()
         elif fault not in [finding.text for finding in faults]:
             yield Finding("Commands", Level.ERROR, fault)
+
+    def _missing(self, adapter: Adapter) -> str:
+        """What commands need and is not there; late joint states, which are a finding of their own, are waited for."""
+        end_s = time.monotonic() + _PATIENCE_S
+        while (lacking := adapter.missing(time.monotonic())) and time.monotonic() < end_s:
+            self._executor.spin_once(timeout_sec=0.05)
+        return lacking
 
     def _spin(self, duration_s: float) -> None:
         end_s = time.monotonic() + duration_s

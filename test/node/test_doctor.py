@@ -64,8 +64,8 @@ def test_an_open_gripper_that_stays_closed_is_named(
 
 
 def test_joint_states_that_are_late_for_a_moment_are_not_missing(make_graph: MakeGraph, tmp_path: Path) -> None:
-    """They are fresh for a fifth of the time only, which is a finding of its own."""
-    robot = Robot(make_graph(), period_s=0.5)
+    """They are fresh for a quarter of the time only, which is a finding of its own."""
+    robot = Robot(make_graph(), period_s=0.4)
     _, text = robot.examined("--driver", patient_driver(tmp_path, timeout_s=0.1))
     assert "commands need" not in text, text
     assert "/joint_states from /probe: 2" in text, text

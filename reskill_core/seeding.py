@@ -47,6 +47,7 @@ STREAMS = (
     "nominal",
     "fingers",
     "speed_limit",
+    "force_limit",
 )
 
 # Random streams of a run. The index of an entry matters: append new ones.

@@ -34,6 +34,8 @@ class EstimatorTrainingConfig:
         seed: seed of initial weights, batches and episodes.
         steps: total number of environment steps, summed over all environments.
         num_envs: number of environments; each round of training has one episode of each.
+        horizons: length of an episode in horizons of the task; a slow arm takes longer, and what it meets then is to be
+            estimated, too.
         nominal_share: share of the environments without any variation, so that an agent loses little where nothing is
             late or noisy.
         profile: fidelity profile of the simulator.
@@ -56,6 +58,7 @@ class EstimatorTrainingConfig:
     seed: int = parameter(0, low=0, high=MAX_SEED)
     steps: int = parameter(600_000, low=1, high=10**10)
     num_envs: int = parameter(96, low=1, high=4096)
+    horizons: float = parameter(1.0, low=1.0, high=10.0)
     nominal_share: float = parameter(0.1, low=0.0, high=1.0)
     profile: str = "fast"
     threads: int = parameter(2, low=0, high=256)

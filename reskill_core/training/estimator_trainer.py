@@ -130,7 +130,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         if ESTIMATOR_KEY in agent.document:
             raise ConfigError(f"{agent.folder} has an estimator already; give the agent that it was made for")
         self.config, self._environments, self._agent = config, environments, agent
-        self._task = task
+        self._task, self._length = task, round(config.horizons * task.horizon)
         assert isinstance(environments, Graded)
         environments.strength[:] = variation_strengths(config.num_envs, config.nominal_share)
         made_from = Lineage.of(agent.document)
@@ -209,7 +209,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         self._kept.append(episodes)
         self._fit_scales()
         progress.rounds += 1
-        progress.step += config.num_envs * self._task.horizon
+        progress.step += config.num_envs * self._length
         share = min(progress.step / config.steps, 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * (1.0 + share * (config.final_learning_rate - 1.0))
@@ -217,7 +217,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         return {"train/loss": float(np.mean(losses)), "train/return": float(returns.mean())}
 
     def _act(self, policy: SkillPolicy) -> tuple[Episodes, NDArray[np.float64]]:
-        """Act for one episode in each environment, beyond its end if it ends early; returns the returns, too."""
+        """Act for one episode of the configured length in each environment, beyond its end; with their returns."""
         environments, count = self._environments, self.config.num_envs
         assert isinstance(environments, Privileged)
         assert isinstance(environments, Delaying)
@@ -228,7 +228,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         action = np.zeros((count, self._task.action.dim), np.float32)
         observed, actions, true = [], [], [environments.true_observation().copy()]
         returns, runs = np.zeros(count), np.ones(count, np.bool_)
-        for _ in range(self._task.horizon):
+        for _ in range(self._length):
             observed.append(observation.copy())
             actions.append(action)
             action = policy.act(observation).action

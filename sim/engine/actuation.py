@@ -6,8 +6,12 @@ import numpy as np
 
 from reskill_core.arrays import Float64Array
 from reskill_core.spec import GRIPPER_VELOCITY, VELOCITIES
+from reskill_sim.engine.mechanism import Mechanism
 from reskill_sim.engine.rows import RowLayout, pushed
 from reskill_sim.engine.task import SimulatedTask
+from reskill_sim.engine.variation import UNLIMITED_N
+
+_TINY = 1e-9
 
 
 class Actuation:
@@ -18,14 +22,21 @@ class Actuation:
     of full speed. They are followed with a time constant τ, the lag: u ← exp(-T / τ) u + (1 - exp(-T / τ)) w in each
     control period T.
 
+    An arm whose force is limited to f yields to a load F, the force that acts on it: the part of its velocity against
+    the load is scaled by 2 - 2 |F| / f, within [0, 1]: it slows down from half of that force on, and stands at f.
+
     Args:
         task: the task, with its variation.
+        mechanism: the mechanism, which measures the load.
         layout: layout of the state rows.
     """
 
-    def __init__(self, task: SimulatedTask, layout: RowLayout) -> None:
-        self._layout, self._period_s = layout, task.spec.control_period_s
+    def __init__(self, task: SimulatedTask, mechanism: Mechanism, layout: RowLayout) -> None:
+        self._mechanism, self._layout, self._period_s = mechanism, layout, task.spec.control_period_s
         quantities = task.spec.action.quantities
+        if task.variation.limits_force:
+            # Refuse at once what the mechanism does not support.
+            mechanism.load(np.zeros((1, mechanism.model.nsensordata)))
         self._is_of_arm = np.array([quantity in VELOCITIES and quantity != GRIPPER_VELOCITY for quantity in quantities])
 
     def apply(self, actions: Float64Array, before: Float64Array, after: Float64Array) -> Float64Array:
@@ -49,6 +60,8 @@ class Actuation:
             followed = self._followed(executed, before)
             executed = np.where(self._is_of_arm, followed, executed)
             after[:, layout.followed] = followed
+        if before[:, layout.force_limit].size:
+            executed = self._yielding(executed, before)
         return executed
 
     def _delayed(self, actions: Float64Array, before: Float64Array) -> Float64Array:
@@ -63,3 +76,12 @@ class Actuation:
         with np.errstate(divide="ignore"):
             kept = np.exp(-self._period_s / lag)
         return kept * last + (1.0 - kept) * wanted
+
+    def _yielding(self, wanted: Float64Array, before: Float64Array) -> Float64Array:
+        limit = before[:, self._layout.force_limit]
+        load = self._mechanism.load(before[:, self._layout.sensors])
+        force = np.linalg.norm(load, axis=1, keepdims=True)
+        direction = load / np.maximum(force, _TINY)
+        against = np.maximum(0.0, -np.sum(wanted * direction, axis=1, keepdims=True))
+        kept = np.where(limit < UNLIMITED_N, np.clip(2.0 - 2.0 * force / limit, 0.0, 1.0), 1.0)
+        return wanted + (1.0 - kept) * against * direction

@@ -11,6 +11,15 @@ from reskill_core.seeding import episode_rng
 from reskill_sim.engine.rows import RowLayout
 from reskill_sim.engine.task import SimulatedTask
 
+# Random stream of each single value that an episode draws of its own.
+_STREAMS = {
+    "speed": "speed",
+    "speed_limit": "speed_limit",
+    "lag": "lag",
+    "force_limit": "force_limit",
+    "finger_start": "fingers",
+}
+
 
 class Conditions:
     """Conditions of episodes of a task; the noise of perception is drawn by the perception.
@@ -28,7 +37,7 @@ class Conditions:
         self.dim = len(task.variation.spans)
 
     def draw(self, rows: Float64Array, seeds: Sequence[int], strengths: Float64Array) -> None:
-        """Draw delays, speeds, their limits, lags and where fingers start into state rows (n, S).
+        """Draw delays, arms and where fingers start into state rows (n, S).
 
         Args:
             rows: the rows.
@@ -42,14 +51,10 @@ class Conditions:
             if any(high for _, high in bounds):
                 rng = episode_rng(int(seed), "delay")
                 row[layout.delays] = [rng.integers(low, high + 1) for low, high in bounds]
-            if row[layout.speed].size:
-                row[layout.speed] = episode_rng(int(seed), "speed").uniform(*variation.speed)
-            if row[layout.speed_limit].size:
-                row[layout.speed_limit] = episode_rng(int(seed), "speed_limit").uniform(*variation.speed_limit)
-            if row[layout.lag].size:
-                row[layout.lag] = episode_rng(int(seed), "lag").uniform(*variation.lag)
-            if row[layout.finger_start].size:
-                row[layout.finger_start] = episode_rng(int(seed), "fingers").uniform(*variation.finger_start)
+            for name, stream in _STREAMS.items():
+                column = getattr(layout, name)
+                if row[column].size:
+                    row[column] = episode_rng(int(seed), stream).uniform(*getattr(variation, name))
 
     def parameters(self, row: Float64Array, noise_scale: float) -> Float64Array:
         """(W,) parameters of the episode in a row (S,), each in [-1, 1].
@@ -69,9 +74,6 @@ class Conditions:
             "perception_noise": noise_scale,
             "perception_delay": perception_delay,
             "action_delay": action_delay,
-            "speed": row[layout.speed][0] if row[layout.speed].size else 1.0,
-            "speed_limit": row[layout.speed_limit][0] if row[layout.speed_limit].size else 1.0,
-            "lag": row[layout.lag][0] if row[layout.lag].size else 0.0,
-            "finger_start": row[layout.finger_start][0] if row[layout.finger_start].size else 0.0,
+            **{name: row[getattr(layout, name)].item() for name in _STREAMS if row[getattr(layout, name)].size},
         }
         return self._variation.normalised(values)

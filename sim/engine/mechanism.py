@@ -122,6 +122,20 @@ class Mechanism(ABC):
         """
         raise SimulationError(f"{type(self).__name__} does not support the variation of finger_start")
 
+    def load(self, sensors: Float64Array) -> Float64Array:
+        """Measure the load of the arm: forces of what it holds and touches.
+
+        Args:
+            sensors: (n, S) sensor values.
+
+        Returns:
+            (n, A) force on the arm along each velocity of an action [N], 0 for fingers.
+
+        Raises:
+            SimulationError: this is not supported.
+        """
+        raise SimulationError(f"{type(self).__name__} does not support the variation of force_limit")
+
     @abstractmethod
     def control(self, physics: Float64Array, sensors: Float64Array, actions: Float64Array) -> Float64Array:
         """Compute the control signal (n, C) of a control period from actions (n, A) in [-1, 1]."""

@@ -29,6 +29,7 @@ class RowLayout:
         speed: factor on commanded velocities; empty if it does not vary.
         speed_limit: largest share of full speed that the arm reaches; empty if it does not vary.
         lag: time constant with which velocities follow commands [s]; empty if they always follow at once.
+        force_limit: largest force of the arm [N]; empty if it does not vary.
         followed: velocities with which the arm followed the last command, an action; empty like ``lag``.
         finger_start: position of the fingers at the start [m]; empty if the gripper is always closed.
         memory: what the task remembers of the episode.
@@ -47,13 +48,14 @@ class RowLayout:
     speed: slice
     speed_limit: slice
     lag: slice
+    force_limit: slice
     followed: slice
     finger_start: slice
     memory: slice
 
     def __init__(self, mechanism: Mechanism, task: SimulatedTask) -> None:
         perception_delay, action_delay = task.variation.perception_delay[1], task.variation.action_delay[1]
-        lags = task.variation.lag != NOMINAL.lag
+        varied = {name: int(value != NOMINAL.ranges[name]) for name, value in task.variation.ranges.items()}
         stack = max((image.stack for image in task.spec.obs.images), default=1)
         compared = task.compares_steps or perception_delay > 0
         self.num_earlier = max(int(compared), stack - 1) + perception_delay
@@ -69,11 +71,9 @@ class RowLayout:
             "scene": 1,
             "seed": 1,
             "delays": 2,
-            "speed": int(task.variation.speed != NOMINAL.speed),
-            "speed_limit": int(task.variation.speed_limit != NOMINAL.speed_limit),
-            "lag": int(lags),
-            "followed": lags * task.spec.action.dim,
-            "finger_start": int(task.variation.finger_start != NOMINAL.finger_start),
+            **{name: varied[name] for name in ("speed", "speed_limit", "lag", "force_limit")},
+            "followed": varied["lag"] * task.spec.action.dim,
+            "finger_start": varied["finger_start"],
             "memory": task.memory_size,
         }
         self.width = 0

@@ -83,7 +83,7 @@ class Simulator:
         self._physics = BatchedPhysics(self.mechanism, task.spec.control_period_s, threads)
         self._perception = Perception(task, self.mechanism, self.layout, num_envs)
         self._builder = ObservationBuilder(task.spec.obs)
-        self._actuation = Actuation(task, self.layout)
+        self._actuation = Actuation(task, self.mechanism, self.layout)
         self._pictures = PaintedImages(task, self.mechanism, self._perception, self.layout, num_envs)
         self._models = [self.model] * num_envs
         self._rows = np.zeros((num_envs, self.layout.width))

@@ -25,13 +25,15 @@ Range = tuple[float, float]
 # drawing one is free.
 POOL = 64
 _MAX_DELAY = 10
-# Drawn anew in each episode, and nominal together: a nominal arm is so in speed, its limit and lag. Friction, mass and
-# size are those of a compiled model.
+# Limit of force that is none.
+UNLIMITED_N = 200.0
+# Drawn anew in each episode, and nominal together: a nominal arm is so in speed, its limit, lag and force. Friction,
+# mass and size are those of a compiled model.
 _OF_EPISODES = (
     ("perception_noise",),
     ("perception_delay",),
     ("action_delay",),
-    ("speed", "speed_limit", "lag"),
+    ("speed", "speed_limit", "lag", "force_limit"),
     ("finger_start",),
 )
 
@@ -75,13 +77,19 @@ class Variation:
         low=0.0,
         high=1.0,
     )
+    force_limit: Range = parameter(
+        (UNLIMITED_N, UNLIMITED_N),
+        f"largest force of the arm on what is in its way or in its gripper [N]; {UNLIMITED_N:.0f} is no limit",
+        low=1.0,
+        high=UNLIMITED_N,
+    )
     finger_start: Range = parameter(
         (0.0, 0.0), "position of the fingers at the start, 0 for a closed gripper [m]", low=0.0, high=0.1
     )
     nominal: float = parameter(
         0.0,
-        "probability with which each of noise, the two delays, the arm (speed, its limit and lag), and the fingers' "
-        "start is nominal",
+        "probability with which each of noise, the two delays, the arm (speed, its limit, lag and force), and the "
+        "fingers' start is nominal",
         low=0.0,
         high=1.0,
     )
@@ -115,6 +123,11 @@ class Variation:
     def perceives_otherwise(self) -> bool:
         """Whether objects are perceived with delay or noise."""
         return self.perception_noise[1] > 0.0 or self.perception_delay[1] > 0
+
+    @property
+    def limits_force(self) -> bool:
+        """Whether the force of arms is limited."""
+        return self.force_limit != NOMINAL.force_limit
 
     def scaled(self, strength: float) -> Variation:
         """Return the ranges at a strength from 0, nominal, to 1, as they are; bounds in between are interpolated.

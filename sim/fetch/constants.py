@@ -44,6 +44,7 @@ FIXED_JOINTS_START = {
 }
 FIXED_JOINT_READINGS = {"torso_lift_joint": 0.0012579, "head_pan_joint": 0.0, "head_tilt_joint": 0.06}
 FINGER_GEOMS = ("robot0:r_gripper_finger_link", "robot0:l_gripper_finger_link")
+GRIPPER_BODIES = (GRIPPER_BODY, "robot0:r_gripper_finger_link", "robot0:l_gripper_finger_link")
 COLLIDING_GEOMS = ("robot0:gripper_link", *FINGER_GEOMS)
 # In the order of the classic observation, and of the model's actuators.
 FINGER_JOINTS = ("r_gripper_finger_joint", "l_gripper_finger_joint")

@@ -23,6 +23,8 @@ FIXTURE_RGBA = (0.55, 0.42, 0.30, 1.0)
 # Names of the sensors of the gripper link, to which commands are relative, and of the grip site between the fingers.
 GRIPPER_POSITION, GRIPPER_QUATERNION = "gripper:position", "gripper:quaternion"
 GRIP_POSITION = "grip:position"
+# Names of the sensors of contact forces on gripper and fingers.
+LOADS = tuple(f"{body}:load" for body in constants.GRIPPER_BODIES)
 
 
 def asset_folder() -> Path:
@@ -46,10 +48,16 @@ def mesh_folder() -> Path:
 
 EXACT = get_profile("exact")
 STOCK_TIMESTEP_S = EXACT.timestep_s
+# How contact sensors reduce contacts to one, ``reduce="netforce"`` in XML.
+_NET_FORCE = 3
 
 
 def build_model(
-    scene: Scene, profile: Profile = EXACT, looks: bool = True, gripper_closed: bool = False
+    scene: Scene,
+    profile: Profile = EXACT,
+    looks: bool = True,
+    gripper_closed: bool = False,
+    measures_load: bool = False,
 ) -> mujoco.MjModel:
     """Compile a scene with the fidelity of a profile.
 
@@ -61,6 +69,7 @@ def build_model(
         profile: the fidelity profile.
         looks: keep the visual parts in a slim profile.
         gripper_closed: leave out the fingers' actuators, as the stock pushing environment does, which holds them shut.
+        measures_load: add the sensors ``LOADS``.
 
     Raises:
         SimulationError: the Fetch model is not installed.
@@ -75,6 +84,8 @@ def build_model(
             spec.delete(actuator)
     add_scene(spec, scene)
     _add_sensors(spec, scene)
+    if measures_load:
+        _add_load_sensors(spec)
     spec.option.timestep = profile.timestep_s
     if profile.slim:
         _slim_down(spec, profile, looks)
@@ -218,6 +229,20 @@ def _add_sensors(spec: mujoco.MjSpec, scene: Scene) -> None:
         wanted += [(of_frame, position, site, f"frame:{item.name}"), (of_body, quaternion, body, item.name)]
     for name, kind, object_type, of in wanted:
         spec.add_sensor(name=name, type=kind, objtype=object_type, objname=of)
+
+
+def _add_load_sensors(spec: mujoco.MjSpec) -> None:
+    """Add sensors of the contact forces (3,) on gripper and fingers [N]; in their sum, those between them cancel."""
+    force = int(mujoco.mjtConDataField.mjCONDATA_FORCE)
+    for name, body in zip(LOADS, constants.GRIPPER_BODIES, strict=True):
+        spec.add_sensor(
+            name=name,
+            type=mujoco.mjtSensor.mjSENS_CONTACT,
+            # The second of a pair, so that forces are those on the body.
+            reftype=mujoco.mjtObj.mjOBJ_BODY,
+            refname=body,
+            intprm=[1 << force, _NET_FORCE, 1],
+        )
 
 
 def start_state(model: mujoco.MjModel) -> mujoco.MjData:

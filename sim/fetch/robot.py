@@ -18,6 +18,7 @@ from reskill_sim.fetch.model import (
     GRIP_POSITION,
     GRIPPER_POSITION,
     GRIPPER_QUATERNION,
+    LOADS,
     STOCK_TIMESTEP_S,
     build_model,
     mesh_folder,
@@ -65,11 +66,16 @@ class FetchMechanism(Mechanism):
         self._displacement = np.array(task.spec.action.scale) * task.spec.control_period_s
         self._closed = task.spec.gripper_closed
         self._shift = self._reading_shift()
+        measured = LOADS if task.variation.limits_force else ()
+        columns = np.arange(self.model.nsensordata)
+        self._load_columns = np.concatenate([columns[:0], *(columns[self.sensors[name]] for name in measured)])
         self._choose_joints()
 
     def compiled(self, scene: int, looks: bool = False) -> mujoco.MjModel:
         """Compile the model of a scene."""
-        model = build_model(self._task.scene(scene), self._profile, looks, self._task.spec.gripper_closed)
+        task = self._task
+        closed, loaded = task.spec.gripper_closed, task.variation.limits_force
+        model = build_model(task.scene(scene), self._profile, looks, closed, loaded)
         if looks:
             # Hide the mocap body's coloured cross, a debugging aid.
             model.geom_rgba[model.geom_bodyid == model.body(constants.MOCAP_BODY).id, 3] = 0
@@ -93,6 +99,12 @@ class FetchMechanism(Mechanism):
         if not self._closed:
             physics[:, self._finger_qpos] = positions[:, None]
 
+    def load(self, sensors: Float64Array) -> Float64Array:
+        """Measure the force of contacts on gripper and fingers."""
+        loads = np.zeros((len(sensors), self._displacement.size))
+        loads[:, :3] = sum(sensors[:, self.sensors[name]] for name in LOADS)
+        return loads
+
     def control(self, physics: Float64Array, sensors: Float64Array, actions: Float64Array) -> Float64Array:
         """Compute the control signal, as the Fetch environments do.
 
@@ -108,9 +120,13 @@ class FetchMechanism(Mechanism):
     def advance(
         self, integrate: Integrate, physics: Float64Array, sensors: Float64Array, actions: Float64Array, substeps: int
     ) -> tuple[Float64Array, Float64Array]:
-        """Simulate one control period; returns physics and sensors, the latter as the stock environments read them."""
+        """Simulate one control period; returns physics and sensors.
+
+        Sensors are as the stock environments read them; loads are means, because a step stops as suddenly as it starts.
+        """
         control = self.control(physics, sensors, actions)
         physics, readings = integrate(physics, control, substeps)
+        loads = readings[:, :, self._load_columns].mean(axis=1)
         before, now = readings[:, -2], readings[:, -1]
         if self._closed:
             # Shut the fingers and read the sensors again, as the stock environment does: the readings are those of
@@ -118,7 +134,9 @@ class FetchMechanism(Mechanism):
             physics[:, self._finger_qpos] = 0.0
             _, readings = integrate(physics, control, 1)
             before, now = now, readings[:, -1]
-        return physics, now + self._shift * (now - before)
+        sensors = now + self._shift * (now - before)
+        sensors[:, self._load_columns] = loads
+        return physics, sensors
 
     def _reading_shift(self) -> Float64Array:
         """(S,) time shift of sensor readings in substeps, so that coarse steps give the readings of stock steps.

@@ -107,6 +107,22 @@ def test_targets_come_from_the_simulator(tmp_path: Path) -> None:
     assert episodes.actions[:, 1].any()
 
 
+def test_episodes_may_be_longer_than_the_task(tmp_path: Path) -> None:
+    """As those of slow arms are: everything beyond the horizon is learnt from, and counts as steps; returns do not."""
+    returns = {}
+    for horizons in (1.0, 2.5):
+        config = training(tmp_path / str(horizons), horizons=horizons)
+        agent = load_checkpoint(config.agent, AGENT_KIND)
+        task = get_task("clean_up", parse_variation(["speed=0.3"]))
+        trainer = EstimatorTrainer(config, task.make_env(8, "fast"), agent, lambda policy: {}, {})
+        episodes, returns[horizons] = trainer._act(trainer.policy())
+        assert episodes.targets.shape[:2] == (8, round(50 * horizons))
+        assert episodes.is_known.all()
+        trainer.iterate()
+        assert trainer.progress.step == 8 * round(50 * horizons)
+    np.testing.assert_array_equal(returns[1.0], returns[2.5])
+
+
 def test_an_interrupted_training_continues_to_the_same_bits(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,7 +153,7 @@ def test_sweeps_are_read_from_text() -> None:
     [
         (
             "frictoin=1",
-            "unknown sweep 'frictoin'; allowed: action_delay, combinations, finger_start, friction, lag, mass",
+            "unknown sweep 'frictoin'; allowed: action_delay, combinations, finger_start, force_limit, friction",
         ),
         ("spawn", "unknown sweep 'spawn'"),
         ("mass=", "not of the form name or name=value,value"),

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from reskill_core.errors import ConfigError, SimulationError
-from reskill_sim.engine.actuation import Actuation
 from reskill_sim.engine.divergence import load_divergence
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import POOL, Variation, World, parse_variation
-from reskill_sim.fetch.constants import FINGER_JOINTS
 from reskill_sim.fetch.tasks import TASKS, get_task
 from reskill_sim.fetch.tasks.block import HALF_SIZE_M
 from reskill_sim.fetch.tasks.hook_objects import HELD_OUT_IDS, NUM_BUMPS, TRAINING_IDS, hook_scene
@@ -29,6 +27,7 @@ EVERYTHING = Variation(
     speed=(0.3, 1.0),
     speed_limit=(0.2, 1.0),
     lag=(0.0, 0.1),
+    force_limit=(20.0, 100.0),
     finger_start=(0.0, 0.05),
 )
 STILL = np.zeros((1, 4))
@@ -90,11 +89,11 @@ def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
 
 def test_each_parameter_may_be_nominal_in_an_episode() -> None:
     """Independently of the others, but for the arm; what an episode is spared is nominal to the bit."""
-    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-7:]
+    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-8:]
     ranges = [variation.of_episode(seed) for seed in range(2000)]
     spared = np.array([[getattr(drawn, name) == getattr(Variation(), name) for name in names] for drawn in ranges])
     together = spared.T.astype(float) @ spared.astype(float) / len(ranges)
-    arm = np.isin(names, ["speed", "speed_limit", "lag"])
+    arm = np.isin(names, ["speed", "speed_limit", "lag", "force_limit"])
     alike = np.eye(len(names), dtype=bool) | np.outer(arm, arm)
     assert np.abs(together - np.where(alike, 0.4, 0.16)).max() < 0.04
     assert {getattr(drawn, name) for drawn in ranges for name in ("friction", "mass", "size")} == {
@@ -104,9 +103,9 @@ def test_each_parameter_may_be_nominal_in_an_episode() -> None:
     }
     simulator = Simulator(get_task("block", variation), 64, "fast")
     simulator.reset(range(64))
-    # Each parameter between -1 and 1: at full speed without limit 1, and without noise, delay, lag and opening -1.
+    # Each parameter between -1 and 1: at full speed without limits 1, and without noise, delay, lag and opening -1.
     drawn = simulator.world_parameters()[:, -len(names) :]
-    nominal = np.broadcast_to(np.where(np.isin(names, ["speed", "speed_limit"]), 1.0, -1.0), drawn.shape)
+    nominal = np.broadcast_to(np.where(np.isin(names, ["speed", "speed_limit", "force_limit"]), 1.0, -1.0), drawn.shape)
     assert np.array_equal(drawn[spared[:64]], nominal[spared[:64]])
     assert not np.array_equal(drawn, nominal)
     assert Variation(nominal=0.4).spans == {}
@@ -261,108 +260,3 @@ def test_variations_are_read_from_text() -> None:
 def test_wrong_variations_are_named(entry: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_variation([entry])
-
-
-def test_a_slow_arm_moves_by_a_share_of_what_is_commanded_and_its_fingers_as_fast_as_ever() -> None:
-    """Every episode has its own speed, which actions at full speed show; half the action is half the speed."""
-    varied = get_task("block", Variation(speed=(0.4, 0.9)))
-    slow, nominal = Simulator(varied, 16, "fast"), Simulator(get_task("block"), 16, "fast")
-    moved = {}
-    for name, simulator in (("slow", slow), ("nominal", nominal)):
-        simulator.reset(range(16))
-        before = simulator.observation()
-        for _ in range(4):
-            after = simulator.step(np.tile([0.5, -0.5, 0.2, -0.5], (16, 1))).observation
-        moved[name] = (after - before)[:, column("gripper_position")], after[:, column("finger_position")]
-    speeds = slow.state()[:, slow.layout.speed][:, 0]
-    assert 0.4 <= speeds.min() < 0.5
-    assert 0.8 < speeds.max() <= 0.9
-    share = moved["slow"][0] / moved["nominal"][0]
-    np.testing.assert_allclose(share, np.tile(speeds[:, None], 3), atol=0.08)
-    np.testing.assert_allclose(moved["slow"][1], moved["nominal"][1], atol=2e-3)
-    assert nominal.layout.speed.start == nominal.layout.speed.stop, "states of other worlds are as long as before"
-
-
-def test_an_arm_with_a_limit_keeps_the_direction_of_what_is_commanded_and_slow_motions_as_they_are() -> None:
-    """By hand: the limit is one of speed, so it is applied to what is left of an action at a share of the speed."""
-    varied = get_task("block", Variation(speed=(0.5, 1.0), speed_limit=(0.1, 1.0)))
-    simulator = Simulator(varied, 4, "fast")
-    simulator.reset(range(4))
-    rows, layout = simulator.state(), simulator.layout
-    rows[:, layout.speed] = [[1.0], [1.0], [0.5], [1.0]]
-    rows[:, layout.speed_limit] = [[0.2], [0.2], [0.2], [1.0]]
-    wanted = np.array([[0.8, -0.4, 0.2, -0.9], [0.1, -0.2, 0.05, 0.9], [0.8, -0.4, 0.0, 0.9], [1.0, -1.0, 0.3, -0.9]])
-    executed = Actuation(varied, layout).apply(wanted, rows, rows.copy())
-    expected = np.array(
-        [[0.2, -0.1, 0.05, -0.9], [0.1, -0.2, 0.05, 0.9], [0.2, -0.1, 0.0, 0.9], [1.0, -1.0, 0.3, -0.9]]
-    )
-    np.testing.assert_allclose(executed, expected, atol=1e-12)
-    assert np.array_equal(executed[1], wanted[1]), "a slow motion is nominal to the bit"
-
-
-def test_limits_of_speed_are_drawn_per_episode() -> None:
-    """A limit holds a fast hand back in the physics; where none varies, states are as long as before."""
-    varied = Simulator(get_task("block", Variation(speed_limit=(0.1, 0.9))), 64, "fast")
-    varied.reset(range(64))
-    before = varied.observation()
-    for _ in range(4):
-        after = varied.step(np.tile([1.0, 0.0, 0.0, 0.0], (64, 1))).observation
-    limits = varied.state()[:, varied.layout.speed_limit][:, 0]
-    assert 0.1 <= limits.min() < 0.15
-    assert 0.85 < limits.max() <= 0.9
-    moved = (after - before)[:, column("gripper_position").start]
-    assert np.corrcoef(moved, limits)[0, 1] > 0.99
-    nominal = Simulator(get_task("block"), 1).layout
-    assert nominal.speed_limit.start == nominal.speed_limit.stop
-
-
-def test_a_lagging_arm_follows_exponentially_and_its_fingers_at_once() -> None:
-    """By hand: with τ = T / ln 2, half of the way is left after each control period, and nothing of the past else."""
-    period_s = get_task("block").spec.control_period_s
-    lag_s = period_s / np.log(2.0)
-    varied = get_task("block", Variation(lag=(0.0, lag_s), action_delay=(0, 1)))
-    simulator = Simulator(varied, 3, "fast")
-    simulator.strength[0] = 0.0
-    simulator.reset(range(3))
-    rows, layout = simulator.state(), simulator.layout
-    rows[:, layout.lag] = [[0.0], [lag_s], [lag_s]]
-    rows[:, layout.delays] = [[0, 0], [0, 0], [0, 1]]
-    wanted = np.tile([0.8, -0.4, 0.2, -0.5], (3, 1))
-    actuation = Actuation(varied, layout)
-    executed = []
-    for action in (wanted, wanted, np.zeros_like(wanted)):
-        after = rows.copy()
-        executed.append(actuation.apply(action, rows, after))
-        rows = after
-    share = np.array([[1.0, 1.0, 0.0], [0.5, 0.75, 0.375], [0.0, 0.5, 0.75]]).T
-    finger = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]).T
-    for step in range(3):
-        np.testing.assert_allclose(executed[step][:, :3], share[step][:, None] * wanted[:, :3], atol=1e-12)
-        np.testing.assert_allclose(executed[step][:, 3], finger[step] * wanted[:, 3], atol=1e-12)
-    assert np.array_equal(executed[0][0], wanted[0]), "an arm that does not lag is nominal to the bit"
-
-
-def test_the_gripper_may_be_open_at_the_start() -> None:
-    """Both fingers, in the first observation and in the physics: commanded to stay, they stay."""
-    simulator = Simulator(get_task("block", Variation(finger_start=(0.01, 0.05))), 16)
-    start = simulator.reset(range(16))[:, column("finger_position")]
-    np.testing.assert_array_equal(start, simulator.state()[:, simulator.layout.finger_start].repeat(2, axis=1))
-    assert 0.01 <= start.min() < 0.02
-    assert 0.04 < start.max() <= 0.05
-    after = simulator.step(np.zeros((16, 4))).observation[:, column("finger_position")]
-    np.testing.assert_allclose(after, start, atol=2e-3)
-    shut = Simulator(get_task("slippery_push", Variation(finger_start=(0.05, 0.05))))
-    assert np.abs(shut.state()[0, shut.mechanism.joint_columns(FINGER_JOINTS)]).max() < 1e-3
-
-
-def test_lags_are_drawn_per_episode_and_slow_the_start_of_a_motion() -> None:
-    """The hand of an arm that lags more is behind, in the physics and not only in the numbers above."""
-    simulator = Simulator(get_task("block", Variation(lag=(0.0, 0.2))), 16, "fast")
-    simulator.reset(range(16))
-    before = simulator.observation()
-    for _ in range(4):
-        after = simulator.step(np.tile([0.5, 0.0, 0.0, 0.0], (16, 1))).observation
-    moved = (after - before)[:, column("gripper_position")][:, 0]
-    lags = simulator.state()[:, simulator.layout.lag][:, 0]
-    assert lags.min() < 0.05 < 0.15 < lags.max() <= 0.2
-    assert np.corrcoef(lags, moved)[0, 1] < -0.9

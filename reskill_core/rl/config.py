@@ -314,6 +314,8 @@ class AgentTrainingConfig:
             ``reskill evaluate --vary``; None for none.
         curriculum: schedule of the variation's strength in training episodes, from 0, nominal, to 1, as configured;
             None for the whole variation from the beginning. Evaluations always have the whole one.
+        horizons: length of training episodes in horizons of the task: a slow arm needs longer for the whole of it.
+            Evaluations have the task's horizon.
         nominal_share: share of the environments without any variation, so that an agent loses little where nothing
             varies.
         task_settings: settings of the task that differ from the default, as its family defines them.
@@ -340,6 +342,7 @@ class AgentTrainingConfig:
     profile: str = "fast"
     variation: dict[str, Any] | None = None
     curriculum: Schedule | None = None
+    horizons: float = parameter(1.0, low=1.0, high=10.0)
     nominal_share: float = parameter(0.0, low=0.0, high=1.0)
     task_settings: dict[str, Any] = field(default_factory=dict)
     threads: int = parameter(2, low=0, high=256)

@@ -130,7 +130,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         if ESTIMATOR_KEY in agent.document:
             raise ConfigError(f"{agent.folder} has an estimator already; give the agent that it was made for")
         self.config, self._environments, self._agent = config, environments, agent
-        self._task, self._length = task, round(config.horizons * task.horizon)
+        self._task, self._length = task, environments.spec.horizon
         assert isinstance(environments, Graded)
         environments.strength[:] = variation_strengths(config.num_envs, config.nominal_share)
         made_from = Lineage.of(agent.document)
@@ -217,7 +217,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         return {"train/loss": float(np.mean(losses)), "train/return": float(returns.mean())}
 
     def _act(self, policy: SkillPolicy) -> tuple[Episodes, NDArray[np.float64]]:
-        """Act for one episode of the configured length in each environment, beyond its end; with their returns."""
+        """Act for one episode in each environment, beyond its end if it ends early; returns the returns, too."""
         environments, count = self._environments, self.config.num_envs
         assert isinstance(environments, Privileged)
         assert isinstance(environments, Delaying)

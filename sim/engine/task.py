@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,12 @@ class Task(ABC):
     ) -> RestorableVectorEnv:
         """Create environments of this task, see :meth:`reskill_sim.engine.family.Family.make_env`."""
         return self.family.make_env(self, num_envs, profile, threads, divergence_folder)
+
+    def lasting(self, horizons: float) -> Task:
+        """Return this task with episodes that are longer by a factor, as slow arms need them for the whole of it."""
+        longer = copy.copy(self)
+        longer.spec = replace(self.spec, horizon=round(horizons * self.spec.horizon))
+        return longer
 
     @property
     def num_scenes(self) -> int:

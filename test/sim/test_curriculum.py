@@ -20,6 +20,7 @@ from reskill_core.models.config import MemoryConfig
 from reskill_core.rl.config import AgentConfig, AgentTrainingConfig, Schedule
 from reskill_core.runtime.agent import AGENT_KIND
 from reskill_core.seeding import first_episode
+from reskill_core.training.metrics import read_metrics
 from reskill_sim.engine.simulator import Simulator
 from reskill_sim.engine.variation import NOMINAL, POOL, Variation
 from reskill_sim.experiments.agent_training import train_agent
@@ -190,3 +191,12 @@ def test_a_run_with_a_curriculum_and_privileged_critics_continues_to_the_same_bi
     for name in one.keys() - {"progress"}:
         np.testing.assert_equal(two[name], one[name], err_msg=name)
     assert set(one["group0/strength"]) == {1.0}
+
+
+def test_training_episodes_may_be_longer_than_the_task(skills: Path, tmp_path: Path) -> None:
+    """Of 80 steps instead of 50, so that the first ones end in the fourth iteration of 20; the agent has the task's."""
+    out = tmp_path / "run"
+    train_agent(config(skills, out, steps=4 * STEPS * ENVS, horizons=1.6), show_progress=False)
+    ends = [row["step"] for row in read_metrics(out) if "train/return" in row]
+    assert ends == [4 * STEPS * ENVS]
+    assert load_checkpoint(out, AGENT_KIND).task.horizon == 50

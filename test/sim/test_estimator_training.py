@@ -108,19 +108,20 @@ def test_targets_come_from_the_simulator(tmp_path: Path) -> None:
 
 
 def test_episodes_may_be_longer_than_the_task(tmp_path: Path) -> None:
-    """As those of slow arms are: everything beyond the horizon is learnt from, and counts as steps; returns do not."""
-    returns = {}
-    for horizons in (1.0, 2.5):
-        config = training(tmp_path / str(horizons), horizons=horizons)
-        agent = load_checkpoint(config.agent, AGENT_KIND)
-        task = get_task("clean_up", parse_variation(["speed=0.3"]))
-        trainer = EstimatorTrainer(config, task.make_env(8, "fast"), agent, lambda policy: {}, {})
-        episodes, returns[horizons] = trainer._act(trainer.policy())
-        assert episodes.targets.shape[:2] == (8, round(50 * horizons))
-        assert episodes.is_known.all()
-        trainer.iterate()
-        assert trainer.progress.step == 8 * round(50 * horizons)
-    np.testing.assert_array_equal(returns[1.0], returns[2.5])
+    """As those of slow arms are: everything beyond the horizon is learnt from, and counts as steps."""
+    config = training(tmp_path / "run", horizons=2.5, steps=8 * 125, evaluate_every=8 * 125)
+    run = train_estimator(config, show_progress=False).run
+    state = load_checkpoint(run, AGENT_KIND)
+    assert state.task.horizon == 50
+    steps = [row["step"] for row in read_metrics(run) if "train/loss" in row]
+    assert steps == [8 * 125]
+    returns, task = {}, get_task("clean_up")
+    for name, lasting in (("as long", task), ("longer", task.lasting(2.5))):
+        simulator = lasting.make_env(2, "fast")
+        simulator.reset([0, 1])
+        ends = [bool(simulator.step(np.zeros((2, 4))).truncated.all()) for _ in range(125)]
+        returns[name] = ends.index(True) + 1
+    assert returns == {"as long": 50, "longer": 125}
 
 
 def test_an_interrupted_training_continues_to_the_same_bits(

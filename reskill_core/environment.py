@@ -127,8 +127,8 @@ class Privileged(Protocol):
 class Delaying(Protocol):
     """Environments in which actions may take effect later."""
 
-    def action_delays(self) -> NDArray[np.int64]:
-        """Return (N,) control steps until an action takes effect, in each running episode."""
+    def action_delays(self) -> NDArray[np.float64]:
+        """Return (N,) control steps, also in parts, until an action takes effect, in each running episode."""
 
 
 @runtime_checkable

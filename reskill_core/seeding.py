@@ -48,6 +48,7 @@ STREAMS = (
     "fingers",
     "speed_limit",
     "force_limit",
+    "lateness",
 )
 
 # Random streams of a run. The index of an entry matters: append new ones.

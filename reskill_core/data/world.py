@@ -26,6 +26,7 @@ NOMINAL: Mapping[str, Any] = {
     "perception_noise": [0.0, 0.0],
     "perception_delay": [0, 0],
     "action_delay": [0, 0],
+    "lateness": [0.0, 0.0],
     "speed": [1.0, 1.0],
     "speed_limit": [1.0, 1.0],
     "lag": [0.0, 0.0],

@@ -69,20 +69,22 @@ class Episodes:
     is_known: NDArray[np.bool_]
 
 
-def targets_of(true: NDArray[Any], delays: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def targets_of(true: NDArray[Any], delays: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Select what an estimator should have estimated.
 
     Args:
         true: (N, T + 1, O) true observations, the last one after the last action.
-        delays: (N,) control steps until an action takes effect.
+        delays: (N,) control steps until an action takes effect; between two steps, true observations are interpolated.
 
     Returns:
-        The true observations (N, T, O) at the control steps in which the actions of each step took effect, and
-        (N, T) whether there is such a step.
+        The true observations (N, T, O) when the actions of each step took effect, and (N, T) whether that was before the
+        end.
     """
     last = true.shape[1] - 1
-    steps = np.arange(last) + delays[:, None]
-    return np.take_along_axis(true, np.minimum(steps, last)[..., None], axis=1), steps <= last
+    whole = np.floor(delays).astype(np.int64)
+    share, steps = (delays - whole)[:, None, None], np.arange(last) + whole[:, None]
+    at, after = (np.take_along_axis(true, np.minimum(chosen, last)[..., None], axis=1) for chosen in (steps, steps + 1))
+    return at + share * (after - at), steps + np.ceil(delays - whole)[:, None] <= last
 
 
 def last_actions(actions: Float32Array, count: int) -> Float32Array:

@@ -17,7 +17,8 @@ _TINY = 1e-9
 class Actuation:
     """Actuation of the arms of a task's environments, as its variation has drawn it for each episode.
 
-    An action takes effect after a delay; then its velocities v, except those of fingers, are scaled by the speed s, and
+    An action takes effect after a delay of d control periods and a share φ of one more: in the control step k, the arm
+    follows (1 - φ) a[k - d] + φ a[k - d - 1], the mean of what it is told. Then the velocities v, except those of fingers, are scaled by the speed s, and
     where the fastest of them exceeds the limit l, all are slowed down alike: w = s v min(1, l / max |s v|), as shares
     of full speed. They are followed with a time constant τ, the lag: u ← exp(-T / τ) u + (1 - exp(-T / τ)) w in each
     control period T.
@@ -69,7 +70,9 @@ class Actuation:
         if layout.pending.start == layout.pending.stop:
             return actions
         waiting = np.concatenate([actions[:, None], before[:, layout.pending].reshape(count, -1, dim)], axis=1)
-        return waiting[np.arange(count), before[:, layout.delays][:, 1].astype(int)]
+        rows, delay, late = np.arange(count), before[:, layout.delays][:, 1].astype(int), before[:, layout.lateness]
+        executed = waiting[rows, delay]
+        return executed + late * (waiting[rows, delay + 1] - executed) if late.size else executed
 
     def _followed(self, wanted: Float64Array, before: Float64Array) -> Float64Array:
         last, lag = before[:, self._layout.followed], before[:, self._layout.lag]

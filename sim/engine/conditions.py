@@ -13,6 +13,7 @@ from reskill_sim.engine.task import SimulatedTask
 
 # Random stream of each single value that an episode draws of its own.
 _STREAMS = {
+    "lateness": "lateness",
     "speed": "speed",
     "speed_limit": "speed_limit",
     "lag": "lag",

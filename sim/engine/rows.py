@@ -26,6 +26,7 @@ class RowLayout:
         scene: number of the scene.
         seed: seed of the episode.
         delays: delays of perception and of actions [control steps].
+        lateness: share of a control period by which actions come later still; empty if it does not vary.
         speed: factor on commanded velocities; empty if it does not vary.
         speed_limit: largest share of full speed that the arm reaches; empty if it does not vary.
         lag: time constant with which velocities follow commands [s]; empty if they always follow at once.
@@ -45,6 +46,7 @@ class RowLayout:
     scene: slice
     seed: slice
     delays: slice
+    lateness: slice
     speed: slice
     speed_limit: slice
     lag: slice
@@ -64,14 +66,14 @@ class RowLayout:
             "physics": mechanism.layout.width,
             "sensors": mechanism.model.nsensordata,
             "history": self.num_earlier * self.reading_size,
-            "pending": action_delay * task.spec.action.dim,
+            "pending": (action_delay + varied["lateness"]) * task.spec.action.dim,
             "goal": 3,
             "step": 1,
             "held": 1,
             "scene": 1,
             "seed": 1,
             "delays": 2,
-            **{name: varied[name] for name in ("speed", "speed_limit", "lag", "force_limit")},
+            **{name: varied[name] for name in ("lateness", "speed", "speed_limit", "lag", "force_limit")},
             "followed": varied["lag"] * task.spec.action.dim,
             "finger_start": varied["finger_start"],
             "memory": task.memory_size,

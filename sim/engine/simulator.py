@@ -231,9 +231,9 @@ class Simulator:
         """(N, W) parameters of each episode; see :class:`reskill_core.environment.Privileged`."""
         return self._parameters.copy()
 
-    def action_delays(self) -> IntArray:
+    def action_delays(self) -> Float64Array:
         """(N,) control steps until an action takes effect; see :class:`reskill_core.environment.Delaying`."""
-        return self._rows[:, self.layout.delays][:, 1].astype(np.int64)
+        return self._rows[:, self.layout.delays][:, 1] + self._rows[:, self.layout.lateness].sum(axis=1)
 
     def readings(self, rows: Float64Array) -> Float64Array:
         """(n, R) readings of states (n, S), as stored in a row's history: observed joint positions, and sensors."""

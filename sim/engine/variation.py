@@ -32,7 +32,7 @@ UNLIMITED_N = 200.0
 _OF_EPISODES = (
     ("perception_noise",),
     ("perception_delay",),
-    ("action_delay",),
+    ("action_delay", "lateness"),
     ("speed", "speed_limit", "lag", "force_limit"),
     ("finger_start",),
 )
@@ -57,6 +57,12 @@ class Variation:
     )
     action_delay: tuple[int, int] = parameter(
         (0, 0), "time until an action takes effect [control steps]", low=0, high=_MAX_DELAY
+    )
+    lateness: Range = parameter(
+        (0.0, 0.0),
+        "share of a control period by which actions take effect later still, as nothing on a robot comes in whole periods",
+        low=0.0,
+        high=1.0,
     )
     speed: Range = parameter(
         (1.0, 1.0),

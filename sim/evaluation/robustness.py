@@ -100,6 +100,7 @@ SWEEPS = {
         # At 1.3 the gripper cannot grasp the block any more, at 0.7 demonstrators often miss it.
         Sweep("size", "factor", (0.8, 0.9, 1.0, 1.1, 1.2)),
         Sweep("action_delay", "control steps", (0, 1, 2, 3)),
+        Sweep("lateness", "control steps", (0.0, 0.25, 0.5, 0.75)),
         Sweep("perception_delay", "control steps", (0, 1, 2, 3)),
         Sweep("perception_noise", "m", (0.0, 0.0025, 0.005, 0.0075, 0.01)),
         Sweep("speed", "factor", (0.25, 0.5, 0.75, 1.0)),

@@ -118,6 +118,15 @@ def test_the_target_is_what_the_action_will_meet() -> None:
     assert is_known.tolist() == [[True, True, True], [True, True, False]]
 
 
+def test_the_target_of_an_action_between_two_steps_is_between_two_observations() -> None:
+    """A quarter of a step late, and one and three quarters."""
+    true = np.array([[[0.0], [1.0], [4.0], [8.0]], [[10.0], [11.0], [14.0], [18.0]]])
+    targets, is_known = targets_of(true, np.array([0.25, 1.75]))
+    assert targets[0].ravel().tolist() == [0.25, 1.75, 5.0]
+    assert targets[1, :2].ravel().tolist() == [13.25, 17.0]
+    assert is_known.tolist() == [[True, True, True], [True, True, False]]
+
+
 def test_the_last_actions_are_newest_first_and_zero_before_the_start() -> None:
     actions = np.array([[[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]], np.float32)
     assert last_actions(actions, 1).tolist() == actions.tolist()

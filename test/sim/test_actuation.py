@@ -41,6 +41,23 @@ def test_a_slow_arm_moves_by_a_share_of_what_is_commanded_and_its_fingers_as_fas
     assert nominal.layout.speed.start == nominal.layout.speed.stop, "states of other worlds are as long as before"
 
 
+def test_actions_between_two_steps_take_effect_in_both() -> None:
+    """By hand: a quarter of a step late, and one and a quarter; the other share is that of the action before."""
+    varied = get_task("block", Variation(lateness=(0.0, 0.9), action_delay=(0, 1)))
+    simulator = Simulator(varied, 3, "fast")
+    rows, layout = simulator.state(), simulator.layout
+    rows[:, layout.lateness], rows[:, layout.delays] = [[0.0], [0.25], [0.25]], [[0, 0], [0, 0], [0, 1]]
+    simulator.set_state(rows)
+    assert simulator.action_delays().tolist() == [0.0, 0.25, 1.25]
+    actuation, action, executed = Actuation(varied, simulator.mechanism, layout), np.array([0.8, -0.4, 0.2, -0.5]), []
+    for share in (1.0, 0.5, 0.0):
+        after = rows.copy()
+        executed.append(actuation.apply(np.tile(share * action, (3, 1)), rows, after))
+        rows = after
+    expected = [[1.0, 0.75, 0.0], [0.5, 0.625, 0.75], [0.0, 0.125, 0.625]]
+    np.testing.assert_allclose(executed, np.array(expected)[..., None] * action, atol=1e-12)
+
+
 def test_an_arm_with_a_limit_keeps_the_direction_of_what_is_commanded_and_slow_motions_as_they_are() -> None:
     """By hand: the limit is one of speed, so it is applied to what is left of an action at a share of the speed."""
     varied = get_task("block", Variation(speed=(0.5, 1.0), speed_limit=(0.1, 1.0)))

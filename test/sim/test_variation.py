@@ -24,6 +24,7 @@ EVERYTHING = Variation(
     perception_noise=(0.002, 0.01),
     perception_delay=(0, 3),
     action_delay=(0, 2),
+    lateness=(0.1, 0.9),
     speed=(0.3, 1.0),
     speed_limit=(0.2, 1.0),
     lag=(0.0, 0.1),
@@ -89,12 +90,15 @@ def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
 
 def test_each_parameter_may_be_nominal_in_an_episode() -> None:
     """Independently of the others, but for the arm; what an episode is spared is nominal to the bit."""
-    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-8:]
+    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-9:]
     ranges = [variation.of_episode(seed) for seed in range(2000)]
     spared = np.array([[getattr(drawn, name) == getattr(Variation(), name) for name in names] for drawn in ranges])
     together = spared.T.astype(float) @ spared.astype(float) / len(ranges)
-    arm = np.isin(names, ["speed", "speed_limit", "lag", "force_limit"])
-    alike = np.eye(len(names), dtype=bool) | np.outer(arm, arm)
+    groups = (
+        np.isin(names, ["speed", "speed_limit", "lag", "force_limit"]),
+        np.isin(names, ["action_delay", "lateness"]),
+    )
+    alike = np.eye(len(names), dtype=bool) | np.any([np.outer(group, group) for group in groups], axis=0)
     assert np.abs(together - np.where(alike, 0.4, 0.16)).max() < 0.04
     assert {getattr(drawn, name) for drawn in ranges for name in ("friction", "mass", "size")} == {
         EVERYTHING.friction,

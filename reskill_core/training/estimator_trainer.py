@@ -77,8 +77,8 @@ def targets_of(true: NDArray[Any], delays: NDArray[np.float64]) -> tuple[NDArray
         delays: (N,) control steps until an action takes effect; between two steps, true observations are interpolated.
 
     Returns:
-        The true observations (N, T, O) when the actions of each step took effect, and (N, T) whether that was before the
-        end.
+        The true observations (N, T, O) when the actions of each step took effect, and (N, T) whether that was before
+        the end.
     """
     last = true.shape[1] - 1
     whole = np.floor(delays).astype(np.int64)

@@ -17,11 +17,11 @@ _TINY = 1e-9
 class Actuation:
     """Actuation of the arms of a task's environments, as its variation has drawn it for each episode.
 
-    An action takes effect after a delay of d control periods and a share φ of one more: in the control step k, the arm
-    follows (1 - φ) a[k - d] + φ a[k - d - 1], the mean of what it is told. Then the velocities v, except those of fingers, are scaled by the speed s, and
-    where the fastest of them exceeds the limit l, all are slowed down alike: w = s v min(1, l / max |s v|), as shares
-    of full speed. They are followed with a time constant τ, the lag: u ← exp(-T / τ) u + (1 - exp(-T / τ)) w in each
-    control period T.
+    An action takes effect after a delay of d control periods and a share φ of one more: in control step k the arm is
+    told (1 - φ) a[k - d] + φ a[k - d - 1], the mean over the step. Its velocities v, except those of fingers, are
+    scaled by the speed s, and where the fastest of them exceeds the limit l, all are slowed down alike:
+    w = s v min(1, l / max |s v|), as shares of full speed. They are followed with a time constant τ, the lag:
+    u ← exp(-T / τ) u + (1 - exp(-T / τ)) w in each control period T.
 
     An arm whose force is limited to f yields to a load F, the force that acts on it: the part of its velocity against
     the load is scaled by 2 - 2 |F| / f, within [0, 1]: it slows down from half of that force on, and stands at f.

@@ -60,7 +60,7 @@ class Variation:
     )
     lateness: Range = parameter(
         (0.0, 0.0),
-        "share of a control period by which actions take effect later still, as nothing on a robot comes in whole periods",
+        "share of a control period by which actions take effect later still, as robots do not keep whole periods",
         low=0.0,
         high=1.0,
     )

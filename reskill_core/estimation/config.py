@@ -15,11 +15,12 @@ class EstimatorConfig:
 
     Attributes:
         hidden: width of its layers and of its recurrent state.
-        actions: number of last actions that it is given, at least as many as can be under way.
+        actions: number of last actions that it is given and the arm's response is identified to; more than can be
+            under way.
     """
 
     hidden: int = parameter(128, low=1, high=4096)
-    actions: int = parameter(4, low=1, high=20)
+    actions: int = parameter(6, low=2, high=20)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from reskill_core.models.io import load_optimiser_arrays, load_state_arrays, opt
 from reskill_core.provenance import simulator_version
 from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, agent_policy, below
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
+from reskill_core.runtime.response import Response, response_weights
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode, run_integer, run_rng
 from reskill_core.training.evaluated_run import Evaluate, EvaluatedProgress, EvaluatedRun
@@ -59,12 +60,14 @@ class Episodes:
     Attributes:
         observed: (N, T, O) observations.
         actions: (N, T, K · A) last actions before them, newest first.
+        response: (N, T, F) features of the arm's response to them.
         targets: (N, T, O) true observations when the actions after them took effect.
         is_known: (N, T) whether that was before the end.
     """
 
     observed: Float32Array
     actions: Float32Array
+    response: Float32Array
     targets: Float32Array
     is_known: NDArray[np.bool_]
 
@@ -145,9 +148,12 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
             settings=task.settings or None,
             simulator=simulator_version(),
         )
+        self._response_weights = response_weights(task, config.estimator.actions)
+        self._response = Response(self._response_weights)
         with torch.random.fork_rng():
             torch.manual_seed(run_integer(config.seed, "estimator_weights"))
-            self._network = EstimatorNetwork(config.estimator, task.obs.dim, task.action.dim)
+            sizes = task.obs.dim, task.action.dim, self._response.feature_size
+            self._network = EstimatorNetwork(config.estimator, *sizes)
         self._optimiser = torch.optim.Adam(self._network.parameters(), config.learning_rate)
         self._rng = run_rng(config.seed, "estimator_batches")
         self._kept: deque[Episodes] = deque(maxlen=config.kept_rounds)
@@ -181,6 +187,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         """Restore saved :meth:`checkpoint` and :meth:`state`."""
         own = below(ESTIMATOR, weights)
         self._norm = {name: np.array(own.pop(name)) for name in self._norm}
+        own = {name: array for name, array in own.items() if name not in self._response_weights}
         load_state_arrays(self._network, own)
         load_optimiser_arrays(self._network, self._optimiser, state)
         self._rng.bit_generator.state = state["rng"]
@@ -193,7 +200,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
 
     def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return weights and document of the agent with the estimator as it is now."""
-        own = {**state_arrays(self._network), **self._norm}
+        own = {**state_arrays(self._network), **self._norm, **self._response_weights}
         weights = {**self._agent.weights, **{f"{ESTIMATOR}{name}": array for name, array in own.items()}}
         return weights, {**self._agent.document, ESTIMATOR_KEY: config_to_dict(self.config.estimator)}
 
@@ -242,7 +249,8 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         targets, is_known = targets_of(np.stack(true, axis=1), environments.action_delays())
         before, taken = (np.stack(part, axis=1).astype(np.float32) for part in (observed, actions))
         last = last_actions(taken, self.config.estimator.actions)
-        return Episodes(before, last, targets.astype(np.float32), is_known), returns
+        response = self._response.features(before, last)
+        return Episodes(before, last, response, targets.astype(np.float32), is_known), returns
 
     def _fit_scales(self) -> None:
         if self.progress.rounds >= _FITTING_ROUNDS:
@@ -258,7 +266,8 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         """Normalised inputs, targets and whether they are known, of one round's gradient steps."""
         norm = self._norm
         inputs = [
-            np.concatenate([(item.observed - norm[MEAN]) / norm[SCALE], item.actions], axis=2) for item in self._kept
+            np.concatenate([(item.observed - norm[MEAN]) / norm[SCALE], item.actions, item.response], axis=2)
+            for item in self._kept
         ]
         targets = [(item.targets - item.observed) / norm[CORRECTION_SCALE] for item in self._kept]
         parts = [torch.from_numpy(np.concatenate(part)) for part in (inputs, targets, [e.is_known for e in self._kept])]

@@ -42,6 +42,7 @@ from reskill_core.rl.sac_actor import SacActor
 from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, agent_policy, below
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
 from reskill_core.runtime.observation_features import ObservationFeatures
+from reskill_core.runtime.response import Response
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy, residual_dim
 from reskill_core.spec.observations import VECTOR
@@ -118,19 +119,23 @@ def _estimator_graph(policy: SkillPolicy) -> bytes:
     config = config_from_dict(EstimatorConfig, document[ESTIMATOR_KEY], source="the estimator")
     weights = below(ESTIMATOR, policy.checkpoint.weights)
     mean, scale, correction_scale = (torch.from_numpy(weights.pop(name)) for name in (MEAN, SCALE, CORRECTION_SCALE))
-    network = EstimatorNetwork(config, spec.obs.dim, spec.action.dim)
-    load_state_arrays(network, weights)
+    response = Response(weights, torch.from_numpy, torch.cat)
+    network = EstimatorNetwork(config, spec.obs.dim, spec.action.dim, response.feature_size)
+    load_state_arrays(network, {name: array for name, array in weights.items() if name not in response.names})
     network.requires_grad_(False)
+    sizes = [config.hidden, response.state_size]
 
-    def estimate(observation: Tensor, actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = torch.cat([(observation - mean) / scale, actions], dim=-1)
-        corrections, following = network(inputs[:, None], hidden[None])
-        return observation + corrections[:, 0] * correction_scale, following[0]
+    def estimate(observation: Tensor, actions: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, responding = state.split(sizes, dim=-1)
+        followed, features = response.follow(responding, observation, actions)
+        inputs = torch.cat([(observation - mean) / scale, actions, features], dim=-1)
+        corrections, following = network(inputs[:, None], hidden[None].contiguous())
+        return observation + corrections[:, 0] * correction_scale, torch.cat([following[0], followed], dim=-1)
 
     examples = {
         VECTOR: torch.randn(_ROWS, spec.obs.dim),
         "actions": torch.randn(_ROWS, config.actions * spec.action.dim),
-        "hidden": torch.randn(_ROWS, config.hidden),
+        "hidden": torch.zeros(_ROWS, sum(sizes)),
     }
     return export_graph(network, estimate, examples, ("estimate", "following"))
 

@@ -11,7 +11,7 @@ that is still to come from past actions is Σ_j a[k - 1 - j] Σ_{i > j} h[i].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Response:
         self,
         weights: Mapping[str, NDArray[Any]],
         convert: Callable[[NDArray[np.float32]], Any] = np.asarray,
-        concatenate: Callable[[Sequence[Any], int], Any] = np.concatenate,
+        concatenate: Callable[[list[Any], int], Any] = np.concatenate,
     ) -> None:
         self._concatenate = concatenate
         self.names = tuple(name for name in (_MOVED, _COMMANDED, _FULL, _TAPS) if name in weights)

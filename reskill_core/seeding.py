@@ -49,6 +49,7 @@ STREAMS = (
     "speed_limit",
     "force_limit",
     "lateness",
+    "overshoot",
 )
 
 # Random streams of a run. The index of an entry matters: append new ones.

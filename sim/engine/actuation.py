@@ -21,7 +21,9 @@ class Actuation:
     told (1 - φ) a[k - d] + φ a[k - d - 1], the mean over the step. Its velocities v, except those of fingers, are
     scaled by the speed s, and where the fastest of them exceeds the limit l, all are slowed down alike:
     w = s v min(1, l / max |s v|), as shares of full speed. They are followed with a time constant τ, the lag:
-    u ← exp(-T / τ) u + (1 - exp(-T / τ)) w in each control period T.
+    u ← exp(-T / τ) u + (1 - exp(-T / τ)) w in each control period T. With an overshoot o, they follow with the same lag
+    like an oscillator, u'' = ω² (w - u) - 2 ζ ω u' with ζ = -ln o / √(π² + ln² o) and ω = 2 ζ / τ; the mean over the
+    control period takes effect.
 
     An arm whose force is limited to f yields to a load F, the force that acts on it: the part of its velocity against
     the load is scaled by 2 - 2 |F| / f, within [0, 1]: it slows down from half of that force on, and stands at f.
@@ -59,8 +61,14 @@ class Actuation:
             executed = np.where(self._is_of_arm, executed * (limit / np.maximum(fastest, limit)), executed)
         if layout.followed.start < layout.followed.stop:
             followed = self._followed(executed, before)
-            executed = np.where(self._is_of_arm, followed, executed)
             after[:, layout.followed] = followed
+            if layout.rates.start < layout.rates.stop:
+                oscillates = (before[:, layout.overshoot] > 0.0) & (before[:, layout.lag] > 0.0)
+                mean, velocities, rates = self._oscillating(executed, before)
+                after[:, layout.followed] = np.where(oscillates, velocities, followed)
+                after[:, layout.rates] = np.where(oscillates, rates, 0.0)
+                followed = np.where(oscillates, mean, followed)
+            executed = np.where(self._is_of_arm, followed, executed)
         if before[:, layout.force_limit].size:
             executed = self._yielding(executed, before)
         return executed
@@ -79,6 +87,24 @@ class Actuation:
         with np.errstate(divide="ignore"):
             kept = np.exp(-self._period_s / lag)
         return kept * last + (1.0 - kept) * wanted
+
+    def _oscillating(
+        self, wanted: Float64Array, before: Float64Array
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Mean velocities (n, A) over the control period, and velocities and rates (n, A) at its end."""
+        layout, period_s = self._layout, self._period_s
+        logarithm = np.log(np.maximum(before[:, layout.overshoot], _TINY))
+        damping = -logarithm / np.hypot(np.pi, logarithm)
+        frequency = 2.0 * damping / np.maximum(before[:, layout.lag], _TINY)
+        decay, damped = damping * frequency, frequency * np.sqrt(1.0 - damping**2)
+        left = np.exp(-decay * period_s)
+        cosine, sine = left * np.cos(damped * period_s), left * np.sin(damped * period_s) / damped
+        off, rate = before[:, layout.followed] - wanted, before[:, layout.rates]
+        off_then = off * (cosine + decay * sine) + rate * sine
+        rate_then = rate * (cosine - decay * sine) - off * frequency**2 * sine
+        # The integral of u - w over the period, from the equation of motion.
+        mean_off = -(rate_then - rate + 2.0 * decay * (off_then - off)) / (frequency**2 * period_s)
+        return wanted + mean_off, wanted + off_then, rate_then
 
     def _yielding(self, wanted: Float64Array, before: Float64Array) -> Float64Array:
         limit = before[:, self._layout.force_limit]

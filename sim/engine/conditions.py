@@ -17,6 +17,7 @@ _STREAMS = {
     "speed": "speed",
     "speed_limit": "speed_limit",
     "lag": "lag",
+    "overshoot": "overshoot",
     "force_limit": "force_limit",
     "finger_start": "fingers",
 }

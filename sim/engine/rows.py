@@ -30,8 +30,10 @@ class RowLayout:
         speed: factor on commanded velocities; empty if it does not vary.
         speed_limit: largest share of full speed that the arm reaches; empty if it does not vary.
         lag: time constant with which velocities follow commands [s]; empty if they always follow at once.
+        overshoot: share by which velocities exceed a changed command; empty if they never do.
         force_limit: largest force of the arm [N]; empty if it does not vary.
         followed: velocities with which the arm followed the last command, an action; empty like ``lag``.
+        rates: their rates of change [1/s]; empty like ``overshoot``.
         finger_start: position of the fingers at the start [m]; empty if the gripper is always closed.
         memory: what the task remembers of the episode.
     """
@@ -50,8 +52,10 @@ class RowLayout:
     speed: slice
     speed_limit: slice
     lag: slice
+    overshoot: slice
     force_limit: slice
     followed: slice
+    rates: slice
     finger_start: slice
     memory: slice
 
@@ -73,8 +77,9 @@ class RowLayout:
             "scene": 1,
             "seed": 1,
             "delays": 2,
-            **{name: varied[name] for name in ("lateness", "speed", "speed_limit", "lag", "force_limit")},
+            **{name: varied[name] for name in ("lateness", "speed", "speed_limit", "lag", "overshoot", "force_limit")},
             "followed": varied["lag"] * task.spec.action.dim,
+            "rates": varied["overshoot"] * task.spec.action.dim,
             "finger_start": varied["finger_start"],
             "memory": task.memory_size,
         }

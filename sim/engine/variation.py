@@ -27,13 +27,13 @@ POOL = 64
 _MAX_DELAY = 10
 # Limit of force that is none.
 UNLIMITED_N = 200.0
-# Drawn anew in each episode, and nominal together: a nominal arm is so in speed, its limit, lag and force. Friction,
+# Drawn anew in each episode, and nominal together: a nominal arm is so in all of that. Friction,
 # mass and size are those of a compiled model.
 _OF_EPISODES = (
     ("perception_noise",),
     ("perception_delay",),
     ("action_delay", "lateness"),
-    ("speed", "speed_limit", "lag", "force_limit"),
+    ("speed", "speed_limit", "lag", "overshoot", "force_limit"),
     ("finger_start",),
 )
 
@@ -83,6 +83,12 @@ class Variation:
         low=0.0,
         high=1.0,
     )
+    overshoot: Range = parameter(
+        (0.0, 0.0),
+        "share by which the velocity of an arm that lags exceeds a changed command, as under position control",
+        low=0.0,
+        high=0.9,
+    )
     force_limit: Range = parameter(
         (UNLIMITED_N, UNLIMITED_N),
         f"largest force of the arm on what is in its way or in its gripper [N]; {UNLIMITED_N:.0f} is no limit",
@@ -94,8 +100,8 @@ class Variation:
     )
     nominal: float = parameter(
         0.0,
-        "probability with which each of noise, the two delays, the arm (speed, its limit, lag and force), and the "
-        "fingers' start is nominal",
+        "probability with which each of noise, the two delays, the arm (speed, its limit, lag, overshoot and "
+        "force), and the fingers' start is nominal",
         low=0.0,
         high=1.0,
     )

@@ -172,6 +172,36 @@ def test_a_lagging_arm_follows_exponentially_and_its_fingers_at_once() -> None:
     assert np.array_equal(executed[0][0], wanted[0]), "an arm that does not lag is nominal to the bit"
 
 
+def test_an_arm_overshoots_by_its_share_and_is_as_late_as_its_lag() -> None:
+    """Of a command that changes once: the peak is 1 + o, and what is lost in the end is the command times the lag."""
+    varied = get_task("block", Variation(lag=(0.0, 0.4), overshoot=(0.0, 0.4)))
+    simulator = Simulator(varied, 4, "fast")
+    rows, layout, period_s = simulator.state(), simulator.layout, varied.spec.control_period_s
+    # Slow oscillations, so that the peak is seen.
+    lags, overshoots = np.array([[0.3], [0.3], [0.0], [0.1]]), np.array([[0.1], [0.4], [0.4], [0.0]])
+    rows[:, layout.lag], rows[:, layout.overshoot] = lags, overshoots
+    actuation, wanted, velocities, executed = (
+        Actuation(varied, simulator.mechanism, layout),
+        np.full((4, 4), 0.5),
+        [],
+        [],
+    )
+    for _ in range(400):
+        after = rows.copy()
+        executed.append(actuation.apply(wanted, rows, after))
+        velocities.append(after[:, layout.followed])
+        rows = after
+    np.testing.assert_allclose(
+        np.max(velocities, axis=0)[:, 0], 0.5 * (1.0 + np.array([0.1, 0.4, 0.0, 0.0])), atol=2e-3
+    )
+    lost_s = np.sum(wanted - executed, axis=0)[:, 0] * period_s / 0.5
+    np.testing.assert_allclose(lost_s[:3], lags[:3, 0], atol=1e-4)
+    assert np.array_equal(np.array(executed)[:, :, 3], np.full((400, 4), 0.5)), "fingers follow at once"
+    # Without overshoot as without that variation.
+    kept = np.exp(-period_s / 0.1)
+    np.testing.assert_allclose(np.array(executed)[:2, 3, 0], [0.5 * (1 - kept), 0.5 * (1 - kept**2)], atol=1e-12)
+
+
 def test_the_gripper_may_be_open_at_the_start() -> None:
     """Both fingers, in the first observation and in the physics: commanded to stay, they stay."""
     simulator = Simulator(get_task("block", Variation(finger_start=(0.01, 0.05))), 16)

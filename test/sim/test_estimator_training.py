@@ -56,7 +56,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_delays_are_told_by_the_simulator() -> None:
-    delays = {"action_delay=2": 2, "perception_delay=1": 0, "": 0, "action_delay=1 lateness=0.25 lag=0.06": 1 + 0.25 + 1.5}
+    delays = {
+        "action_delay=2": 2,
+        "perception_delay=1": 0,
+        "": 0,
+        "action_delay=1 lateness=0.25 lag=0.06": 1 + 0.25 + 1.5,
+    }
     for variation, expected in delays.items():
         simulator = Simulator(get_task("block", parse_variation(variation.split())), 3)
         assert simulator.action_delays().tolist() == [expected] * 3

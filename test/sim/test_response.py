@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from reskill_core.estimation.config import EstimatorConfig
+from reskill_core.estimation.network import EstimatorNetwork
+from reskill_core.models.io import state_arrays
+from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE, Estimator
 from reskill_core.runtime.response import Response, response_weights
 from reskill_core.spec import TaskSpec
 from reskill_sim.families import get_task
@@ -80,6 +84,31 @@ def test_torch_follows_as_numpy_does_and_places_do_not_disturb_each_other() -> N
         inputs = (torch.from_numpy(array[:, step]) for array in (observations, actions))
         tensors, of_torch = other.follow(tensors, *inputs)
         np.testing.assert_allclose(of_torch, features, atol=1e-4)
+
+
+def test_an_estimator_gets_the_features_that_its_network_learnt_with() -> None:
+    """From the start of an episode, and again after a reset."""
+    torch.manual_seed(0)
+    weights, dim = response_weights(TASK, TAPS), TASK.obs.dim
+    config = EstimatorConfig(hidden=8, actions=TAPS)
+    network = EstimatorNetwork(config, dim, TASK.action.dim, Response(weights).feature_size)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    rng = np.random.default_rng(1)
+    norm = {name: rng.uniform(0.01, 0.1, dim).astype(np.float32) for name in (MEAN, SCALE, CORRECTION_SCALE)}
+    observations, actions = moving([LATE, SLOW])
+    inputs = [(observations - norm[MEAN]) / norm[SCALE], actions, Response(weights).features(observations, actions)]
+    with torch.no_grad():
+        corrections, _ = network(torch.from_numpy(np.concatenate(inputs, axis=2)))
+    expected = observations + corrections.numpy() * norm[CORRECTION_SCALE]
+    estimator, both = Estimator({**state_arrays(network), **norm, **weights}), np.arange(2)
+    assert estimator.actions_dim == TAPS * TASK.action.dim
+    estimator.start(2)
+    for _ in range(2):
+        for step in range(STEPS):
+            np.testing.assert_allclose(estimator.estimate(observations[:, step], both), expected[:, step], atol=1e-4)
+            estimator.remember(actions[:, step + 1, : TASK.action.dim], both)
+        estimator.reset(both)
 
 
 def test_a_task_without_an_end_effector_has_no_response() -> None:

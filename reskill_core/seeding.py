@@ -50,6 +50,7 @@ STREAMS = (
     "force_limit",
     "lateness",
     "overshoot",
+    "unsteadiness",
 )
 
 # Random streams of a run. The index of an entry matters: append new ones.

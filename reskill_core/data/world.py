@@ -31,6 +31,7 @@ NOMINAL: Mapping[str, Any] = {
     "speed_limit": [1.0, 1.0],
     "lag": [0.0, 0.0],
     "overshoot": [0.0, 0.0],
+    "unsteadiness": [0.0, 0.0],
     "force_limit": [200.0, 200.0],
     "finger_start": [0.0, 0.0],
     "nominal": 0.0,

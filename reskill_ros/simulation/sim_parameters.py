@@ -20,7 +20,7 @@ class SimParameters:
         (),
         "Randomisation per episode, as name=value or name=low:high entries: friction, mass, size, "
         "spawn, perception_noise, perception_delay, action_delay, lateness, speed, speed_limit, lag, overshoot, "
-        "force_limit, "
+        "unsteadiness, force_limit, "
         "finger_start, nominal.",
         read_only=True,
     )

@@ -6,12 +6,15 @@ import numpy as np
 
 from reskill_core.arrays import Float64Array
 from reskill_core.spec import GRIPPER_VELOCITY, VELOCITIES
+from reskill_sim.engine.measurement_noise import uniform_noise
 from reskill_sim.engine.mechanism import Mechanism
 from reskill_sim.engine.rows import RowLayout, pushed
 from reskill_sim.engine.task import SimulatedTask
 from reskill_sim.engine.variation import UNLIMITED_N
 
 _TINY = 1e-9
+# Of uniform noise between -1 and 1, so that its standard deviation is 1.
+_UNIT = np.sqrt(3.0)
 
 
 class Actuation:
@@ -24,6 +27,9 @@ class Actuation:
     u ← exp(-T / τ) u + (1 - exp(-T / τ)) w in each control period T. With an overshoot o, they follow with the same lag
     like an oscillator, u'' = ω² (w - u) - 2 ζ ω u' with ζ = -ln o / √(π² + ln² o) and ω = 2 ζ / τ; the mean over the
     control period takes effect.
+
+    An unsteady arm is ahead of that or behind in each step k by a share e[k] of its motion, along every axis by another
+    one, which the next step makes up for: u (1 + e[k] - e[k - 1]).
 
     An arm whose force is limited to f yields to a load F, the force that acts on it: the part of its velocity against
     the load is scaled by 2 - 2 |F| / f, within [0, 1]: it slows down from half of that force on, and stands at f.
@@ -69,6 +75,8 @@ class Actuation:
                 after[:, layout.rates] = np.where(oscillates, rates, 0.0)
                 followed = np.where(oscillates, mean, followed)
             executed = np.where(self._is_of_arm, followed, executed)
+        if before[:, layout.unsteadiness].size:
+            executed = np.where(self._is_of_arm, executed * (1.0 + self._gained(before)), executed)
         if before[:, layout.force_limit].size:
             executed = self._yielding(executed, before)
         return executed
@@ -105,6 +113,13 @@ class Actuation:
         # The integral of u - w over the period, from the equation of motion.
         mean_off = -(rate_then - rate + 2.0 * decay * (off_then - off)) / (frequency**2 * period_s)
         return wanted + mean_off, wanted + off_then, rate_then
+
+    def _gained(self, before: Float64Array) -> Float64Array:
+        """(n, A) shares of its motion by which an unsteady arm gets ahead in a step."""
+        layout, size = self._layout, len(self._is_of_arm)
+        seeds, steps = (before[:, column][:, 0].astype(np.int64) for column in (layout.seed, layout.step))
+        now, last = (uniform_noise(seeds, number, size) for number in (steps + 1, steps))
+        return before[:, layout.unsteadiness] * _UNIT * (now - np.where(steps[:, None] > 0, last, 0.0))
 
     def _yielding(self, wanted: Float64Array, before: Float64Array) -> Float64Array:
         limit = before[:, self._layout.force_limit]

@@ -18,6 +18,7 @@ _STREAMS = {
     "speed_limit": "speed_limit",
     "lag": "lag",
     "overshoot": "overshoot",
+    "unsteadiness": "unsteadiness",
     "force_limit": "force_limit",
     "finger_start": "fingers",
 }

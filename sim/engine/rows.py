@@ -31,6 +31,7 @@ class RowLayout:
         speed_limit: largest share of full speed that the arm reaches; empty if it does not vary.
         lag: time constant with which velocities follow commands [s]; empty if they always follow at once.
         overshoot: share by which velocities exceed a changed command; empty if they never do.
+        unsteadiness: standard deviation of how far the arm is ahead, as share of motion; empty if it never is.
         force_limit: largest force of the arm [N]; empty if it does not vary.
         followed: velocities with which the arm followed the last command, an action; empty like ``lag``.
         rates: their rates of change [1/s]; empty like ``overshoot``.
@@ -53,6 +54,7 @@ class RowLayout:
     speed_limit: slice
     lag: slice
     overshoot: slice
+    unsteadiness: slice
     force_limit: slice
     followed: slice
     rates: slice
@@ -77,7 +79,10 @@ class RowLayout:
             "scene": 1,
             "seed": 1,
             "delays": 2,
-            **{name: varied[name] for name in ("lateness", "speed", "speed_limit", "lag", "overshoot", "force_limit")},
+            **{
+                name: varied[name]
+                for name in ("lateness", "speed", "speed_limit", "lag", "overshoot", "unsteadiness", "force_limit")
+            },
             "followed": varied["lag"] * task.spec.action.dim,
             "rates": varied["overshoot"] * task.spec.action.dim,
             "finger_start": varied["finger_start"],

@@ -33,7 +33,7 @@ _OF_EPISODES = (
     ("perception_noise",),
     ("perception_delay",),
     ("action_delay", "lateness"),
-    ("speed", "speed_limit", "lag", "overshoot", "force_limit"),
+    ("speed", "speed_limit", "lag", "overshoot", "unsteadiness", "force_limit"),
     ("finger_start",),
 )
 
@@ -89,6 +89,12 @@ class Variation:
         low=0.0,
         high=0.9,
     )
+    unsteadiness: Range = parameter(
+        (0.0, 0.0),
+        "standard deviation of how far an arm is ahead or behind, as share of its motion in a control period",
+        low=0.0,
+        high=1.0,
+    )
     force_limit: Range = parameter(
         (UNLIMITED_N, UNLIMITED_N),
         f"largest force of the arm on what is in its way or in its gripper [N]; {UNLIMITED_N:.0f} is no limit",
@@ -100,8 +106,8 @@ class Variation:
     )
     nominal: float = parameter(
         0.0,
-        "probability with which each of noise, the two delays, the arm (speed, its limit, lag, overshoot and "
-        "force), and the fingers' start is nominal",
+        "probability with which each of noise, the two delays, the arm (speed, its limit, lag, overshoot, "
+        "unsteadiness and force), and the fingers' start is nominal",
         low=0.0,
         high=1.0,
     )

@@ -107,6 +107,7 @@ SWEEPS = {
         Sweep("speed_limit", "share of full speed", (0.1, 0.2, 0.4, 1.0)),
         Sweep("lag", "s", (0.0, 0.04, 0.08, 0.12)),
         Sweep("overshoot", "share", (0.0, 0.2, 0.4)),
+        Sweep("unsteadiness", "share", (0.0, 0.2, 0.4)),
         Sweep("force_limit", "N", (30.0, 60.0, 120.0, 200.0)),
         Sweep("finger_start", "m", (0.0, 0.025, 0.05)),
     )

@@ -186,7 +186,7 @@ class MazeTask(SimulatedTask):
 
     def _require_supported(self, variation: Variation) -> None:
         """Check that only delays of actions and the arm vary."""
-        supported = {"action_delay", "lateness", "speed", "speed_limit", "lag", "overshoot", "nominal"}
+        supported = {"action_delay", "lateness", "speed", "speed_limit", "lag", "overshoot", "unsteadiness", "nominal"}
         supported |= {"perception_delay"} if self.spec.obs.images else set()
         varied = [name for name, value in vars(variation).items() if value != getattr(NOMINAL, name)]
         if refused := [name for name in varied if name not in supported]:

@@ -202,6 +202,27 @@ def test_an_arm_overshoots_by_its_share_and_is_as_late_as_its_lag() -> None:
     np.testing.assert_allclose(np.array(executed)[:2, 3, 0], [0.5 * (1 - kept), 0.5 * (1 - kept**2)], atol=1e-12)
 
 
+def test_an_unsteady_arm_makes_up_for_what_it_loses() -> None:
+    """Motion varies from step to step and axis to axis; the way varies as little after many steps as after one."""
+    varied = get_task("block", Variation(unsteadiness=(0.0, 0.3)))
+    simulator = Simulator(varied, 300, "fast")
+    simulator.reset(range(300))
+    rows, layout = simulator.state(), simulator.layout
+    rows[:, layout.unsteadiness] = 0.2
+    rows[0, layout.unsteadiness] = 0.0
+    actuation, executed = Actuation(varied, simulator.mechanism, layout), []
+    for step in range(20):
+        rows[:, layout.step] = step
+        executed.append(actuation.apply(np.full((300, 4), 0.5), rows, rows.copy()))
+    shares = np.array(executed) / 0.5
+    assert np.array_equal(shares[:, 0], np.ones((20, 4))), "a steady arm is nominal to the bit"
+    assert np.array_equal(shares[:, :, 3], np.ones((20, 300))), "fingers are steady"
+    ahead = (np.cumsum(shares, axis=0) - np.arange(1, 21)[:, None, None])[:, 1:, :3]
+    np.testing.assert_allclose(ahead.std(axis=(1, 2)), 0.2, rtol=0.08)
+    assert abs(np.corrcoef(ahead[0, :, 0], ahead[0, :, 1])[0, 1]) < 0.2
+    assert abs(np.corrcoef(ahead[4, :, 0], ahead[5, :, 0])[0, 1]) < 0.2
+
+
 def test_the_gripper_may_be_open_at_the_start() -> None:
     """Both fingers, in the first observation and in the physics: commanded to stay, they stay."""
     simulator = Simulator(get_task("block", Variation(finger_start=(0.01, 0.05))), 16)

@@ -29,6 +29,7 @@ EVERYTHING = Variation(
     speed_limit=(0.2, 1.0),
     lag=(0.0, 0.1),
     overshoot=(0.1, 0.4),
+    unsteadiness=(0.1, 0.3),
     force_limit=(20.0, 100.0),
     finger_start=(0.0, 0.05),
 )
@@ -91,12 +92,12 @@ def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
 
 def test_each_parameter_may_be_nominal_in_an_episode() -> None:
     """Independently of the others, but for the arm; what an episode is spared is nominal to the bit."""
-    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-10:]
+    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-11:]
     ranges = [variation.of_episode(seed) for seed in range(2000)]
     spared = np.array([[getattr(drawn, name) == getattr(Variation(), name) for name in names] for drawn in ranges])
     together = spared.T.astype(float) @ spared.astype(float) / len(ranges)
     groups = (
-        np.isin(names, ["speed", "speed_limit", "lag", "overshoot", "force_limit"]),
+        np.isin(names, ["speed", "speed_limit", "lag", "overshoot", "unsteadiness", "force_limit"]),
         np.isin(names, ["action_delay", "lateness"]),
     )
     alike = np.eye(len(names), dtype=bool) | np.any([np.outer(group, group) for group in groups], axis=0)

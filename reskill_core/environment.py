@@ -128,11 +128,7 @@ class Delaying(Protocol):
     """Environments in which actions may take effect later."""
 
     def action_delays(self) -> NDArray[np.float64]:
-        """Return (N,) control steps until an action takes effect, in each running episode.
-
-        The arm of an action that takes effect little by little is behind as if all of it came after that time. Parts of
-        steps count.
-        """
+        """Return (N,) control steps, also in parts, until an action takes effect, in each running episode."""
 
 
 @runtime_checkable

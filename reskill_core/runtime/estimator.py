@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reskill_core.arrays import Float32Array, IntArray
+from reskill_core.runtime.fading import Fading
 from reskill_core.runtime.networks import Linear, Mlp, Weights
 from reskill_core.runtime.response import Response
 
@@ -23,7 +24,8 @@ class Estimator:
     From an observation and the last K actions it updates its state, and corrects the observation to the one that the
     next action will meet when it takes effect: undelayed, without noise, and after all actions that are still under
     way. The recurrent layer is a gated recurrent unit (Cho et al. 2014), as torch computes it. How the arm responds to
-    actions is identified, if the task allows it, and is among the inputs (:mod:`reskill_core.runtime.response`).
+    actions is identified, if the task allows it, and is among the inputs (:mod:`reskill_core.runtime.response`). Small
+    corrections fade out (:mod:`reskill_core.runtime.fading`).
 
     Args:
         weights: arrays of a checkpoint, without prefix.
@@ -40,7 +42,7 @@ class Estimator:
         # Stacked for reset gate, update gate and candidate.
         self._of_input = _linear(weights, "recurrent.weight_ih_l0", "recurrent.bias_ih_l0")
         self._of_hidden = _linear(weights, "recurrent.weight_hh_l0", "recurrent.bias_hh_l0")
-        self._response = Response(weights)
+        self._response, self._fading = Response(weights), Fading(weights)
         self.actions_dim = len(self._input.layers[0].weight) - len(self._mean) - self._response.feature_size
         self._batch_invariant = batch_invariant
         self.start(0)
@@ -75,7 +77,7 @@ class Estimator:
         is_finite = np.isfinite(normalised).all(axis=1, keepdims=True)
         following = np.concatenate([new.reshape(hidden.shape), followed], axis=1)
         self._hidden[places] = np.where(is_finite, following, state)
-        return observations + correction * self._correction_scale
+        return observations + self._fading(correction * self._correction_scale)
 
     def remember(self, actions: Float32Array, places: IntArray) -> None:
         """Take the actions (n, A) of the control step."""

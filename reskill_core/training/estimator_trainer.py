@@ -31,6 +31,7 @@ from reskill_core.models.io import load_optimiser_arrays, load_state_arrays, opt
 from reskill_core.provenance import simulator_version
 from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, agent_policy, below
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
+from reskill_core.runtime.fading import fading_weights
 from reskill_core.runtime.response import Response, response_weights
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode, run_integer, run_rng
@@ -148,8 +149,11 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
             settings=task.settings or None,
             simulator=simulator_version(),
         )
-        self._response_weights = response_weights(task, config.estimator.actions)
-        self._response = Response(self._response_weights)
+        self._fixed = {
+            **response_weights(task, config.estimator.actions),
+            **fading_weights(task.obs, config.estimator.fading),
+        }
+        self._response = Response(self._fixed)
         with torch.random.fork_rng():
             torch.manual_seed(run_integer(config.seed, "estimator_weights"))
             sizes = task.obs.dim, task.action.dim, self._response.feature_size
@@ -187,7 +191,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         """Restore saved :meth:`checkpoint` and :meth:`state`."""
         own = below(ESTIMATOR, weights)
         self._norm = {name: np.array(own.pop(name)) for name in self._norm}
-        own = {name: array for name, array in own.items() if name not in self._response_weights}
+        own = {name: array for name, array in own.items() if name not in self._fixed}
         load_state_arrays(self._network, own)
         load_optimiser_arrays(self._network, self._optimiser, state)
         self._rng.bit_generator.state = state["rng"]
@@ -200,7 +204,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
 
     def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return weights and document of the agent with the estimator as it is now."""
-        own = {**state_arrays(self._network), **self._norm, **self._response_weights}
+        own = {**state_arrays(self._network), **self._norm, **self._fixed}
         weights = {**self._agent.weights, **{f"{ESTIMATOR}{name}": array for name, array in own.items()}}
         return weights, {**self._agent.document, ESTIMATOR_KEY: config_to_dict(self.config.estimator)}
 

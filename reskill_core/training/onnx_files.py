@@ -41,6 +41,7 @@ from reskill_core.rl.gaussian import GaussianActor
 from reskill_core.rl.sac_actor import SacActor
 from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, agent_policy, below
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
+from reskill_core.runtime.fading import Fading
 from reskill_core.runtime.observation_features import ObservationFeatures
 from reskill_core.runtime.response import Response
 from reskill_core.runtime.skill_module import SkillModule
@@ -119,9 +120,9 @@ def _estimator_graph(policy: SkillPolicy) -> bytes:
     config = config_from_dict(EstimatorConfig, document[ESTIMATOR_KEY], source="the estimator")
     weights = below(ESTIMATOR, policy.checkpoint.weights)
     mean, scale, correction_scale = (torch.from_numpy(weights.pop(name)) for name in (MEAN, SCALE, CORRECTION_SCALE))
-    response = Response(weights, torch.from_numpy, torch.cat)
+    response, fading = Response(weights, torch.from_numpy, torch.cat), Fading(weights, torch.from_numpy)
     network = EstimatorNetwork(config, spec.obs.dim, spec.action.dim, response.feature_size)
-    load_state_arrays(network, {name: array for name, array in weights.items() if name not in response.names})
+    load_state_arrays(network, {name: weights[name] for name in weights.keys() - {*response.names, *fading.names}})
     network.requires_grad_(False)
     sizes = [config.hidden, response.state_size]
 
@@ -130,7 +131,7 @@ def _estimator_graph(policy: SkillPolicy) -> bytes:
         followed, features = response.follow(responding, observation, actions)
         inputs = torch.cat([(observation - mean) / scale, actions, features], dim=-1)
         corrections, following = network(inputs[:, None], hidden[None].contiguous())
-        return observation + corrections[:, 0] * correction_scale, torch.cat([following[0], followed], dim=-1)
+        return observation + fading(corrections[:, 0] * correction_scale), torch.cat([following[0], followed], dim=-1)
 
     examples = {
         VECTOR: torch.randn(_ROWS, spec.obs.dim),

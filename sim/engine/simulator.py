@@ -233,9 +233,7 @@ class Simulator:
 
     def action_delays(self) -> Float64Array:
         """(N,) control steps until an action takes effect; see :class:`reskill_core.environment.Delaying`."""
-        rows, layout = self._rows, self.layout
-        lag = rows[:, layout.lag].sum(axis=1) / self.task.spec.control_period_s
-        return rows[:, layout.delays][:, 1] + rows[:, layout.lateness].sum(axis=1) + lag
+        return self._rows[:, self.layout.delays][:, 1] + self._rows[:, self.layout.lateness].sum(axis=1)
 
     def readings(self, rows: Float64Array) -> Float64Array:
         """(n, R) readings of states (n, S), as stored in a row's history: observed joint positions, and sensors."""

@@ -12,6 +12,8 @@ from reskill_core.estimation.config import EstimatorConfig, EstimatorTrainingCon
 from reskill_core.estimation.network import EstimatorNetwork, estimation_loss
 from reskill_core.models.io import state_arrays
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE, Estimator
+from reskill_core.runtime.fading import Fading, fading_weights
+from reskill_core.spec.layout import ObsSpec, zeros_term
 from reskill_core.training.estimator_trainer import last_actions, targets_of
 
 OBS, ACTION, PLACES, STEPS = 5, 2, 3, 6
@@ -125,6 +127,20 @@ def test_the_target_of_an_action_between_two_steps_is_between_two_observations()
     assert targets[0].ravel().tolist() == [0.25, 1.75, 5.0]
     assert targets[1, :2].ravel().tolist() == [13.25, 17.0]
     assert is_known.tolist() == [[True, True, True], [True, True, False]]
+
+
+def test_small_corrections_fade_by_term() -> None:
+    """By hand: half is left of a correction as large as the limit, 16 of 17 parts of twice that."""
+    obs = ObsSpec((), (), (zeros_term("one", 3), zeros_term("other", 2)))
+    fading = Fading(fading_weights(obs, 0.02))
+    corrections = np.array([[0.02, 0.0, 0.0, 0.04, 0.0], [0.0, 0.012, 0.016, 0.0, 0.02 / 3]], np.float32)
+    expected = corrections * [[0.5, 0.5, 0.5, 16 / 17, 16 / 17], [0.5, 0.5, 0.5, 1 / 82, 1 / 82]]
+    np.testing.assert_allclose(fading(corrections), expected, atol=1e-7)
+    np.testing.assert_allclose(
+        Fading(fading_weights(obs, 0.02), torch.from_numpy)(torch.from_numpy(corrections)), expected
+    )
+    np.testing.assert_array_equal(Fading({})(corrections), corrections)
+    assert fading_weights(obs, 0.0) == {}
 
 
 def test_the_last_actions_are_newest_first_and_zero_before_the_start() -> None:

@@ -60,7 +60,7 @@ def test_delays_are_told_by_the_simulator() -> None:
         "action_delay=2": 2,
         "perception_delay=1": 0,
         "": 0,
-        "action_delay=1 lateness=0.25 lag=0.06": 1 + 0.25 + 1.5,
+        "action_delay=1 lateness=0.25 lag=0.06": 1.25,
     }
     for variation, expected in delays.items():
         simulator = Simulator(get_task("block", parse_variation(variation.split())), 3)

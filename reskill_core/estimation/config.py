@@ -38,8 +38,7 @@ class EstimatorTrainingConfig:
         seed: seed of initial weights, batches and episodes.
         steps: total number of environment steps, summed over all environments.
         num_envs: number of environments; each round of training has one episode of each.
-        horizons: length of training episodes in horizons of the task: a slow arm needs longer for the whole of it.
-            Evaluations have the task's horizon.
+        horizons: length of the run's episodes in horizons of the task: a slow arm needs longer for the whole of it.
         nominal_share: share of the environments without any variation, so that an agent loses little where nothing is
             late or noisy.
         profile: fidelity profile of the simulator.

@@ -314,8 +314,7 @@ class AgentTrainingConfig:
             ``reskill evaluate --vary``; None for none.
         curriculum: schedule of the variation's strength in training episodes, from 0, nominal, to 1, as configured;
             None for the whole variation from the beginning. Evaluations always have the whole one.
-        horizons: length of training episodes in horizons of the task: a slow arm needs longer for the whole of it.
-            Evaluations have the task's horizon.
+        horizons: length of the run's episodes in horizons of the task: a slow arm needs longer for the whole of it.
         nominal_share: share of the environments without any variation, so that an agent loses little where nothing
             varies.
         task_settings: settings of the task that differ from the default, as its family defines them.

@@ -41,12 +41,12 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Eval
     """
     variation = config_from_dict(Variation, config.variation or {}, source="the variation")
     task = get_task(config.task, variation, config.task_settings)
-    sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     longer = task.lasting(config.horizons)
+    sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     groups = [longer.make_env(size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False) if config.skills != NO_SKILLS else None
     initial = load_checkpoint(config.initial, AGENT_KIND) if config.initial else None
-    evaluate = partial(evaluate_selection, task, config)
+    evaluate = partial(evaluate_selection, longer, config)
     trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation), initial)
     return trainer.run(show_progress)
 

@@ -10,8 +10,8 @@ high_level    features (N, F)             noise (N, Z)
 residual      inputs (N, I)               correction (N, A)
 ============  ==========================  ===================
 
-and with a state estimator also ``estimator``, from observation (N, O), last actions (N, K · A) and hidden (N, H) to
-estimate (N, O) and following (N, H).
+and with a state estimator also ``estimator``, from observation (N, O), last actions (N, K · A) and hidden (N, H), its
+whole state, to estimate (N, O) and following (N, H).
 
 ``policy.json`` says how they are put together; docs/agents.md explains it.
 """

@@ -15,15 +15,14 @@ class EstimatorConfig:
 
     Attributes:
         hidden: width of its layers and of its recurrent state.
-        actions: number of last actions that it is given and the arm's response is identified to; more than can be
-            under way.
+        actions: number of last actions that it is given, at least as many as can be under way.
         fading: corrections of a term of observations fade out below this [m or rad], because an arm that the estimator
             was not trained with makes it err by as much, and agents bear that; 0 for none.
     """
 
     hidden: int = parameter(128, low=1, high=4096)
-    actions: int = parameter(6, low=2, high=20)
-    fading: float = parameter(0.02, low=0.0, high=10.0)
+    actions: int = parameter(4, low=1, high=20)
+    fading: float = parameter(0.0, low=0.0, high=10.0)
 
 
 @dataclass(frozen=True)

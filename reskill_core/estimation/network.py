@@ -11,24 +11,23 @@ from reskill_core.models.networks import Mlp
 
 
 class EstimatorNetwork(nn.Module):
-    """Recurrent network from normalised observations, last actions and response to corrections, at first zero.
+    """Recurrent network from normalised observations and last actions to corrections, at first zero.
 
     Args:
         config: configuration of the estimator.
         obs_dim: length O of an observation.
         action_dim: length A of an action.
-        response_dim: number F of features of the arm's response.
     """
 
-    def __init__(self, config: EstimatorConfig, obs_dim: int, action_dim: int, response_dim: int = 0) -> None:
+    def __init__(self, config: EstimatorConfig, obs_dim: int, action_dim: int) -> None:
         super().__init__()
         width = config.hidden
-        self.input = Mlp((obs_dim + config.actions * action_dim + response_dim, width))
+        self.input = Mlp((obs_dim + config.actions * action_dim, width))
         self.recurrent = nn.GRU(width, width, batch_first=True)
         self.output = Mlp((2 * width, width, obs_dim), zero_last=True)
 
     def forward(self, inputs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map inputs (N, T, O + K · A + F) of T steps to corrections (N, T, O) and the last state (1, N, H)."""
+        """Map inputs (N, T, O + K · A) of T steps to corrections (N, T, O) and the last recurrent state (1, N, H)."""
         entered = functional.elu(self.input(inputs))
         remembered, hidden = self.recurrent(entered, hidden)
         return self.output(torch.cat([remembered, entered], dim=-1)), hidden

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from reskill_core.arrays import Float32Array, IntArray
 from reskill_core.runtime.fading import Fading
 from reskill_core.runtime.networks import Linear, Mlp, Weights
-from reskill_core.runtime.response import Response
 
 # Of observations: mean and standard deviation; of corrections: the standard deviation.
 MEAN, SCALE, CORRECTION_SCALE = "mean", "scale", "correction_scale"
@@ -23,9 +22,8 @@ class Estimator:
 
     From an observation and the last K actions it updates its state, and corrects the observation to the one that the
     next action will meet when it takes effect: undelayed, without noise, and after all actions that are still under
-    way. The recurrent layer is a gated recurrent unit (Cho et al. 2014), as torch computes it. How the arm responds to
-    actions is identified, if the task allows it, and is among the inputs (:mod:`reskill_core.runtime.response`). Small
-    corrections fade out (:mod:`reskill_core.runtime.fading`).
+    way. The recurrent layer is a gated recurrent unit (Cho et al. 2014), as torch computes it.
+    Small corrections may fade out (:mod:`reskill_core.runtime.fading`).
 
     Args:
         weights: arrays of a checkpoint, without prefix.
@@ -42,15 +40,15 @@ class Estimator:
         # Stacked for reset gate, update gate and candidate.
         self._of_input = _linear(weights, "recurrent.weight_ih_l0", "recurrent.bias_ih_l0")
         self._of_hidden = _linear(weights, "recurrent.weight_hh_l0", "recurrent.bias_hh_l0")
-        self._response, self._fading = Response(weights), Fading(weights)
-        self.actions_dim = len(self._input.layers[0].weight) - len(self._mean) - self._response.feature_size
+        self._fading = Fading(weights)
+        self.actions_dim = len(self._input.layers[0].weight) - len(self._mean)
         self._batch_invariant = batch_invariant
         self.start(0)
 
     @property
     def hidden_dim(self) -> int:
-        """Width of the state: the recurrent layer's, and the response's."""
-        return len(self._of_hidden.weight) + self._response.state_size
+        """Width of the recurrent state."""
+        return len(self._of_hidden.weight)
 
     def start(self, count: int) -> None:
         """Start episodes in ``count`` places."""
@@ -68,15 +66,13 @@ class Estimator:
         An observation that is not finite gives one that is not, and leaves the state as it was.
         """
         normalised = ((observations - self._mean) / self._scale).astype(np.float32)
-        actions, state = self._actions[places], self._hidden[places]
-        hidden, response = np.split(state, [len(self._of_hidden.weight)], axis=1)
-        followed, features = self._response.follow(response, observations.astype(np.float32), actions)
-        entered = _elu(self._input(self._rows(np.concatenate([normalised, actions, features], axis=1))))
+        inputs = self._rows(np.concatenate([normalised, self._actions[places]], axis=1))
+        hidden = self._hidden[places]
+        entered = _elu(self._input(inputs))
         new = self._recur(entered, self._rows(hidden))
         correction = self._output(np.concatenate([new, entered], axis=-1)).reshape(len(places), -1)
         is_finite = np.isfinite(normalised).all(axis=1, keepdims=True)
-        following = np.concatenate([new.reshape(hidden.shape), followed], axis=1)
-        self._hidden[places] = np.where(is_finite, following, state)
+        self._hidden[places] = np.where(is_finite, new.reshape(hidden.shape), hidden)
         return observations + self._fading(correction * self._correction_scale)
 
     def remember(self, actions: Float32Array, places: IntArray) -> None:

@@ -32,7 +32,6 @@ from reskill_core.provenance import simulator_version
 from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, agent_policy, below
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
 from reskill_core.runtime.fading import fading_weights
-from reskill_core.runtime.response import Response, response_weights
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode, run_integer, run_rng
 from reskill_core.training.evaluated_run import Evaluate, EvaluatedProgress, EvaluatedRun
@@ -61,14 +60,12 @@ class Episodes:
     Attributes:
         observed: (N, T, O) observations.
         actions: (N, T, K · A) last actions before them, newest first.
-        response: (N, T, F) features of the arm's response to them.
         targets: (N, T, O) true observations when the actions after them took effect.
         is_known: (N, T) whether that was before the end.
     """
 
     observed: Float32Array
     actions: Float32Array
-    response: Float32Array
     targets: Float32Array
     is_known: NDArray[np.bool_]
 
@@ -149,15 +146,10 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
             settings=task.settings or None,
             simulator=simulator_version(),
         )
-        self._fixed = {
-            **response_weights(task, config.estimator.actions),
-            **fading_weights(task.obs, config.estimator.fading),
-        }
-        self._response = Response(self._fixed)
+        self._fading = fading_weights(task.obs, config.estimator.fading)
         with torch.random.fork_rng():
             torch.manual_seed(run_integer(config.seed, "estimator_weights"))
-            sizes = task.obs.dim, task.action.dim, self._response.feature_size
-            self._network = EstimatorNetwork(config.estimator, *sizes)
+            self._network = EstimatorNetwork(config.estimator, task.obs.dim, task.action.dim)
         self._optimiser = torch.optim.Adam(self._network.parameters(), config.learning_rate)
         self._rng = run_rng(config.seed, "estimator_batches")
         self._kept: deque[Episodes] = deque(maxlen=config.kept_rounds)
@@ -191,7 +183,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         """Restore saved :meth:`checkpoint` and :meth:`state`."""
         own = below(ESTIMATOR, weights)
         self._norm = {name: np.array(own.pop(name)) for name in self._norm}
-        own = {name: array for name, array in own.items() if name not in self._fixed}
+        own = {name: array for name, array in own.items() if name not in self._fading}
         load_state_arrays(self._network, own)
         load_optimiser_arrays(self._network, self._optimiser, state)
         self._rng.bit_generator.state = state["rng"]
@@ -204,7 +196,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
 
     def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return weights and document of the agent with the estimator as it is now."""
-        own = {**state_arrays(self._network), **self._norm, **self._fixed}
+        own = {**state_arrays(self._network), **self._norm, **self._fading}
         weights = {**self._agent.weights, **{f"{ESTIMATOR}{name}": array for name, array in own.items()}}
         return weights, {**self._agent.document, ESTIMATOR_KEY: config_to_dict(self.config.estimator)}
 
@@ -253,8 +245,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         targets, is_known = targets_of(np.stack(true, axis=1), environments.action_delays())
         before, taken = (np.stack(part, axis=1).astype(np.float32) for part in (observed, actions))
         last = last_actions(taken, self.config.estimator.actions)
-        response = self._response.features(before, last)
-        return Episodes(before, last, response, targets.astype(np.float32), is_known), returns
+        return Episodes(before, last, targets.astype(np.float32), is_known), returns
 
     def _fit_scales(self) -> None:
         if self.progress.rounds >= _FITTING_ROUNDS:
@@ -270,8 +261,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         """Normalised inputs, targets and whether they are known, of one round's gradient steps."""
         norm = self._norm
         inputs = [
-            np.concatenate([(item.observed - norm[MEAN]) / norm[SCALE], item.actions, item.response], axis=2)
-            for item in self._kept
+            np.concatenate([(item.observed - norm[MEAN]) / norm[SCALE], item.actions], axis=2) for item in self._kept
         ]
         targets = [(item.targets - item.observed) / norm[CORRECTION_SCALE] for item in self._kept]
         parts = [torch.from_numpy(np.concatenate(part)) for part in (inputs, targets, [e.is_known for e in self._kept])]

@@ -10,8 +10,8 @@ high_level    features (N, F)             noise (N, Z)
 residual      inputs (N, I)               correction (N, A)
 ============  ==========================  ===================
 
-and with a state estimator also ``estimator``, from observation (N, O), last actions (N, K · A) and hidden (N, H), its
-whole state, to estimate (N, O) and following (N, H).
+and with a state estimator also ``estimator``, from observation (N, O), last actions (N, K · A) and hidden (N, H) to
+estimate (N, O) and following (N, H).
 
 ``policy.json`` says how they are put together; docs/agents.md explains it.
 """
@@ -43,7 +43,6 @@ from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, age
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
 from reskill_core.runtime.fading import Fading
 from reskill_core.runtime.observation_features import ObservationFeatures
-from reskill_core.runtime.response import Response
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy, residual_dim
 from reskill_core.spec.observations import VECTOR
@@ -120,23 +119,20 @@ def _estimator_graph(policy: SkillPolicy) -> bytes:
     config = config_from_dict(EstimatorConfig, document[ESTIMATOR_KEY], source="the estimator")
     weights = below(ESTIMATOR, policy.checkpoint.weights)
     mean, scale, correction_scale = (torch.from_numpy(weights.pop(name)) for name in (MEAN, SCALE, CORRECTION_SCALE))
-    response, fading = Response(weights, torch.from_numpy, torch.cat), Fading(weights, torch.from_numpy)
-    network = EstimatorNetwork(config, spec.obs.dim, spec.action.dim, response.feature_size)
-    load_state_arrays(network, {name: weights[name] for name in weights.keys() - {*response.names, *fading.names}})
+    fading = Fading(weights, torch.from_numpy)
+    network = EstimatorNetwork(config, spec.obs.dim, spec.action.dim)
+    load_state_arrays(network, {name: weights[name] for name in weights.keys() - set(fading.names)})
     network.requires_grad_(False)
-    sizes = [config.hidden, response.state_size]
 
-    def estimate(observation: Tensor, actions: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        hidden, responding = state.split(sizes, dim=-1)
-        followed, features = response.follow(responding, observation, actions)
-        inputs = torch.cat([(observation - mean) / scale, actions, features], dim=-1)
-        corrections, following = network(inputs[:, None], hidden[None].contiguous())
-        return observation + fading(corrections[:, 0] * correction_scale), torch.cat([following[0], followed], dim=-1)
+    def estimate(observation: Tensor, actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = torch.cat([(observation - mean) / scale, actions], dim=-1)
+        corrections, following = network(inputs[:, None], hidden[None])
+        return observation + fading(corrections[:, 0] * correction_scale), following[0]
 
     examples = {
         VECTOR: torch.randn(_ROWS, spec.obs.dim),
         "actions": torch.randn(_ROWS, config.actions * spec.action.dim),
-        "hidden": torch.zeros(_ROWS, sum(sizes)),
+        "hidden": torch.randn(_ROWS, config.hidden),
     }
     return export_graph(network, estimate, examples, ("estimate", "following"))
 

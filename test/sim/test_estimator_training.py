@@ -44,7 +44,7 @@ def training(out: Path, **changes: object) -> EstimatorTrainingConfig:
         "updates": 10,
         "evaluate_every": 2 * ROUND,
         "evaluation_episodes": 2,
-        "estimator": {"hidden": 16},
+        "estimator": {"hidden": 16, "fading": 0.005},
         **changes,
     }
     return config_from_dict(EstimatorTrainingConfig, document)

@@ -8,20 +8,11 @@ import numpy as np
 
 from reskill_core.arrays import Float64Array
 from reskill_core.seeding import episode_rng
-from reskill_sim.engine.rows import RowLayout
+from reskill_sim.engine.rows import OF_ARMS, RowLayout
 from reskill_sim.engine.task import SimulatedTask
 
 # Random stream of each single value that an episode draws of its own.
-_STREAMS = {
-    "lateness": "lateness",
-    "speed": "speed",
-    "speed_limit": "speed_limit",
-    "lag": "lag",
-    "overshoot": "overshoot",
-    "unsteadiness": "unsteadiness",
-    "force_limit": "force_limit",
-    "finger_start": "fingers",
-}
+_STREAMS = {**{name: name for name in OF_ARMS}, "finger_start": "fingers"}
 
 
 class Conditions:

@@ -9,6 +9,9 @@ from reskill_sim.engine.mechanism import Mechanism
 from reskill_sim.engine.task import SimulatedTask
 from reskill_sim.engine.variation import NOMINAL
 
+# Values that describe an episode's arm, one number each where they vary.
+OF_ARMS = ("lateness", "speed", "speed_limit", "lag", "overshoot", "unsteadiness", "force_limit")
+
 
 class RowLayout:
     """Layout of a state row.
@@ -79,10 +82,7 @@ class RowLayout:
             "scene": 1,
             "seed": 1,
             "delays": 2,
-            **{
-                name: varied[name]
-                for name in ("lateness", "speed", "speed_limit", "lag", "overshoot", "unsteadiness", "force_limit")
-            },
+            **{name: varied[name] for name in OF_ARMS},
             "followed": varied["lag"] * task.spec.action.dim,
             "rates": varied["overshoot"] * task.spec.action.dim,
             "finger_start": varied["finger_start"],

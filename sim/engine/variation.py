@@ -27,8 +27,8 @@ POOL = 64
 _MAX_DELAY = 10
 # Limit of force that is none.
 UNLIMITED_N = 200.0
-# Drawn anew in each episode, and nominal together: a nominal arm is so in all of that. Friction,
-# mass and size are those of a compiled model.
+# Drawn anew in each episode, and nominal together: a nominal arm is so in all of that. Friction, mass and size are
+# those of a compiled model.
 _OF_EPISODES = (
     ("perception_noise",),
     ("perception_delay",),

@@ -43,9 +43,9 @@ FIXED_JOINTS_START = {
     "head_tilt_joint": 0.0,
 }
 FIXED_JOINT_READINGS = {"torso_lift_joint": 0.0012579, "head_pan_joint": 0.0, "head_tilt_joint": 0.06}
+# Geoms of gripper and fingers are named as their bodies.
 FINGER_GEOMS = ("robot0:r_gripper_finger_link", "robot0:l_gripper_finger_link")
-GRIPPER_BODIES = (GRIPPER_BODY, "robot0:r_gripper_finger_link", "robot0:l_gripper_finger_link")
-COLLIDING_GEOMS = ("robot0:gripper_link", *FINGER_GEOMS)
+GRIPPER_BODIES = COLLIDING_GEOMS = (GRIPPER_BODY, *FINGER_GEOMS)
 # In the order of the classic observation, and of the model's actuators.
 FINGER_JOINTS = ("r_gripper_finger_joint", "l_gripper_finger_joint")
 # Joints that move the gripper frame.

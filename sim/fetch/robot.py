@@ -66,9 +66,9 @@ class FetchMechanism(Mechanism):
         self._displacement = np.array(task.spec.action.scale) * task.spec.control_period_s
         self._closed = task.spec.gripper_closed
         self._shift = self._reading_shift()
-        measured = LOADS if task.variation.limits_force else ()
-        columns = np.arange(self.model.nsensordata)
-        self._load_columns = np.concatenate([columns[:0], *(columns[self.sensors[name]] for name in measured)])
+        loads = [self.sensors[name].start for name in LOADS] if task.variation.limits_force else []
+        # (number of bodies, 3)
+        self._load_columns = np.array(loads, int)[:, None] + np.arange(3)
         self._choose_joints()
 
     def compiled(self, scene: int, looks: bool = False) -> mujoco.MjModel:
@@ -102,7 +102,7 @@ class FetchMechanism(Mechanism):
     def load(self, sensors: Float64Array) -> Float64Array:
         """Measure the force of contacts on gripper and fingers."""
         loads = np.zeros((len(sensors), self._displacement.size))
-        loads[:, :3] = sum(sensors[:, self.sensors[name]] for name in LOADS)
+        loads[:, :3] = sensors[:, self._load_columns].sum(axis=1)
         return loads
 
     def control(self, physics: Float64Array, sensors: Float64Array, actions: Float64Array) -> Float64Array:

@@ -121,13 +121,13 @@ def test_episodes_may_be_longer_than_the_task(tmp_path: Path) -> None:
     assert state.task.horizon == 50
     steps = [row["step"] for row in read_metrics(run) if "train/loss" in row]
     assert steps == [8 * 125]
-    returns, task = {}, get_task("clean_up")
+    lengths, task = {}, get_task("clean_up")
     for name, lasting in (("as long", task), ("longer", task.lasting(2.5))):
         simulator = lasting.make_env(2, "fast")
         simulator.reset([0, 1])
         ends = [bool(simulator.step(np.zeros((2, 4))).truncated.all()) for _ in range(125)]
-        returns[name] = ends.index(True) + 1
-    assert returns == {"as long": 50, "longer": 125}
+        lengths[name] = ends.index(True) + 1
+    assert lengths == {"as long": 50, "longer": 125}
 
 
 def test_an_interrupted_training_continues_to_the_same_bits(

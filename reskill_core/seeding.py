@@ -51,6 +51,7 @@ STREAMS = (
     "lateness",
     "overshoot",
     "unsteadiness",
+    "bias",
 )
 
 # Random streams of a run. The index of an entry matters: append new ones.

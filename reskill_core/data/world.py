@@ -24,6 +24,7 @@ NOMINAL: Mapping[str, Any] = {
     "size": [1.0, 1.0],
     "spawn": 1.0,
     "perception_noise": [0.0, 0.0],
+    "perception_bias": [0.0, 0.0],
     "perception_delay": [0, 0],
     "action_delay": [0, 0],
     "lateness": [0.0, 0.0],

@@ -19,8 +19,8 @@ class SimParameters:
     variation: tuple[str, ...] = parameter(
         (),
         "Randomisation per episode, as name=value or name=low:high entries: friction, mass, size, "
-        "spawn, perception_noise, perception_delay, action_delay, lateness, speed, speed_limit, lag, overshoot, "
-        "unsteadiness, force_limit, finger_start, nominal.",
+        "spawn, perception_noise, perception_bias, perception_delay, action_delay, lateness, speed, speed_limit, lag, "
+        "overshoot, unsteadiness, force_limit, finger_start, nominal.",
         read_only=True,
     )
     task_settings: str = parameter("", SETTINGS, read_only=True)

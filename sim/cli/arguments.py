@@ -60,9 +60,9 @@ def add_variation_argument(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=LOW:HIGH",
         help="randomise every episode: friction, mass and size (factors), spawn (factor, one value), "
-        "perception_noise [m], perception_delay, action_delay and lateness [control steps], speed and speed_limit of "
-        "the arm (factor, share of full speed), its lag [s], overshoot and unsteadiness (shares) and force_limit [N], "
-        "finger_start [m], nominal (probability, one value); a single value is fixed",
+        "perception_noise and perception_bias [m], perception_delay, action_delay and lateness [control steps], speed "
+        "and speed_limit of the arm (factor, share of full speed), its lag [s], overshoot and unsteadiness (shares), "
+        "force_limit [N], finger_start [m], nominal (probability, one value); a single value is fixed",
     )
 
 

@@ -53,9 +53,9 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME=VALUE,VALUE",
         help="measure the robustness of one policy on one task: one parameter at a time is set to several values, each "
         "for all episodes; default: all parameters (friction, mass, size, action_delay, lateness, perception_delay, "
-        "perception_noise, speed, speed_limit, lag, overshoot, unsteadiness, force_limit, finger_start); a name "
-        "without values uses default values; NAME=VALUE+NAME=VALUE changes several parameters, 'combinations' stands "
-        "for the usual ones",
+        "perception_noise, perception_bias, speed, speed_limit, lag, overshoot, unsteadiness, force_limit, "
+        "finger_start); a name without values uses default values; NAME=VALUE+NAME=VALUE changes several parameters, "
+        "'combinations' stands for the usual ones",
     )
     parser.add_argument(
         "--data",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ _STREAMS = {**{name: name for name in OF_ARMS}, "finger_start": "fingers"}
 
 
 class Conditions:
-    """Conditions of episodes of a task; the noise of perception is drawn by the perception.
+    """Conditions of episodes of a task; the errors of perception are drawn by the perception.
 
     Args:
         task: the task, with its variation.
@@ -50,14 +50,14 @@ class Conditions:
                 if row[column].size:
                     row[column] = episode_rng(int(seed), stream).uniform(*getattr(variation, name))
 
-    def parameters(self, row: Float64Array, noise_scale: float) -> Float64Array:
+    def parameters(self, row: Float64Array, perception: Mapping[str, float]) -> Float64Array:
         """(W,) parameters of the episode in a row (S,), each in [-1, 1].
 
         See :meth:`reskill_core.environment.Privileged.world_parameters`.
 
         Args:
             row: state of the episode.
-            noise_scale: standard deviation of the noise of perception [m].
+            perception: what the perception has drawn for it, by name of the parameter.
         """
         layout = self._layout
         if not self.dim:
@@ -65,7 +65,7 @@ class Conditions:
         perception_delay, action_delay = row[layout.delays]
         values = {
             **vars(self._variation.draw_world(int(row[layout.scene][0]))),
-            "perception_noise": noise_scale,
+            **perception,
             "perception_delay": perception_delay,
             "action_delay": action_delay,
             **{name: row[getattr(layout, name)].item() for name in _STREAMS if row[getattr(layout, name)].size},

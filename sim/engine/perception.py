@@ -11,6 +11,7 @@ from reskill_core.spec import GOAL_FRAME
 from reskill_sim.engine.mechanism import Mechanism
 from reskill_sim.engine.rows import RowLayout
 from reskill_sim.engine.task import SimulatedTask
+from reskill_sim.engine.variation import Variation
 
 _UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 
@@ -25,7 +26,7 @@ class Perception:
         num_envs: number N of environments.
 
     Attributes:
-        noise_scale: (N,) standard deviation of the noise in each environment's episode [m].
+        drawn: in each of the N environments, what is drawn for its episode, by name of the parameter [m].
     """
 
     def __init__(self, task: SimulatedTask, mechanism: Mechanism, layout: RowLayout, num_envs: int) -> None:
@@ -35,20 +36,21 @@ class Perception:
         self._frame_columns = self._columns_of_frames(task, mechanism)
         sensors = np.arange(self._num_joints, layout.reading_size)
         self._named_columns = {term.name: sensors[mechanism.sensor_of(term.name)] for term in task.spec.obs.named}
-        self._noisy = task.variation.perception_noise[1] > 0.0
-        self.noise_scale = np.zeros(num_envs)
-        # Noise over each environment's episode, drawn at its start.
-        self._noise = np.zeros((num_envs, task.spec.horizon + 1 if self._noisy else 0, len(task.spec.obs.frames), 3))
+        self._inexact = task.variation.perceives_inexactly
+        self.drawn = [{"perception_noise": 0.0, "perception_bias": 0.0} for _ in range(num_envs)]
+        # Errors of perception over each environment's episode, drawn at its start.
+        self._errors = np.zeros((num_envs, task.spec.horizon + 1 if self._inexact else 0, len(task.spec.obs.frames), 3))
         self._perceived = np.array([name in mechanism.perceived for name in task.spec.obs.frames], dtype=np.bool_)
 
     def begin(self, place: int, row: Float64Array, strength: float) -> None:
-        """Draw the noise of the episode in a place, from the seed in its row and the strength of its variation."""
-        if self._noisy:
+        """Draw the errors of the episode in a place, from the seed in its row and the strength of its variation."""
+        if self._inexact:
             seed = int(row[self._layout.seed][0])
-            rng = episode_rng(seed, "perception")
-            scale = rng.uniform(*self._variation.of_episode(seed, strength).perception_noise)
-            self.noise_scale[place] = scale
-            self._noise[place] = scale * rng.standard_normal(self._noise.shape[1:]) * self._perceived[:, None]
+            variation = self._variation.of_episode(seed, strength)
+            scale, noise = _drawn_noise(seed, variation, self._errors.shape[1:])
+            length, offset = _drawn_bias(seed, variation)
+            self.drawn[place] = {"perception_noise": scale, "perception_bias": length}
+            self._errors[place] = (noise + offset) * self._perceived[:, None]
 
     def readings(self, rows: Float64Array) -> Float64Array:
         """(n, R) readings: positions of observed joints, and sensor values."""
@@ -73,7 +75,7 @@ class Perception:
     def perceived(
         self, rows: Float64Array, actual: tuple[SensorFrame, SensorFrame], places: IntArray | None
     ) -> tuple[SensorFrame, SensorFrame]:
-        """Return the perceived sensor frames now and one control step ago: objects with delay and noise.
+        """Return the perceived sensor frames now and one control step ago: objects with delay, noise and bias.
 
         Args:
             rows: (n, S) rows of the environments.
@@ -87,15 +89,15 @@ class Perception:
         frames = [self.frame(known[:, age], goal) for age in (0, 1)]
         delay = rows[:, layout.delays][:, 0].astype(int)
         step = rows[:, layout.step][:, 0].astype(int)
-        noise = self._noise if places is None else self._noise[places]
+        errors = self._errors if places is None else self._errors[places]
         for age, frame in enumerate(frames):
             late = self.frame(known[np.arange(count), delay + age], goal)
             frame.frame_pos_w[:, self._perceived] = late.frame_pos_w[:, self._perceived]
             frame.frame_quat_wxyz[:, self._perceived] = late.frame_quat_wxyz[:, self._perceived]
-            if self._noisy:
-                # Before the first reading has arrived, the first noise; past the horizon, the noise repeats.
-                seen = np.maximum(step - delay - age, 0) % noise.shape[1]
-                frame.frame_pos_w[:] += noise[np.arange(count), seen]
+            if self._inexact:
+                # Before the first reading has arrived, its error; past the horizon, errors repeat.
+                seen = np.maximum(step - delay - age, 0) % errors.shape[1]
+                frame.frame_pos_w[:] += errors[np.arange(count), seen]
         return frames[0], frames[1]
 
     def frame(self, readings: Float64Array, goal: Float64Array) -> SensorFrame:
@@ -117,3 +119,18 @@ class Perception:
             columns[name] = (self._num_joints + first[0], self._num_joints + first[1])
         starts = np.array([columns[name] for name in task.spec.obs.frames], np.int64).reshape(-1, 2)
         return starts[:, :1] + np.arange(3), starts[:, 1:] + np.arange(4)
+
+
+def _drawn_noise(seed: int, variation: Variation, shape: tuple[int, ...]) -> tuple[float, Float64Array]:
+    """Draw the standard deviation of an episode's noise [m], and the noise."""
+    rng = episode_rng(seed, "perception")
+    scale = rng.uniform(*variation.perception_noise)
+    return scale, scale * rng.standard_normal(shape)
+
+
+def _drawn_bias(seed: int, variation: Variation) -> tuple[float, Float64Array]:
+    """Draw the length of an episode's bias [m], and the bias (3,): all directions are equally likely."""
+    rng = episode_rng(seed, "bias")
+    length = rng.uniform(*variation.perception_bias)
+    direction = rng.standard_normal(3)
+    return length, length * direction / np.linalg.norm(direction)

@@ -337,7 +337,7 @@ class Simulator:
             self._models[place] = self.mechanism.model_of(scene)
             self._size[place] = self.task.size_factor(scene)
             self._perception.begin(place, row, float(self.strength[place]))
-            self._parameters[place] = self._conditions.parameters(row, self._perception.noise_scale[place])
+            self._parameters[place] = self._conditions.parameters(row, self._perception.drawn[place])
         self._pictures.restore(self._rows[places], places)
 
     def _broken(self, before: Float64Array, after: Float64Array) -> BoolArray:

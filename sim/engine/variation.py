@@ -35,6 +35,7 @@ _OF_EPISODES = (
     ("action_delay", "lateness"),
     ("speed", "speed_limit", "lag", "overshoot", "unsteadiness", "force_limit"),
     ("finger_start",),
+    ("perception_bias",),
 )
 
 
@@ -51,6 +52,12 @@ class Variation:
     spawn: float = parameter(1.0, "factor on how widely starts are spread", low=0.7, high=1.3)
     perception_noise: Range = parameter(
         (0.0, 0.0), "standard deviation of the noise on observed positions of objects [m]", low=0.0, high=0.1
+    )
+    perception_bias: Range = parameter(
+        (0.0, 0.0),
+        "constant error of the observed positions of all objects, in a random direction, as of a calibration [m]",
+        low=0.0,
+        high=0.1,
     )
     perception_delay: tuple[int, int] = parameter(
         (0, 0), "age of what is observed of objects [control steps]", low=0, high=_MAX_DELAY
@@ -106,7 +113,7 @@ class Variation:
     )
     nominal: float = parameter(
         0.0,
-        "probability with which each of noise, the two delays, the arm (speed, its limit, lag, overshoot, "
+        "probability with which each of noise, bias, the two delays, the arm (speed, its limit, lag, overshoot, "
         "unsteadiness and force), and the fingers' start is nominal",
         low=0.0,
         high=1.0,
@@ -139,8 +146,13 @@ class Variation:
 
     @property
     def perceives_otherwise(self) -> bool:
-        """Whether objects are perceived with delay or noise."""
-        return self.perception_noise[1] > 0.0 or self.perception_delay[1] > 0
+        """Whether objects are perceived with delay, noise or bias."""
+        return self.perceives_inexactly or self.perception_delay[1] > 0
+
+    @property
+    def perceives_inexactly(self) -> bool:
+        """Whether objects are perceived with noise or bias."""
+        return self.perception_noise[1] > 0.0 or self.perception_bias[1] > 0.0
 
     @property
     def limits_force(self) -> bool:

@@ -103,6 +103,7 @@ SWEEPS = {
         Sweep("lateness", "control steps", (0.0, 0.25, 0.5, 0.75)),
         Sweep("perception_delay", "control steps", (0, 1, 2, 3)),
         Sweep("perception_noise", "m", (0.0, 0.0025, 0.005, 0.0075, 0.01)),
+        Sweep("perception_bias", "m", (0.0, 0.005, 0.01, 0.015)),
         Sweep("speed", "factor", (0.25, 0.5, 0.75, 1.0)),
         Sweep("speed_limit", "share of full speed", (0.1, 0.2, 0.4, 1.0)),
         Sweep("lag", "s", (0.0, 0.04, 0.08, 0.12)),

@@ -19,7 +19,7 @@ class GoalView:
 
     Raises:
         SimulationError: the task's reward needs more than the positions of one object and the goal, or they are
-            perceived with delay or noise.
+            perceived with delay, noise or bias.
     """
 
     def __init__(self, task: Task) -> None:
@@ -33,7 +33,8 @@ class GoalView:
             raise SimulationError("goals need observations without images")
         if task.variation.perceives_otherwise:
             raise SimulationError(
-                "goals need objects to be perceived as they are: leave perception_noise and perception_delay at 0"
+                "goals need objects to be perceived as they are: leave perception_noise, perception_bias and "
+                "perception_delay at 0"
             )
         self._task = task
         self._achieved, self._desired = (task.positions[frame] for frame in (task.goal_object, GOAL_FRAME))

@@ -29,6 +29,7 @@ _REFUSED = {
     "spawn": "all episodes start in the same state",
     "finger_start": "all episodes start in the same state",
     "perception_noise": "measurements have the noise of the installed environment; its factor is the setting noise",
+    "perception_bias": "measurements have the noise of the installed environment; its factor is the setting noise",
     "perception_delay": "the whole state is measured at once",
 }
 

@@ -22,6 +22,7 @@ EVERYTHING = Variation(
     size=(0.8, 1.2),
     spawn=1.2,
     perception_noise=(0.002, 0.01),
+    perception_bias=(0.002, 0.01),
     perception_delay=(0, 3),
     action_delay=(0, 2),
     lateness=(0.1, 0.9),
@@ -92,7 +93,7 @@ def test_worlds_are_drawn_from_their_ranges_and_numbered() -> None:
 
 def test_each_parameter_may_be_nominal_in_an_episode() -> None:
     """Independently of the others, but for the arm; what an episode is spared is nominal to the bit."""
-    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-11:]
+    variation, names = replace(EVERYTHING, nominal=0.4), list(EVERYTHING.ranges)[-12:]
     ranges = [variation.of_episode(seed) for seed in range(2000)]
     spared = np.array([[getattr(drawn, name) == getattr(Variation(), name) for name in names] for drawn in ranges])
     together = spared.T.astype(float) @ spared.astype(float) / len(ranges)
@@ -187,6 +188,34 @@ def test_perception_noise_has_its_scale_and_spares_the_robot() -> None:
     assert moved[:, column("block_relative_displacement")].std() == pytest.approx(0.01 * 2**0.5, rel=0.1)
     # What is judged is what is.
     assert np.array_equal(noisy.frame.frame_pos_w, plain.frame.frame_pos_w)
+
+
+def test_perception_is_biased_alike_for_all_objects_over_a_whole_episode() -> None:
+    biased, plain = (
+        Simulator(get_task("complex_hook", variation), 200)
+        for variation in (Variation(perception_bias=(0.004, 0.01)), Variation())
+    )
+    errors = []
+    for simulator in (biased, plain):
+        simulator.reset(range(200))
+    obs = biased.spec.obs
+    for _ in range(3):
+        difference = biased.observation() - plain.observation()
+        error = difference[:, obs.slice("object_position")]
+        np.testing.assert_allclose(difference[:, obs.slice("hook_position")], error, atol=1e-6)
+        assert not difference[:, obs.slice("gripper_position")].any()
+        errors.append(error)
+        for simulator in (biased, plain):
+            simulator.step(np.zeros((200, 4)))
+    np.testing.assert_allclose(errors[1:], errors[:1] * 2, atol=1e-6)
+    length = np.linalg.norm(errors[0], axis=1)
+    assert (length.min(), length.max()) == pytest.approx((0.004, 0.01), abs=1e-4)
+    # In all directions alike: each component has a third of the mean square, and none is favoured.
+    assert (errors[0] ** 2).mean(axis=0) == pytest.approx((length**2).mean() / 3, rel=0.3)
+    assert np.abs(errors[0].mean(axis=0)).max() < 0.001
+    # The same world is perceived with the length that it tells.
+    assert biased.world_parameters()[:, 0] == pytest.approx(length / 0.005 - 1, abs=1e-3)
+    assert np.array_equal(biased.frame.frame_pos_w, plain.frame.frame_pos_w)
 
 
 def test_hook_objects_differ_and_held_out_ones_are_others() -> None:

@@ -26,6 +26,9 @@ from reskill_core.training.training_run import Progress, TrainingRun
 # Function from a policy to its metrics by name, including ``return``; higher is better.
 Evaluate = Callable[[SkillPolicy], dict[str, float]]
 
+# What the progress bar shows of what is logged: its label there, and its format.
+_SHOWN = {"train/return": ("ret", "{:.1f}"), "train/loss": ("loss", "{:.4f}")}
+
 
 @dataclass(frozen=True)
 class EvaluatedResult:
@@ -78,6 +81,7 @@ class EvaluatedRun(TrainingRun[P]):
         super().__init__(config, progress)
         self._evaluate = evaluate
         self._found: dict[str, float] = {}
+        self._shown: dict[str, str] = {}
 
     def run(self, show_progress: bool = True) -> EvaluatedResult:
         """Train for the configured steps; see :meth:`TrainingRun.train`."""
@@ -109,8 +113,9 @@ class EvaluatedRun(TrainingRun[P]):
         while True:
             row = self._timed_iteration()
             bar.update(progress.step - bar.n)
-            loss = {"loss": f"{row['train/loss']:.4f}"} if "train/loss" in row else {}
-            bar.set_postfix(ret=f"{row.get('train/return', math.nan):.1f}", **loss, refresh=False)
+            # While no episode ends, the last return remains.
+            self._shown |= {label: text.format(row[name]) for name, (label, text) in _SHOWN.items() if name in row}
+            bar.set_postfix(self._shown, refresh=False)
             log.log(progress.step, row)
             if progress.step >= min(progress.next_evaluation, config.steps):
                 break

@@ -290,5 +290,6 @@ def test_variations_reach_the_world_and_are_checked() -> None:
     assert np.linalg.norm(plain.step(moving)[0][gripper] - started) > 0.01
     with pytest.raises(ConfigError, match="did you mean friction"):
         make("block", variation={"frictoin": [1, 1]})
-    with pytest.raises(SimulationError, match="leave perception_noise and perception_delay at 0"):
-        make("block", variation={"perception_delay": [0, 1]}, goal_dict=True)
+    for name, high in (("perception_noise", 0.1), ("perception_bias", 0.1), ("perception_delay", 1)):
+        with pytest.raises(SimulationError, match="leave perception_noise, perception_bias and perception_delay at 0"):
+            make("block", variation={name: [0, high]}, goal_dict=True)

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from reskill_sim.kitchen.demonstrators import Demonstrator
     from reskill_sim.kitchen.task import KitchenTask
 
+_START = "all episodes start in the same state"
+_MEASUREMENT = "measurements are as inexact as in the installed environment; their noise has a factor, the setting noise"
 # Fields of a variation that mean nothing here, and why.
 _REFUSED = {
     "size": "the kettle is a mesh of one size",
-    "spawn": "all episodes start in the same state",
-    "finger_start": "all episodes start in the same state",
-    "perception_noise": "measurements have the noise of the installed environment; its factor is the setting noise",
-    "perception_bias": "measurements have the noise of the installed environment; its factor is the setting noise",
+    "spawn": _START,
+    "finger_start": _START,
+    "perception_noise": _MEASUREMENT,
+    "perception_bias": _MEASUREMENT,
     "perception_delay": "the whole state is measured at once",
 }
 

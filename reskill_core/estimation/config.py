@@ -11,18 +11,20 @@ from reskill_core.parameters import MAX_SEED, parameter
 
 @dataclass(frozen=True)
 class EstimatorConfig:
-    """Configuration of a state estimator.
+    """Configuration of a state estimator, an ensemble of networks.
 
     Attributes:
-        hidden: width of its layers and of its recurrent state.
+        members: number of networks, which learn from the same episodes in another order each.
+        shrinkage: weight of their disagreement: the larger, the smaller are corrections where they disagree, as they do
+            with an arm that they were not trained with; 0 for the mean of their corrections.
+        hidden: width of the layers and of the recurrent state of each.
         actions: number of last actions that it is given, at least as many as can be under way.
-        fading: corrections of a term of observations fade out below this [m or rad], because an arm that the estimator
-            was not trained with makes it err by as much, and agents bear that; 0 for none.
     """
 
+    members: int = parameter(2, low=1, high=20)
+    shrinkage: float = parameter(2.0, low=0.0, high=100.0)
     hidden: int = parameter(128, low=1, high=4096)
     actions: int = parameter(4, low=1, high=20)
-    fading: float = parameter(0.0, low=0.0, high=10.0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class EstimatorTrainingConfig:
         profile: fidelity profile of the simulator.
         threads: number of simulating threads; results do not depend on it.
         kept_rounds: rounds whose episodes are learnt from; older ones met a worse estimator.
-        updates: gradient steps per round.
+        updates: gradient steps of each member per round.
         batch_episodes: episodes per gradient step.
         learning_rate: learning rate of Adam at the beginning.
         final_learning_rate: its share at the end, reached linearly.

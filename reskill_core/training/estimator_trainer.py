@@ -3,7 +3,7 @@
 1. In a round the agent acts for one episode in every environment, by the estimates of the estimator as it is. So the
    estimator learns where it will be used (DAgger, Ross et al. 2011).
 2. What it should have estimated is known afterwards: the true observation at the control step in which the action took
-   effect. It learns that by regression, on the episodes of the last rounds, through time.
+   effect. Its members learn that by regression, on the episodes of the last rounds, through time.
 3. Every evaluation is followed by a checkpoint, which is the agent's with the estimator added. ``best`` has the highest
    return in the selection episodes, which are not those of reported evaluations (:mod:`reskill_core.seeding`).
 """
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from reskill_core.arrays import Float32Array
 from reskill_core.checkpoint import Checkpoint
@@ -31,7 +32,7 @@ from reskill_core.models.io import load_optimiser_arrays, load_state_arrays, opt
 from reskill_core.provenance import simulator_version
 from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, agent_policy, below
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
-from reskill_core.runtime.fading import fading_weights
+from reskill_core.runtime.shrinkage import shrinkage_weights
 from reskill_core.runtime.skill_policy import SkillPolicy
 from reskill_core.seeding import first_episode, run_integer, run_rng
 from reskill_core.training.evaluated_run import Evaluate, EvaluatedProgress, EvaluatedRun
@@ -146,7 +147,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
             settings=task.settings or None,
             simulator=simulator_version(),
         )
-        self._fading = fading_weights(task.obs, config.estimator.fading)
+        self._shrinkage = shrinkage_weights(task.obs, config.estimator.shrinkage)
         with torch.random.fork_rng():
             torch.manual_seed(run_integer(config.seed, "estimator_weights"))
             self._network = EstimatorNetwork(config.estimator, task.obs.dim, task.action.dim)
@@ -183,7 +184,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         """Restore saved :meth:`checkpoint` and :meth:`state`."""
         own = below(ESTIMATOR, weights)
         self._norm = {name: np.array(own.pop(name)) for name in self._norm}
-        own = {name: array for name, array in own.items() if name not in self._fading}
+        own = {name: array for name, array in own.items() if name not in self._shrinkage}
         load_state_arrays(self._network, own)
         load_optimiser_arrays(self._network, self._optimiser, state)
         self._rng.bit_generator.state = state["rng"]
@@ -196,7 +197,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
 
     def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return weights and document of the agent with the estimator as it is now."""
-        own = {**state_arrays(self._network), **self._norm, **self._fading}
+        own = {**state_arrays(self._network), **self._norm, **self._shrinkage}
         weights = {**self._agent.weights, **{f"{ESTIMATOR}{name}": array for name, array in own.items()}}
         return weights, {**self._agent.document, ESTIMATOR_KEY: config_to_dict(self.config.estimator)}
 
@@ -218,7 +219,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         share = min(progress.step / config.steps, 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * (1.0 + share * (config.final_learning_rate - 1.0))
-        losses = [self._update(*batch) for batch in self._batches()]
+        losses = [self._update(member, *batch) for member in self._network.members for batch in self._batches()]
         return {"train/loss": float(np.mean(losses)), "train/return": float(returns.mean())}
 
     def _act(self, policy: SkillPolicy) -> tuple[Episodes, NDArray[np.float64]]:
@@ -258,7 +259,7 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         self._norm[CORRECTION_SCALE] = spread + np.float32(_LEAST_SCALE)
 
     def _batches(self) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Normalised inputs, targets and whether they are known, of one round's gradient steps."""
+        """Normalised inputs, targets and whether they are known, of a member's gradient steps in one round."""
         norm = self._norm
         inputs = [
             np.concatenate([(item.observed - norm[MEAN]) / norm[SCALE], item.actions], axis=2) for item in self._kept
@@ -268,8 +269,8 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
         rows = self._rng.integers(len(parts[0]), size=(self.config.updates, self.config.batch_episodes))
         return [tuple(part[torch.from_numpy(chosen)] for part in parts) for chosen in rows]  # type: ignore[misc]
 
-    def _update(self, inputs: torch.Tensor, targets: torch.Tensor, is_known: torch.Tensor) -> float:
-        corrections, _ = self._network(inputs)
+    def _update(self, member: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, is_known: torch.Tensor) -> float:
+        corrections, _ = member(inputs)
         loss = estimation_loss(corrections, targets, is_known)
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -278,6 +279,6 @@ class EstimatorTrainer(EvaluatedRun[EstimatorProgress]):
             )
         self._optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_GRADIENT_NORM)
+        torch.nn.utils.clip_grad_norm_(member.parameters(), _MAX_GRADIENT_NORM)
         self._optimiser.step()
         return float(loss.detach())

@@ -10,8 +10,8 @@ high_level    features (N, F)             noise (N, Z)
 residual      inputs (N, I)               correction (N, A)
 ============  ==========================  ===================
 
-and with a state estimator also ``estimator``, from observation (N, O), last actions (N, K · A) and hidden (N, H) to
-estimate (N, O) and following (N, H).
+and with a state estimator of M members also ``estimator``, from observation (N, O), last actions (N, K · A) and hidden
+(N, M · H) to estimate (N, O) and following (N, M · H).
 
 ``policy.json`` says how they are put together; docs/agents.md explains it.
 """
@@ -41,8 +41,8 @@ from reskill_core.rl.gaussian import GaussianActor
 from reskill_core.rl.sac_actor import SacActor
 from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, ESTIMATOR_KEY, agent_policy, below
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE
-from reskill_core.runtime.fading import Fading
 from reskill_core.runtime.observation_features import ObservationFeatures
+from reskill_core.runtime.shrinkage import Shrinkage
 from reskill_core.runtime.skill_module import SkillModule
 from reskill_core.runtime.skill_policy import SkillPolicy, residual_dim
 from reskill_core.spec.observations import VECTOR
@@ -119,20 +119,22 @@ def _estimator_graph(policy: SkillPolicy) -> bytes:
     config = config_from_dict(EstimatorConfig, document[ESTIMATOR_KEY], source="the estimator")
     weights = below(ESTIMATOR, policy.checkpoint.weights)
     mean, scale, correction_scale = (torch.from_numpy(weights.pop(name)) for name in (MEAN, SCALE, CORRECTION_SCALE))
-    fading = Fading(weights, torch.from_numpy)
+    shrinkage = Shrinkage(weights, torch.from_numpy)
     network = EstimatorNetwork(config, spec.obs.dim, spec.action.dim)
-    load_state_arrays(network, {name: weights[name] for name in weights.keys() - set(fading.names)})
+    load_state_arrays(network, {name: weights[name] for name in weights.keys() - set(shrinkage.names)})
     network.requires_grad_(False)
 
     def estimate(observation: Tensor, actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         inputs = torch.cat([(observation - mean) / scale, actions], dim=-1)
-        corrections, following = network(inputs[:, None], hidden[None])
-        return observation + fading(corrections[:, 0] * correction_scale), following[0]
+        parts = hidden.chunk(config.members, dim=-1)
+        found = [member(inputs[:, None], part[None]) for member, part in zip(network.members, parts, strict=True)]
+        corrections = torch.stack([correction[:, 0] for correction, _ in found]) * correction_scale
+        return observation + shrinkage(corrections), torch.cat([new[0] for _, new in found], dim=-1)
 
     examples = {
         VECTOR: torch.randn(_ROWS, spec.obs.dim),
         "actions": torch.randn(_ROWS, config.actions * spec.action.dim),
-        "hidden": torch.randn(_ROWS, config.hidden),
+        "hidden": torch.randn(_ROWS, config.members * config.hidden),
     }
     return export_graph(network, estimate, examples, ("estimate", "following"))
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from reskill_sim.kitchen.task import KitchenTask
 
 _START = "all episodes start in the same state"
-_MEASUREMENT = "measurements are as inexact as in the installed environment; their noise has a factor, the setting noise"
+_MEASUREMENT = (
+    "measurements are as inexact as in the installed environment; their noise has a factor, the setting noise"
+)
 # Fields of a variation that mean nothing here, and why.
 _REFUSED = {
     "size": "the kettle is a mesh of one size",

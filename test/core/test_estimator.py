@@ -12,17 +12,18 @@ from reskill_core.estimation.config import EstimatorConfig, EstimatorTrainingCon
 from reskill_core.estimation.network import EstimatorNetwork, estimation_loss
 from reskill_core.models.io import state_arrays
 from reskill_core.runtime.estimator import CORRECTION_SCALE, MEAN, SCALE, Estimator
-from reskill_core.runtime.fading import Fading, fading_weights
+from reskill_core.runtime.shrinkage import Shrinkage, shrinkage_weights
 from reskill_core.spec.layout import ObsSpec, zeros_term
 from reskill_core.training.estimator_trainer import last_actions, targets_of
 
 OBS, ACTION, PLACES, STEPS = 5, 2, 3, 6
+SPEC = ObsSpec((), (), (zeros_term("one", 3), zeros_term("other", 2)))
 ALL = np.arange(PLACES)
 
 
 def random_network(seed: int = 0) -> EstimatorNetwork:
     torch.manual_seed(seed)
-    network = EstimatorNetwork(EstimatorConfig(hidden=8, actions=2), OBS, ACTION)
+    network = EstimatorNetwork(EstimatorConfig(members=3, hidden=8, actions=2), OBS, ACTION)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return network
@@ -34,7 +35,8 @@ def norm() -> dict[str, np.ndarray]:
 
 
 def an_estimator(network: EstimatorNetwork | None = None, batch_invariant: bool = True) -> Estimator:
-    estimator = Estimator({**state_arrays(network or random_network()), **norm()}, batch_invariant)
+    weights = {**state_arrays(network or random_network()), **norm(), **shrinkage_weights(SPEC, 0.5)}
+    estimator = Estimator(weights, batch_invariant)
     estimator.start(PLACES)
     return estimator
 
@@ -53,9 +55,11 @@ def test_it_estimates_as_the_network_that_was_trained(batch_invariant: bool) -> 
     before = np.concatenate([np.zeros((1, PLACES, ACTION), np.float32), actions[:-1]])
     earlier = np.concatenate([np.zeros((1, PLACES, ACTION), np.float32), before[:-1]])
     inputs = np.concatenate([(observations - scales[MEAN]) / scales[SCALE], before, earlier], axis=2)
+    rows = torch.from_numpy(inputs.astype(np.float32)).transpose(0, 1)
     with torch.no_grad():
-        corrections, _ = network(torch.from_numpy(inputs.astype(np.float32)).transpose(0, 1))
-    expected = observations + corrections.transpose(0, 1).numpy() * scales[CORRECTION_SCALE]
+        corrections = [member(rows)[0].transpose(0, 1).numpy() * scales[CORRECTION_SCALE] for member in network.members]
+    combine = Shrinkage(shrinkage_weights(SPEC, 0.5))
+    expected = observations + np.stack([combine(np.stack(of_step)) for of_step in zip(*corrections, strict=True)])
     for step in range(STEPS):
         np.testing.assert_allclose(estimator.estimate(observations[step], ALL), expected[step], atol=1e-5)
         estimator.remember(actions[step], ALL)
@@ -129,17 +133,27 @@ def test_the_target_of_an_action_between_two_steps_is_between_two_observations()
     assert is_known.tolist() == [[True, True, True], [True, True, False]]
 
 
-def test_small_corrections_fade_by_term() -> None:
-    """By hand: half is left of a correction as large as the limit, 16 of 17 parts of twice that."""
-    obs = ObsSpec((), (), (zeros_term("one", 3), zeros_term("other", 2)))
-    fading = Fading(fading_weights(obs, 0.02))
-    corrections = np.array([[0.02, 0.0, 0.0, 0.04, 0.0], [0.0, 0.012, 0.016, 0.0, 0.02 / 3]], np.float32)
-    expected = corrections * [[0.5, 0.5, 0.5, 16 / 17, 16 / 17], [0.5, 0.5, 0.5, 1 / 82, 1 / 82]]
-    np.testing.assert_allclose(fading(corrections), expected, rtol=1e-5)
-    of_torch = Fading(fading_weights(obs, 0.02), torch.from_numpy)(torch.from_numpy(corrections))
+def test_corrections_shrink_where_members_disagree() -> None:
+    """By hand, with a weight of 2: the mean 3, 0, 4 of both members has a square of 25, and of (1, 0) of 1."""
+    combine = Shrinkage(shrinkage_weights(SPEC, 2.0))
+    members = np.array([[[3.0, 0.0, 4.0, 1.5, 0.0]], [[3.0, 0.0, 4.0, 0.5, 0.0]]], np.float32)
+    # They agree on the first term. The second has a variance of (0.25 + 0.25) / (2 - 1): 1 / (1 + 4 · 0.5) is left.
+    expected = np.array([[3.0, 0.0, 4.0, 1 / 3, 0.0]])
+    np.testing.assert_allclose(combine(members), expected, rtol=1e-5)
+    of_torch = Shrinkage(shrinkage_weights(SPEC, 2.0), torch.from_numpy)(torch.from_numpy(members))
     np.testing.assert_allclose(of_torch, expected, rtol=1e-5)
-    np.testing.assert_array_equal(Fading({})(corrections), corrections)
-    assert fading_weights(obs, 0.0) == {}
+    # With a third member at the mean, the variance is (0.25 + 0.25) / (3 - 1).
+    three = np.concatenate([members, members.mean(axis=0, keepdims=True)])
+    np.testing.assert_allclose(combine(three)[0, 3], 1 / (1 + 4 * 0.25), rtol=1e-5)
+
+
+def test_what_corrections_are_left_as_they_are() -> None:
+    """Those of a single member, and means without a weight of disagreement; no correction stays none."""
+    members = np.arange(10, dtype=np.float32).reshape(2, 1, 5)
+    np.testing.assert_array_equal(Shrinkage(shrinkage_weights(SPEC, 2.0))(members[:1]), members[0])
+    assert shrinkage_weights(SPEC, 0.0) == {}
+    np.testing.assert_array_equal(Shrinkage({})(members), members.mean(axis=0))
+    np.testing.assert_array_equal(Shrinkage(shrinkage_weights(SPEC, 2.0))(members * 0), members[0] * 0)
 
 
 def test_the_last_actions_are_newest_first_and_zero_before_the_start() -> None:

@@ -18,7 +18,8 @@ from reskill_core.lineage import Lineage
 from reskill_core.resources import shipped_folder
 from reskill_core.rl.config import AgentTrainingConfig, Schedule
 from reskill_core.runtime import load_policy
-from reskill_core.runtime.agent import AGENT_KIND
+from reskill_core.runtime.agent import AGENT_KIND, ESTIMATOR, below
+from reskill_core.runtime.estimator import members_of
 from reskill_core.training import estimator_trainer
 from reskill_core.training.estimator_trainer import EstimatorTrainer
 from reskill_core.training.export import ONNX_FOLDER, export_run
@@ -44,7 +45,7 @@ def training(out: Path, **changes: object) -> EstimatorTrainingConfig:
         "updates": 10,
         "evaluate_every": 2 * ROUND,
         "evaluation_episodes": 2,
-        "estimator": {"hidden": 16, "fading": 0.005},
+        "estimator": {"hidden": 16},
         **changes,
     }
     return config_from_dict(EstimatorTrainingConfig, document)
@@ -77,6 +78,14 @@ def test_the_agent_stays_as_it_is_and_the_estimator_is_added(finished: Path) -> 
     assert 0 < trained_s[0] < trained_s[-1]
     losses = [row["train/loss"] for row in read_metrics(finished) if "train/loss" in row]
     assert losses[-1] < losses[0]
+
+
+def test_members_learn_apart(finished: Path) -> None:
+    """All of them learn, from other weights and in another order, so that they disagree about what is new to them."""
+    weights = load_checkpoint(finished, AGENT_KIND).weights
+    first, second = members_of(below(ESTIMATOR, weights))
+    assert all((first[name] != second[name]).any() for name in first)
+    assert all(member["output.linear.1.weight"].any() for member in (first, second))
 
 
 def test_it_acts_by_estimates(finished: Path) -> None:

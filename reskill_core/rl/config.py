@@ -306,6 +306,8 @@ class AgentTrainingConfig:
         rollout_steps: control steps per environment in an iteration.
         initial: run folder or checkpoint of an agent with the same networks, to begin with its skills and weights, and
             to learn on with its state estimator, if it has one; empty for none.
+        estimator: run folder or checkpoint of an agent with a state estimator, behind which a new agent acts; empty for
+            none, or with that of ``initial``.
         demonstrations: data set of demonstrations, for imitation.
         imitation_updates: gradient steps of imitation by the low level of an agent without skills, before
             reinforcement learning.
@@ -336,6 +338,7 @@ class AgentTrainingConfig:
     overlap: bool = True
     rollout_steps: int = parameter(50, low=1, high=10**4)
     initial: str = ""
+    estimator: str = ""
     demonstrations: str = ""
     imitation_updates: int = parameter(0, low=0, high=10**7)
     profile: str = "fast"
@@ -374,6 +377,8 @@ class AgentTrainingConfig:
             faults.append("nominal_share: needs a variation that the other environments have, got none")
         if self.initial and self.skills != NO_SKILLS:
             faults.append("skills: leave it out; those of the initial agent are used")
+        if self.initial and self.estimator:
+            faults.append("estimator: leave it out; that of the initial agent is used")
         if self.agent.skills and self.skills == NO_SKILLS and not self.initial:
             faults.append("skills: needs a skill module, or agent.skills=false to learn without one")
         if self.imitation_updates and self.agent.memory != MemoryConfig():

@@ -93,15 +93,16 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
         evaluate: evaluates the agent as deployed, without exploration.
         variation: randomisation of the environments, all fields.
         initial: agent to begin with: its skills, its weights, and its state estimator, which does not change.
+        estimator: agent whose state estimator a new agent acts behind, and which does not change.
 
     Raises:
-        CheckpointError: the skills or the initial agent do not fit the task.
+        CheckpointError: skills, initial agent or estimator do not fit the task, or there is no estimator.
         ConfigError: environments or algorithms do not support a curriculum or privileged critics.
         DataError: demonstrations for imitation cannot be read or do not fit the task.
     """
 
     KIND = AGENT_KIND
-    PLACES = ("skills", "initial", "demonstrations", "out", "variant", "threads")
+    PLACES = ("skills", "initial", "estimator", "demonstrations", "out", "variant", "threads")
 
     def __init__(
         self,
@@ -112,24 +113,32 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
         evaluate: Evaluate,
         variation: Mapping[str, Any] | None = None,
         initial: Checkpoint | None = None,
+        estimator: Checkpoint | None = None,
     ) -> None:
         super().__init__(config, EvaluatedProgress(), evaluate)
-        if module is not None:
-            module.checkpoint.require_task(task, interface_only=True)
+        for checkpoint in (module.checkpoint if module else None, estimator):
+            if checkpoint is not None:
+                checkpoint.require_task(task, interface_only=True)
+        if estimator is not None and ESTIMATOR_KEY not in estimator.document:
+            raise CheckpointError(
+                f"estimator: {estimator.folder} has none; reskill train-estimator adds one to an agent"
+            )
         self.config, self._task, self._initial = config, task, initial
         self._demonstrations = self._demonstrations_for(task) if config.imitation_updates else None
         self._module = self._begun_with(module, environments[0])
+        # The agent whose estimator it acts behind.
+        self._estimating = estimator or initial
         self._lineage = Lineage(
             data=self._demonstrations.content_hash() if self._demonstrations else None,
             skills=self._module.checkpoint.sha256 if isinstance(self._module, SkillModule) else None,
-            agent=initial.sha256 if initial else None,
+            agent=self._estimating.sha256 if self._estimating else None,
             task=task.name,
             profile=config.profile,
             variation=variation,
             settings=task.settings or None,
             simulator=simulator_version(),
         )
-        self._estimator = estimator_weights(initial) if initial else None
+        self._estimator = estimator_weights(self._estimating) if self._estimating else None
         self._levels = make_levels(config, task, self._module, environments[0])
         if config.curriculum is not None or config.nominal_share:
             set_strengths(environments, self._strengths(0))
@@ -315,7 +324,7 @@ class AgentTrainer(EvaluatedRun[EvaluatedProgress]):
             document[FEATURES_KEY] = self._module.feature_map.to_document()
         for prefix, level in self._levels.items():
             weights |= {f"{prefix}{name}": array for name, array in level.weights().items()}
-        if self._initial is not None and self._estimator is not None:
-            document[ESTIMATOR_KEY] = self._initial.document[ESTIMATOR_KEY]
+        if self._estimating is not None and self._estimator is not None:
+            document[ESTIMATOR_KEY] = self._estimating.document[ESTIMATOR_KEY]
             weights |= {f"{ESTIMATOR}{name}": array for name, array in self._estimator.items()}
         return weights, document

@@ -35,8 +35,8 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Eval
 
     Raises:
         ConfigError: there is no such task, profile, variation or setting of the task.
-        CheckpointError: skills or initial agent cannot be read or do not fit the task, or the run folder holds another
-            run: one with other settings, skills, demonstrations, world or simulator.
+        CheckpointError: skills, initial agent or estimator cannot be read or do not fit the task, or the run folder
+            holds another run: one with other settings, skills, demonstrations, world or simulator.
         TrainingError: a loss is not finite.
     """
     variation = config_from_dict(Variation, config.variation or {}, source="the variation")
@@ -45,9 +45,9 @@ def train_agent(config: AgentTrainingConfig, show_progress: bool = True) -> Eval
     sizes = np.diff([*range(0, config.num_envs, config.group_size), config.num_envs])
     groups = [longer.make_env(size, config.profile) for size in sizes.tolist()]
     module = SkillModule.load(config.skills, batch_invariant=False) if config.skills != NO_SKILLS else None
-    initial = load_checkpoint(config.initial, AGENT_KIND) if config.initial else None
+    begun_from = [load_checkpoint(path, AGENT_KIND) if path else None for path in (config.initial, config.estimator)]
     evaluate = partial(evaluate_selection, longer, config)
-    trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation), initial)
+    trainer = AgentTrainer(config, groups, task.spec, module, evaluate, config_to_dict(variation), *begun_from)
     return trainer.run(show_progress)
 
 

@@ -1,4 +1,4 @@
-"""Training that begins with another agent: its weights, its skills, its state estimator."""
+"""Training that begins with parts of another agent: its weights, its skills, its state estimator."""
 
 from __future__ import annotations
 
@@ -37,13 +37,16 @@ def begun_with(initial: Checkpoint, given: AgentTrainingConfig, returns: tuple[f
     return AgentTrainer(given, [points], TASK, None, Judge(iter(returns)), initial=initial)
 
 
+def with_estimator(folder: Path, agent: Checkpoint) -> Checkpoint:
+    estimator = {f"estimator.{name}": array for name, array in random_estimator().items()}
+    document = {**agent.document, "estimator": {"members": 2, "hidden": 8, "actions": 2}}
+    return load_checkpoint(save_checkpoint(folder, AGENT_KIND, {**agent.weights, **estimator}, document), AGENT_KIND)
+
+
 def test_a_run_may_begin_with_another_agent(module: SkillModule, tmp_path: Path) -> None:
     """With its weights, not those of its own seed, and with its skills and its state estimator."""
     plain, _ = train(module, config(tmp_path / "one", seed=1))
-    before = load_checkpoint(plain.run, AGENT_KIND)
-    estimator = {f"estimator.{name}": array for name, array in random_estimator().items()}
-    contents = {**before.weights, **estimator}, {**before.document, "estimator": {"hidden": 8, "actions": 2}}
-    initial = load_checkpoint(save_checkpoint(tmp_path / "initial", AGENT_KIND, *contents), AGENT_KIND)
+    initial = with_estimator(tmp_path / "initial", load_checkpoint(plain.run, AGENT_KIND))
     given = config(tmp_path / "two", skills="none", initial="initial", steps=2 * ITERATION)
     run = begun_with(initial, given).run(show_progress=False)
     found = load_checkpoint(run.run, AGENT_KIND)
@@ -54,7 +57,30 @@ def test_a_run_may_begin_with_another_agent(module: SkillModule, tmp_path: Path)
     assert (lineage.agent, lineage.skills) == (initial.sha256, module.checkpoint.sha256)
     policy = load_policy(run.run)
     assert policy.estimator is not None
-    assert policy.estimator.hidden_dim == 8
+    assert policy.estimator.hidden_dim == 2 * 8
+
+
+def test_a_new_agent_may_learn_behind_the_estimator_of_another(module: SkillModule, tmp_path: Path) -> None:
+    """With weights of its own seed, as without an estimator, and that of the other agent as it is."""
+    made = {name: train(module, config(tmp_path / name, seed=seed))[0] for name, seed in (("one", 1), ("zero", 0))}
+    one, zero = (load_checkpoint(result.run, AGENT_KIND) for result in made.values())
+    other = with_estimator(tmp_path / "other", one)
+    given = config(tmp_path / "two", estimator="other", steps=2 * ITERATION)
+    points = PointMass(ENVS, lambda seed: Ending(STEPS))
+    trainer = AgentTrainer(given, [points], TASK, module, Judge(iter((1, 2))), estimator=other)
+    found = load_checkpoint(trainer.run(show_progress=False).run, AGENT_KIND)
+    for name, array in found.weights.items():
+        expected = other.weights if name.startswith("estimator.") else zero.weights
+        np.testing.assert_allclose(array, expected[name], atol=1e-6, err_msg=name)
+    lineage = Lineage.of(found.document)
+    assert (lineage.agent, lineage.skills) == (other.sha256, module.checkpoint.sha256)
+    with pytest.raises(CheckpointError, match=r"estimator: .* has none; reskill train-estimator"):
+        AgentTrainer(given, [points], TASK, module, Judge(iter(())), estimator=one)
+    narrower = replace(TASK, obs=replace(TASK.obs, terms=TASK.obs.terms[:-1]))
+    unfit = replace(other, document={**other.document, "task": narrower.to_dict()})
+    with pytest.raises(CheckpointError, match=r"obs\.terms"):
+        AgentTrainer(given, [points], TASK, module, Judge(iter(())), estimator=unfit)
+    assert "estimator: leave it out" in replace(given, skills="none", initial="other").violations()[0]
 
 
 def test_only_a_new_run_takes_over_weights(

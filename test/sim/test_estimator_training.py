@@ -180,7 +180,9 @@ def test_a_report_shows_its_learning_and_its_commands(finished: Path, tmp_path: 
     assert "skills: those of agents/clean_up" in text
 
 
-def test_an_agent_that_learns_on_behind_it_is_reported_as_an_agent(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["initial", "estimator"])
+def test_an_agent_that_learns_behind_it_is_reported_as_an_agent(given: str, finished: Path, tmp_path: Path) -> None:
+    """Whether it learns on or is a new one."""
     shipped = load_config(AgentTrainingConfig, shipped_folder("models") / "agents" / "clean_up" / "config.yaml")
     # The residual acts fully from the second iteration on.
     agent = replace(shipped.agent, schedule=Schedule("linear", 0, 1))
@@ -191,9 +193,9 @@ def test_an_agent_that_learns_on_behind_it_is_reported_as_an_agent(finished: Pat
         "group_size": 8,
         "threads": 0,
     }
-    config = replace(
-        shipped, skills="none", initial=str(finished), out=str(tmp_path / "run"), evaluation_episodes=2, **small
-    )
+    skills = {"initial": "none", "estimator": "skills/block"}[given]
+    source: dict[str, Any] = {"skills": skills, given: str(finished)}
+    config = replace(shipped, **source, out=str(tmp_path / "run"), evaluation_episodes=2, **small)
     run = train_agent(config, show_progress=False).run
     before, after = (load_checkpoint(folder, AGENT_KIND).weights for folder in (finished, run))
     kept = [name for name in before if name.startswith("estimator.")]
@@ -204,7 +206,7 @@ def test_an_agent_that_learns_on_behind_it_is_reported_as_an_agent(finished: Pat
     page = tmp_path / "report.html"
     assert main(["report", str(run), "--no-videos", "--out", str(page)]) == 0
     assert "reskill train-agent clean_up-agent.yaml" in page.read_text()
-    assert f"skills: those of {finished}" in page.read_text()
+    assert f"skills: {skills if given == 'estimator' else f'those of {finished}'}" in page.read_text()
 
 
 def test_its_network_is_exported(finished: Path, tmp_path: Path) -> None:

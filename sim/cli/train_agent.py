@@ -22,7 +22,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "reskill train-agent agents/clean_up.yaml",
         "reskill train-agent agents/slippery_push.yaml steps=4000000 seed=1 out=runs/agents/push_1",
         "reskill train-agent agents/clean_up.yaml agent.residual=false out=runs/agents/clean_up_prior_only",
-        "reskill train-agent agents/clean_up_varied.yaml initial=runs/estimators/clean_up seed=1",
+        "reskill train-agent agents/clean_up_varied.yaml estimator=runs/estimators/clean_up seed=1",
     )
     add_config_arguments(parser)
 

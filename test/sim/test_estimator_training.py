@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx_policy import OnnxPolicy
 
-from reskill_core.checkpoint import load_checkpoint
+from reskill_core.checkpoint import load_checkpoint, save_checkpoint
 from reskill_core.config import config_from_dict, load_config
 from reskill_core.errors import CheckpointError, ConfigError
 from reskill_core.estimation.config import EstimatorTrainingConfig
@@ -163,10 +163,13 @@ def test_an_interrupted_training_continues_to_the_same_bits(
     assert rounds == 4 + 4
 
 
-def test_another_agent_is_another_run(finished: Path) -> None:
+def test_another_agent_is_another_run(finished: Path, tmp_path: Path) -> None:
     config = training(finished)
+    agent = load_checkpoint(config.agent, AGENT_KIND)
+    weights = {name: array + np.float32(1e-3) for name, array in agent.weights.items() if array.dtype == np.float32}
+    other = save_checkpoint(tmp_path / "other", AGENT_KIND, {**agent.weights, **weights}, agent.document)
     with pytest.raises(CheckpointError, match="agent: "):
-        train_estimator(replace(config, agent="agents/clean_up_varied"), show_progress=False)
+        train_estimator(replace(config, agent=str(other)), show_progress=False)
     with pytest.raises(ConfigError, match="has an estimator already"):
         train_estimator(replace(config, agent=str(finished), out=str(finished.parent / "other")), show_progress=False)
 
